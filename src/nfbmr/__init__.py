@@ -1,0 +1,1 @@
+"""nfbmr finds defects on products after seeing only good ones."""

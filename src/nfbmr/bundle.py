@@ -1,0 +1,315 @@
+"""The model directory: written whole or not at all, checked part by part, and it cannot run code.
+
+    MODEL/
+      manifest.json       format, and the sha256 of each part
+      config.json         settings, image size, names, figures of the fit
+      model.safetensors   every tensor, the backbone's too
+      calibration.json    scores of held-out good images, scales, threshold
+      README.md           the model card
+
+The hashes find damage and mix-ups. They are no signature: whoever can write the directory can
+also write matching hashes, so take models from whom you trust with your verdicts. What a file
+holds can never be executed: there is no pickle, only JSON and safetensors. No torch here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nfbmr.config import Settings, from_dict, to_dict
+from nfbmr.errors import (
+    BundleError,
+    BundleNotFoundError,
+    BundleTamperedError,
+    BundleVersionError,
+    SettingsError,
+)
+from nfbmr.scoring import Calibration, calibration_from_dict, calibration_to_dict
+
+FORMAT = 1
+"""Version of the directory's format; a newer one is refused."""
+
+MANIFEST = "manifest.json"
+CONFIG = "config.json"
+TENSORS = "model.safetensors"
+CALIBRATION = "calibration.json"
+CARD = "README.md"
+_PARTS = (CONFIG, TENSORS, CALIBRATION, CARD)
+_JSON_LIMIT = 64 * 2**20
+_FINAL_FILES = {MANIFEST, *_PARTS}
+
+Tensors = dict[str, NDArray[Any]]
+
+
+class Facts(BaseModel):
+    """What `config.json` says besides the settings; read from disk, so checked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    name: str
+    """What the model is called in reports: the data's name."""
+    size: tuple[int, int] = Field(description="(H, W) in pixels that every image is resized to")
+    weights: str
+    """Where the backbone's weights came from."""
+    n_train: int = Field(ge=0)
+    """Good images that were trained on."""
+    n_held_out: int = Field(ge=0)
+    """Good images that were held out."""
+    fit_seconds: float = Field(ge=0)
+    """Wall-clock time of the fit, features included."""
+    created: str
+    """UTC, ISO 8601."""
+    commit: str | None
+    """Of the program, where it ran from a checkout."""
+    versions: dict[str, str]
+    """Of Python and the packages that computed."""
+    losses: dict[str, float]
+    """Last training loss of each stage, per channel."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A model directory in memory."""
+
+    settings: Settings
+    facts: Facts
+    calibration: Calibration
+    tensors: Tensors
+    """Each finite; by the detector's own names."""
+
+
+def write_bundle(path: Path, bundle: Bundle) -> None:
+    """Writes a model directory beside `path`, then puts it in place of what was there.
+
+    An existing model directory is replaced; anything else at `path` is left alone.
+
+    Raises:
+        BundleError: something other than a model directory is at `path`, or it cannot be written.
+        BundleTamperedError: a tensor holds values that are not finite.
+    """
+    _refuse_to_replace_other_things(path)
+    _check_finite(bundle.tensors, "the model to be written")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise BundleError(f"cannot write a model to {path}: {error}") from None
+    try:
+        _write_parts(beside, bundle)
+        beside.chmod(0o755)
+        swap_into_place(beside, path)
+    except OSError as error:
+        raise BundleError(f"cannot write a model to {path}: {error}") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _write_parts(folder: Path, bundle: Bundle) -> None:
+    from safetensors.numpy import save_file
+
+    config = {"settings": to_dict(bundle.settings), "facts": bundle.facts.model_dump(mode="json")}
+    _write_text(folder / CONFIG, _json(config))
+    save_file({k: np.ascontiguousarray(v) for k, v in bundle.tensors.items()}, folder / TENSORS)
+    _write_text(folder / CALIBRATION, _json(calibration_to_dict(bundle.calibration)))
+    _write_text(folder / CARD, model_card(bundle))
+    _write_manifest(folder)
+
+
+def _write_manifest(folder: Path) -> None:
+    parts = {name: _sha256(folder / name) for name in _PARTS}
+    _write_text(folder / MANIFEST, _json({"format": FORMAT, "parts": parts}))
+    for name in _FINAL_FILES:
+        with (folder / name).open("rb") as stream:
+            os.fsync(stream.fileno())
+
+
+def swap_into_place(beside: Path, path: Path) -> None:
+    """Renames a finished folder to `path`; what was there goes once the new one stands."""
+    old = beside.with_name(f"{beside.name}.old")
+    if path.exists():
+        path.rename(old)
+    try:
+        beside.rename(path)
+    except OSError:
+        if old.exists():
+            old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Reads a model directory and checks every part of it. Runs no code from it.
+
+    Raises:
+        BundleNotFoundError: there is no model directory at `path`.
+        BundleVersionError: its format is newer than this program.
+        BundleTamperedError: a part is missing, truncated, changed, or holds impossible values.
+    """
+    _check_parts(path)
+    config = _read_json(path / CONFIG)
+    try:
+        settings = from_dict(config["settings"])
+        facts = Facts.model_validate(config["facts"])
+    except (SettingsError, ValidationError, KeyError, TypeError) as error:
+        raise BundleTamperedError(
+            f"{path / CONFIG} holds values that this program did not write ({_brief(error)}); "
+            "restore the file or fit again"
+        ) from None
+    tensors = _read_tensors(path / TENSORS)
+    calibration = calibration_from_dict(_read_json(path / CALIBRATION))
+    return Bundle(settings=settings, facts=facts, calibration=calibration, tensors=tensors)
+
+
+def replace_calibration(path: Path, calibration: Calibration) -> None:
+    """Gives a model directory another calibration; the network's file is not touched.
+
+    The directory is put together beside and renamed, so a reader sees the old or the new one.
+
+    Raises:
+        BundleError: as `read_bundle`, or it cannot be written.
+    """
+    bundle = read_bundle(path)
+    changed = Bundle(
+        settings=bundle.settings,
+        facts=bundle.facts,
+        calibration=calibration,
+        tensors=bundle.tensors,
+    )
+    write_bundle(path, changed)
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a model directory, sound or not, is at `path`."""
+    return (path / MANIFEST).is_file()
+
+
+def _refuse_to_replace_other_things(path: Path) -> None:
+    if not path.exists() and not path.is_symlink():
+        return
+    if path.is_symlink() or not path.is_dir():
+        raise BundleError(f"{path} is not a folder; choose another place for the model")
+    strangers = sorted(p.name for p in path.iterdir() if p.name not in _FINAL_FILES)
+    if strangers or (not is_bundle(path) and any(path.iterdir())):
+        found = ", ".join(strangers[:5]) or "files that are no complete model"
+        raise BundleError(
+            f"{path} holds other things ({found}); an empty folder or an nfbmr model was expected. "
+            "Choose another place, or move them away"
+        )
+
+
+def _check_parts(path: Path) -> None:
+    if not is_bundle(path):
+        what = "holds no nfbmr model" if path.is_dir() else "does not exist"
+        raise BundleNotFoundError(
+            f"{path} {what}: a folder with {MANIFEST} was expected. Make one with 'nfbmr fit'"
+        )
+    manifest = _read_json(path / MANIFEST)
+    found = manifest.get("format")
+    if isinstance(found, int) and found > FORMAT:
+        raise BundleVersionError(
+            f"{path} has format {found}, this program reads up to {FORMAT}; update nfbmr"
+        )
+    parts = manifest.get("parts")
+    if found != FORMAT or not isinstance(parts, dict) or set(parts) != set(_PARTS):
+        raise BundleTamperedError(f"{path / MANIFEST} is not one that nfbmr wrote; restore it")
+    for name in _PARTS:
+        part = path / name
+        if not part.is_file():
+            raise BundleTamperedError(f"{part} is missing; restore the model or fit again")
+        if _sha256(part) != parts[name]:
+            raise BundleTamperedError(
+                f"{part} is not the file that was written (its sha256 differs): it was changed "
+                "or cut short; restore the model or fit again"
+            )
+
+
+def _read_tensors(path: Path) -> Tensors:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        tensors: Tensors = load_file(path)
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise BundleTamperedError(f"{path} is not readable ({_brief(error)})") from None
+    _check_finite(tensors, str(path))
+    return tensors
+
+
+def _check_finite(tensors: Mapping[str, NDArray[Any]], where: str) -> None:
+    for name, value in tensors.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise BundleTamperedError(
+                f"{where}: tensor '{name}' holds values that are not finite; fit again"
+            )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _JSON_LIMIT:
+            raise BundleTamperedError(f"{path} is larger than any that nfbmr writes")
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleTamperedError(f"{path} is not readable ({_brief(error)})") from None
+    if not isinstance(values, dict):
+        raise BundleTamperedError(f"{path} is not one that nfbmr wrote; restore it")
+    return values
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+
+def _json(values: object) -> str:
+    return json.dumps(values, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def model_card(bundle: Bundle) -> str:
+    """Returns the model card, Markdown: what it learnt from, its threshold, what it needs."""
+    facts, settings = bundle.facts, bundle.settings
+    height, width = facts.size
+    lines = [
+        f"# {_plain(facts.name)}: a defect detector by nfbmr",
+        "",
+        f"Learnt from {facts.n_train} good pictures; {facts.n_held_out} more were held out and "
+        "calibrate it. No defect was seen.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| preset, seed | {settings.preset}, {settings.seed} |",
+        f"| pictures are resized to | {height} x {width} (H x W) |",
+        f"| backbone | {_plain(settings.backbone.name)}, {_plain(facts.weights)} |",
+        f"| fitted in | {facts.fit_seconds:.0f} s, {facts.created} |",
+        "",
+        *bundle.calibration.describe(),
+        "",
+        "Use: `nfbmr inspect MODEL PICTURE`, or `nfbmr.load(MODEL).inspect(PICTURE)`.",
+        "The threshold changes without retraining: `nfbmr calibrate`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """Keeps a name from being read as Markdown or HTML."""
+    return "".join(c if c.isalnum() or c in " ._-+()/" else "_" for c in text)

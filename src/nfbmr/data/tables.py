@@ -1,0 +1,171 @@
+"""Tables that say which pictures are defective: CSV, TSV, Parquet, and DAGM 2007's Labels.txt.
+
+Text in, text out: whether the files exist is for `layouts` to find out.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from nfbmr.errors import LayoutError, MissingExtraError
+
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
+GOOD_WORDS = frozenset({"good", "normal", "ok", "0", "0.0", "false"})
+DEFECT_WORDS = frozenset(
+    {"defect", "defective", "bad", "anomaly", "anomalous", "ng", "nok", "1", "1.0", "true"}
+)
+"""What stands for "defective, of no named type"."""
+
+_COLUMNS = ("path", "label", "mask", "split")
+_SPLITS: dict[str, Literal["train", "test"] | None] = {"train": "train", "test": "test", "": None}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One row of a table, in the words of `layouts`."""
+
+    number: int
+    """The row's number, from 1, without the header."""
+    path: str
+    defect: str
+    """"good", "defect", or the name of a type of defect."""
+    mask: str
+    """Empty where there is none."""
+    split: Literal["train", "test"] | None
+    """None where the table does not say."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DagmLabel:
+    """One row of DAGM 2007's Labels.txt."""
+
+    is_defect: bool
+    mask: str
+    """The label picture's file name; empty where there is none."""
+
+
+def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+    """Reads a table of pictures.
+
+    Columns, named without regard to case: `path` (required); `label`: good, normal, ok, 0, false
+    or empty is good, 1, true, defect, bad, anomaly or ng is "defect", anything else names a type of
+    defect; `mask`, which may be empty; `split`: train, test or empty. CSV may be separated by
+    commas, semicolons or tabs and is UTF-8.
+
+    Returns:
+        The rows, and the names of the columns that are not used.
+
+    Raises:
+        LayoutError: the table cannot be read, lacks `path`, or a row has no path, too many cells or
+            an unknown split.
+        MissingExtraError: it is Parquet and pyarrow is not installed.
+    """
+    records = _parquet_records(path) if path.suffix.lower() == ".parquet" else _csv_records(path)
+    header = [str(name).strip() for name in records[0]] if records else []
+    names = [name.lower() for name in header]
+    if names.count("path") != 1 or any(names.count(name) > 1 for name in _COLUMNS):
+        raise LayoutError(
+            f"{path}: found the columns {', '.join(header) or '(none)'}; expected each of "
+            "path, label, mask, split at most once, and path; name the picture's column 'path'"
+        )
+    rows = tuple(_row(path, i, names, cells) for i, cells in enumerate(records[1:], 1) if cells)
+    return rows, tuple(h for h, name in zip(header, names, strict=True) if name not in _COLUMNS)
+
+
+def _row(table: Path, number: int, names: list[str], cells: list[object]) -> Row:
+    if len(cells) > len(names):
+        raise LayoutError(
+            f"{table}: found {len(cells)} cells in row {number}; expected {len(names)}, as in the "
+            "header; put cells that contain the separator in quotes"
+        )
+    values = dict.fromkeys(_COLUMNS, "")
+    values |= {n: "" if c is None else str(c).strip() for n, c in zip(names, cells, strict=False)}
+    if not values["path"]:
+        raise LayoutError(
+            f"{table}: found no path in row {number}; expected one in each row; "
+            "fill it in or delete the row"
+        )
+    split = values["split"].lower()
+    if split not in _SPLITS:
+        raise LayoutError(
+            f"{table}: found the split '{values['split']}' in row {number}; "
+            "expected train or test; change the cell"
+        )
+    return Row(
+        number=number,
+        path=values["path"],
+        defect=_defect(values["label"]),
+        mask=values["mask"],
+        split=_SPLITS[split],
+    )
+
+
+def _defect(label: str) -> str:
+    if not label or label.lower() in GOOD_WORDS:
+        return "good"
+    return "defect" if label.lower() in DEFECT_WORDS else label
+
+
+def _csv_records(path: Path) -> list[list[object]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            header = handle.readline()
+            handle.seek(0)
+            separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header.count)
+            return [list(cells) for cells in csv.reader(handle, delimiter=separator, strict=True)]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise LayoutError(
+            f"{path}: cannot be read as a table ({error}); expected CSV or TSV in UTF-8; "
+            "export it again"
+        ) from error
+
+
+def _parquet_records(path: Path) -> list[list[object]]:
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{path}: found a Parquet table, and no pyarrow to read it; "
+            "run: pip install 'nfbmr[parquet]'"
+        ) from error
+    try:
+        table = parquet.read_table(path)
+    except ValueError as error:  # pyarrow.ArrowInvalid is one
+        raise LayoutError(
+            f"{path}: cannot be read as Parquet ({error}); expected a Parquet table; "
+            "export it again"
+        ) from error
+    columns: Iterable[list[object]] = (column.to_pylist() for column in table.columns)
+    header: list[object] = list(table.column_names)
+    return [header, *(list(cells) for cells in zip(*columns, strict=True))]
+
+
+def read_dagm_labels(path: Path) -> dict[str, DagmLabel]:
+    """Reads DAGM 2007's Labels.txt: index, class (0 or 1), picture, 0, label picture or 0.
+
+    The cells are separated by any mix of tabs and spaces; a first line of one number is a header.
+
+    Returns:
+        By the picture's file name in lower case.
+
+    Raises:
+        LayoutError: a line has another form.
+    """
+    labels: dict[str, DagmLabel] = {}
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    for number, line in enumerate(lines, 1):
+        cells = line.split()
+        if not cells or (number == 1 and len(cells) == 1):
+            continue
+        if len(cells) not in {4, 5} or cells[1] not in {"0", "1"}:
+            raise LayoutError(
+                f"{path}: found '{line.strip()}' in line {number}; expected index, class (0 or 1), "
+                "picture, 0, label picture or 0; restore the file from the data set's archive"
+            )
+        mask = cells[4] if len(cells) == 5 and cells[4] != "0" else ""
+        labels[cells[2].lower()] = DagmLabel(is_defect=cells[1] == "1", mask=mask)
+    return labels

@@ -1,0 +1,150 @@
+"""TNF, the target flow: Real-NVP, an invertible map from features y to a standard normal z.
+
+Shapes: B = images, H W = grid, D = features of one position. Tensors are channels last, (..., D);
+a flow with a 1x1 kernel takes any leading axes, one with a 3x3 kernel (B, H, W, D).
+
+Section 3.2 of the paper. Its eq. 5 prints y2 on the right, which has no closed inverse; the
+coupling here is sequential, as Real-NVP's is (Dinh et al. 2017, eq. 7-8).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class _SubNetwork(nn.Module):
+    """s and b of eq. 4-5: one hidden layer, its output split into log-scale and shift."""
+
+    def __init__(
+        self, features: int, out: int, hidden: int, kernel: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.kernel = kernel
+        shape1 = (hidden, features) if kernel == 1 else (hidden, features, kernel, kernel)
+        shape2 = (2 * out, hidden) if kernel == 1 else (2 * out, hidden, kernel, kernel)
+        bound = (features * kernel * kernel) ** -0.5
+        weight = torch.empty(shape1).uniform_(-bound, bound, generator=generator)
+        self.weight1 = nn.Parameter(weight)
+        self.bias1 = nn.Parameter(torch.empty(hidden).uniform_(-bound, bound, generator=generator))
+        # Zero: the flow starts as the identity (up to its permutations), log|det| = 0.
+        self.weight2 = nn.Parameter(torch.zeros(shape2))
+        self.bias2 = nn.Parameter(torch.zeros(2 * out))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps x (..., features) to log-scale and shift, each (..., out), in x's precision."""
+        if self.kernel == 1:
+            h = nn.functional.linear(x, self.weight1, self.bias1).relu()
+            h = nn.functional.linear(h, self.weight2, self.bias2)
+        else:
+            h = x.permute(0, 3, 1, 2)
+            h = nn.functional.conv2d(h, self.weight1, self.bias1, padding=self.kernel // 2).relu()
+            h = nn.functional.conv2d(h, self.weight2, self.bias2, padding=self.kernel // 2)
+            h = h.permute(0, 2, 3, 1)
+        # Under autocast the matrix products run in bfloat16; the affine part must not.
+        log_scale, shift = h.to(x.dtype).chunk(2, dim=-1)
+        return log_scale, shift
+
+
+class AffineCoupling(nn.Module):
+    """One block: permute the channels, split them (eq. 3), transform both parts, join (eq. 6).
+
+    z_2 = exp(s1(y_1)) * y_2 + b1(y_1),  z_1 = exp(s2(z_2)) * y_1 + b2(z_2)    (eq. 4, 5)
+    An odd number of channels splits into D // 2 and the rest.
+    """
+
+    permutation: Tensor
+    inverse_permutation: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        hidden: int,
+        *,
+        kernel: int = 1,
+        clamp: float = 3.0,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.clamp = clamp
+        self.parts = [features // 2, features - features // 2]
+        permutation = torch.randperm(features, generator=generator)
+        self.register_buffer("permutation", permutation)
+        self.register_buffer("inverse_permutation", torch.argsort(permutation))
+        first, second = self.parts
+        self.net1 = _SubNetwork(first, second, hidden, kernel, generator)
+        self.net2 = _SubNetwork(second, first, hidden, kernel, generator)
+
+    def _soft_clamp(self, log_scale: Tensor) -> Tensor:
+        """Bounds the log-scale to about +-clamp; 0.636 = 2 / pi."""
+        return self.clamp * 0.636 * torch.atan(log_scale / self.clamp)
+
+    def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps y (..., D) to z (..., D) and log|det dz/dy| of each position (...)."""
+        y1, y2 = torch.split(y.index_select(-1, self.permutation), self.parts, dim=-1)
+        s1, b1 = self.net1(y1)
+        s1 = self._soft_clamp(s1)
+        z2 = s1.exp() * y2 + b1
+        s2, b2 = self.net2(z2)
+        s2 = self._soft_clamp(s2)
+        z1 = s2.exp() * y1 + b2
+        return torch.cat([z1, z2], dim=-1), s1.sum(dim=-1) + s2.sum(dim=-1)
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Maps z (..., D) back to y (..., D); exact up to rounding."""
+        z1, z2 = torch.split(z, self.parts, dim=-1)
+        s2, b2 = self.net2(z2)
+        y1 = (z1 - b2) * (-self._soft_clamp(s2)).exp()
+        s1, b1 = self.net1(y1)
+        y2 = (z2 - b1) * (-self._soft_clamp(s1)).exp()
+        return torch.cat([y1, y2], dim=-1).index_select(-1, self.inverse_permutation)
+
+
+class TargetFlow(nn.Module):
+    """TNF: coupling blocks in a row (eq. 2).
+
+    With a 3x3 kernel |det| is that of the whole grid; its logarithm is still a sum over positions,
+    and each position's share is what `forward` gives.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        blocks: int = 4,
+        hidden: int = 1024,
+        kernel: int = 1,
+        clamp: float = 3.0,
+        seed: int = 0,
+    ) -> None:
+        """Builds the flow for `features` >= 2 channels; permutations and weights from `seed`."""
+        super().__init__()
+        assert features >= 2, "a coupling needs two parts"
+        generator = torch.Generator().manual_seed(seed)
+        self.blocks = nn.ModuleList(
+            AffineCoupling(features, hidden, kernel=kernel, clamp=clamp, generator=generator)
+            for _ in range(blocks)
+        )
+
+    def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps y (..., D) to z (..., D) and log|det dz/dy| of each position (...)."""
+        log_det = y.new_zeros(y.shape[:-1])
+        for block in self.blocks:
+            y, block_log_det = block(y)
+            log_det = log_det + block_log_det
+        return y, log_det
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Maps z (..., D) back to y (..., D)."""
+        for block in reversed(self.blocks):
+            assert isinstance(block, AffineCoupling)
+            z = block.inverse(z)
+        return z
+
+
+def negative_log_likelihood(z: Tensor, log_det: Tensor) -> Tensor:
+    """Returns |z|^2 / 2 - log|det dz/dy| of each position (...), eq. 8, in nats.
+
+    The constant D / 2 * log(2 pi) is left out, as the paper leaves it out.
+    """
+    return z.square().sum(dim=-1) / 2 - log_det

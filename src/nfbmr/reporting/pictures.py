@@ -1,0 +1,131 @@
+"""Pictures for people: heatmap overlays, mask outlines, small pictures inside HTML.
+
+No matplotlib here, since `nfbmr inspect --heatmaps` draws with these too. Nothing here feeds a
+network: what a network sees is decoded and resized elsewhere.
+
+    H W   height and width of one picture        u   place in the colour table, 0..1
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+HEATMAP_VISIBLE = 0.5
+"""Heatmap level where colour begins; below, the picture is left as it is."""
+
+HEATMAP_FULL = 2.0
+"""Heatmap level where the colour stops changing."""
+
+_ALARM = 1.0
+_MAX_ALPHA = 0.78
+
+# Places u and their sRGB colours: dark violet, red, orange, pale yellow. Lightness rises along the
+# table, so that the order also shows without colour vision and in print.
+_ANCHORS = (
+    (0.00, (84, 18, 120)),
+    (0.20, (152, 28, 112)),
+    (0.38, (212, 44, 76)),
+    (0.58, (243, 104, 40)),
+    (0.80, (252, 178, 36)),
+    (1.00, (255, 246, 170)),
+)
+
+
+def _colour_table() -> NDArray[np.float32]:
+    u = np.linspace(0, 1, 256)
+    places = [place for place, _ in _ANCHORS]
+    channels = [np.interp(u, places, [rgb[c] for _, rgb in _ANCHORS]) for c in range(3)]
+    return np.stack(channels, axis=1).astype(np.float32)
+
+
+_TABLE = _colour_table()  # (256, 3)
+
+_OUTLINE = np.array((0, 229, 255), np.uint8)
+_OUTLINE_EDGE = np.array((4, 30, 40), np.uint8)
+
+
+def heatmap_overlay(image: NDArray[np.uint8], heatmap: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Lays the heatmap over the picture, on one fixed scale for all pictures.
+
+    Nothing shows below 0.5; colour fades in up to 1 (the level that only the asked false-alarm
+    share of good pictures reach anywhere) and brightens up to 2. So a good part looks calm.
+
+    Args:
+        image: (H, W, 3).
+        heatmap: (H, W), finite; 0 = typical good, 1.0 = alarm level.
+
+    Returns:
+        A new picture (H, W, 3).
+    """
+    _check_image(image)
+    assert heatmap.shape == image.shape[:2], "heatmap and picture differ in size"
+    level = heatmap.astype(np.float32)
+    fade = np.clip((level - HEATMAP_VISIBLE) / (_ALARM - HEATMAP_VISIBLE), 0, 1)
+    alpha = (_MAX_ALPHA * fade * fade * (3 - 2 * fade))[..., None]  # H W 1
+    u = np.clip((level - HEATMAP_VISIBLE) / (HEATMAP_FULL - HEATMAP_VISIBLE), 0, 1)
+    colour = _TABLE[np.rint(u * 255).astype(np.intp)]  # H W 3
+    mixed = (1 - alpha) * image + alpha * colour
+    return np.rint(mixed).astype(np.uint8)
+
+
+def outline_mask(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Draws the contour of the mask, in cyan with a dark edge, around the marked pixels.
+
+    Where the mask touches the frame the contour runs inside, so that a full mask shows too.
+
+    Args:
+        image: (H, W, 3).
+        mask: (H, W), True on the defect.
+
+    Returns:
+        A new picture (H, W, 3).
+    """
+    _check_image(image)
+    assert mask.dtype == np.bool_
+    assert mask.shape == image.shape[:2], "mask and picture differ in size"
+    width = max(1, round(max(mask.shape) / 200))
+    near = ndimage.binary_dilation(mask, _square(), iterations=width)
+    far = ndimage.binary_dilation(near, _square(), iterations=width)
+    frame = np.ones_like(mask)
+    frame[width:-width, width:-width] = False
+    drawn = image.copy()
+    drawn[far & ~near] = _OUTLINE_EDGE
+    drawn[(near & ~mask) | (mask & frame)] = _OUTLINE
+    return drawn
+
+
+def to_data_uri(
+    image: NDArray[np.uint8], max_side: int = 384, form: Literal["jpeg", "png"] = "jpeg"
+) -> str:
+    """The picture as a `data:` address, so that a page needs no second file.
+
+    Args:
+        image: (H, W, 3).
+        max_side: pixels; a longer side is shrunk to this, the ratio of sides is kept.
+        form: JPEG of quality 85, or PNG without loss.
+    """
+    _check_image(image)
+    assert max_side >= 1
+    picture = Image.fromarray(image)
+    picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    options: dict[str, Any] = {"quality": 85} if form == "jpeg" else {}
+    picture.save(buffer, form, optimize=True, **options)
+    return f"data:image/{form};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def _check_image(image: NDArray[np.uint8]) -> None:
+    assert image.dtype == np.uint8, "needs a picture of bytes"
+    assert image.ndim == 3, "needs a picture (H, W, 3)"
+    assert image.shape[2] == 3, "needs a picture (H, W, 3)"
+
+
+def _square() -> NDArray[np.bool_]:
+    return np.ones((3, 3), np.bool_)
