@@ -99,7 +99,7 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
         BundleError: something other than a model directory is at `path`, or it cannot be written.
         BundleTamperedError: a tensor holds values that are not finite.
     """
-    _refuse_to_replace_other_things(path)
+    refuse_to_replace_other_things(path)
     _check_finite(bundle.tensors, "the model to be written")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -195,7 +195,12 @@ def is_bundle(path: Path) -> bool:
     return (path / MANIFEST).is_file()
 
 
-def _refuse_to_replace_other_things(path: Path) -> None:
+def refuse_to_replace_other_things(path: Path) -> None:
+    """Checks that a model may be written to `path`, before the work that leads there.
+
+    Raises:
+        BundleError: something other than a model directory or an empty folder is there.
+    """
     if not path.exists() and not path.is_symlink():
         return
     if path.is_symlink() or not path.is_dir():

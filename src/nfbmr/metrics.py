@@ -205,8 +205,7 @@ class PixelMetrics:
     Three rank sketches of about 0.5 MB a level hold good pixels, defect pixels, and 2,048
     equally spaced quantiles of every region. For up to 2^31 good pixels (20,000 maps of
     320 x 320) the results are within 2e-4 (AUROC) and 6e-4 (AUPRO) of the exact ones, whatever
-    the values; small sets (131,071 values a sketch) have an exact pixel AUROC. Only the order of
-    the values matters.
+    the values. Only their order matters.
     """
 
     def __init__(self) -> None:
@@ -399,8 +398,6 @@ def _sklearn() -> Any:
     try:
         from sklearn import metrics
     except ImportError as error:
-        raise MissingExtraError(
-            "Metrics need scikit-learn, which is not installed. "
-            "Install it with: pip install 'nfbmr[report]'"
-        ) from error
+        message = "Metrics need scikit-learn; install it with: pip install 'nfbmr[report]'"
+        raise MissingExtraError(message) from error
     return metrics

@@ -345,7 +345,7 @@ def _read_dagm(folder: Path, split: Split, notes: _Notes) -> list[Sample]:
             mask = masks.get(_dagm_stem(Path(row.mask)), mask)
         defect = "defect" if is_defect else "good"
         samples.append(Sample(path=path, split=split, defect=defect, mask=mask))
-    absent = [folder / name for name in rows]
+    absent = [folder / row.picture for row in rows.values()]
     notes["pictures that Labels.txt lists and that do not exist"] += absent
     _note_lone(masks.values(), samples, notes)
     return samples

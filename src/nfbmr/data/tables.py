@@ -43,6 +43,8 @@ class Row:
 class DagmLabel:
     """One row of DAGM 2007's Labels.txt."""
 
+    picture: str
+    """The picture's file name."""
     is_defect: bool
     mask: str
     """The label picture's file name; empty where there is none."""
@@ -167,5 +169,6 @@ def read_dagm_labels(path: Path) -> dict[str, DagmLabel]:
                 "picture, 0, label picture or 0; restore the file from the data set's archive"
             )
         mask = cells[4] if len(cells) == 5 and cells[4] != "0" else ""
-        labels[cells[2].lower()] = DagmLabel(is_defect=cells[1] == "1", mask=mask)
+        label = DagmLabel(picture=cells[2], is_defect=cells[1] == "1", mask=mask)
+        labels[label.picture.lower()] = label
     return labels

@@ -71,7 +71,7 @@ def heatmap_overlay(image: NDArray[np.uint8], heatmap: NDArray[np.float32]) -> N
     alpha = (_MAX_ALPHA * fade * fade * (3 - 2 * fade))[..., None]  # H W 1
     u = np.clip((level - HEATMAP_VISIBLE) / (HEATMAP_FULL - HEATMAP_VISIBLE), 0, 1)
     colour = _TABLE[np.rint(u * 255).astype(np.intp)]  # H W 3
-    mixed = (1 - alpha) * image + alpha * colour
+    mixed: NDArray[np.float32] = (1 - alpha) * image + alpha * colour
     return np.rint(mixed).astype(np.uint8)
 
 

@@ -80,19 +80,14 @@ def roc_plot(scores: Floats, is_defect: Bools, predicted: Bools) -> str:
         axes.fill_between(fpr, tpr, color=GOOD_COLOUR, alpha=0.12, linewidth=0)
         axes.plot(fpr, tpr, color=GOOD_COLOUR, linewidth=2, solid_joinstyle="round")
         axes.plot(alarms, found, "o", color=DEFECT_COLOUR, markersize=8, clip_on=False, zorder=5)
+        side, below = (1 if alarms < 0.5 else -1), found > 0.3
         axes.annotate(
             f"at the threshold:\n{found:.1%} found, {alarms:.1%} false alarms",
             (alarms, found),
-            (0.97, 0.07),
-            textcoords="axes fraction",
-            horizontalalignment="right",
-            arrowprops={
-                "arrowstyle": "-",
-                "color": _INK,
-                "alpha": 0.5,
-                "linewidth": 0.8,
-                "shrinkB": 6,
-            },
+            (12 * side, -10 if below else 10),
+            textcoords="offset points",
+            horizontalalignment="left" if side > 0 else "right",
+            verticalalignment="top" if below else "bottom",
         )
         axes.set(xlim=(0, 1), ylim=(0, 1.02), title=f"ROC curve, AUROC {area:.4f}")
         axes.set(xlabel="share of good pictures flagged", ylabel="share of defects found")
@@ -118,7 +113,8 @@ def score_plot(scores: Floats, is_defect: Bools, threshold: float | None) -> str
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    forward, inverse = _display_scale(scores, is_defect)
+    scale = _display_scale(scores, is_defect)
+    forward, inverse = scale or (np.asarray, np.asarray)
     marks = scores if threshold is None else np.append(scores, threshold)
     places = forward(marks.astype(np.float64))
     margin = 0.03 * float(np.ptp(places)) or 0.5
@@ -142,10 +138,11 @@ def score_plot(scores: Floats, is_defect: Bools, threshold: float | None) -> str
         _draw_rugs(axes, places[: len(scores)], is_defect, top)
         if threshold is not None:
             axes.axvline(places[-1], color=_INK, linewidth=1.2, linestyle=(0, (5, 3)))
-            axes.plot([], [], color=_INK, linestyle=(0, (5, 3)), label=f"threshold {threshold:.4g}")
+            axes.plot([], [], color=_INK, linestyle=(0, (5, 3)), label=f"threshold {threshold:.5g}")
         axes.set(xlim=(low, high), title="Scores", ylabel="share of the class, %", xlabel="score")
-        ticks = _round_ticks(inverse(np.linspace(low, high, 7)[1:-1]))
-        axes.set_xticks(forward(ticks), [f"{tick:.6g}" for tick in ticks])
+        if scale:
+            ticks = _round_ticks(inverse(np.linspace(low, high, 8)[1:-1]))
+            axes.set_xticks(forward(ticks), [f"{tick:.6g}" for tick in ticks])
         _legend_above(axes)
 
     return _svg(draw, "Histogram of the scores of good and defective pictures, and the threshold")
@@ -186,23 +183,23 @@ def p_value_plot(p_values: Floats) -> str:
     return _svg(draw, "Cumulative share of the p-values of good pictures against the diagonal")
 
 
-def _display_scale(scores: Floats, is_defect: Bools) -> tuple[Curve, Curve]:
-    """The map from score to place on the axis, and back: as is, or asinh for heavy tails."""
+def _display_scale(scores: Floats, is_defect: Bools) -> tuple[Curve, Curve] | None:
+    """For heavy tails, the map from score to place on the axis, and back; else None."""
     basis = scores if is_defect.all() else scores[~is_defect]
     q10, centre, q90 = (float(q) for q in np.quantile(basis, (0.1, 0.5, 0.9)))
     spread = (q90 - q10) / 2
     if spread <= 0 or np.abs(scores - centre).max() <= _HEAVY_TAIL * spread:
-        return (lambda x: x), (lambda u: u)
+        return None
     unit = 2 * spread
     return (lambda x: np.arcsinh((x - centre) / unit)), (lambda u: centre + unit * np.sinh(u))
 
 
 def _round_ticks(values: Floats) -> NDArray[np.float64]:
-    """Rounds each value to as many digits as its distance to the next one needs."""
-    gaps = np.maximum(np.gradient(values), 1e-300)
-    digits = 10.0 ** np.floor(np.log10(gaps / 2))
-    rounded = np.rint(values / digits) * digits
-    return np.unique(rounded[(rounded >= values[0] - gaps[0]) & np.isfinite(rounded)])
+    """Rounds ascending values to as many digits as the distance to their neighbours needs."""
+    gaps = np.diff(values)
+    nearest = np.minimum(np.append(gaps, gaps[-1]), np.insert(gaps, 0, gaps[0]))
+    digits = 10.0 ** np.floor(np.log10(nearest / 2))
+    return np.unique(np.rint(values / digits) * digits)
 
 
 def _draw_rugs(axes: Axes, places: Floats, is_defect: Bools, top: float) -> None:

@@ -1,0 +1,251 @@
+"""`fit`: from a folder of good pictures to a model directory."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nfbmr import config, provenance, scoring
+from nfbmr.bundle import Bundle, Facts, refuse_to_replace_other_things, write_bundle
+from nfbmr.config import Settings
+from nfbmr.data.images import choose_size, image_size
+from nfbmr.data.layouts import DataSet, Sample, find_duplicates, read_data
+from nfbmr.devices import choose_device
+from nfbmr.errors import ImageError, TrainingError
+from nfbmr.features import FeatureCache, build_features
+from nfbmr.inference import Inspector, load
+from nfbmr.networks.backbone import SourceNetwork
+from nfbmr.networks.detector import Detector
+from nfbmr.networks.weights import load_weights
+from nfbmr.scoring import held_out_count, images_needed
+from nfbmr.training import (
+    Position,
+    Progress,
+    TrainingData,
+    calibration_maps,
+    forget,
+    silent,
+    split_held_out,
+    train,
+)
+
+_log = logging.getLogger(__name__)
+
+FEWEST_IMAGES = 4
+"""Two to train on, two to hold out: below that nothing can be said."""
+
+
+def fit(
+    data: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    preset: str = "fast",
+    settings: Settings | None = None,
+    device: str = "auto",
+    fresh: bool = False,
+    cache: FeatureCache | None = None,
+    progress: Progress = silent,
+    **changes: Any,
+) -> Inspector:
+    """Learns good pictures and writes a model directory; goes on where an interrupted fit stopped.
+
+    Args:
+        data: a folder of good pictures, an MVTec AD category, a DAGM 2007 class, or a table.
+            Only its good training pictures are looked at.
+        out: the model directory; an existing model is replaced once the new one is complete.
+        preset: `fast`, `accurate` or `paper`; not looked at where `settings` is given.
+        settings: all of them, instead of a preset.
+        device: `auto`, `cpu`, `cuda`, ...
+        fresh: start anew, whatever an interrupted fit left.
+        cache: of features; by default the user's.
+        progress: hears how far the work is.
+        **changes: single settings over the preset, e.g. `seed=1` or `flow={"hidden": 256}`.
+
+    Raises:
+        LayoutError: the data cannot be read as a data set.
+        ImageError: a picture cannot be decoded.
+        SettingsError: a setting is wrong.
+        WeightsError: the backbone's weights cannot be had.
+        TrainingError: too few pictures, or training broke down.
+        BundleError: the model cannot be written.
+    """
+    started = time.monotonic()
+    chosen = config.with_changes(settings or config.preset(preset), changes)
+    where = choose_device(device)
+    path = Path(out)
+    refuse_to_replace_other_things(path)
+    found = read_data(data)
+    _log.info("%s", found.describe())
+    for warning in found.warnings:
+        _log.warning("%s", warning)
+    good = _without_copies(found)
+    plan = plan_fit(good, chosen)
+    for line in plan.describe():
+        _log.info("%s", line)
+    network, weights = source_network(chosen)
+    store = build_features(
+        [sample.path for sample in good],
+        network.to(where),
+        plan.size,
+        cache=cache or FeatureCache(),
+        progress=lambda done, total: progress("features", done, total),
+        device=where,
+    )
+    train_indices, held_out = split_held_out(len(good), plan.n_held_out, chosen.seed)
+    features = TrainingData(store=store, train=train_indices, held_out=held_out)
+    detector = Detector(network, chosen)
+    work = work_folder(path)
+    if fresh:
+        forget(work)
+    before = time.monotonic() - started
+    position = train(detector, features, chosen, work=work, device=where, progress=progress)
+    bundle = _bundle(detector, features, chosen, plan, position, found.name, weights, before)
+    write_bundle(path, bundle)
+    forget(work)
+    for line in bundle.calibration.describe():
+        _log.info("%s", line)
+    return load(path, device=device)
+
+
+def work_folder(out: Path) -> Path:
+    """Returns where a fit keeps its checkpoint, beside the model that it makes."""
+    return out.with_name(f".{out.name}.fit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a fit will do, known before it starts."""
+
+    size: tuple[int, int]
+    """(H, W) in pixels."""
+    chosen: bool
+    """Whether the size was chosen here, and not asked for."""
+    n_train: int
+    n_held_out: int
+    rate: float
+    """Asked false-alarm rate."""
+
+    def describe(self) -> list[str]:
+        """Returns sentences for the screen."""
+        height, width = self.size
+        why = "chosen from the median aspect ratio" if self.chosen else "as asked"
+        lines = [
+            f"Pictures are resized to {height} x {width} (H x W), {why}",
+            f"{self.n_train} good pictures to train on, {self.n_held_out} held out to calibrate",
+        ]
+        needed = images_needed(self.rate)
+        if self.n_held_out < needed:
+            lines.append(
+                f"A false-alarm rate of {self.rate:g} needs {needed} held-out pictures: the "
+                f"threshold will be extrapolated (attainable: {1 / (self.n_held_out + 1):.3g})"
+            )
+        return lines
+
+
+def plan_fit(good: list[Sample], settings: Settings) -> Plan:
+    """Chooses size and split for good training pictures.
+
+    Raises:
+        TrainingError: too few pictures.
+        ImageError: a picture's header cannot be read.
+    """
+    if len(good) < FEWEST_IMAGES:
+        raise TrainingError(
+            f"{len(good)} good pictures to learn from; at least {FEWEST_IMAGES} are needed, "
+            "and 100 or more are better"
+        )
+    sizes = _sizes(good)
+    held_out = held_out_count(len(good), settings.calibration)
+    return Plan(
+        size=settings.size or choose_size(sizes, settings.pixel_budget),
+        chosen=settings.size is None,
+        n_train=len(good) - held_out,
+        n_held_out=held_out,
+        rate=settings.calibration.false_alarm_rate,
+    )
+
+
+def _sizes(good: list[Sample]) -> list[tuple[int, int]]:
+    sizes, broken = [], []
+    for sample in good:
+        try:
+            sizes.append(image_size(sample.path))
+        except ImageError as error:
+            broken.append(str(error))
+    if broken:
+        rest = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""
+        raise ImageError(
+            f"{len(broken)} of the training pictures cannot be read: {'; '.join(broken[:3])}{rest}"
+        )
+    return sizes
+
+
+def _without_copies(data: DataSet) -> list[Sample]:
+    """Returns the good training samples, one of each content.
+
+    A copy on both sides of the held-out split would make the calibration believe in itself.
+    """
+    good = list(data.train_good)
+    copies = [sample for group in find_duplicates(good) for sample in group[1:]]
+    if copies:
+        names = ", ".join(str(sample.path.name) for sample in copies[:5])
+        _log.warning("%d pictures are copies of others and are left out: %s", len(copies), names)
+    left_out = {sample.path for sample in copies}
+    return [sample for sample in good if sample.path not in left_out]
+
+
+def source_network(settings: Settings) -> tuple[SourceNetwork, str]:
+    """Builds SNN and fills it; returns it and where its weights came from.
+
+    Raises:
+        WeightsError: the weights cannot be reached or do not fit.
+    """
+    backbone = settings.backbone
+    network = SourceNetwork(
+        backbone.name,
+        stages=backbone.stages,
+        neighbours=backbone.neighbours,
+        padding=backbone.padding,
+    )
+    weights = backbone.weights
+    known = weights in ("embedded", "hub", "random")
+    return network, load_weights(network, weights if known else Path(weights))
+
+
+def _bundle(
+    detector: Detector,
+    features: TrainingData,
+    settings: Settings,
+    plan: Plan,
+    position: Position,
+    name: str,
+    weights: str,
+    before: float,
+) -> Bundle:
+    started = time.monotonic()
+    rate = settings.calibration.false_alarm_rate
+    device = detector.standardisation.mean.device
+    maps = calibration_maps(detector, features, device)
+    calibration = scoring.calibrate(maps, settings.scoring, rate)
+    tensors = {k: v.detach().cpu().numpy() for k, v in detector.state_dict().items()}
+    facts = Facts(
+        name=name,
+        size=plan.size,
+        weights=weights,
+        n_train=len(features.train),
+        n_held_out=len(features.held_out),
+        fit_seconds=before + position.seconds + time.monotonic() - started,
+        created=provenance.now(),
+        commit=provenance.commit(),
+        versions=provenance.versions(),
+        losses=position.losses,
+    )
+    # A file's path says where it lay on the machine that learnt; the bundle carries the weights.
+    backbone = settings.backbone
+    if backbone.weights not in ("embedded", "hub", "random"):
+        settings = replace(settings, backbone=replace(backbone, weights="file"))
+    return Bundle(settings=settings, facts=facts, calibration=calibration, tensors=tensors)

@@ -1,0 +1,306 @@
+"""Inspecting pictures: `Inspector` turns an image into an `Inspection`, by whatever runtime.
+
+Shapes: N = images, K = raw maps, H W = grid or pixels. Starting this module loads no torch;
+the runtime that needs it does.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfbmr import scoring
+from nfbmr.bundle import Bundle, Facts, read_bundle, replace_calibration
+from nfbmr.config import ScoringSettings, Settings
+from nfbmr.data.images import ImageInput, read_image, resize_image, resize_map
+from nfbmr.errors import BundleTamperedError, ImageError, MissingExtraError
+from nfbmr.scoring import Calibration, Maps
+
+
+class Runtime(Protocol):
+    """Runs the exported graph; torch is one, others will join."""
+
+    @property
+    def name(self) -> str:
+        """Short name for the screen."""
+        ...
+
+    def run(self, pixels: NDArray[np.uint8]) -> Maps:
+        """Maps uint8 RGB pixels (N, H, W, 3) of the model's size to raw maps (N, K, H', W')."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What nfbmr says of one picture."""
+
+    path: str | None
+    """The picture's file, where it came from one."""
+    score: float
+    """Standard deviations above what good pictures have; higher = more anomalous."""
+    p_value: float
+    """Conformal: a good picture scores this high or higher with about this probability."""
+    is_defect: bool
+    """Whether the score is above the threshold."""
+    threshold: float
+    """On the score's scale."""
+    maps: Maps
+    """Raw maps (K, H', W') on the model's grid."""
+    size: tuple[int, int]
+    """(H, W) of the picture, after orientation."""
+    scoring: ScoringSettings
+    calibration: Calibration
+
+    @property
+    def heatmap(self) -> NDArray[np.float32]:
+        """Where: float32 (H, W) of the picture; 0 = typical good, 1 = as high as good ones get.
+
+        The scale is the good pictures', never this picture's own. Computed at each call.
+        """
+        fused = scoring.heatmap(self.maps, self.scoring, self.calibration)
+        return resize_map(fused, self.size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A picture of a stream that could not be read; the stream goes on."""
+
+    path: str | None
+    error: str
+
+
+class Inspector:
+    """A model ready to inspect. Keeps no state between pictures, so threads may share it."""
+
+    def __init__(self, bundle: Bundle, runtime: Runtime, path: Path | None = None) -> None:
+        """Joins a model directory's content and a runtime for it; `path` is where it lies."""
+        self._bundle = bundle
+        self.runtime = runtime
+        self.path = path
+
+    @property
+    def calibration(self) -> Calibration:
+        """Scales and threshold now in force."""
+        return self._bundle.calibration
+
+    @property
+    def settings(self) -> Settings:
+        """What the model was fitted with."""
+        return self._bundle.settings
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of the fit."""
+        return self._bundle.facts
+
+    @property
+    def threshold(self) -> float:
+        """A score above it is a defect."""
+        return self._bundle.calibration.threshold
+
+    def inspect(self, image: ImageInput) -> Inspection:
+        """Inspects one picture.
+
+        Args:
+            image: a path, a Pillow image, or an array uint8 / uint16 / float in [0, 1] of shape
+                (H, W) or (H, W, 1|3|4), RGB.
+
+        Raises:
+            ImageError: the picture cannot be read.
+        """
+        return self._judge([_decode(image, self.facts.size)])[0]
+
+    def inspect_many(
+        self, images: Iterable[ImageInput], *, batch: int = 8, workers: int = 2
+    ) -> Iterator[Inspection | Failure]:
+        """Inspects a stream in order, in constant memory, decoding ahead of the network.
+
+        Args:
+            images: any iterable, as for `inspect`; endless ones too.
+            batch: pictures per pass of the network.
+            workers: decoding threads.
+
+        Yields:
+            An Inspection for each picture, or a Failure for one that cannot be read.
+        """
+        decoded = self._decode_ahead(iter(images), workers, ahead=2 * batch)
+        while group := list(itertools.islice(decoded, batch)):
+            found = iter(self._judge([item for item in group if isinstance(item, _Decoded)]))
+            for item in group:
+                yield next(found) if isinstance(item, _Decoded) else item
+
+    def maps(self, images: Iterable[ImageInput]) -> Maps:
+        """Returns the raw maps (N, K, H', W') of pictures that must all be readable.
+
+        Raises:
+            ImageError: one is not.
+        """
+        found: list[Maps] = []
+        for result in self.inspect_many(images):
+            if isinstance(result, Failure):
+                raise ImageError(result.error)
+            found.append(result.maps)
+        if not found:
+            return np.empty((0, len(scoring.MAPS), 1, 1), np.float32)
+        return np.stack(found)
+
+    def recalibrated(
+        self, rate: float, good_images: Iterable[ImageInput] | None = None
+    ) -> Inspector:
+        """Returns an inspector with a new threshold; the network stays as it is.
+
+        Args:
+            rate: asked false-alarm rate, in (0, 1).
+            good_images: good pictures that the model was not trained on; all scales and scores
+                are learnt anew from them. Without them the stored scores serve.
+
+        Raises:
+            CalibrationError: too few pictures.
+            ImageError: one cannot be read.
+        """
+        if good_images is None:
+            calibration = scoring.recalibrate(self.calibration, rate)
+        else:
+            maps = self.maps(good_images)
+            calibration = scoring.calibrate(maps, self.settings.scoring, rate)
+        bundle = replace(self._bundle, calibration=calibration)
+        return Inspector(bundle, self.runtime, self.path)
+
+    def save_calibration(self) -> None:
+        """Writes the calibration now in force into the model directory it came from."""
+        assert self.path is not None, "this inspector was not loaded from a directory"
+        replace_calibration(self.path, self.calibration)
+
+    def _decode_ahead(
+        self, images: Iterator[ImageInput], workers: int, ahead: int
+    ) -> Iterator[_Decoded | Failure]:
+        waiting: deque[Future[_Decoded | Failure]] = deque()
+        with ThreadPoolExecutor(workers, thread_name_prefix="nfbmr-decode") as pool:
+            try:
+                for image in images:
+                    waiting.append(pool.submit(_try_decode, image, self.facts.size))
+                    if len(waiting) > ahead:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _judge(self, pictures: list[_Decoded]) -> list[Inspection]:
+        if not pictures:
+            return []
+        maps = self.runtime.run(np.stack([picture.pixels for picture in pictures]))
+        scores = scoring.image_scores(maps, self.settings.scoring, self.calibration)
+        p_values = scoring.p_values(scores, self.calibration)
+        return [
+            Inspection(
+                path=picture.path,
+                score=float(score),
+                p_value=float(p_value),
+                is_defect=bool(score > self.threshold),
+                threshold=self.threshold,
+                maps=raw,
+                size=picture.size,
+                scoring=self.settings.scoring,
+                calibration=self.calibration,
+            )
+            for picture, raw, score, p_value in zip(pictures, maps, scores, p_values, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    path: str | None
+    pixels: NDArray[np.uint8]
+    size: tuple[int, int]
+
+
+def _decode(image: ImageInput, size: tuple[int, int]) -> _Decoded:
+    full = read_image(image)
+    return _Decoded(_path_of(image), resize_image(full, size), full.shape[:2])
+
+
+def _try_decode(image: ImageInput, size: tuple[int, int]) -> _Decoded | Failure:
+    try:
+        return _decode(image, size)
+    except ImageError as error:
+        return Failure(path=_path_of(image), error=str(error))
+
+
+def _path_of(image: ImageInput) -> str | None:
+    return os.fspath(image) if isinstance(image, str | os.PathLike) else None
+
+
+class TorchRuntime:
+    """The graph in torch, as it was trained."""
+
+    name = "torch"
+
+    def __init__(self, bundle: Bundle, device: str = "auto") -> None:
+        """Builds the network and fills it from the bundle; nothing is downloaded.
+
+        Raises:
+            MissingExtraError: torch or timm is not installed.
+            BundleTamperedError: the tensors are not those of the network the settings describe.
+        """
+        try:
+            import torch
+
+            from nfbmr.devices import choose_device
+            from nfbmr.networks.backbone import SourceNetwork
+            from nfbmr.networks.detector import Detector
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                f"{error.name} is not installed; torch inspects this model: "
+                "pip install 'nfbmr[train]'"
+            ) from None
+        settings = bundle.settings
+        source = SourceNetwork(
+            settings.backbone.name,
+            stages=settings.backbone.stages,
+            neighbours=settings.backbone.neighbours,
+            padding=settings.backbone.padding,
+        )
+        detector = Detector(source, settings)
+        tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in bundle.tensors.items()}
+        try:
+            detector.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise BundleTamperedError(
+                f"the model's tensors do not fit its settings ({str(error).splitlines()[0]}); "
+                "restore the model or fit again"
+            ) from None
+        self.device = choose_device(device)
+        self._detector = detector.to(self.device)
+        self._torch = torch
+
+    def run(self, pixels: NDArray[np.uint8]) -> Maps:
+        """Maps uint8 RGB pixels (N, H, W, 3) to raw maps (N, K, H', W') float32."""
+        with self._torch.inference_mode():
+            maps = self._detector(self._torch.from_numpy(pixels).to(self.device))
+        return np.asarray(maps.cpu().numpy(), dtype=np.float32)
+
+
+def load(path: str | os.PathLike[str], *, device: str = "auto") -> Inspector:
+    """Loads a model directory.
+
+    Args:
+        path: what `fit` wrote.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
+
+    Raises:
+        BundleError: there is none, it is damaged, or its format is newer.
+        MissingExtraError: torch is not installed.
+    """
+    bundle = read_bundle(Path(path))
+    return Inspector(bundle, TorchRuntime(bundle, device), Path(path))

@@ -1,0 +1,343 @@
+"""SNN, the source network (section 3.1): a frozen timm network, cut off after the last stage used.
+
+Its features are y. Section 3.1 takes one stage, the sixth of EfficientNet-B5; several stages may
+be joined here, and the 3x3 mean of the first one.
+
+Shapes: B = images, H W = the image's pixels, H' W' = grid of y, C = channels of y,
+c h w = channels and grid of one stage, before the stages are joined.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Literal
+
+import timm
+import torch
+import torch.nn.functional as F
+from timm.layers.conv2d_same import Conv2dSame
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from nfbmr.errors import SettingsError
+
+SEED = 0
+"""Of the weights that a network has before others are loaded; equal in every process."""
+
+# Two sides, so that swapped axes show; large enough for a stride of 32 to leave 2 x 3 cells.
+_PROBE = (64, 96)
+
+
+class SourceNetwork(nn.Module):
+    """SNN: uint8 pixels to source features y; frozen, always in evaluation mode.
+
+    It holds no layer behind the last stage it needs. Its layers keep timm's names below `trunk`.
+    The weights are random (`SEED`) until `nfbmr.networks.weights.load_weights` or
+    `load_state_dict` sets them; nothing is ever downloaded here. Nothing in it requires a
+    gradient, so a forward pass records none.
+
+    Attributes:
+        name: timm's name, with its tag where one was given.
+        stages: module paths in timm's network, the first gives the grid of y.
+        padding: `native` or `static`.
+        neighbours: whether the 3x3 mean of the first stage is part of y.
+        channels: C.
+        stride: pixels per cell of the grid, nominally; `grid` is exact.
+        steps: paths of the layers in the order in which they run.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        name: str,
+        stages: tuple[int | str, ...],
+        *,
+        neighbours: bool = False,
+        padding: Literal["native", "static"] = "native",
+    ) -> None:
+        """Builds the network and cuts it; the caller's random generator is left as it was.
+
+        Args:
+            name: any timm network whose modules run in the order in which they are registered.
+            stages: the first one gives the grid of y; later ones must not be coarser. A number n
+                is the n-th block stage (`blocks.{n-1}`) where the network has block stages, as
+                EfficientNets do, else the n-th entry of timm's feature list. A string is a path
+                in timm's network, e.g. `layer3`.
+            neighbours: append the 3x3 mean of the first stage's map; cells outside do not count.
+            padding: `native`: timm's. `static`: TF's SAME rule for the network's design
+                resolution, whatever comes in, as efficientnet-pytorch does.
+
+        Raises:
+            SettingsError: the network, or a stage, is unknown or unusable here.
+        """
+        super().__init__()
+        model = _build(name)
+        paths = tuple(_stage_path(model, name, stage) for stage in stages)
+        if not paths or len(set(paths)) != len(paths):
+            raise SettingsError(f"stages {stages} of '{name}': give one or more, each once")
+        self.name = name
+        self.stages = paths
+        self.padding = padding
+        self.neighbours = neighbours
+        self.steps = tuple(_steps(model, set(paths), name))
+        self.trunk = _cut(model, self.steps)
+        config = _config(model)
+        self.register_buffer("mean", torch.tensor(config["mean"]).reshape(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(config["std"]).reshape(1, 3, 1, 1))
+        self.requires_grad_(False)
+        self.eval()
+        self.channels, self.stride = self._probe(model)
+        if padding == "static":
+            _make_padding_static(self, tuple(config["input_size"][1:]))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Maps pixels, uint8 (B, H, W, 3) RGB, to y, float32 (B, C, H', W')."""
+        assert pixels.dtype == torch.uint8, pixels.dtype
+        x = pixels.permute(0, 3, 1, 2).float() / 255  # (B, 3, H, W)
+        maps = self._stage_maps((x - self.mean) / self.std)
+        first = maps[self.stages[0]]  # (B, c, H', W')
+        parts = [first, *(_pooled_to(first, maps[path]) for path in self.stages[1:])]
+        if self.neighbours:
+            parts.append(F.avg_pool2d(first, 3, stride=1, padding=1, count_include_pad=False))
+        return torch.cat(parts, dim=1)  # (B, C, H', W')
+
+    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Returns (H', W') for images of `size` (H, W); computes shapes only."""
+        pixels = torch.empty(1, *size, 3, dtype=torch.uint8, device="meta")
+        height, width = _on_meta(self, pixels).shape[-2:]
+        return int(height), int(width)
+
+    def train(self, mode: bool = True) -> SourceNetwork:  # noqa: ARG002
+        """Stays in evaluation mode: in training mode B5's batch-norm statistics turn to NaN."""
+        return super().train(False)
+
+    def fingerprint(self) -> str:
+        """Names what y depends on: 64 hexadecimal digits, equal for equal features.
+
+        SHA-256 over stages, padding, neighbours, and name, shape and bytes of every tensor.
+        """
+        digest = hashlib.sha256(
+            repr((self.name, self.stages, self.padding, self.neighbours)).encode()
+        )
+        for key, tensor in sorted(self.state_dict().items()):
+            if key.endswith("num_batches_tracked"):  # not read in evaluation mode
+                continue
+            digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.cpu().contiguous().reshape(-1).numpy().data)
+        return digest.hexdigest()
+
+    def _stage_maps(self, x: Tensor) -> dict[str, Tensor]:
+        """Runs the layers on normalised pixels (B, 3, H, W); returns stage path -> (B, c, h, w)."""
+        maps = {}
+        for path in self.steps:
+            x = self.trunk.get_submodule(path)(x)
+            if path in self.stages:
+                maps[path] = x
+        return maps
+
+    def _probe(self, model: nn.Module) -> tuple[int, int]:
+        """Compares the cut network with the whole one on a small image; returns C and stride."""
+        x = torch.rand(1, 3, *_PROBE, generator=torch.Generator().manual_seed(SEED))
+        try:
+            expected = _hooked_maps(model, self.stages, x)
+            found = self._stage_maps(x)
+        except Exception as error:  # a network that is no chain of modules fails in its own way
+            raise SettingsError(
+                f"'{self.name}' cannot be cut at {self.stages} ({error}); choose a "
+                "convolutional network that takes images of any size"
+            ) from error
+        strides = []
+        for path in self.stages:
+            strides.append(_stride(found[path], self.name, path))
+            if not torch.equal(found[path], expected[path]):
+                raise SettingsError(
+                    f"'{self.name}' gives other features when it is cut at '{path}': its modules "
+                    "do not simply run in the order in which it lists them, or a later one "
+                    "writes over this one's output; choose another stage or network"
+                )
+        if any(stride > strides[0] for stride in strides):
+            raise SettingsError(
+                f"stages {self.stages} of '{self.name}' have strides {strides}: name the coarsest "
+                "first, it gives the grid"
+            )
+        channels = [found[path].shape[1] for path in self.stages]
+        return sum(channels) + self.neighbours * channels[0], strides[0]
+
+
+def _build(name: str) -> nn.Module:
+    """Returns timm's whole network with random weights; never touches the network or the hub."""
+    if not timm.is_model(name):  # also refuses "hf-hub:..." names, which would download
+        raise SettingsError(
+            f"timm {timm.__version__} knows no network '{name}'; expected a name such as "
+            "'tf_efficientnet_lite0'; timm.list_models() lists all"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(SEED)
+        try:
+            model: nn.Module = timm.create_model(name, pretrained=False)
+        except RuntimeError as error:
+            raise SettingsError(f"timm cannot build '{name}': {error}") from error
+    return model.eval()
+
+
+def _config(model: nn.Module) -> Mapping[str, Any]:
+    """Returns what timm records of the network's weights: mean, std, input size."""
+    config = model.pretrained_cfg
+    assert isinstance(config, Mapping), type(config)
+    return config
+
+
+def _stage_path(model: nn.Module, name: str, stage: int | str) -> str:
+    """Translates a stage number into a module path and checks that there is such a module."""
+    modules = {path for path, _ in model.named_modules() if path}
+    if isinstance(stage, str):
+        if stage in modules:
+            return stage
+        top = ", ".join(path for path, _ in model.named_children())
+        raise SettingsError(f"'{name}' has no module '{stage}'; its outermost ones are {top}")
+    blocks = getattr(model, "blocks", None)
+    if isinstance(blocks, nn.Sequential):
+        paths = [f"blocks.{index}" for index in range(len(blocks))]
+    else:
+        paths = [info["module"] for info in getattr(model, "feature_info", [])]
+    if not 1 <= stage <= len(paths):
+        raise SettingsError(
+            f"stage {stage}: '{name}' has {len(paths)} stages, counted from 1; a module path "
+            "may be given instead"
+        )
+    return paths[stage - 1]
+
+
+def _steps(parent: nn.Module, levels: set[str], name: str, prefix: str = "") -> list[str]:
+    """Returns the paths of the modules to run, in order, up to the last of `levels`."""
+    steps: list[str] = []
+    last = 0
+    for child_name, child in parent.named_children():
+        path = prefix + child_name
+        inside = {level for level in levels if level.startswith(path + ".")}
+        if not inside:
+            steps.append(path)
+        elif path in levels or type(child).forward is not nn.Sequential.forward:
+            raise SettingsError(f"'{name}' cannot be cut at {sorted(inside)}, inside '{path}'")
+        else:
+            steps += _steps(child, inside, name, path + ".")
+        if inside or path in levels:
+            last = len(steps)
+    return steps[:last]
+
+
+def _cut(model: nn.Module, steps: tuple[str, ...]) -> nn.Sequential:
+    """Moves the modules of `steps` into nested containers that keep timm's names."""
+    trunk = nn.Sequential()
+    for path in steps:
+        *parents, leaf = path.split(".")
+        holder: nn.Module = trunk
+        for parent in parents:
+            if parent not in dict(holder.named_children()):
+                holder.add_module(parent, nn.Sequential())
+            holder = holder.get_submodule(parent)
+        holder.add_module(leaf, model.get_submodule(path))
+    return trunk
+
+
+def _hooked_maps(model: nn.Module, paths: tuple[str, ...], x: Tensor) -> dict[str, Tensor]:
+    """Runs timm's whole network on x (B, 3, H, W); returns path -> output of that module."""
+    maps: dict[str, Tensor] = {}
+
+    def keep(path: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
+        maps[path] = output.clone()  # a later in-place activation must not change it
+
+    handles = [
+        model.get_submodule(path).register_forward_hook(partial(keep, path)) for path in paths
+    ]
+    with torch.no_grad():
+        model(x)
+    for handle in handles:
+        handle.remove()
+    return maps
+
+
+def _stride(features: Tensor, name: str, path: str) -> int:
+    """Returns the stride of a map of the probe image, or refuses what is no map."""
+    shape = tuple(features.shape)
+    if len(shape) == 4 and shape[2] and shape[3]:
+        stride = round(_PROBE[0] / shape[2])
+        if stride == round(_PROBE[1] / shape[3]):
+            return stride
+    raise SettingsError(
+        f"'{path}' of '{name}' gives {shape} for an image of {_PROBE}; expected a map with "
+        "channels first, (1, c, h, w)"
+    )
+
+
+def _pooled_to(first: Tensor, finer: Tensor) -> Tensor:
+    """Averages a finer map (B, c, h, w) down to the grid of the first (B, ., H', W')."""
+    (height, width), (h, w) = first.shape[-2:], finer.shape[-2:]
+    if h % height == 0 and w % width == 0:
+        return F.avg_pool2d(finer, (h // height, w // width))
+    return F.adaptive_avg_pool2d(finer, (height, width))
+
+
+def _on_meta(network: SourceNetwork, pixels: Tensor) -> Tensor:
+    """Runs the network on shapes alone: no arithmetic, no memory."""
+    tensors: Mapping[str, Tensor] = {k: v.to("meta") for k, v in network.state_dict().items()}
+    output: Tensor = functional_call(network, dict(tensors), (pixels,))
+    return output
+
+
+class _StaticConv2d(nn.Module):
+    """A convolution behind a fixed zero padding; holds the weights of the one it replaces."""
+
+    def __init__(self, conv: nn.Conv2d, sides: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        self.weight = conv.weight
+        self.bias = conv.bias
+        self.sides = sides  # left, right, top, bottom
+        self.stride, self.dilation, self.groups = conv.stride, conv.dilation, conv.groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps x (B, c, h, w) to (B, c', h', w')."""
+        x = F.pad(x, self.sides)
+        return F.conv2d(
+            x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups
+        )  # (B, c', h', w')
+
+
+def _make_padding_static(network: SourceNetwork, design: tuple[int, int]) -> None:
+    """Gives every convolution that pads for the real size the padding it has at `design` (H, W).
+
+    efficientnet-pytorch works out its paddings once, for the design resolution, and keeps them.
+    """
+    convs = {p: m for p, m in network.trunk.named_modules() if isinstance(m, Conv2dSame)}
+    if not convs:
+        raise SettingsError(
+            f"padding 'static': no layer of '{network.name}' pads for the real size, as those of "
+            "tf_efficientnet_* do; use padding 'native'"
+        )
+    sides: dict[str, tuple[int, int, int, int]] = {}
+
+    def note(path: str) -> Callable[[nn.Conv2d, tuple[Tensor]], None]:
+        def hook(conv: nn.Conv2d, inputs: tuple[Tensor]) -> None:
+            height, width = inputs[0].shape[-2:]
+            sides[path] = (*_same(width, conv, 1), *_same(height, conv, 0))
+
+        return hook
+
+    handles = [conv.register_forward_pre_hook(note(path)) for path, conv in convs.items()]
+    _on_meta(network, torch.empty(1, *design, 3, dtype=torch.uint8, device="meta"))
+    for handle in handles:
+        handle.remove()
+    for path, conv in convs.items():
+        network.trunk.set_submodule(path, _StaticConv2d(conv, sides[path]))
+
+
+def _same(length: int, conv: nn.Conv2d, axis: int) -> tuple[int, int]:
+    """TF's SAME rule along one axis: (before, after), the odd one after."""
+    stride = conv.stride[axis]
+    reach = (conv.kernel_size[axis] - 1) * conv.dilation[axis] + 1
+    total = max((-(-length // stride) - 1) * stride + reach - length, 0)
+    return total // 2, total - total // 2

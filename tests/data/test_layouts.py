@@ -1,0 +1,390 @@
+"""Every layout as a tiny tree; every kind of trouble is refused, or counted and named."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nfbmr.data.layouts import DataSet, Sample, find_duplicates, read_data
+from nfbmr.errors import LayoutError, MissingExtraError
+
+SETS = Path(__file__).parents[2].parent / "shared" / "data"
+
+
+def draw(root: Path, *names: str, size: tuple[int, int] = (4, 6)) -> None:
+    """Writes a picture under each name, each with bytes of its own."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        seed = np.frombuffer(str(path).encode(), np.uint8)
+        values = np.random.default_rng(list(seed)).integers(0, 256, size, dtype=np.uint8)
+        Image.fromarray(values).save(path)
+
+
+def known(data: DataSet) -> list[tuple[str, str, str, str | None]]:
+    return [
+        (
+            s.path.relative_to(data.root).as_posix(),
+            s.split,
+            s.defect,
+            s.mask.relative_to(data.root).as_posix() if s.mask else None,
+        )
+        for s in data.samples
+    ]
+
+
+def mvtec(root: Path) -> Path:
+    draw(root, "train/good/000.png", "train/good/001.png", "test/good/000.png")
+    draw(root, "test/crack/000.png", "test/crack/001.png", "test/dent/000.png")
+    draw(root, "ground_truth/crack/000_mask.png", "ground_truth/crack/001.png")
+    draw(root, "ground_truth/dent/000_mask.png")
+    return root
+
+
+def dagm(root: Path, listed: bool = True) -> Path:
+    draw(root, *(f"{split}/{n:04}.PNG" for split in ("Train", "Test") for n in (1, 2, 3)))
+    for split in ("Train", "Test"):
+        draw(root, f"{split}/Label/0002_label.PNG")
+        if listed:
+            (root / split / "Label" / "Labels.txt").write_text(
+                "1\n1\t0 \t0001.PNG\t0\t0\r\n2 1\t0002.PNG\t0\t0002_label.PNG\n3\t0\t0003.PNG 0 0\n"
+            )
+    return root
+
+
+def table(root: Path, text: str, name: str = "parts.csv") -> Path:
+    draw(root, "a.png", "b.png", "c.png", "m.png")
+    path = root / name
+    path.write_text(text)
+    return path
+
+
+def test_folder_of_good_pictures(tmp_path: Path) -> None:
+    draw(tmp_path, "b.png", "a.JPG", "monday/c.bmp", "monday/late/d.tif")
+    data = read_data(str(tmp_path))
+    assert data.layout == "folder"
+    assert known(data) == [
+        (name, "train", "good", None)
+        for name in ("a.JPG", "b.png", "monday/c.bmp", "monday/late/d.tif")
+    ]
+    assert data.train_good == data.samples
+    assert data.test == ()
+    assert data.warnings == ()
+    assert data.describe() == f"folder '{tmp_path.name}': 4 good to learn from; no test pictures"
+
+
+@pytest.mark.parametrize("good", ["good", "OK"])
+def test_folder_good_beside_types_of_defects(tmp_path: Path, good: str) -> None:
+    draw(tmp_path, f"{good}/a.png", "scratch/b.png", "dent/c.png", "ground_truth/dent/c_mask.png")
+    draw(tmp_path, "loose.png")
+    data = read_data(tmp_path)
+    assert known(data) == [
+        (f"{good}/a.png", "train", "good", None),
+        ("dent/c.png", "test", "dent", "ground_truth/dent/c_mask.png"),
+        ("scratch/b.png", "test", "scratch", None),
+    ]
+    assert data.warnings == (
+        "pictures beside the folders, left out: 1 (loose.png)",
+        "defective pictures without a mask, kept: 1 (scratch/b.png)",
+    )
+
+
+def test_mvtec(tmp_path: Path) -> None:
+    data = read_data(mvtec(tmp_path / "bottle"))
+    assert (data.layout, data.name, data.warnings) == ("mvtec", "bottle", ())
+    assert known(data) == [
+        ("train/good/000.png", "train", "good", None),
+        ("train/good/001.png", "train", "good", None),
+        ("test/crack/000.png", "test", "crack", "ground_truth/crack/000_mask.png"),
+        ("test/crack/001.png", "test", "crack", "ground_truth/crack/001.png"),
+        ("test/dent/000.png", "test", "dent", "ground_truth/dent/000_mask.png"),
+        ("test/good/000.png", "test", "good", None),
+    ]
+    assert [s.is_defect for s in data.test] == [True, True, True, False]
+    assert data.describe() == (
+        "MVTec AD category 'bottle': 2 good to learn from; test 1 good, 3 defective (3 with masks)"
+    )
+
+
+def test_mvtec_without_masks_or_test(tmp_path: Path) -> None:
+    draw(tmp_path, "train/good/a.png", "test/crack/b.png")
+    data = read_data(tmp_path)
+    assert data.warnings == ()
+    assert data.describe().endswith("test 0 good, 1 defective (none with masks)")
+    draw(tmp_path / "other", "train/good/a.png")
+    assert read_data(tmp_path / "other").test == ()
+
+
+def test_mvtec_trouble_is_counted_and_named(tmp_path: Path) -> None:
+    root = mvtec(tmp_path)
+    draw(root, "train/stain/x.png", "train/y.png", "test/z.png")
+    draw(root, "ground_truth/good/000_mask.png", "ground_truth/gone/000_mask.png")
+    draw(root, "ground_truth/crack/009_mask.png", "test/dent/001.png")
+    draw(root, "ground_truth/crack/000_mask.png", size=(5, 6))
+    (root / "ground_truth/dent/000_mask.png").write_text("not a picture")
+    (root / "test/good/empty.png").touch()
+    (root / "test/good/notes.txt").touch()
+    (root / "test/good/link.png").symlink_to(root / "nowhere.png")
+    (root / "test/bent").mkdir()
+    data = read_data(root)
+    assert sorted(data.warnings) == [
+        "defective pictures without a mask, kept: 3 "
+        "(test/crack/000.png, test/dent/000.png, test/dent/001.png)",
+        "empty files or broken links, left out: 2 (test/good/empty.png, test/good/link.png)",
+        "files that are not pictures, left out: 1 (test/good/notes.txt)",
+        "folders without pictures: 1 (test/bent)",
+        "masks of another size than their picture, not used: 1 (ground_truth/crack/000_mask.png)",
+        "masks of good pictures, not used: 1 (ground_truth/good/000_mask.png)",
+        "masks that cannot be read, or whose picture cannot, not used: 1 "
+        "(ground_truth/dent/000_mask.png)",
+        "masks without a picture of that name, not used: 2 "
+        "(ground_truth/crack/009_mask.png, ground_truth/gone/000_mask.png)",
+        "pictures of test that are not in a folder, left out: 1 (test/z.png)",
+        "pictures of train that are not in train/good, left out: 2 "
+        "(train/y.png, train/stain/x.png)",
+    ]
+    assert len(data.samples) == 7
+    assert sum(s.mask is not None for s in data.samples) == 1
+
+
+def test_no_more_than_five_files_are_named(tmp_path: Path) -> None:
+    draw(tmp_path, "a.png")
+    for i in range(7):
+        (tmp_path / f"{i}.txt").touch()
+    assert read_data(tmp_path).warnings == (
+        "files that are not pictures, left out: 7 (0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 2 more)",
+    )
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_dagm(tmp_path: Path, listed: bool) -> None:
+    data = read_data(dagm(tmp_path / "Class1", listed))
+    assert data.layout == "dagm"
+    assert known(data) == [
+        ("Train/0001.PNG", "train", "good", None),
+        ("Train/0003.PNG", "train", "good", None),
+        ("Test/0001.PNG", "test", "good", None),
+        ("Test/0002.PNG", "test", "defect", "Test/Label/0002_label.PNG"),
+        ("Test/0003.PNG", "test", "good", None),
+    ]
+    assert data.warnings == (
+        "defective pictures of the training split, left out: 1 (Train/0002.PNG)",
+    )
+    assert data.describe().startswith("DAGM 2007 class 'Class1': 2 good to learn from; test 2 good")
+
+
+def test_dagm_rows_decide_and_are_checked_against_the_files(tmp_path: Path) -> None:
+    root = dagm(tmp_path)
+    draw(root, "Test/0004.PNG", "Test/Label/0008_label.PNG", "Test/Label/0001_label.PNG")
+    labels = root / "Test" / "Label" / "Labels.txt"
+    labels.write_text(labels.read_text() + "4 1 0004.PNG 0 0004_label.PNG\n7 0 0007.PNG 0 0\n")
+    draw(root, "Test/0005.PNG")
+    data = read_data(root)
+    assert [(s.path.name, s.defect, s.mask is not None) for s in data.test] == [
+        ("0001.PNG", "good", False),
+        ("0002.PNG", "defect", True),
+        ("0003.PNG", "good", False),
+        ("0004.PNG", "defect", False),
+    ]
+    assert sorted(data.warnings) == [
+        "defective pictures of the training split, left out: 1 (Train/0002.PNG)",
+        "defective pictures without a mask, kept: 1 (Test/0004.PNG)",
+        "masks of good pictures, not used: 1 (Test/Label/0001_label.PNG)",
+        "masks without a picture of that name, not used: 1 (Test/Label/0008_label.PNG)",
+        "pictures that Labels.txt does not list, left out: 1 (Test/0005.PNG)",
+        "pictures that Labels.txt lists and that do not exist: 1 (Test/0007.PNG)",
+    ]
+
+
+def test_dagm_labels_of_another_form(tmp_path: Path) -> None:
+    root = dagm(tmp_path)
+    (root / "Train" / "Label" / "Labels.txt").write_text("1\n1 maybe 0001.PNG 0 0\n")
+    with pytest.raises(LayoutError, match=r"Labels\.txt: found '1 maybe 0001\.PNG 0 0' in line 2"):
+        read_data(root)
+
+
+@pytest.mark.parametrize("build", [mvtec, dagm])
+def test_a_root_of_several_products(tmp_path: Path, build: object) -> None:
+    assert callable(build)
+    for name in ("one", "two"):
+        build(tmp_path / name)
+    with pytest.raises(LayoutError, match=r"several products \(one, two\).*choose one, such as"):
+        read_data(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("train/crack/a.png", "test/good/b.png"), "found the folder test, train"),
+        (("good/a.png", "test/b.png"), "found the folder test"),
+        (("ground_truth/a.png", "b.png"), "found the folder ground_truth"),
+        (("ng/a.png", "b.png"), "found the folder ng.*put good pictures into 'good'"),
+    ],
+)
+def test_folders_that_fit_no_layout(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
+    draw(tmp_path, *names)
+    with pytest.raises(LayoutError, match=message):
+        read_data(tmp_path)
+
+
+def test_missing_empty_and_unusable_roots(tmp_path: Path) -> None:
+    with pytest.raises(LayoutError, match="none: found nothing at this path; expected a folder"):
+        read_data(tmp_path / "none")
+    with pytest.raises(LayoutError, match="no good pictures to learn from"):
+        read_data(tmp_path)
+    (tmp_path / "a.png").touch()
+    with pytest.raises(LayoutError, match=r"no good .*empty files or broken links.*1 \(a\.png\)"):
+        read_data(tmp_path)
+    with pytest.raises(LayoutError, match=r"a\.png: found a single file.*give the folder"):
+        read_data(tmp_path / "a.png")
+    (tmp_path / "train" / "good").mkdir(parents=True)
+    with pytest.raises(LayoutError, match=r"folders without pictures: 1 \(train/good\)"):
+        read_data(tmp_path)
+
+
+def test_hidden_files_are_ignored_silently(tmp_path: Path) -> None:
+    draw(tmp_path, "a.png", ".b.png", "._a.png", ".cache/c.png", "__MACOSX/d.png")
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini"):
+        (tmp_path / name).touch()
+    data = read_data(tmp_path)
+    assert known(data) == [("a.png", "train", "good", None)]
+    assert data.warnings == ()
+
+
+def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
+    draw(tmp_path, "set/a.png", "elsewhere/b.png")
+    (tmp_path / "set" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set" / "loop").symlink_to(tmp_path / "set")
+    (tmp_path / "elsewhere" / "up").symlink_to(tmp_path / "set")
+    names = [name for name, *_ in known(read_data(tmp_path / "set"))]
+    assert names == ["a.png", "linked/b.png"]
+
+
+def test_test_pictures_that_are_also_learned_from(tmp_path: Path) -> None:
+    root = mvtec(tmp_path)
+    (root / "test/good/copy.png").write_bytes((root / "train/good/001.png").read_bytes())
+    data = read_data(root)
+    assert data.warnings == (
+        "test pictures that are also learned from, kept: 1 (test/good/copy.png)",
+    )
+
+
+def test_find_duplicates_compares_bytes_not_lengths(tmp_path: Path) -> None:
+    contents = {"a": b"same", "b": b"diff", "c": b"same", "d": b"longer", "e": b"diff", "f": b"x"}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    samples = [Sample(path=tmp_path / n, split="train", defect="good") for n in contents]
+    groups = [[s.path.name for s in group] for group in find_duplicates(samples)]
+    assert groups == [["a", "c"], ["b", "e"]]
+
+
+def test_table(tmp_path: Path) -> None:
+    path = table(tmp_path, "Path,LABEL,mask,extra\nb.png,ok,,1\na.png,,,2\nc.png,Crack,m.png,3\n")
+    data = read_data(path)
+    assert (data.layout, data.name) == ("table", "parts.csv")
+    assert [(s.path.name, s.split, s.defect, s.mask) for s in data.samples] == [
+        ("a.png", "train", "good", None),
+        ("b.png", "train", "good", None),
+        ("c.png", "test", "Crack", tmp_path / "m.png"),
+    ]
+    assert data.warnings == ("columns that are not known, not used: 1 (extra)",)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    ("label", "defect"),
+    [("Good", "good"), ("normal", "good"), ("0", "good"), ("False", "good"), ("", "good")]
+    + [(word, "defect") for word in ("1", "TRUE", "defect", "bad", "anomaly", "NG")]
+    + [("deep scratch", "deep scratch")],
+)
+def test_words_and_separators(tmp_path: Path, separator: str, label: str, defect: str) -> None:
+    rows = (("path", "label", "split"), ("a.png", "good", "train"), ("b.png", label, "TEST"))
+    text = "\ufeff" + "\n".join(separator.join(row) for row in rows)
+    data = read_data(table(tmp_path, text))
+    assert [(s.path.name, s.defect) for s in data.test] == [("b.png", defect)]
+
+
+def test_table_trouble_is_counted_and_named(tmp_path: Path) -> None:
+    text = "path\tlabel\tmask\tsplit\na.png\tgood\tm.png\ttrain\nb.png\tcrack\tm.png\ttrain\n"
+    text += "\na.png\tgood\tm.png\ttrain\nc.png\tcrack\tgone.png\ttest\n"
+    data = read_data(table(tmp_path, text, "parts.tsv"))
+    assert [s.path.name for s in data.samples] == ["a.png", "c.png"]
+    assert data.warnings == (
+        "rows that repeat a picture, left out: 1 (a.png)",
+        "masks that do not exist: 1 (gone.png)",
+        "masks of good pictures, not used: 1 (m.png)",
+        "defective pictures of the training split, left out: 1 (b.png)",
+    )
+
+
+def test_a_table_of_test_rows_alone_is_for_evaluating(tmp_path: Path) -> None:
+    data = read_data(table(tmp_path, "path,label,split\na.png,good,test\nb.png,bad,test\n"))
+    assert data.train_good == ()
+    assert len(data.test) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"found the columns \(none\).*name the picture's column 'path'"),
+        ("file,label\na.png,good\n", "found the columns file, label"),
+        ("path,label\n,good\n", "no path in row 1"),
+        ("path,split\na.png,train\nb.png,later\n", "the split 'later' in row 2.*train or test"),
+        ("path\na,b.png\n", "2 cells in row 1; expected 1"),
+        ("path,label\na.png,good\nx.png,good\n", r"1 of 2 pictures missing \(x\.png in row 2\)"),
+        ("path,label\na.png,good\n./a.png,crack\n", "again in row 2 with another label"),
+        ("path,label,split\na.png,crack,train\nb.png,good,test\n", "no good pictures to learn"),
+        ('path\n"a.png\n', "cannot be read as a table"),
+    ],
+)
+def test_tables_that_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(LayoutError, match=message):
+        read_data(table(tmp_path, text))
+
+
+def test_table_in_another_encoding(tmp_path: Path) -> None:
+    path = table(tmp_path, "")
+    path.write_bytes("path,label\na.png,Größe\n".encode("latin-1"))
+    with pytest.raises(LayoutError, match="expected CSV or TSV in UTF-8"):
+        read_data(path)
+
+
+def test_parquet(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="the parquet extra is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = table(tmp_path, "", "parts.parquet")
+    with pytest.raises(LayoutError, match="cannot be read as Parquet"):
+        read_data(path)
+    columns = {"path": ["a.png", "b.png", "c.png"], "label": [0, 1, None]}
+    parquet.write_table(pyarrow.table(columns), path)
+    data = read_data(path)
+    assert [(s.path.name, s.defect) for s in data.samples] == [
+        ("a.png", "good"),
+        ("c.png", "good"),
+        ("b.png", "defect"),
+    ]
+
+
+def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'nfbmr\[parquet\]'"):
+        read_data(table(tmp_path, "", "parts.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "good", "defective"),
+    [("magnetic_tile", 762, 190, 388), ("kolektorsdd", 261, 86, 52)],
+)
+def test_real_sets(name: str, train: int, good: int, defective: int) -> None:
+    if not (SETS / name).is_dir():
+        pytest.skip(f"the data set {name} is not in {SETS}")
+    data = read_data(SETS / name)
+    assert data.layout == "mvtec"
+    assert len(data.train_good) == train
+    assert sum(not s.is_defect for s in data.test) == good
+    assert sum(s.is_defect and s.mask is not None for s in data.test) == defective
+    assert data.warnings == ()
