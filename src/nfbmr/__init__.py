@@ -1,1 +1,46 @@
-"""nfbmr finds defects on products after seeing only good ones."""
+"""nfbmr finds defects on products after seeing only good ones.
+
+Example:
+    >>> inspector = nfbmr.fit("bottle/train/good", out="models/bottle")  # doctest: +SKIP
+    >>> result = inspector.inspect("part.png")  # doctest: +SKIP
+    >>> result.score, result.p_value, result.is_defect, result.heatmap  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nfbmr.errors import NfbmrError
+
+if TYPE_CHECKING:
+    from nfbmr.evaluation import evaluate
+    from nfbmr.fitting import fit
+    from nfbmr.inference import Failure, Inspection, Inspector, load
+
+__all__ = [
+    "Failure",
+    "Inspection",
+    "Inspector",
+    "NfbmrError",
+    "evaluate",
+    "fit",
+    "load",
+]
+
+_HOMES = {
+    "Failure": "inference",
+    "Inspection": "inference",
+    "Inspector": "inference",
+    "evaluate": "evaluation",
+    "fit": "fitting",
+    "load": "inference",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name when it is first asked for: `import nfbmr` alone loads nothing heavy."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nfbmr' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(f"nfbmr.{_HOMES[name]}"), name)

@@ -21,14 +21,13 @@ from nfbmr.inference import Inspector, load
 from nfbmr.networks.backbone import SourceNetwork
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.weights import load_weights
+from nfbmr.progress import Progress, silent
 from nfbmr.scoring import held_out_count, images_needed
 from nfbmr.training import (
     Position,
-    Progress,
     TrainingData,
     calibration_maps,
     forget,
-    silent,
     split_held_out,
     train,
 )

@@ -66,8 +66,12 @@ class Inspection:
 
         The scale is the good pictures', never this picture's own. Computed at each call.
         """
+        return self.heatmap_at(self.size)
+
+    def heatmap_at(self, size: tuple[int, int]) -> NDArray[np.float32]:
+        """Returns the heatmap at another size (H, W), e.g. that of a thumbnail."""
         fused = scoring.heatmap(self.maps, self.scoring, self.calibration)
-        return resize_map(fused, self.size)
+        return resize_map(fused, size)
 
 
 @dataclass(frozen=True, kw_only=True)

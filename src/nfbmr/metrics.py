@@ -58,9 +58,8 @@ def average_precision(scores: Floats, is_defect: Bools) -> float | None:
         MissingExtraError: scikit-learn is not installed.
     """
     _check(scores, is_defect)
-    if not _has_both(is_defect):
-        return None
-    return float(_sklearn().average_precision_score(is_defect, scores))
+    both = _has_both(is_defect)
+    return float(_sklearn().average_precision_score(is_defect, scores)) if both else None
 
 
 def roc_curve(scores: Floats, is_defect: Bools) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -248,20 +247,15 @@ class PixelMetrics:
         inside = inside[np.lexsort((inside, region))]
         ends = np.cumsum(np.bincount(region)[1:])
         for scores in np.split(inside, ends[:-1]):
-            self._regions.add(scores[_quantile_positions(scores.size)])
+            self._regions.add(scores[_QUANTILES * scores.size // (2 * len(_QUANTILES))])
 
 
-_REGION_QUANTILES = 2048
+_QUANTILES = 2 * np.arange(2048) + 1
 """Every region weighs the same, so each gives this many values; its overlap is off by at most
 half a step, 1 / 4,096."""
 
 _LEVEL_CAPACITY = 2**17
 """Values of a sketch's level at which it is thinned."""
-
-
-def _quantile_positions(size: int) -> NDArray[np.int64]:
-    steps = 2 * np.arange(_REGION_QUANTILES) + 1
-    return steps * size // (2 * _REGION_QUANTILES)
 
 
 class _RankSketch:
@@ -365,7 +359,6 @@ def summarise(
     assert ((p_values >= 0) & (p_values <= 1)).all()
     precision, recall, f1 = precision_recall_f1(predicted, is_defect)
     n_good, alarms = int((~is_defect).sum()), int((predicted & ~is_defect).sum())
-    by_type = per_defect(scores, is_defect, defects, predicted)
     return {
         "image_auroc": image_auroc(scores, is_defect),
         "image_ap": average_precision(scores, is_defect),
@@ -377,7 +370,7 @@ def summarise(
         "false_alarm_interval": list(false_alarm_interval(alarms, n_good)) if n_good else None,
         "pixel_auroc": pixel.pixel_auroc if pixel else None,
         "aupro": pixel.aupro if pixel else None,
-        "per_defect": {name: dict(row) for name, row in by_type.items()},
+        "per_defect": per_defect(scores, is_defect, defects, predicted),
         "n_good": n_good,
         "n_defective": int(is_defect.sum()),
     }

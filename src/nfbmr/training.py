@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -32,6 +31,7 @@ from nfbmr.errors import TrainingError
 from nfbmr.features import FeatureStore, write_store
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.flow import negative_log_likelihood
+from nfbmr.progress import Progress, silent
 
 _log = logging.getLogger(__name__)
 
@@ -39,18 +39,6 @@ CHUNK = 16
 """Images at a time wherever all of them pass a network once."""
 
 STAGES = {1: "flow", 2: "mapping"}
-
-
-class Progress(Protocol):
-    """Hears how far the work is; both the terminal's bars and the plain log are one."""
-
-    def __call__(self, what: str, done: int, total: int, loss: float | None = None) -> None:
-        """Says that `done` of `total` units of `what` are done, with the latest loss."""
-        ...
-
-
-def silent(what: str, done: int, total: int, loss: float | None = None) -> None:
-    """Hears and says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,7 +139,8 @@ def score_plot(scores: Floats, is_defect: Bools, threshold: float | None) -> str
         if threshold is not None:
             axes.axvline(places[-1], color=_INK, linewidth=1.2, linestyle=(0, (5, 3)))
             axes.plot([], [], color=_INK, linestyle=(0, (5, 3)), label=f"threshold {threshold:.5g}")
-        axes.set(xlim=(low, high), title="Scores", ylabel="share of the class, %", xlabel="score")
+        axes.set(xlim=(low, high), title="Scores", ylabel="share of the class, %")
+        axes.set_xlabel("score (axis squeezed far from good pictures)" if scale else "score")
         if scale:
             ticks = _round_ticks(inverse(np.linspace(low, high, 8)[1:-1]))
             axes.set_xticks(forward(ticks), [f"{tick:.6g}" for tick in ticks])
@@ -151,7 +152,7 @@ def score_plot(scores: Floats, is_defect: Bools, threshold: float | None) -> str
 def p_value_plot(p_values: Floats) -> str:
     """Whether good pictures look like those that the threshold came from.
 
-    If they do, their p-values are uniform and the steps follow the diagonal within the band (95 %,
+    If they do, their p-values are uniform and the steps follow the diagonal within the band (95%,
     Dvoretzky-Kiefer-Wolfowitz).
 
     Args:
@@ -170,7 +171,7 @@ def p_value_plot(p_values: Floats) -> str:
     def draw(axes: Axes) -> None:
         line = np.array([0.0, 1.0])
         axes.fill_between(
-            line, line - band, line + band, color=_INK, alpha=0.08, linewidth=0, label="95 % band"
+            line, line - band, line + band, color=_INK, alpha=0.08, linewidth=0, label="95% band"
         )
         axes.plot(line, line, color=_INK, alpha=0.35, linewidth=1, linestyle=(0, (4, 4)))
         x = np.concatenate([[0.0], steps, [1.0]])

@@ -1,0 +1,382 @@
+"""The command line: parse -> settings -> one call. What is heavy is imported in each command."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nfbmr.errors import DataError, NfbmrError, SettingsError
+
+if TYPE_CHECKING:
+    from nfbmr.inference import Failure, Inspection
+    from nfbmr.results import Format
+
+_log = logging.getLogger(__name__)
+
+app = typer.Typer(
+    name="nfbmr",
+    help="Finds defects on products after seeing only good ones.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+
+
+class Preset(enum.StrEnum):
+    """The presets by name."""
+
+    fast = "fast"
+    accurate = "accurate"
+    paper = "paper"
+
+
+class RowFormat(enum.StrEnum):
+    """The forms of `inspect`'s rows."""
+
+    table = "table"
+    jsonl = "jsonl"
+    csv = "csv"
+    parquet = "parquet"
+
+
+@app.command()
+def fit(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of good pictures, an MVTec AD category, a DAGM 2007 class, "
+            "or a CSV/Parquet table of path, label, mask, split.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="MODEL", help="Where to write.")],
+    preset: Annotated[Preset, typer.Option(help="What the fit is to be good at.")] = Preset.fast,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="S | HxW",
+            help="Pixels that pictures are resized to, e.g. 320 or 320x448 (height x width). "
+            "By default chosen from the pictures' median aspect ratio.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of split, weights and batches.")] = 0,
+    false_alarm_rate: Annotated[
+        float | None,
+        typer.Option(help="Share of good pictures that may be called defects. [default: 0.01]"),
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Any timm network instead of the preset's.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Backbone weights: embedded, hub, or a file."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. flow.hidden=256."),
+    ] = None,
+    device: Device = "auto",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Do not go on from an interrupted fit.")
+    ] = False,
+) -> None:
+    """Learn from good pictures."""
+    from nfbmr.console import shown_progress
+    from nfbmr.fitting import fit as run
+
+    changes = _parse_changes(set_ or [])
+    changes["seed"] = seed
+    if size is not None:
+        changes["size"] = parse_size(size)
+    if false_alarm_rate is not None:
+        changes.setdefault("calibration", {})["false_alarm_rate"] = false_alarm_rate
+    if backbone is not None:
+        changes.setdefault("backbone", {})["name"] = backbone
+    if weights is not None:
+        changes.setdefault("backbone", {})["weights"] = weights
+    with shown_progress() as progress:
+        inspector = run(
+            data,
+            out,
+            preset=preset.value,
+            device=device,
+            fresh=fresh,
+            progress=progress,
+            **changes,
+        )
+    _log.info("Learnt in %.0f s: %s", inspector.facts.fit_seconds, out)
+
+
+@app.command()
+def evaluate(
+    model: ModelPath,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data set with test pictures.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="REPORT", help="A folder.")],
+    device: Device = "auto",
+) -> None:
+    """Compare a model's verdicts with labels: metrics.json, scores.csv, report.html."""
+    from nfbmr import evaluation
+    from nfbmr.console import shown_progress
+    from nfbmr.inference import load
+
+    inspector = load(model, device=device)
+    with shown_progress() as progress:
+        done = evaluation.evaluate(inspector, data, out, progress=progress)
+    for line in evaluation.headline(done.metrics):
+        print(line)
+    print(f"report: {out / evaluation.REPORT}")
+
+
+@app.command()
+def inspect(
+    model: ModelPath,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures or folders.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="A folder, or a file .jsonl, .csv or .parquet."),
+    ] = None,
+    form: Annotated[
+        RowFormat | None,
+        typer.Option("--format", help="[default: table; with -o by the file's name, or jsonl]"),
+    ] = None,
+    heatmaps: Annotated[
+        bool, typer.Option("--heatmaps", help="Also write each picture's heatmap (needs -o).")
+    ] = False,
+    exit_code: Annotated[
+        bool,
+        typer.Option(
+            "--exit-code",
+            help="End with 1 when a defect was found, 2 when a picture is unreadable.",
+        ),
+    ] = False,
+    device: Device = "auto",
+) -> None:
+    """Judge pictures: good or defect, how sure, and where."""
+    from nfbmr.inference import Failure, load
+    from nfbmr.results import open_writer, to_row
+
+    if heatmaps and out is None:
+        raise SettingsError("--heatmaps needs a place: give a folder with -o")
+    chosen, rows_file, folder = _where_to_write(form.value if form else None, out)
+    pictures = list(_pictures(paths))
+    inspector = load(model, device=device)
+    worst = 0
+    with open_writer(chosen, rows_file) as write:
+        for done, result in enumerate(inspector.inspect_many(pictures)):
+            write(to_row(result, str(model)))
+            if isinstance(result, Failure):
+                worst = 2
+                continue
+            worst = max(worst, int(result.is_defect))
+            if heatmaps and folder is not None:
+                _write_heatmap(folder, done, pictures[done], result)
+    if rows_file is not None:
+        _log.info("%d pictures: %s", len(pictures), rows_file)
+    if exit_code:
+        raise typer.Exit(worst)
+
+
+@app.command()
+def calibrate(
+    model: ModelPath,
+    good_images: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[GOOD_IMAGES]",
+            help="Good pictures that the model was NOT trained on. "
+            "Without them the scores kept from the fit serve.",
+        ),
+    ] = None,
+    false_alarm_rate: Annotated[
+        float | None, typer.Option(help="[default: the rate now in force]")
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Set another threshold, without retraining."""
+    from nfbmr.data.layouts import read_data
+    from nfbmr.inference import load
+
+    inspector = load(model, device=device)
+    rate = false_alarm_rate or inspector.calibration.false_alarm_rate
+    if not 0 < rate < 1:
+        raise SettingsError(f"--false-alarm-rate {rate:g}: a share between 0 and 1 was expected")
+    images = None
+    if good_images is not None:
+        found = read_data(good_images)
+        _log.info("%s", found.describe())
+        images = [sample.path for sample in found.train_good]
+    changed = inspector.recalibrated(rate, images)
+    changed.save_calibration()
+    for line in changed.calibration.describe():
+        print(line)
+
+
+@app.command()
+def info(model: ModelPath) -> None:
+    """Show what a model is: its data, settings, threshold and origin."""
+    from nfbmr.bundle import model_card, read_bundle
+    from nfbmr.config import settings_hash
+
+    bundle = read_bundle(model)
+    print(model_card(bundle))
+    parameters = sum(v.size for v in bundle.tensors.values())
+    print(f"parameters {parameters / 1e6:.1f} M; settings {settings_hash(bundle.settings)}")
+    print(f"commit {bundle.facts.commit or 'unknown'}; ", end="")
+    print(", ".join(f"{name} {version}" for name, version in bundle.facts.versions.items()))
+
+
+@app.command()
+def doctor(
+    data: Annotated[
+        Path | None, typer.Argument(metavar="[DATA]", help="A data set to check before a fit.")
+    ] = None,
+    preset: Annotated[Preset, typer.Option(help="The fit to plan for.")] = Preset.fast,
+) -> None:
+    """Check this machine, and a data set with the time that a fit will take."""
+    from nfbmr import diagnosis
+
+    for line in diagnosis.machine():
+        print(line)
+    if data is not None:
+        for line in diagnosis.data_set(data, preset.value):
+            print(line)
+
+
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete all entries.")] = False,
+) -> None:
+    """Show the cached features, or clear them."""
+    from nfbmr.features import FeatureCache
+
+    kept = FeatureCache()
+    if clear:
+        freed = kept.size()
+        kept.clear()
+        print(f"{freed / 1e6:.1f} MB freed")
+        return
+    for entry in kept.entries():
+        megabytes = entry.size_bytes / 1e6
+        print(
+            f"{entry.key[:12]}  {megabytes:9.1f} MB  {entry.n_images:6d} images  {entry.backbone}"
+        )
+    print(f"{kept.size() / 1e6:.1f} MB of {kept.limit_bytes / 1e6:.0f} MB in {kept.root}")
+
+
+@app.callback(invoke_without_command=True)
+def _common(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+) -> None:
+    from nfbmr.console import log_to_terminal
+
+    log_to_terminal(verbose=verbose)
+    if version:
+        from importlib import metadata
+
+        print(f"nfbmr {metadata.version('nfbmr')}")
+        raise typer.Exit
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Reads `320` or `320x448` as (H, W).
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) > 2 or not all(part.strip().isdecimal() for part in parts):
+        raise SettingsError(f"--size {text}: expected a number or HEIGHTxWIDTH, such as 320x448")
+    numbers = [int(part) for part in parts]
+    return numbers[0], numbers[-1]
+
+
+def _parse_changes(pairs: list[str]) -> dict[str, Any]:
+    import json
+
+    changes: dict[str, Any] = {}
+    for pair in pairs:
+        key, found, value = pair.partition("=")
+        if not found or not key:
+            raise SettingsError(f"--set {pair}: expected KEY=VALUE, such as flow.hidden=256")
+        inside = changes
+        *outer, last = key.split(".")
+        for name in outer:
+            inside = inside.setdefault(name, {})
+            if not isinstance(inside, dict):
+                raise SettingsError(f"--set {pair}: {name} was given a value before")
+        try:
+            inside[last] = json.loads(value)
+        except ValueError:
+            inside[last] = value
+    return changes
+
+
+def _where_to_write(
+    form: Format | None, out: Path | None
+) -> tuple[Format, Path | None, Path | None]:
+    """Returns the rows' form, their file (None: standard output), and the heatmaps' folder."""
+    from nfbmr.results import FORMATS
+
+    if out is None:
+        return form or "table", None, None
+    named: Format | None = next((f for f in FORMATS if out.suffix.lower() == f".{f}"), None)
+    if named is not None:
+        return form or named, out, out.with_name(f"{out.stem}_heatmaps")
+    chosen = form or "jsonl"
+    suffix = "txt" if chosen == "table" else chosen
+    return chosen, out / f"results.{suffix}", out / "heatmaps"
+
+
+def _pictures(paths: list[Path]) -> Iterator[Path]:
+    """Yields files as given, and the pictures of folders, ascending."""
+    from nfbmr.data.folders import list_pictures
+
+    for path in paths:
+        if path.is_dir():
+            found, _ = list_pictures(path, deep=True)
+            if not found:
+                raise DataError(f"{path} holds no pictures; give pictures, or a folder with some")
+            yield from found
+        else:
+            yield path
+
+
+def _write_heatmap(folder: Path, number: int, path: Path, result: Inspection | Failure) -> None:
+    from PIL import Image
+
+    from nfbmr.data.images import read_image
+    from nfbmr.inference import Inspection
+    from nfbmr.reporting.pictures import heatmap_overlay
+
+    assert isinstance(result, Inspection)
+    folder.mkdir(parents=True, exist_ok=True)
+    overlay = heatmap_overlay(read_image(path), result.heatmap)
+    Image.fromarray(overlay).save(folder / f"{number:06d}_{path.stem}.png")
+
+
+def main() -> None:
+    """Runs the command line; our own errors end in one clear message and exit code 2."""
+    from nfbmr.console import stderr
+
+    try:
+        app()
+    except NfbmrError as error:
+        stderr.print(f"nfbmr: {error}", style="bold red", markup=False, highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        stderr.print("interrupted; the next fit goes on from here", markup=False)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""SNN against timm's whole networks: the same features, from fewer layers, always frozen."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nfbmr.errors import SettingsError
+from nfbmr.networks.backbone import SourceNetwork, _StaticConv2d
+
+B5 = "tf_efficientnet_b5"
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def pixels(size: tuple[int, int], n: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (n, *size, 3), dtype=torch.uint8, generator=generator)
+
+
+def whole_network_at(network: SourceNetwork, path: str, images: Tensor) -> Tensor:
+    """Runs timm's uncut network with the same weights; returns what leaves the module `path`."""
+    model = timm.create_model(network.name, pretrained=False).eval()
+    left_out = model.load_state_dict(network.trunk.state_dict(), strict=False)
+    assert not left_out.unexpected_keys
+    config = model.pretrained_cfg
+    x = images.permute(0, 3, 1, 2).float() / 255
+    x = (x - torch.tensor(config["mean"]).view(3, 1, 1)) / torch.tensor(config["std"]).view(3, 1, 1)
+    found: list[Tensor] = []
+    model.get_submodule(path).register_forward_hook(lambda m, i, o: found.append(o.clone()))
+    with torch.no_grad():
+        model(x)
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "path", "size"),
+    [
+        ("tf_efficientnet_lite0", 6, "blocks.5", (96, 160)),
+        ("tf_efficientnet_lite0", "blocks.5", "blocks.5", (75, 101)),
+        ("resnet18", "layer3", "layer3", (96, 160)),
+        ("resnet18", 2, "layer1", (75, 101)),
+        ("mobilenetv3_small_050", 3, "blocks.2", (64, 64)),
+        (B5, 6, "blocks.5", (100, 76)),
+        (B5, "blocks.2.1", "blocks.2.1", (64, 64)),
+    ],
+)
+def test_cut_network_equals_the_whole_one_there(
+    name: str, stage: int | str, path: str, size: tuple[int, int]
+) -> None:
+    network = SourceNetwork(name, (stage,))
+    images = pixels(size, 2)
+    y = network(images)
+    assert network.stages == (path,)
+    assert y.dtype == torch.float32
+    assert y.shape == (2, network.channels, *network.grid(size))
+    assert y.std() > 0
+    torch.testing.assert_close(y, whole_network_at(network, path, images), rtol=1e-5, atol=1e-6)
+
+
+def test_stages_are_pooled_to_the_first_and_joined_with_its_neighbours() -> None:
+    network = SourceNetwork("tf_efficientnet_lite0", (6, 5, 3), neighbours=True)
+    alone = [SourceNetwork("tf_efficientnet_lite0", (stage,)) for stage in (6, 5, 3)]
+    assert (network.channels, network.stride) == (192 + 112 + 40 + 192, 32)
+    assert [part.stride for part in alone] == [32, 16, 8]
+    images = pixels((128, 96))
+    six, five, three = (part(images) for part in alone)
+    padded = F.pad(six, (1, 1, 1, 1), value=float("nan"))
+    around = padded.unfold(2, 3, 1).unfold(3, 3, 1).nanmean(dim=(-2, -1))  # cells outside: nan
+    expected = [six, five.unfold(2, 2, 2).unfold(3, 2, 2).mean(dim=(-2, -1))]
+    expected += [three.unfold(2, 4, 4).unfold(3, 4, 4).mean(dim=(-2, -1)), around]
+    torch.testing.assert_close(network(images), torch.cat(expected, dim=1), rtol=1e-5, atol=1e-6)
+
+
+def test_grids_that_do_not_divide_are_pooled_too() -> None:
+    network = SourceNetwork("tf_efficientnet_lite0", (6, 3))
+    size = (100, 76)  # 13 x 10 cells in stage 3, 4 x 3 in stage 6
+    y = network(pixels(size))
+    assert y.shape == (1, 232, 4, 3) == (1, network.channels, *network.grid(size))
+    three = SourceNetwork("tf_efficientnet_lite0", (3,))(pixels(size))
+    torch.testing.assert_close(y[:, 192:], F.adaptive_avg_pool2d(three, (4, 3)))
+
+
+def test_lite_and_imagenet_networks_normalise_in_their_own_way() -> None:
+    lite, b5 = SourceNetwork("tf_efficientnet_lite0", (1,)), SourceNetwork("resnet18", (1,))
+    assert lite.mean.flatten().tolist() == lite.std.flatten().tolist() == [0.5] * 3
+    torch.testing.assert_close(b5.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
+    torch.testing.assert_close(b5.std.flatten(), torch.tensor([0.229, 0.224, 0.225]))
+
+
+def test_b5_is_that_of_the_paper() -> None:
+    network = SourceNetwork(B5, (6,), padding="static")
+    parameters = sum(p.numel() for p in network.parameters())
+    assert 17.45e6 < parameters < 17.55e6
+    assert len([p for p in network.steps if p.startswith("blocks.")]) == 6
+    assert sum(len(list(stage.children())) for stage in network.trunk.blocks.children()) == 36
+    assert network(pixels((768, 768))).shape == (1, 304, 24, 24)
+    assert network.grid((768, 768)) == (24, 24)
+    assert (network.channels, network.stride) == (304, 32)
+
+
+def test_static_paddings_of_b5_are_those_of_efficientnet_pytorch() -> None:
+    network = SourceNetwork(B5, (6,), padding="static")
+    sides = [m.sides for m in network.modules() if isinstance(m, _StaticConv2d)]
+    assert sides == [(a, b, a, b) for a, b in [(0, 1), (0, 1), (1, 2), (1, 1), (2, 2)]]
+
+
+def test_static_and_native_padding_agree_at_the_design_size_only() -> None:
+    native, static = SourceNetwork(B5, (4,)), SourceNetwork(B5, (4,), padding="static")
+    assert native.state_dict().keys() == static.state_dict().keys()
+    static.load_state_dict(native.state_dict())
+    torch.testing.assert_close(native(pixels((456, 456))), static(pixels((456, 456))))
+    assert native.grid((256, 256)) == static.grid((256, 256))
+    assert not torch.allclose(native(pixels((256, 256))), static(pixels((256, 256))))
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18"])
+def test_no_parameter_behind_the_cut(name: str) -> None:
+    network = SourceNetwork(name, (3,))
+    keys = network.trunk.state_dict().keys()
+    assert keys
+    behind = ("blocks.3", "blocks.4", "conv_head", "bn2", "layer3", "layer4", "fc", "classifier")
+    assert not [key for key in keys if key.startswith(behind)]
+
+
+def test_stays_frozen_and_in_evaluation_mode() -> None:
+    network = SourceNetwork(B5, (3,))
+    before = network(pixels((64, 64)))
+    state = {key: value.clone() for key, value in network.state_dict().items()}
+    holder = nn.Sequential(network).train()
+    assert holder.training
+    assert not any(module.training for module in network.modules())
+    y = network(pixels((64, 64)))
+    assert torch.equal(y, before)
+    assert not y.requires_grad
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
+
+
+def test_can_be_rebuilt_from_its_arguments_and_tensors() -> None:
+    network = SourceNetwork("tf_efficientnet_lite0", (4, 3), neighbours=True, padding="static")
+    for tensor in network.state_dict().values():
+        tensor.add_(1) if tensor.is_floating_point() else None
+    again = SourceNetwork("tf_efficientnet_lite0", (4, 3), neighbours=True, padding="static")
+    assert again.fingerprint() != network.fingerprint()
+    again.load_state_dict(network.state_dict())
+    assert again.fingerprint() == network.fingerprint()
+    assert torch.equal(again(pixels((64, 64))), network(pixels((64, 64))))
+
+
+def test_fingerprint_names_all_that_features_depend_on() -> None:
+    make = partial(SourceNetwork, "tf_efficientnet_lite0")
+    networks = [make((4,)), make((3,)), make((4, 3)), make((4,), neighbours=True)]
+    networks += [make((4,), padding="static"), make((4,))]
+    with torch.no_grad():
+        next(networks[-1].parameters()).view(-1)[0] += 1e-6
+    assert len({network.fingerprint() for network in networks}) == len(networks)
+    assert make(("blocks.3",)).fingerprint() == networks[0].fingerprint()
+
+
+def test_building_is_reproducible_and_leaves_the_random_generator_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = SourceNetwork("resnet18", (2,))
+    assert torch.equal(torch.rand(3), expected)
+    assert SourceNetwork("resnet18", (2,)).fingerprint() == first.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("name", "stages", "padding", "message"),
+    [
+        ("nosuchnet", (1,), "native", "knows no network 'nosuchnet'"),
+        ("hf-hub:timm/resnet18.a1_in1k", (1,), "native", "knows no network"),
+        ("resnet18.nosuchtag", (1,), "native", "cannot build"),
+        ("resnet18", (6,), "native", "has 5 stages"),
+        ("resnet18", (0,), "native", "has 5 stages"),
+        ("resnet18", ("layer9",), "native", "no module 'layer9'"),
+        ("resnet18", ("layer1.0.conv1",), "native", "inside 'layer1.0'"),
+        ("resnet18", ("layer1.0", "layer1"), "native", "inside 'layer1'"),
+        ("resnet18", (), "native", "one or more"),
+        ("resnet18", (2, 2), "native", "each once"),
+        ("resnet18", (2, 3), "native", "coarsest first"),
+        ("resnet18", (2,), "static", "use padding 'native'"),
+        ("resnet18", ("fc",), "native", "cannot be cut"),
+        ("vit_tiny_patch16_224", (2,), "native", "any size"),
+        ("mobilevit_xxs", ("stages.0",), "native", ""),
+        ("hrnet_w18_small", ("stage2",), "native", "cannot be cut"),
+    ],
+)
+def test_refuses_what_it_cannot_cut(
+    name: str, stages: tuple[int | str, ...], padding: str, message: str
+) -> None:
+    if not message:  # an unusual network that can be cut
+        assert SourceNetwork(name, stages).channels
+        return
+    with pytest.raises(SettingsError, match=message):
+        SourceNetwork(name, stages, padding=padding)  # type: ignore[arg-type]
+
+
+def test_exports_as_a_graph_with_any_batch() -> None:
+    network = SourceNetwork("tf_efficientnet_lite0", (4, 3), neighbours=True)
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(
+        network, (pixels((64, 96), 2),), dynamic_shapes={"pixels": {0: batch}}
+    )
+    images = pixels((64, 96), 3)
+    torch.testing.assert_close(program.module()(images), network(images))
