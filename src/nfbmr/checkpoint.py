@@ -55,7 +55,7 @@ def load_checkpoint(path: Path, key: str) -> tuple[dict[str, Tensor], Position] 
     if not path.is_file():
         return None
     try:
-        with safe_open(path, framework="pt") as stream:  # type: ignore[no-untyped-call]
+        with safe_open(path, framework="pt") as stream:
             position = Position(**json.loads((stream.metadata() or {})["position"]))
             if position.key != key:
                 return None

@@ -35,9 +35,11 @@ stderr = Console(stderr=True)
 
 def log_to_terminal(*, verbose: bool = False) -> None:
     """Shows what the package logs, in words, on standard error."""
-    handler = RichHandler(
-        console=stderr, show_time=False, show_path=False, show_level=False, markup=False
-    )
+    handler: logging.Handler = logging.StreamHandler()
+    if stderr.is_terminal:
+        handler = RichHandler(
+            console=stderr, show_time=False, show_path=False, show_level=False, markup=False
+        )
     handler.addFilter(_mark_warnings)
     logger = logging.getLogger("nfbmr")
     logger.handlers = [handler]

@@ -204,11 +204,11 @@ def _report(inspector: Inspector, evaluation: Evaluation, data: DataSet) -> Repo
     chosen = choose_pictures(evaluation.scores, is_defect, predicted, defects)
     return ReportContent(
         title=inspector.facts.name,
-        metrics=evaluation.metrics,
+        summary=evaluation.metrics,
         scores=evaluation.scores,
         p_values=evaluation.p_values,
         is_defect=is_defect,
-        defects=tuple(defects),
+        predicted=predicted,
         threshold=inspector.threshold,
         notes=(data.describe(), *inspector.calibration.describe()),
         warnings=evaluation.warnings,
@@ -252,14 +252,17 @@ def headline(metrics: dict[str, Any]) -> list[str]:
         value = metrics[key]
         return "-" if value is None else f"{factor * value:.1f}"
 
-    low, high = metrics["false_alarm_interval"]
     lines = [
         f"image AUROC {shown('image_auroc')}   AP {shown('image_ap')}   "
         f"F1 {shown('f1')}   precision {shown('precision')}   recall {shown('recall')}   (%)",
-        f"false alarms: asked {100 * metrics['false_alarm_rate_asked']:.2g} %, "
-        f"observed {shown('false_alarm_rate_observed')} % of {metrics['n_good']} good pictures "
-        f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %)",
     ]
+    if metrics["false_alarm_interval"] is not None:
+        low, high = metrics["false_alarm_interval"]
+        lines.append(
+            f"false alarms: asked {100 * metrics['false_alarm_rate_asked']:.2g} %, observed "
+            f"{shown('false_alarm_rate_observed')} % of {metrics['n_good']} good pictures "
+            f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
+        )
     if metrics["aupro"] is not None:
         lines.append(f"pixel AUROC {shown('pixel_auroc')}   AUPRO {shown('aupro')}   (%)")
     lines.append(

@@ -1,4 +1,4 @@
-"""Features in a file: how they are written, mapped into memory and read.
+"""Features in a file: how they are written and read.
 
 A file is little-endian float32 in C order, (N, H', W', C): the vector of one position lies in
 one piece.
@@ -9,9 +9,10 @@ one piece.
 from __future__ import annotations
 
 import math
-import mmap
 import os
+import threading
 import uuid
+import weakref
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,19 +24,17 @@ from numpy.typing import NDArray
 
 from nfbmr.errors import DataError
 
-RESIDENT_BYTES = 64 * 2**20
-"""Pages of one file that reading may leave in this process before they are handed back."""
-
-_FAULT_BYTES = 64 * 2**10  # Linux maps up to this much around one touched byte
-
 Shape = tuple[int, int, int, int]
 
 
 class FeatureStore:
-    """Features of N images in a file, mapped into memory; reading copies out of it.
+    """Features of N images in a file; reading copies out of it, and keeps nothing in memory.
 
-    Pages that were read do not pile up in the process: see `RESIDENT_BYTES`. Safe to read from
-    several threads. The file may be deleted while a store on it is open, except on Windows.
+    The file is read at positions, not mapped into memory: touching one byte of a map makes
+    current Linux kernels map a whole folio of the page cache (256 KiB per vector of 2 KiB was
+    measured on 6.18), so the process would seem to hold the file. The page cache serves both.
+
+    Safe to read from several threads. The file may be deleted meanwhile, except on Windows.
 
     Attributes:
         path: the file.
@@ -44,7 +43,7 @@ class FeatureStore:
     """
 
     def __init__(self, path: Path, shape: Shape, *, key: str = "") -> None:
-        """Maps a file of little-endian float32 in C order.
+        """Opens a file of little-endian float32 in C order.
 
         Raises:
             DataError: the file's length is not that of `shape`, which has at least one number.
@@ -53,10 +52,9 @@ class FeatureStore:
         if found != expected or not expected:
             raise DataError(f"{path}: {found} bytes, expected {expected} for {shape}; build it new")
         self.path, self.shape, self.key = path, shape, key
-        with path.open("rb") as handle:
-            self._map = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
-        self._images: NDArray[np.float32] = np.frombuffer(self._map, dtype="<f4").reshape(shape)
-        self._touched = 0  # bytes, since pages were last handed back
+        self._file = path.open("rb", buffering=0)
+        self._lock = threading.Lock()
+        weakref.finalize(self, self._file.close)
 
     def __len__(self) -> int:
         """Returns N."""
@@ -73,8 +71,12 @@ class FeatureStore:
         return self.shape[3]
 
     def read(self, indices: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-        """Copies images `indices` (n,), in that order: float32 (n, H', W', C)."""
-        return self._read(self._images, indices, 4 * math.prod(self.shape[1:]))
+        """Copies images `indices` (n,), in that order: float32 (n, H', W', C).
+
+        Raises:
+            DataError: the file was cut short since it was opened.
+        """
+        return self._read(indices, self.shape[1:], len(self))
 
     def read_positions(
         self, images: NDArray[np.integer[Any]], positions: NDArray[np.integer[Any]]
@@ -82,32 +84,36 @@ class FeatureStore:
         """Copies one vector per pair (image, position), both (P,): float32 (P, C).
 
         A position is row * W' + column.
+
+        Raises:
+            DataError: the file was cut short since it was opened.
         """
         count = self.grid[0] * self.grid[1]
         assert ((positions >= 0) & (positions < count)).all(), "positions outside the grid"
-        rows = self._images.reshape(-1, self.channels)  # (N * H' * W', C)
-        return self._read(rows, images.astype(np.int64) * count + positions, 4 * self.channels)
+        flat = images.astype(np.int64) * count + positions
+        return self._read(flat, (self.channels,), len(self) * count)
 
     def _read(
-        self, source: NDArray[np.float32], indices: NDArray[np.integer[Any]], item_bytes: int
+        self, indices: NDArray[np.integer[Any]], item: tuple[int, ...], count: int
     ) -> NDArray[np.float32]:
-        out = np.empty((len(indices), *source.shape[1:]), dtype=np.float32)
-        cost = max(item_bytes, _FAULT_BYTES)
-        step = max(1, RESIDENT_BYTES // 4 // cost)
-        for start in range(0, len(indices), step):
-            chosen = indices[start : start + step]
-            out[start : start + step] = source[chosen]
-            self._hand_back(len(chosen) * cost)
+        """Copies items of one shape, of which the file holds `count`."""
+        assert ((indices >= 0) & (indices < count)).all(), "indices outside the store"
+        out = np.empty((len(indices), *item), dtype="<f4")
+        length = 4 * math.prod(item)
+        target = out.reshape(-1).view(np.uint8).data
+        for number, index in enumerate(indices.tolist()):
+            self._fill(target[number * length : (number + 1) * length], index * length)
         return out
 
-    def _hand_back(self, touched: int) -> None:
-        self._touched += touched
-        if self._touched < RESIDENT_BYTES or len(self._map) < RESIDENT_BYTES:
-            return
-        self._touched = 0
-        advice = getattr(mmap, "MADV_DONTNEED", None)  # none on Windows, which trims by itself
-        if advice is not None:
-            self._map.madvise(advice)
+    def _fill(self, target: memoryview, offset: int) -> None:
+        if hasattr(os, "preadv"):
+            found = os.preadv(self._file.fileno(), [target], offset)
+        else:  # Windows
+            with self._lock:
+                self._file.seek(offset)
+                found = self._file.readinto(target)
+        if found != len(target):
+            raise DataError(f"{self.path}: cut short while it was in use; build it new")
 
 
 def write_store(path: Path, shape: Shape, batches: Iterable[NDArray[np.float32]]) -> FeatureStore:

@@ -1,4 +1,4 @@
-"""The feature cache: images to source features y once, on disk, memory-mapped.
+"""The feature cache: images to source features y once, kept on disk.
 
 SNN is frozen and nothing is augmented, so y of an image never changes while the image, the
 backbone and the size stay the same. An entry holds y of a list of images:

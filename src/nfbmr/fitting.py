@@ -11,6 +11,7 @@ from typing import Any
 
 from nfbmr import config, provenance, scoring
 from nfbmr.bundle import Bundle, Facts, refuse_to_replace_other_things, write_bundle
+from nfbmr.checkpoint import Position
 from nfbmr.config import Settings
 from nfbmr.data.images import choose_size, image_size
 from nfbmr.data.layouts import DataSet, Sample, find_duplicates, read_data
@@ -24,7 +25,6 @@ from nfbmr.networks.weights import load_weights
 from nfbmr.progress import Progress, silent
 from nfbmr.scoring import held_out_count, images_needed
 from nfbmr.training import (
-    Position,
     TrainingData,
     calibration_maps,
     forget,

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from nfbmr.checkpoint import Position, load_checkpoint, save_checkpoint
 from nfbmr.config import Precision, Settings, StageSettings, settings_hash
 from nfbmr.errors import TrainingError
-from nfbmr.features import FeatureStore, write_store
+from nfbmr.feature_store import FeatureStore, write_store
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.flow import negative_log_likelihood
 from nfbmr.progress import Progress, silent
@@ -268,7 +268,8 @@ class _Run:
                 yield z.cpu().numpy()
 
         shape = (len(self.data.train), *self.data.store.grid, self.data.store.channels)
-        self.z = write_store(self.work / "z.bin", shape, batches())
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.z = write_store(self.work / "z.f32", shape, batches())
 
     def mapping_batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Draws y and z of images, each (B, C, H, W) in channels-last memory."""
@@ -343,7 +344,7 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 def computes_in_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is computed in hardware there, and not emulated."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     flags = torch.backends.cpu.get_cpu_capability()
     supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
     return (

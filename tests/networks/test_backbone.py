@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any, Literal
 
 import pytest
 import timm
@@ -14,6 +15,8 @@ from nfbmr.errors import SettingsError
 from nfbmr.networks.backbone import SourceNetwork, _StaticConv2d
 
 B5 = "tf_efficientnet_b5"
+PADDINGS: tuple[Literal["native"], Literal["static"]] = ("native", "static")
+LITE0 = "tf_efficientnet_lite0"
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +34,7 @@ def whole_network_at(network: SourceNetwork, path: str, images: Tensor) -> Tenso
     model = timm.create_model(network.name, pretrained=False).eval()
     left_out = model.load_state_dict(network.trunk.state_dict(), strict=False)
     assert not left_out.unexpected_keys
-    config = model.pretrained_cfg
+    config: Any = model.pretrained_cfg
     x = images.permute(0, 3, 1, 2).float() / 255
     x = (x - torch.tensor(config["mean"]).view(3, 1, 1)) / torch.tensor(config["std"]).view(3, 1, 1)
     found: list[Tensor] = []
@@ -44,8 +47,8 @@ def whole_network_at(network: SourceNetwork, path: str, images: Tensor) -> Tenso
 @pytest.mark.parametrize(
     ("name", "stage", "path", "size"),
     [
-        ("tf_efficientnet_lite0", 6, "blocks.5", (96, 160)),
-        ("tf_efficientnet_lite0", "blocks.5", "blocks.5", (75, 101)),
+        (LITE0, 6, "blocks.5", (96, 160)),
+        (LITE0, "blocks.5", "blocks.5", (75, 101)),
         ("resnet18", "layer3", "layer3", (96, 160)),
         ("resnet18", 2, "layer1", (75, 101)),
         ("mobilenetv3_small_050", 3, "blocks.2", (64, 64)),
@@ -67,8 +70,8 @@ def test_cut_network_equals_the_whole_one_there(
 
 
 def test_stages_are_pooled_to_the_first_and_joined_with_its_neighbours() -> None:
-    network = SourceNetwork("tf_efficientnet_lite0", (6, 5, 3), neighbours=True)
-    alone = [SourceNetwork("tf_efficientnet_lite0", (stage,)) for stage in (6, 5, 3)]
+    network = SourceNetwork(LITE0, (6, 5, 3), neighbours=True)
+    alone = [SourceNetwork(LITE0, (stage,)) for stage in (6, 5, 3)]
     assert (network.channels, network.stride) == (192 + 112 + 40 + 192, 32)
     assert [part.stride for part in alone] == [32, 16, 8]
     images = pixels((128, 96))
@@ -81,16 +84,16 @@ def test_stages_are_pooled_to_the_first_and_joined_with_its_neighbours() -> None
 
 
 def test_grids_that_do_not_divide_are_pooled_too() -> None:
-    network = SourceNetwork("tf_efficientnet_lite0", (6, 3))
+    network = SourceNetwork(LITE0, (6, 3))
     size = (100, 76)  # 13 x 10 cells in stage 3, 4 x 3 in stage 6
     y = network(pixels(size))
     assert y.shape == (1, 232, 4, 3) == (1, network.channels, *network.grid(size))
-    three = SourceNetwork("tf_efficientnet_lite0", (3,))(pixels(size))
+    three = SourceNetwork(LITE0, (3,))(pixels(size))
     torch.testing.assert_close(y[:, 192:], F.adaptive_avg_pool2d(three, (4, 3)))
 
 
 def test_lite_and_imagenet_networks_normalise_in_their_own_way() -> None:
-    lite, b5 = SourceNetwork("tf_efficientnet_lite0", (1,)), SourceNetwork("resnet18", (1,))
+    lite, b5 = SourceNetwork(LITE0, (1,)), SourceNetwork("resnet18", (1,))
     assert lite.mean.flatten().tolist() == lite.std.flatten().tolist() == [0.5] * 3
     torch.testing.assert_close(b5.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
     torch.testing.assert_close(b5.std.flatten(), torch.tensor([0.229, 0.224, 0.225]))
@@ -101,7 +104,13 @@ def test_b5_is_that_of_the_paper() -> None:
     parameters = sum(p.numel() for p in network.parameters())
     assert 17.45e6 < parameters < 17.55e6
     assert len([p for p in network.steps if p.startswith("blocks.")]) == 6
-    assert sum(len(list(stage.children())) for stage in network.trunk.blocks.children()) == 36
+    assert (
+        sum(
+            len(list(stage.children()))
+            for stage in network.trunk.get_submodule("blocks").children()
+        )
+        == 36
+    )
     assert network(pixels((768, 768))).shape == (1, 304, 24, 24)
     assert network.grid((768, 768)) == (24, 24)
     assert (network.channels, network.stride) == (304, 32)
@@ -114,15 +123,21 @@ def test_static_paddings_of_b5_are_those_of_efficientnet_pytorch() -> None:
 
 
 def test_static_and_native_padding_agree_at_the_design_size_only() -> None:
-    native, static = SourceNetwork(B5, (4,)), SourceNetwork(B5, (4,), padding="static")
+    native, static = (SourceNetwork("tf_efficientnet_lite1", (6,), padding=p) for p in PADDINGS)
     assert native.state_dict().keys() == static.state_dict().keys()
-    static.load_state_dict(native.state_dict())
-    torch.testing.assert_close(native(pixels((456, 456))), static(pixels((456, 456))))
-    assert native.grid((256, 256)) == static.grid((256, 256))
-    assert not torch.allclose(native(pixels((256, 256))), static(pixels((256, 256))))
+    design, other = pixels((240, 240)), pixels((256, 256))  # the last halving: 15 -> 8, 16 -> 8
+    torch.testing.assert_close(native(design), static(design))
+    assert native.grid((256, 256)) == static.grid((256, 256)) == (8, 8)
+    assert not torch.allclose(native(other), static(other))
 
 
-@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18"])
+def test_static_padding_has_a_grid_of_its_own_where_a_side_is_odd() -> None:
+    native, static = (SourceNetwork(LITE0, (4,), padding=p) for p in PADDINGS)
+    for network, grid in ((native, (13, 13)), (static, (12, 12))):  # 200, 100, 50, 25, then
+        assert network.grid((200, 200)) == grid == tuple(network(pixels((200, 200))).shape[2:])
+
+
+@pytest.mark.parametrize("name", [LITE0, "resnet18"])
 def test_no_parameter_behind_the_cut(name: str) -> None:
     network = SourceNetwork(name, (3,))
     keys = network.trunk.state_dict().keys()
@@ -146,10 +161,10 @@ def test_stays_frozen_and_in_evaluation_mode() -> None:
 
 
 def test_can_be_rebuilt_from_its_arguments_and_tensors() -> None:
-    network = SourceNetwork("tf_efficientnet_lite0", (4, 3), neighbours=True, padding="static")
+    network = SourceNetwork(LITE0, (4, 3), neighbours=True, padding="static")
     for tensor in network.state_dict().values():
         tensor.add_(1) if tensor.is_floating_point() else None
-    again = SourceNetwork("tf_efficientnet_lite0", (4, 3), neighbours=True, padding="static")
+    again = SourceNetwork(LITE0, (4, 3), neighbours=True, padding="static")
     assert again.fingerprint() != network.fingerprint()
     again.load_state_dict(network.state_dict())
     assert again.fingerprint() == network.fingerprint()
@@ -157,7 +172,7 @@ def test_can_be_rebuilt_from_its_arguments_and_tensors() -> None:
 
 
 def test_fingerprint_names_all_that_features_depend_on() -> None:
-    make = partial(SourceNetwork, "tf_efficientnet_lite0")
+    make = partial(SourceNetwork, LITE0)
     networks = [make((4,)), make((3,)), make((4, 3)), make((4,), neighbours=True)]
     networks += [make((4,), padding="static"), make((4,))]
     with torch.no_grad():
@@ -190,7 +205,7 @@ def test_building_is_reproducible_and_leaves_the_random_generator_alone() -> Non
         ("resnet18", (2, 2), "native", "each once"),
         ("resnet18", (2, 3), "native", "coarsest first"),
         ("resnet18", (2,), "static", "use padding 'native'"),
-        ("resnet18", ("fc",), "native", "cannot be cut"),
+        ("resnet18", ("fc",), "native", "expected a map"),
         ("vit_tiny_patch16_224", (2,), "native", "any size"),
         ("mobilevit_xxs", ("stages.0",), "native", ""),
         ("hrnet_w18_small", ("stage2",), "native", "cannot be cut"),
@@ -207,7 +222,7 @@ def test_refuses_what_it_cannot_cut(
 
 
 def test_exports_as_a_graph_with_any_batch() -> None:
-    network = SourceNetwork("tf_efficientnet_lite0", (4, 3), neighbours=True)
+    network = SourceNetwork(LITE0, (4, 3), neighbours=True)
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(
         network, (pixels((64, 96), 2),), dynamic_shapes={"pixels": {0: batch}}

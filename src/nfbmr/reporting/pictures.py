@@ -24,7 +24,7 @@ HEATMAP_FULL = 2.0
 """Heatmap level where the colour stops changing."""
 
 _ALARM = 1.0
-_MAX_ALPHA = 0.78
+_MAX_ALPHA = 0.68
 
 # Places u and their sRGB colours: dark violet, red, orange, pale yellow. Lightness rises along the
 # table, so that the order also shows without colour vision and in print.

@@ -188,7 +188,10 @@ class _Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class _Card:
-    """One picture as the template shows it: views are (name, alternative text, data address)."""
+    """One picture as the template shows it: views are (name, alternative text, data address).
+
+    Defect is empty for a good picture; tone is the colour of the verdict.
+    """
 
     name: str
     defect: str
@@ -204,16 +207,17 @@ def _galleries(content: ReportContent) -> dict[str, Any]:
     missed = [p for p in by_score if p.is_defect and not p.is_flagged]
     alarms = [p for p in reversed(by_score) if not p.is_defect and p.is_flagged]
     cards = {id(picture): _card(picture) for picture in by_score}
-    types = {
-        name: [cards[id(p)] for p in by_score if p.defect == name]
-        for name in sorted({p.defect for p in by_score if p.is_defect})
-    }
+    types: dict[str, list[_Card]] = {}
+    for picture in missed + [p for p in by_score if p.is_defect and p.is_flagged]:
+        shown = types.setdefault(picture.defect, [])
+        if picture.is_flagged or not shown:  # other misses have their own gallery
+            shown.append(cards[id(picture)])
     return {
         "missed": [cards[id(p)] for p in missed],
         "n_missed": int((content.is_defect & ~content.predicted).sum()),
         "alarms": [cards[id(p)] for p in alarms],
         "n_alarms": int((~content.is_defect & content.predicted).sum()),
-        "types": types,
+        "types": dict(sorted(types.items())),
         "calm": [cards[id(p)] for p in by_score if not p.is_defect and not p.is_flagged],
     }
 
@@ -235,7 +239,7 @@ def _card(picture: Picture) -> _Card:
         views.append(("True outline", alt, pictures.to_data_uri(outline)))
     return _Card(
         name=picture.path_name,
-        defect=picture.defect if picture.is_defect else "good",
+        defect=picture.defect if picture.is_defect else "",
         verdict=verdict,
         tone=tone,
         score=_number(picture.score),
@@ -249,7 +253,7 @@ def _figures(summary: Mapping[str, Any]) -> list[_Figure]:
     found = round((summary["recall"] or 0) * n_defective)
     alarms = round((summary["false_alarm_rate_observed"] or 0) * n_good)
     asked = summary.get("false_alarm_rate_asked")
-    alarm_remarks = [f"{alarms} of {n_good} good pictures", f"95% interval {_interval(summary)}"]
+    alarm_remarks = [f"{alarms} of {n_good} good pictures", f"interval {_interval(summary)}"]
     if asked is not None:
         alarm_remarks.append(f"{_percent(asked)} asked for")
     no_masks = summary["aupro"] is None
