@@ -22,14 +22,9 @@ from torch import Tensor
 
 from nfbmr.data.images import load_image
 from nfbmr.errors import DataError, ImageError
-from nfbmr.features import (
-    FeatureCache,
-    FeatureStore,
-    build_features,
-    default_cache_root,
-    features_key,
-    write_store,
-)
+from nfbmr.feature_cache import FeatureCache, default_cache_root
+from nfbmr.feature_store import FeatureStore, write_store
+from nfbmr.features import build_features, features_key
 from nfbmr.networks.backbone import SourceNetwork
 
 SIZE = (64, 96)
@@ -213,8 +208,36 @@ def test_an_interrupted_build_leaves_nothing_that_is_read(
     with pytest.raises(KeyboardInterrupt):
         build_features(paths, network, SIZE, cache=cache, batch=2, progress=interrupt)
     assert cache.entries() == []
-    assert left_behind(cache) == []
     assert len(build_features(paths, network, SIZE, cache=cache)) == 5
+
+
+def test_an_interrupted_build_goes_on_after_its_last_sound_chunk(
+    network: Counted, paths: list[Path], cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nfbmr.feature_chunks.CHUNK", 2)
+    monkeypatch.setattr("nfbmr.features.CHUNK", 2)
+    undisturbed = build_features(
+        paths, network, SIZE, cache=FeatureCache(cache.root / "other"), batch=2
+    )
+    network.images = 0
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_features(paths, network, SIZE, cache=cache, batch=2, progress=interrupt)
+    assert network.images == 5
+    chunks = sorted((cache.root / "features").glob(".*/*.chunk"))
+    assert len(chunks) == 2
+    damaged = bytearray(chunks[0].read_bytes())
+    damaged[0] ^= 1
+    chunks[0].write_bytes(damaged)
+    store = build_features(paths, network, SIZE, cache=again(cache), batch=2)
+    assert network.images == 5 + 2 + 1  # the damaged chunk and the one that was not written
+    everything = np.arange(5)
+    np.testing.assert_array_equal(store.read(everything), undisturbed.read(everything))
+    assert left_behind(cache) == []
 
 
 def test_a_killed_build_is_ignored_and_swept_after_a_day(cache: FeatureCache) -> None:

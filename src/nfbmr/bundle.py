@@ -131,6 +131,7 @@ def _write_manifest(folder: Path) -> None:
     parts = {name: _sha256(folder / name) for name in _PARTS}
     _write_text(folder / MANIFEST, _json({"format": FORMAT, "parts": parts}))
     for name in _FINAL_FILES:
+        (folder / name).chmod(0o644)  # safetensors writes for the owner alone
         with (folder / name).open("rb") as stream:
             os.fsync(stream.fileno())
 

@@ -48,6 +48,7 @@ def fit(
     fresh: bool = False,
     cache: FeatureCache | None = None,
     progress: Progress = silent,
+    checkpoint_seconds: float = 10.0,
     **changes: Any,
 ) -> Inspector:
     """Learns good pictures and writes a model directory; goes on where an interrupted fit stopped.
@@ -62,6 +63,7 @@ def fit(
         fresh: start anew, whatever an interrupted fit left.
         cache: of features; by default the user's.
         progress: hears how far the work is.
+        checkpoint_seconds: at most this much work is lost to a kill.
         **changes: single settings over the preset, e.g. `seed=1` or `flow={"hidden": 256}`.
 
     Raises:
@@ -101,7 +103,15 @@ def fit(
     if fresh:
         forget(work)
     before = time.monotonic() - started
-    position = train(detector, features, chosen, work=work, device=where, progress=progress)
+    position = train(
+        detector,
+        features,
+        chosen,
+        work=work,
+        device=where,
+        progress=progress,
+        checkpoint_seconds=checkpoint_seconds,
+    )
     bundle = _bundle(detector, features, chosen, plan, position, found.name, weights, before)
     write_bundle(path, bundle)
     forget(work)

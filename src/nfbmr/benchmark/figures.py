@@ -1,0 +1,258 @@
+"""The figures of the README, measured: `make bench`, or `python -m nfbmr.benchmark.figures`.
+
+Each row is one fit in a process of its own: a data set, a seed, the last step, nothing chosen on
+test data. Rows are kept in `rows.jsonl` as they finish, and a finished one is not run again while
+settings and commit are the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nfbmr import provenance
+from nfbmr.benchmark import solar_cells
+from nfbmr.config import preset, settings_hash
+from nfbmr.data.layouts import read_data
+
+SEEDS = (0, 1, 2)
+RATES = (0.01, 0.05)
+Row = dict[str, Any]
+
+
+def data_sets(shared: Path, out: Path) -> dict[str, Path]:
+    """Returns name -> data of the sets that are here; tables are written to `out`."""
+    found = {"solar mono": solar_cells.write_table("mono", out / "solar_mono.csv")}
+    for name in ("magnetic_tile", "kolektorsdd"):
+        if (shared / name).is_dir():
+            found[name] = shared / name
+    if "kolektorsdd" in found:
+        table = out / "kolektorsdd_shuffled.csv"
+        found["kolektorsdd, good pictures shuffled"] = _shuffled(found["kolektorsdd"], table)
+    return found
+
+
+def _shuffled(data: Path, table: Path) -> Path:
+    """Deals the good pictures of train and test anew, so that both are exchangeable."""
+    found = read_data(data)
+    good = [sample for sample in found.samples if not sample.is_defect]
+    n_train = len(found.train_good)
+    order = np.random.default_rng(0).permutation(len(good))
+    with table.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["path", "label", "mask", "split"])
+        for place, index in enumerate(order):
+            split = "train" if place < n_train else "test"
+            writer.writerow([good[index].path.resolve(), "good", "", split])
+        for sample in found.samples:
+            if sample.is_defect:
+                writer.writerow([sample.path.resolve(), sample.defect, sample.mask, "test"])
+    return table
+
+
+def accuracy(data: Path, seed: int, preset_name: str, folder: Path) -> Row:
+    """Fits and evaluates in this process; returns the metrics and the false alarms by rate."""
+    from nfbmr.evaluation import evaluate
+    from nfbmr.fitting import fit
+
+    inspector = fit(data, folder / "model", preset=preset_name, seed=seed)
+    done = evaluate(inspector, data, folder / "report")
+    good = np.array([not sample.is_defect for sample in done.samples])
+    alarms = {}
+    for rate in RATES:
+        at_rate = inspector.recalibrated(rate)
+        alarms[str(rate)] = _alarms(at_rate, done.scores[good])
+    keys = ("image_auroc", "image_ap", "f1", "pixel_auroc", "aupro", "fit_seconds", "inspect_ms")
+    return {key: done.metrics[key] for key in keys} | {"alarms": alarms}
+
+
+def _alarms(inspector: Any, scores: Any) -> Row:
+    from nfbmr.metrics import false_alarm_interval, predictive_interval
+
+    calibration = inspector.calibration
+    n = len(calibration.scores)
+    count = int((scores > inspector.threshold).sum())
+    low, high = predictive_interval(n, min(calibration.rank, n), len(scores))
+    return {
+        "count": count,
+        "n_good": len(scores),
+        "n_calibration": n,
+        "extrapolated": calibration.extrapolated,
+        "expected": [0 if calibration.extrapolated else low, high],
+        "interval": false_alarm_interval(count, len(scores)),
+    }
+
+
+def in_child(work: Callable[[], Row]) -> tuple[Row, float, float]:
+    """Runs work in a forked process; returns its row, peak memory in MB, and wall seconds."""
+    reader, writer = os.pipe()
+    started = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        status = 1
+        try:
+            with os.fdopen(writer, "w") as stream:
+                json.dump(work(), stream)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        text = stream.read()
+    _, status, usage = os.wait4(child, 0)
+    if status != 0:
+        raise RuntimeError(f"a measurement failed with status {status}; its output says why")
+    return json.loads(text), usage.ru_maxrss / 1024, time.monotonic() - started
+
+
+def memory(data: Path, folder: Path) -> Row:
+    """Returns the peak memory of a fit of a third of the good pictures, and of all of them."""
+    from nfbmr.config import with_changes
+
+    good = [sample.path.resolve() for sample in read_data(data).train_good]
+    # Few steps: memory does not depend on them once every page has been read.
+    changes = {"size": [320, 320], "stage_one": {"steps": 60}, "stage_two": {"steps": 60}}
+    settings = with_changes(preset("fast"), changes)
+    row: Row = {}
+    for name, share in (("third", good[: len(good) // 3]), ("all", good)):
+        table = folder / f"{name}.csv"
+        table.write_text("path\n" + "\n".join(map(str, share)) + "\n", encoding="utf-8")
+
+        def work(table: Path = table, name: str = name, n: int = len(share)) -> Row:
+            from nfbmr.features import FeatureCache
+            from nfbmr.fitting import fit
+
+            cache = FeatureCache(folder / f"cache-{name}")
+            fit(table, folder / f"model-{name}", settings=settings, cache=cache)
+            return {"images": n}
+
+        done, peak, _ = in_child(work)
+        row[name] = done | {"peak_mb": round(peak)}
+    row["ratio"] = row["all"]["peak_mb"] / row["third"]["peak_mb"]
+    return row
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                yield json.loads(line)
+            except ValueError:  # the last line of a killed run
+                continue
+
+
+def measure(shared: Path, out: Path, preset_name: str, seeds: tuple[int, ...]) -> list[Row]:
+    """Measures what is not measured yet; returns all rows of this commit and these settings."""
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "rows.jsonl"
+    mark = {"settings_hash": settings_hash(preset(preset_name)), "commit": provenance.commit()}
+    known = {row["name"]: row for row in _rows(path) if row["mark"] == mark}
+    plan: dict[str, Callable[[], tuple[Row, float, float]]] = {}
+    sets = data_sets(shared, out)
+    for seed in seeds:
+        for name, data in sets.items():
+            folder = out / f"{name}-{seed}".replace(" ", "_").replace(",", "")
+
+            def run(
+                data: Path = data, seed: int = seed, folder: Path = folder
+            ) -> tuple[Row, float, float]:
+                return in_child(lambda: accuracy(data, seed, preset_name, folder))
+
+            plan[f"{name} | seed {seed}"] = run
+    if "magnetic_tile" in sets:
+        folder = out / "memory"
+        folder.mkdir(exist_ok=True)
+        plan["memory"] = lambda: (memory(sets["magnetic_tile"], folder), 0.0, 0.0)
+    for name, job in plan.items():
+        if name in known:
+            continue
+        print(f"measuring {name} ...", flush=True)
+        row, peak, seconds = job()
+        known[name] = {
+            "name": name,
+            "mark": mark,
+            "row": row,
+            "peak_mb": round(peak),
+            "seconds": round(seconds, 1),
+        }
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(known[name]) + "\n")
+    return [known[name] for name in plan]
+
+
+def table(rows: list[Row]) -> str:
+    """Returns the figures as Markdown: mean and standard deviation over the seeds."""
+    sets: dict[str, list[Row]] = {}
+    for row in rows:
+        if " | seed " in row["name"]:
+            sets.setdefault(row["name"].split(" | ")[0], []).append(row["row"])
+    lines = [
+        "| set | image AUROC | AUPRO | pixel AUROC | fit s | ms per picture | seeds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, found in sets.items():
+        cells = [_spread(found, key, 100) for key in ("image_auroc", "aupro", "pixel_auroc")]
+        cells += [_median(found, "fit_seconds"), _median(found, "inspect_ms"), str(len(found))]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += ["", "| set | asked | false alarms by seed | expected 95 % | inside |"]
+    lines += ["|---|---|---|---|---|"]
+    for name, found in sets.items():
+        for rate in RATES:
+            seen = [row["alarms"][str(rate)] for row in found]
+            counts = ", ".join(f"{a['count']} of {a['n_good']}" for a in seen)
+            low, high = seen[0]["expected"]
+            inside = sum(a["expected"][0] <= a["count"] <= a["expected"][1] for a in seen)
+            mark = " (extrapolated)" if seen[0]["extrapolated"] else ""
+            cells = [f"{100 * rate:g} %{mark}", counts, f"{low} to {high}"]
+            lines.append(f"| {name} | " + " | ".join(cells) + f" | {inside} of {len(seen)} |")
+    for row in rows:
+        if row["name"] == "memory":
+            third, everything = row["row"]["third"], row["row"]["all"]
+            lines += [
+                "",
+                f"Peak memory of a fit: {third['peak_mb']} MB with {third['images']} pictures, "
+                f"{everything['peak_mb']} MB with {everything['images']}: "
+                f"ratio {row['row']['ratio']:.3f}.",
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def _spread(rows: list[Row], key: str, factor: float) -> str:
+    values = [factor * row[key] for row in rows if row[key] is not None]
+    if not values:
+        return "-"
+    spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
+    return f"{np.mean(values):.2f} ± {spread:.2f}"
+
+
+def _median(rows: list[Row], key: str) -> str:
+    return f"{np.median([row[key] for row in rows]):.0f}"
+
+
+def main() -> None:
+    """Parses the command line, measures, and prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shared", type=Path, default=Path("../shared/data"), help="data sets")
+    parser.add_argument("-o", "--out", type=Path, default=Path("out/bench"))
+    parser.add_argument("--preset", default="fast")
+    parser.add_argument("--seeds", default="0,1,2")
+    arguments = parser.parse_args()
+    seeds = tuple(int(seed) for seed in arguments.seeds.split(","))
+    rows = measure(arguments.shared, arguments.out, arguments.preset, seeds)
+    text = table(rows)
+    (arguments.out / "figures.md").write_text(text, encoding="utf-8")
+    sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    main()
