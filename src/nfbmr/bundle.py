@@ -99,6 +99,8 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
         BundleError: something other than a model directory is at `path`, or it cannot be written.
         BundleTamperedError: a tensor holds values that are not finite.
     """
+    from safetensors import SafetensorError
+
     refuse_to_replace_other_things(path)
     _check_finite(bundle.tensors, "the model to be written")
     try:
@@ -110,7 +112,7 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
         _write_parts(beside, bundle)
         beside.chmod(0o755)
         swap_into_place(beside, path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise BundleError(f"cannot write a model to {path}: {error}") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)

@@ -46,6 +46,8 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], position: Position) 
         with beside.open("rb") as stream:
             os.fsync(stream.fileno())
         beside.replace(path)
+    except SafetensorError as error:  # what it makes of a full disk
+        raise OSError(f"{path}: {error}") from None
     finally:
         beside.unlink(missing_ok=True)
 

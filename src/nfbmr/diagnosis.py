@@ -104,7 +104,7 @@ def _estimate(settings: Settings, size: tuple[int, int], paths: list[Path], n: i
             step()
             step()
         # Reading batches and the optimiser add about a quarter.
-        total += 1.25 * (time.perf_counter() - started) / 2 * total_steps(stage, n)
+        total += 1.25 * (time.perf_counter() - started) / 2 * total_steps(stage, n, (height, width))
     return total
 
 

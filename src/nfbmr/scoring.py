@@ -243,7 +243,7 @@ def threshold_for(scores: Floats, rate: float) -> tuple[float, int]:
     exponential tail is fitted to the excesses over the upper fifth, and never below the largest.
     """
     n = len(scores)
-    rank = math.ceil((n + 1) * (1 - rate) - 1e-9)
+    rank = max(1, math.ceil((n + 1) * (1 - rate) - 1e-9))
     if rank <= n:
         return float(scores[rank - 1]), rank
     tail = min(max(2, round(_TAIL_SHARE * n)), n - 1)

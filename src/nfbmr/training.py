@@ -164,7 +164,7 @@ class _Run:
         loss_of: Callable[..., Tensor],
     ) -> None:
         stage, name = self.position.stage, STAGES[self.position.stage]
-        steps = total_steps(how, len(self.data.train))
+        steps = total_steps(how, len(self.data.train), self.data.store.grid)
         names = [n for n, _ in network.named_parameters()]
         optimiser = self._optimiser(how, network, names)
         losses, before = dict(self.position.losses), self.position.seconds
@@ -308,12 +308,14 @@ def calibration_maps(
         )
 
 
-def total_steps(how: StageSettings, n: int) -> int:
-    """Returns the optimiser steps of a stage over n training images."""
+def total_steps(how: StageSettings, n: int, grid: tuple[int, int]) -> int:
+    """Returns the optimiser steps of a stage over n training images with this grid (H, W)."""
     if how.steps is not None:
         return how.steps
     assert how.epochs is not None, "settings give one of the two"
-    return how.epochs * math.ceil(n / how.batch)
+    units = n if how.batch_of == "images" else n * grid[0] * grid[1]
+    steps = max(how.epochs * math.ceil(units / how.batch), how.least_steps)
+    return steps if how.most_steps is None else min(steps, how.most_steps)
 
 
 def learning_rate(how: StageSettings, step: int, steps: int) -> float:

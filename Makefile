@@ -1,0 +1,52 @@
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := out/demo
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test check bench clean help
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: .venv/.installed ## Install into .venv, learn from pictures of good solar cells, report on others
+	$(BIN)/python -m nfbmr.benchmark.solar_cells mono $(DEMO)/solar_mono.csv
+	$(BIN)/nfbmr fit $(DEMO)/solar_mono.csv -o $(DEMO)/model
+	$(BIN)/nfbmr evaluate $(DEMO)/model $(DEMO)/solar_mono.csv -o $(DEMO)/report
+	@echo
+	@echo "Done. Open the report in a browser: $(CURDIR)/$(DEMO)/report/report.html"
+
+test: .venv/.installed ## Run the tests
+	$(BIN)/python -m pytest
+
+check: .venv/.installed ## Run the linter, the formatter's check, the type checker and the tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: .venv/.installed ## Measure the figures of the README (hours on a CPU)
+	$(BIN)/python -m nfbmr.benchmark.figures
+
+clean: ## Remove what the demo and the tools left; .venv and other results in out/ stay
+	rm -rf $(DEMO) dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# One call of pip for everything, so that it chooses versions that fit together. Of its words only
+# the downloads are shown; its warnings and errors go to standard error as they are.
+.venv/.installed: pyproject.toml constraints.txt
+	@command -v "$(PYTHON)" >/dev/null || \
+	  { echo "'$(PYTHON)' is not here: install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is %d.%d; name another: make PYTHON=python3.12" % v[:2])'
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
+	@echo "Installing into .venv; torch alone is a download of gigabytes, so this takes minutes"
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --progress-bar off -c constraints.txt torch torchvision -e '.[dev]' \
+	  | awk '/^ *(Downloading|Installing build|Installing collected)/ { print substr($$0, 1, 100); fflush() }'
+	@touch $@
+	@echo "Installed."

@@ -1,0 +1,124 @@
+"""Synthetic pictures, tiny settings, and one fitted model that tests may read but not write."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings as hypothesis_settings
+from numpy.typing import NDArray
+from PIL import Image
+
+from nfbmr.config import Settings, preset, with_changes
+from nfbmr.features import FeatureCache
+from nfbmr.fitting import fit
+from nfbmr.inference import Inspector, load
+
+Draw = Callable[..., NDArray[np.uint8]]
+
+hypothesis_settings.register_profile("nfbmr", derandomize=True, database=None, deadline=None)
+hypothesis_settings.load_profile("nfbmr")
+
+
+@pytest.fixture(autouse=True)
+def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv("NFBMR_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def draw_picture(
+    seed: int, *, defect: bool = False, size: tuple[int, int] = (80, 80)
+) -> NDArray[np.uint8]:
+    """A noisy gray ramp, uint8 (H, W, 3); a defective one has a bright square."""
+    height, width = size
+    ramp = np.linspace(90, 150, width)[None, :, None]
+    image = ramp + np.random.default_rng(seed).normal(0, 6, (height, width, 3))
+    if defect:
+        image[blob_mask(size)] = 240
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def blob_mask(size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Where the defect is, (H, W)."""
+    height, width = size
+    mask = np.zeros(size, dtype=bool)
+    mask[height // 4 : height * 5 // 8, width // 4 : width * 5 // 8] = True
+    return mask
+
+
+def write_pictures(folder: Path, seeds: range, *, defect: bool = False) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number:03d}.png" for number in range(len(seeds))]
+    for path, seed in zip(paths, seeds, strict=True):
+        Image.fromarray(draw_picture(seed, defect=defect)).save(path)
+    return paths
+
+
+def write_mvtec(root: Path) -> Path:
+    """One MVTec AD category: 16 good to learn from; test 4 good, 4 with a blob and masks."""
+    write_pictures(root / "train" / "good", range(16))
+    write_pictures(root / "test" / "good", range(100, 104))
+    masks = root / "ground_truth" / "blob"
+    masks.mkdir(parents=True)
+    for path in write_pictures(root / "test" / "blob", range(200, 204), defect=True):
+        mask = blob_mask((80, 80)).astype(np.uint8) * 255
+        Image.fromarray(mask).save(masks / f"{path.stem}_mask.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def draw() -> Draw:
+    """Draws one picture: `draw(seed, defect=False, size=(80, 80))`."""
+    return draw_picture
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Settings:
+    """Settings that learn in half a second; a grid of 8 x 8."""
+    changes = {
+        "size": [64, 64],
+        "backbone": {"stages": [3, 2]},
+        "flow": {"hidden": 16, "blocks": 2},
+        "mapping": {"latent": 16, "inner": 8, "n": 1},
+        "stage_one": {"steps": 30, "epochs": None, "batch": 64},
+        "stage_two": {"steps": 15, "batch": 2},
+        "calibration": {"false_alarm_rate": 0.2},
+    }
+    return with_changes(preset("fast"), changes)
+
+
+@pytest.fixture
+def good_folder(tmp_path: Path) -> Path:
+    """A folder of 12 good pictures."""
+    write_pictures(tmp_path / "product", range(12))
+    return tmp_path / "product"
+
+
+@pytest.fixture
+def mvtec(tmp_path: Path) -> Path:
+    """An MVTec AD category of its own for a test."""
+    return write_mvtec(tmp_path / "widget")
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory, tiny: Settings) -> Path:
+    """A fitted model directory; tests only read it."""
+    root = tmp_path_factory.mktemp("model")
+    data = write_mvtec(root / "widget")
+    fit(data, root / "fitted", settings=tiny, device="cpu", cache=FeatureCache(root / "cache"))
+    return root / "fitted"
+
+
+@pytest.fixture(scope="session")
+def inspector(model: Path) -> Inspector:
+    """The fitted model, loaded; tests only read it."""
+    return load(model, device="cpu")
+
+
+@pytest.fixture
+def model_copy(model: Path, tmp_path: Path) -> Path:
+    """A copy of the fitted model that a test may change."""
+    return Path(shutil.copytree(model, tmp_path / "model-copy"))

@@ -1,0 +1,135 @@
+"""TNF against its mathematics: the inverse, and log|det| as the autograd Jacobian has it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from nfbmr.networks.flow import AffineCoupling, TargetFlow, negative_log_likelihood
+
+
+def random_flow(features: int, *, kernel: int = 1, blocks: int = 3, seed: int = 3) -> TargetFlow:
+    """A flow in float64 whose every parameter is random, the last layers too."""
+    flow = TargetFlow(features, blocks=blocks, hidden=7, kernel=kernel, seed=seed).double()
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in flow.parameters():
+        noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        parameter.data = 0.4 * noise
+    return flow
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("features", [2, 3, 6, 9])
+@pytest.mark.parametrize("blocks", [1, 4])
+def test_inverse_undoes_forward_and_forward_undoes_inverse(features: int, blocks: int) -> None:
+    flow = random_flow(features, blocks=blocks)
+    y = draw(16, features)
+    z, _ = flow(y)
+    assert not torch.allclose(z, y)
+    torch.testing.assert_close(flow.inverse(z), y)
+    torch.testing.assert_close(flow(flow.inverse(y))[0], y)
+
+
+@pytest.mark.parametrize("features", [2, 3, 6, 9])
+@pytest.mark.parametrize("blocks", [1, 4])
+def test_log_det_is_that_of_the_jacobian(features: int, blocks: int) -> None:
+    flow = random_flow(features, blocks=blocks)
+    y = draw(8, features)
+    _, log_det = flow(y)
+    jacobian = torch.func.vmap(torch.func.jacrev(lambda v: flow(v[None])[0][0]))(y)
+    expected = torch.linalg.slogdet(jacobian).logabsdet
+    assert expected.abs().min() > 1e-3
+    torch.testing.assert_close(log_det, expected)
+
+
+def test_pointwise_flow_takes_any_leading_axes_alike() -> None:
+    flow = random_flow(5)
+    y = draw(2, 3, 4, 5)
+    z, log_det = flow(y)
+    flat_z, flat_log_det = flow(y.reshape(-1, 5))
+    torch.testing.assert_close(z.reshape(-1, 5), flat_z)
+    torch.testing.assert_close(log_det.reshape(-1), flat_log_det)
+
+
+@pytest.mark.parametrize("features", [4, 5])
+def test_flow_that_sees_neighbours_inverts_and_has_the_log_det_of_the_grid(features: int) -> None:
+    flow = random_flow(features, kernel=3, blocks=2)
+    y = draw(1, 2, 3, features)
+    z, log_det = flow(y)
+    torch.testing.assert_close(flow.inverse(z), y)
+    jacobian = torch.func.jacrev(lambda v: flow(v)[0])(y).reshape(y.numel(), y.numel())
+    torch.testing.assert_close(log_det.sum(), torch.linalg.slogdet(jacobian).logabsdet)
+    outside = jacobian.reshape(6, features, 6, features)[0, :, 5]
+    assert outside.abs().max() > 0  # it does see beyond one position
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_flow_starts_as_a_permutation(kernel: int) -> None:
+    flow = TargetFlow(6, blocks=4, hidden=8, kernel=kernel, seed=0)
+    y = torch.randn(2, 3, 4, 6)
+    z, log_det = flow(y)
+    assert (log_det == 0).all()
+    order = torch.arange(6)
+    for block in flow.blocks:
+        assert isinstance(block, AffineCoupling)
+        order = order[block.permutation]
+    assert torch.equal(z, y[..., order])
+    assert not torch.equal(order, torch.arange(6))
+
+
+def test_clamp_bounds_the_log_scale() -> None:
+    flow = TargetFlow(4, blocks=1, hidden=8, clamp=0.5, seed=0)
+    for parameter in flow.parameters():
+        parameter.data = torch.full_like(parameter, 1e6)
+    _, log_det = flow(torch.ones(1, 4))
+    assert 4 * 0.49 < log_det.item() <= 4 * 0.5
+
+
+def test_permutations_are_kept_with_the_weights() -> None:
+    one, other = TargetFlow(16, blocks=2, hidden=4, seed=1), TargetFlow(16, blocks=2, hidden=4)
+    state = one.state_dict()
+    assert {"blocks.0.permutation", "blocks.1.inverse_permutation"} <= set(state)
+    assert not torch.equal(state["blocks.0.permutation"], state["blocks.1.permutation"])
+    y = torch.randn(3, 16)
+    assert not torch.equal(one(y)[0], other(y)[0])
+    other.load_state_dict(state)
+    assert torch.equal(one(y)[0], other(y)[0])
+
+
+def test_same_seed_same_flow_and_the_global_generator_is_left_alone() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    one, same, other = (TargetFlow(6, hidden=4, seed=s).state_dict() for s in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["blocks.0.net1.weight1"], other["blocks.0.net1.weight1"])
+
+
+def test_negative_log_likelihood_by_hand() -> None:
+    z, log_det = torch.tensor([[3.0, 4.0], [0.0, 0.0]]), torch.tensor([1.5, -2.0])
+    assert negative_log_likelihood(z, log_det).tolist() == [12.5 - 1.5, 2.0]
+
+
+def test_learning_reaches_the_likelihood_of_a_gaussian() -> None:
+    scale = torch.tensor([0.2, 3.0, 1.0])
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randn(512, 3, generator=generator) * scale + 2
+    flow = TargetFlow(3, blocks=2, hidden=16, seed=0)
+    optimiser = torch.optim.Adam(flow.parameters(), lr=0.02)
+    losses = []
+    for _ in range(150):
+        loss = negative_log_likelihood(*flow(y)).mean()
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(loss.item())
+    entropy = 3 / 2 + math.log(0.2 * 3.0 * 1.0)  # of the Gaussian, without D / 2 * log(2 pi)
+    assert losses[0] > 8
+    assert losses[-1] == pytest.approx(entropy, abs=0.3)

@@ -1,0 +1,138 @@
+"""Settings: there and back through JSON, checked, frozen, and named when they are wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from nfbmr.config import from_dict, preset, settings_hash, to_dict, with_changes
+from nfbmr.errors import SettingsError
+
+PRESETS = ("fast", "accurate", "paper")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_survive_json(name: str) -> None:
+    settings = preset(name)
+    assert settings.preset == name
+    back = from_dict(json.loads(json.dumps(to_dict(settings))))
+    assert back == settings
+    assert settings_hash(back) == settings_hash(settings)
+
+
+def test_presets_differ() -> None:
+    assert len({settings_hash(preset(name)) for name in PRESETS}) == len(PRESETS)
+
+
+def test_paper_is_the_papers() -> None:
+    paper = preset("paper")
+    assert paper.size == (768, 768)
+    assert paper.backbone.stages == (6,)
+    assert paper.mapping.n == 2
+    assert (paper.stage_one.epochs, paper.stage_one.learning_rate) == (300, 2e-4)
+    assert (paper.stage_two.epochs, paper.stage_two.learning_rate) == (300, 3e-4)
+    assert paper.stage_one.batch == paper.stage_two.batch == 8
+    assert (paper.scoring.maps, paper.scoring.statistics) == (("asm",), ("max",))
+
+
+def test_unknown_preset_names_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match="'quick' is unknown.*fast, accurate, paper"):
+        preset("quick")
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"colour": 1}, r"colour"),
+        ({"flow": {"hiden": 8}}, r"flow\.hiden"),
+        ({"flow": {"hidden": 0}}, r"flow\.hidden"),
+        ({"flow": {"kernel": 5}}, r"flow\.kernel"),
+        ({"flow": {"clamp": float("nan")}}, r"flow\.clamp"),
+        ({"flow": {"blocks": "many"}}, r"flow\.blocks"),
+        ({"flow": 3}, r"flow"),
+        ({"mapping": {"kind": "unet"}}, r"mapping\.kind"),
+        ({"stage_two": {"learning_rate": float("inf")}}, r"stage_two\.learning_rate"),
+        ({"stage_two": {"weight_decay": -1}}, r"stage_two\.weight_decay"),
+        ({"calibration": {"false_alarm_rate": 0}}, r"calibration\.false_alarm_rate"),
+        ({"calibration": {"false_alarm_rate": 1}}, r"calibration\.false_alarm_rate"),
+        ({"seed": -1}, r"seed"),
+        ({"seed": 2**32}, r"seed"),
+        ({"size": [64]}, r"size"),
+        ({"size": [0, 64]}, r"size"),
+        ({"backbone": {"stages": []}}, r"backbone.*at least one stage"),
+        ({"scoring": {"maps": ["source", "source"]}}, r"scoring.*each name once"),
+        ({"scoring": {"statistics": []}}, r"scoring.*at least one"),
+        ({"scoring": {"maps": ["colour"]}}, r"scoring\.maps"),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        with_changes(preset("fast"), changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"stage_two": {"epochs": 3}}, "exactly one of steps and epochs"),
+        ({"stage_two": {"steps": None}}, "exactly one of steps and epochs"),
+        ({"stage_one": {"least_steps": 9, "most_steps": 8}}, "most_steps is below least_steps"),
+        ({"flow": {"kernel": 3}}, "3x3 kernel needs batch_of = images"),
+        ({"stage_two": {"batch_of": "positions"}}, "mapping sees neighbours"),
+    ],
+)
+def test_settings_that_clash_are_refused(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        with_changes(preset("fast"), changes)
+
+
+@pytest.mark.parametrize("values", [None, 3, [], "fast"])
+def test_something_else_than_settings_is_refused(values: object) -> None:
+    with pytest.raises(SettingsError, match="settings refused"):
+        from_dict(values)
+
+
+def test_every_wrong_setting_is_named_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        with_changes(preset("fast"), {"flow": {"hidden": 0}, "mapping": {"n": 0}})
+    assert "flow.hidden" in str(caught.value)
+    assert "mapping.n" in str(caught.value)
+
+
+def test_changes_leave_the_rest_and_the_original() -> None:
+    fast = preset("fast")
+    changed = with_changes(fast, {"flow": {"hidden": 16}, "size": [64, 96]})
+    assert (changed.flow.hidden, changed.size) == (16, (64, 96))
+    assert changed.flow.blocks == fast.flow.blocks
+    assert with_changes(changed, {"flow": {"hidden": fast.flow.hidden}, "size": None}) == fast
+    assert fast == preset("fast")
+
+
+def test_hash_ignores_the_seed_and_nothing_else() -> None:
+    fast = preset("fast")
+    expected = settings_hash(fast)
+    assert settings_hash(with_changes(fast, {"seed": 7})) == expected
+    changes: list[dict[str, Any]] = [
+        {"size": [64, 64]},
+        {"pixel_budget": 100},
+        {"backbone": {"weights": "random"}},
+        {"flow": {"clamp": 2.0}},
+        {"mapping": {"inner": 7}},
+        {"stage_one": {"batch": 7}},
+        {"stage_two": {"clip_norm": None}},
+        {"scoring": {"top_share": 0.5}},
+        {"calibration": {"false_alarm_rate": 0.5}},
+    ]
+    hashes = {settings_hash(with_changes(fast, change)) for change in changes}
+    assert len(hashes | {expected}) == len(changes) + 1
+
+
+def test_settings_are_frozen() -> None:
+    fast = preset("fast")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        fast.seed = 1  # type: ignore[misc]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        fast.flow.hidden = 1  # type: ignore[misc]
+    assert hash(fast) == hash(preset("fast"))

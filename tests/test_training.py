@@ -1,0 +1,459 @@
+"""Training is a function of its checkpoint: stopped anywhere, it ends in the same bits."""
+
+from __future__ import annotations
+
+import math
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nfbmr import training
+from nfbmr.checkpoint import Position
+from nfbmr.config import Settings, StageSettings, preset, with_changes
+from nfbmr.errors import TrainingError
+from nfbmr.feature_store import FeatureStore, write_store
+from nfbmr.networks.backbone import SourceNetwork
+from nfbmr.networks.detector import Detector
+from nfbmr.progress import Progress, silent
+from nfbmr.training import (
+    TrainingData,
+    calibration_maps,
+    learning_rate,
+    split_held_out,
+    total_steps,
+    train,
+    training_key,
+)
+
+STAGES = (2, 1)
+N, GRID, CHANNELS = 9, (3, 4), 40
+NEVER = math.inf
+TINY: dict[str, Any] = {
+    "flow": {"hidden": 8, "blocks": 2},
+    "mapping": {"latent": 8, "inner": 4, "n": 1},
+    "stage_one": {"steps": 6, "epochs": None, "batch": 16},
+    "stage_two": {"steps": 4, "batch": 2},
+}
+IMAGES = {"steps": 6, "batch": 3, "batch_of": "images"}
+MODES: dict[str, dict[str, Any]] = {
+    "positions": {},
+    "images": {"stage_one": IMAGES},
+    "neighbours": {"stage_one": IMAGES, "flow": {"kernel": 3}},
+    "epochs": {  # 7 images to train on: the last batch of an epoch is smaller
+        "stage_one": IMAGES | {"steps": None, "epochs": 2, "least_steps": 1},
+        "stage_two": {"steps": None, "epochs": 1},
+    },
+    "b-pfm": {"mapping": {"kind": "b-pfm"}},
+    "constant": {
+        "stage_one": {"schedule": "constant", "clip_norm": None},
+        "stage_two": {"schedule": "constant", "clip_norm": None, "weight_decay": 0},
+    },
+}
+
+
+def settings_of(mode: str, **changes: Any) -> Settings:
+    tiny = with_changes(preset("fast"), TINY)
+    return with_changes(with_changes(tiny, MODES[mode]), changes)
+
+
+@pytest.fixture(scope="module")
+def source() -> SourceNetwork:
+    return SourceNetwork("tf_efficientnet_lite0", STAGES)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
+    y = np.random.default_rng(0).gamma(1.0, 2.0, (N, *GRID, CHANNELS)).astype(np.float32)
+    store = write_store(tmp_path_factory.mktemp("features") / "y.f32", y.shape, [y])
+    chosen, held_out = split_held_out(N, 2, 0)
+    return TrainingData(store=store, train=chosen, held_out=held_out)
+
+
+class Stopper:
+    """Presses Ctrl-C, or dies, after a step of a stage."""
+
+    def __init__(self, what: str, step: int, error: type[BaseException]) -> None:
+        self.what, self.step, self.error = what, step, error
+
+    def __call__(self, what: str, done: int, total: int, loss: float | None = None) -> None:
+        if (what, done) == (self.what, self.step):
+            raise self.error
+
+
+class Recorder:
+    """Remembers what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, int, int]] = []
+
+    def __call__(self, what: str, done: int, total: int, loss: float | None = None) -> None:
+        assert loss is not None
+        assert math.isfinite(loss)
+        self.heard.append((what, done, total))
+
+
+def learn(
+    source: SourceNetwork,
+    data: TrainingData,
+    settings: Settings,
+    work: Path,
+    progress: Progress = silent,
+    checkpoint_seconds: float = NEVER,
+) -> tuple[dict[str, Tensor], Position]:
+    assert source.channels == CHANNELS
+    detector = Detector(source, settings)
+    position = train(
+        detector,
+        data,
+        settings,
+        work=work,
+        device=torch.device("cpu"),
+        progress=progress,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    assert not any(module.training for module in detector.modules())
+    return {name: value.clone() for name, value in detector.state_dict().items()}, position
+
+
+def assert_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert set(one) == set(other)
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(
+    source: SourceNetwork, data: TrainingData, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, Tensor]]:
+    work = tmp_path_factory.mktemp("uninterrupted")
+    return {mode: learn(source, data, settings_of(mode), work / mode)[0] for mode in MODES}
+
+
+# ---- resume
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_interrupted_anywhere_it_ends_in_the_same_bits(
+    mode: str,
+    source: SourceNetwork,
+    data: TrainingData,
+    uninterrupted: dict[str, dict[str, Tensor]],
+    tmp_path: Path,
+) -> None:
+    settings = settings_of(mode)
+    for what, step in [("flow", 1), ("flow", 4), ("flow", 6), ("mapping", 1), ("mapping", 4)]:
+        stop = Stopper(what, step, KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            learn(source, data, settings, tmp_path, stop)
+    recorder = Recorder()
+    found, position = learn(source, data, settings, tmp_path, recorder)
+    assert recorder.heard == []  # Ctrl-C came after the last step: nothing was left to do
+    assert (position.stage, position.step) == (2, 4)
+    assert set(position.losses) == {"flow", "mapping"}
+    assert_equal(found, uninterrupted[mode])
+
+
+@pytest.mark.parametrize("mode", ["positions", "b-pfm"])
+@pytest.mark.parametrize(("what", "step"), [("flow", 5), ("mapping", 3)])
+def test_killed_it_goes_on_from_the_last_checkpoint(
+    mode: str,
+    what: str,
+    step: int,
+    source: SourceNetwork,
+    data: TrainingData,
+    uninterrupted: dict[str, dict[str, Tensor]],
+    tmp_path: Path,
+) -> None:
+    stop = Stopper(what, step, RuntimeError)  # nothing is saved on the way out
+    with pytest.raises(RuntimeError):
+        learn(source, data, settings_of(mode), tmp_path, stop, checkpoint_seconds=0)
+    recorder = Recorder()
+    found, _ = learn(source, data, settings_of(mode), tmp_path, recorder)
+    assert recorder.heard[0] == (what, step, {"flow": 6, "mapping": 4}[what])
+    assert_equal(found, uninterrupted[mode])
+
+
+@pytest.mark.parametrize("mode", ["positions", "b-pfm"])
+@pytest.mark.parametrize("where", ["flow_loss", "mapping_loss", "step"])
+def test_ctrl_c_in_the_middle_of_a_step_changes_nothing(
+    mode: str,
+    where: str,
+    source: SourceNetwork,
+    data: TrainingData,
+    uninterrupted: dict[str, dict[str, Tensor]],
+    tmp_path: Path,
+) -> None:
+    owner: Any = torch.optim.Adam if where == "step" else training._Run
+    original, calls = getattr(owner, where), 0
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        result = original(*args, **kwargs)
+        if calls == 3:
+            raise KeyboardInterrupt
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, where, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            learn(source, data, settings_of(mode), tmp_path, checkpoint_seconds=0)
+    found, _ = learn(source, data, settings_of(mode), tmp_path)
+    assert_equal(found, uninterrupted[mode])
+
+
+CHILD = """
+import sys, time, json, torch
+from pathlib import Path
+torch.set_num_threads(int(sys.argv[5]))
+from nfbmr.config import from_dict
+from nfbmr.feature_store import FeatureStore
+from nfbmr.networks.backbone import SourceNetwork
+from nfbmr.networks.detector import Detector
+from nfbmr.training import TrainingData, split_held_out, train
+settings = from_dict(json.loads(sys.argv[1]))
+store = FeatureStore(Path(sys.argv[2]), tuple(json.loads(sys.argv[3])))
+chosen, held_out = split_held_out(len(store), 2, 0)
+data = TrainingData(store=store, train=chosen, held_out=held_out)
+source = SourceNetwork("tf_efficientnet_lite0", (2, 1))
+train(Detector(source, settings), data, settings, work=Path(sys.argv[4]),
+      device=torch.device("cpu"), checkpoint_seconds=0,
+      progress=lambda *a, **k: time.sleep(0.01))
+"""
+
+
+def kill_while_it_learns(settings: Settings, data: TrainingData, work: Path, wait: float) -> None:
+    import json
+
+    from nfbmr.config import to_dict
+
+    shape, threads = json.dumps(data.store.shape), str(torch.get_num_threads())
+    told = [json.dumps(to_dict(settings)), str(data.store.path), shape, str(work), threads]
+    child = subprocess.Popen([sys.executable, "-c", CHILD, *told])
+    file = work / "checkpoint.safetensors"
+    before = file.stat().st_mtime_ns if file.exists() else 0
+    try:
+        deadline = time.monotonic() + 60
+        while not file.exists() or file.stat().st_mtime_ns == before:
+            assert child.poll() is None, "it ended by itself"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        time.sleep(wait)
+    finally:
+        child.kill()
+    assert child.wait() == -signal.SIGKILL, "it ended before the kill"
+
+
+def test_killed_at_random_moments_it_ends_in_the_same_bits(
+    source: SourceNetwork, data: TrainingData, tmp_path: Path
+) -> None:
+    steps = {"stage_one": {"steps": 60}, "stage_two": {"steps": 60}}
+    settings = settings_of("b-pfm", **steps)
+    expected, _ = learn(source, data, settings, tmp_path / "uninterrupted")
+    moments = random.Random(0)
+    for _ in range(2):
+        kill_while_it_learns(settings, data, tmp_path / "work", moments.uniform(0, 0.5))
+    recorder = Recorder()
+    found, _ = learn(source, data, settings, tmp_path / "work", recorder)
+    assert 0 < len(recorder.heard) < 118, "it was to go on, not to begin anew"
+    assert_equal(found, expected)
+
+
+def test_another_seed_or_setting_does_not_go_on_from_this_checkpoint(
+    source: SourceNetwork, data: TrainingData, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        stop = Stopper("flow", 3, KeyboardInterrupt)
+        learn(source, data, settings_of("positions"), tmp_path, stop)
+    recorder = Recorder()
+    found, _ = learn(source, data, settings_of("positions", seed=1), tmp_path, recorder)
+    assert recorder.heard[0] == ("flow", 1, 6)
+    expected, _ = learn(source, data, settings_of("positions", seed=1), tmp_path / "other")
+    assert_equal(found, expected)
+
+
+def test_key_names_settings_seed_features_and_threads(data: TrainingData, tmp_path: Path) -> None:
+    file = data.store.path
+    other = FeatureStore(file, data.store.shape, key="other")
+    plain = settings_of("positions")
+    keys = [
+        training_key(plain, data.store, 1),
+        training_key(plain, data.store, 2),
+        training_key(plain, other, 1),
+        training_key(settings_of("positions", seed=1), data.store, 1),
+        training_key(settings_of("positions", flow={"clamp": 2.0}), data.store, 1),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert training_key(plain, data.store, 1) == keys[0]
+
+
+# ---- what is learnt
+
+
+def test_same_seed_same_bits_and_another_seed_others(
+    source: SourceNetwork,
+    data: TrainingData,
+    uninterrupted: dict[str, dict[str, Tensor]],
+    tmp_path: Path,
+) -> None:
+    torch.manual_seed(99)  # the caller's generator plays no part
+    again, _ = learn(source, data, settings_of("positions"), tmp_path / "again")
+    other, _ = learn(source, data, settings_of("positions", seed=1), tmp_path / "other")
+    assert_equal(again, uninterrupted["positions"])
+    for name in ("flow.blocks.0.net1.weight1", "mapping.shared.body.0.weight"):
+        assert not torch.equal(again[name], other[name])
+
+
+def test_every_trained_tensor_moves_and_the_source_does_not(
+    source: SourceNetwork, data: TrainingData, uninterrupted: dict[str, dict[str, Tensor]]
+) -> None:
+    for mode in ("positions", "b-pfm"):
+        before, after = Detector(source, settings_of(mode)).state_dict(), uninterrupted[mode]
+        moved = {name for name in before if not torch.equal(before[name], after[name])}
+        fixed = {name for name in before if "permutation" in name or name.startswith("source.")}
+        assert moved == set(before) - fixed
+        assert fixed
+
+
+def test_learning_lowers_both_losses(
+    source: SourceNetwork, data: TrainingData, tmp_path: Path
+) -> None:
+    losses: dict[str, list[float]] = {"flow": [], "mapping": []}
+
+    def note(what: str, done: int, total: int, loss: float | None = None) -> None:
+        assert loss is not None
+        losses[what].append(loss)
+
+    steps = {"stage_one": {"steps": 80, "batch": 64}, "stage_two": {"steps": 80, "batch": 7}}
+    learn(source, data, settings_of("positions", **steps), tmp_path, note)
+    assert losses["flow"][0] == pytest.approx(0.5, abs=0.2)  # |y|^2 / 2 per standardised channel
+    assert np.mean(losses["flow"][-5:]) < losses["flow"][0] - 0.05
+    assert np.mean(losses["mapping"][-5:]) < 0.9 * losses["mapping"][0]
+
+
+def test_statistics_are_those_of_the_training_images_alone(
+    data: TrainingData, uninterrupted: dict[str, dict[str, Tensor]]
+) -> None:
+    rows = data.store.read(data.train).reshape(-1, CHANNELS).astype(np.float64)
+    found = uninterrupted["positions"]
+    np.testing.assert_allclose(found["standardisation.mean"].numpy(), rows.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(found["standardisation.std"].numpy(), rows.std(0), rtol=1e-5)
+
+
+def test_held_out_images_are_drawn_once_from_the_seed() -> None:
+    chosen, held_out = split_held_out(20, 5, 3)
+    assert sorted([*chosen, *held_out]) == list(range(20))
+    assert (len(chosen), len(held_out)) == (15, 5)
+    assert (np.diff(chosen) > 0).all()
+    assert (np.diff(held_out) > 0).all()
+    assert split_held_out(20, 5, 3)[1].tolist() == held_out.tolist()
+    assert split_held_out(20, 5, 4)[1].tolist() != held_out.tolist()
+
+
+def test_calibration_maps_are_those_of_the_held_out_images(
+    source: SourceNetwork, data: TrainingData
+) -> None:
+    detector = Detector(source, settings_of("positions"))
+    maps = calibration_maps(detector, data, torch.device("cpu"))
+    assert maps.shape == (2, 4, *GRID)
+    with torch.no_grad():
+        expected = detector.maps(torch.from_numpy(data.store.read(data.held_out))).numpy()
+    np.testing.assert_allclose(maps, expected, rtol=1e-5)
+
+
+def test_an_epoch_visits_every_training_image_once(
+    source: SourceNetwork, data: TrainingData, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    read: list[list[int]] = []
+    original = FeatureStore.read
+
+    def spy(self: FeatureStore, indices: Any) -> Any:
+        if self.path == data.store.path:
+            read.append(indices.tolist())
+        return original(self, indices)
+
+    monkeypatch.setattr(FeatureStore, "read", spy)
+    learn(source, data, settings_of("epochs"), tmp_path)
+    batches = read[1 : 1 + 6]  # after the statistics; 2 epochs of 3 batches
+    assert [len(batch) for batch in batches] == [3, 3, 1, 3, 3, 1]
+    one, two = sum(batches[:3], []), sum(batches[3:], [])
+    assert sorted(one) == sorted(two) == data.train.tolist()
+    assert one != two
+
+
+# ---- trouble
+
+
+@pytest.mark.parametrize("stage", ["one", "two"])
+def test_a_loss_that_is_not_finite_stops_with_advice(
+    stage: str, source: SourceNetwork, data: TrainingData, tmp_path: Path
+) -> None:
+    changes = {f"stage_{stage}": {"learning_rate": 1e30, "schedule": "constant", "steps": 30}}
+    with pytest.raises(TrainingError, match=rf"no model was written.*stage_{stage}\.learning_rate"):
+        learn(source, data, settings_of("positions", **changes), tmp_path)
+
+
+def test_a_full_disk_is_our_own_error(
+    source: SourceNetwork, data: TrainingData, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(training, "save_checkpoint", full)
+    with pytest.raises(TrainingError, match="No space left on device"):
+        learn(source, data, settings_of("positions"), tmp_path, checkpoint_seconds=0)
+
+
+# ---- schedules
+
+
+def test_one_cycle_by_hand() -> None:
+    how = StageSettings(steps=101, learning_rate=1.0)
+    rates = [learning_rate(how, step, 101) for step in range(101)]
+    peak = 0.3 * 101 - 1
+    assert rates[0] == pytest.approx(1 / 25)
+    assert rates[10] == pytest.approx(1 - (1 - 1 / 25) * (1 + math.cos(math.pi * 10 / peak)) / 2)
+    assert max(rates) == pytest.approx(1, abs=1e-2)
+    assert abs(rates.index(max(rates)) - peak) <= 1
+    assert rates[-1] == pytest.approx(1 / 250_000)
+    assert np.all(np.diff(rates[:29]) > 0)
+    assert np.all(np.diff(rates[30:]) < 0)
+
+
+def test_one_cycle_is_torchs() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimiser = torch.optim.SGD([parameter], lr=1.0)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=0.01, total_steps=50)
+    how = StageSettings(steps=50, learning_rate=0.01)
+    for step in range(50):
+        assert learning_rate(how, step, 50) == pytest.approx(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        if step < 49:
+            cycle.step()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 7])
+def test_few_steps_have_rates_too(steps: int) -> None:
+    how = StageSettings(steps=steps, learning_rate=0.5)
+    rates = [learning_rate(how, step, steps) for step in range(steps)]
+    assert all(0 < rate <= 0.5 for rate in rates)
+
+
+def test_constant_schedule_and_steps_of_epochs() -> None:
+    how = StageSettings(epochs=3, batch=4, learning_rate=0.1, schedule="constant")
+    assert {learning_rate(how, step, 9) for step in range(9)} == {0.1}
+    assert total_steps(how, 9, (2, 2)) == 9
+    assert total_steps(how, 8, (2, 2)) == 6
+    assert total_steps(replace(how, batch_of="positions"), 9, (2, 2)) == 27
+    assert total_steps(replace(how, least_steps=20), 9, (2, 2)) == 20
+    assert total_steps(replace(how, most_steps=5), 9, (2, 2)) == 5
+    assert total_steps(StageSettings(steps=5), 9, (2, 2)) == 5
