@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -365,17 +365,26 @@ def _write_heatmap(folder: Path, number: int, path: Path, result: Inspection | F
 
 
 def main() -> None:
-    """Runs the command line; our own errors end in one clear message and exit code 2."""
-    from nfbmr.console import stderr
-
+    """Runs the command line; what the user can mend ends in one clear message and exit code 2."""
     try:
         app()
     except NfbmrError as error:
-        stderr.print(f"nfbmr: {error}", style="bold red", markup=False, highlight=False)
-        sys.exit(2)
+        _end(str(error))
+    except ModuleNotFoundError as error:
+        if (error.name or "nfbmr").partition(".")[0] == "nfbmr":
+            raise
+        _end(f"{error.name} is not installed, and this needs it: pip install 'nfbmr[all]'")
+    except OSError as error:  # a full disk, a folder without permission
+        _end(f"{error}; check the path, its permissions and the free space")
     except KeyboardInterrupt:
-        stderr.print("interrupted; the next fit goes on from here", markup=False)
-        sys.exit(130)
+        _end("interrupted; an interrupted fit goes on when it is started again", 130)
+
+
+def _end(message: str, status: int = 2) -> NoReturn:
+    from nfbmr.console import stderr
+
+    stderr.print(f"nfbmr: {message}", style="bold red", markup=False, highlight=False)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

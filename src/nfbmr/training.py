@@ -92,7 +92,8 @@ def train(
         checkpoint_seconds: at most this much work is lost to a kill.
 
     Raises:
-        TrainingError: a loss that is not finite; the last good checkpoint stays.
+        TrainingError: a loss that is not finite, or no room for a checkpoint; the last good
+            checkpoint stays.
     """
     key = training_key(settings, data.store, torch.get_num_threads())
     run = _Run(detector, data, settings, work, device, progress, checkpoint_seconds, key)
@@ -152,7 +153,13 @@ class _Run:
             for name, parameter in zip(names, optimiser.param_groups[0]["params"], strict=True):
                 for part, value in optimiser.state[parameter].items():
                     tensors[f"adam.{part}.{name}"] = value
-        save_checkpoint(self.work / "checkpoint.safetensors", tensors, self.position)
+        try:
+            save_checkpoint(self.work / "checkpoint.safetensors", tensors, self.position)
+        except OSError as error:
+            raise TrainingError(
+                f"{self.work}: a checkpoint cannot be written there ({error}); make room or give "
+                "permission, then start the same fit again: it goes on from the last one"
+            ) from None
 
     # ---- one stage, whichever
 
@@ -170,8 +177,10 @@ class _Run:
         losses, before = dict(self.position.losses), self.position.seconds
         started = saved = time.monotonic()
         network.train()
+        whole = True
         try:
             for step in range(self.position.step, steps):
+                whole = False
                 optimiser.param_groups[0]["lr"] = learning_rate(how, step, steps)
                 with autocast(how.precision, self.device):
                     loss = loss_of(*batch(step))
@@ -189,12 +198,16 @@ class _Run:
                     seconds=before + now - started,
                     losses=dict(losses),
                 )
+                whole = True
                 self.progress(name, step + 1, steps, losses[name])
                 if now - saved >= self.checkpoint_seconds:
                     self.save(optimiser, names)
                     saved = time.monotonic()
         except KeyboardInterrupt:
-            self.save(optimiser, names)
+            # In the middle of a step, weights or batch-norm's statistics may be ahead of the
+            # position: then the last checkpoint is the one to go on from.
+            if whole:
+                self.save(optimiser, names)
             raise
         network.eval()
         self._finish_stage(stage)

@@ -1,0 +1,387 @@
+"""The model directory: whole or not at all, checked part by part, and it cannot run code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import resource
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nfbmr import bundle as module
+from nfbmr.bundle import (
+    CALIBRATION,
+    CARD,
+    CONFIG,
+    MANIFEST,
+    TENSORS,
+    Bundle,
+    Facts,
+    is_bundle,
+    model_card,
+    read_bundle,
+    refuse_to_replace_other_things,
+    replace_calibration,
+    write_bundle,
+)
+from nfbmr.config import preset
+from nfbmr.errors import (
+    BundleError,
+    BundleNotFoundError,
+    BundleTamperedError,
+    BundleVersionError,
+)
+from nfbmr.scoring import calibrate, recalibrate
+
+PARTS = (CONFIG, TENSORS, CALIBRATION, CARD)
+
+
+def facts(**changes: Any) -> Facts:
+    values = {
+        "name": "bottle",
+        "size": (64, 96),
+        "weights": "embedded",
+        "n_train": 40,
+        "n_held_out": 10,
+        "fit_seconds": 1.5,
+        "created": "2024-01-01T00:00:00+00:00",
+        "commit": None,
+        "versions": {"python": "3.11"},
+        "losses": {"flow": 0.5},
+    }
+    return Facts.model_validate(values | changes)
+
+
+def content(**changes: Any) -> Bundle:
+    rng = np.random.default_rng(0)
+    maps = rng.gamma(2.0, 1.0, (10, 4, 3, 4)).astype(np.float32)
+    settings = preset("fast")
+    made = Bundle(
+        settings=settings,
+        facts=facts(),
+        calibration=calibrate(maps, settings.scoring, 0.1),
+        tensors={
+            "flow.weight": rng.normal(size=(4, 3)).astype(np.float32),
+            "flow.permutation": np.arange(5),
+            "transposed": rng.normal(size=(2, 3)).astype(np.float32).T,
+        },
+    )
+    return replace(made, **changes)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "models" / "bottle"
+    write_bundle(path, content())
+    return path
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def put(path: Path, part: str, data: bytes) -> None:
+    """Replaces a part and its hash, as one who may write the directory can."""
+    (path / part).write_bytes(data)
+    manifest = json.loads((path / MANIFEST).read_text())
+    manifest["parts"][part] = hashlib.sha256(data).hexdigest()
+    (path / MANIFEST).write_text(json.dumps(manifest))
+
+
+# ---- there and back
+
+
+def test_round_trip(path: Path) -> None:
+    found, expected = read_bundle(path), content()
+    assert found.settings == expected.settings
+    assert found.facts == expected.facts
+    assert found.calibration == expected.calibration
+    assert set(found.tensors) == set(expected.tensors)
+    for name, value in expected.tensors.items():
+        assert found.tensors[name].dtype == value.dtype
+        np.testing.assert_array_equal(found.tensors[name], value)
+    assert sorted(p.name for p in path.iterdir()) == sorted((MANIFEST, *PARTS))
+    assert is_bundle(path)
+
+
+def test_others_may_read_it(path: Path) -> None:
+    assert path.stat().st_mode & 0o777 == 0o755
+    assert {part.stat().st_mode & 0o777 for part in path.iterdir()} == {0o644}
+
+
+def test_same_content_same_bytes(path: Path, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "again", content())
+    assert snapshot(tmp_path / "again") == snapshot(path)
+
+
+def test_replacing_the_calibration_keeps_the_rest(path: Path) -> None:
+    before, old = snapshot(path), read_bundle(path)
+    replace_calibration(path, recalibrate(old.calibration, 0.4))
+    new = read_bundle(path)
+    assert new.calibration.false_alarm_rate == 0.4
+    assert new.calibration.scores == old.calibration.scores
+    after = snapshot(path)
+    assert after[TENSORS] == before[TENSORS]
+    assert after[CONFIG] == before[CONFIG]
+    assert "rate of 0.4" in after[CARD].decode()
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+# ---- what is refused on reading
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("damage", ["changed", "truncated", "emptied", "missing", "folder"])
+def test_a_damaged_part_is_named(path: Path, part: str, damage: str) -> None:
+    file = path / part
+    data = file.read_bytes()
+    middle = len(data) // 2
+    if damage == "changed":
+        file.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+    elif damage == "truncated":
+        file.write_bytes(data[:-1])
+    elif damage == "emptied":
+        file.write_bytes(b"")
+    else:
+        file.unlink()
+    if damage == "folder":
+        file.mkdir()
+    with pytest.raises(BundleTamperedError, match=part):
+        read_bundle(path)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [b"", b"{", b"[]", b'{"format": 1}', b'{"format": 0, "parts": {}}', b"\xff\xfe", b"[" * 100000]
+    + [b'{"format": 1, "parts": {"config.json": "x"}}', b'{"format": "1", "parts": {}}'],
+)
+def test_a_damaged_manifest_is_named(path: Path, manifest: bytes) -> None:
+    (path / MANIFEST).write_bytes(manifest)
+    with pytest.raises(BundleTamperedError, match=MANIFEST):
+        read_bundle(path)
+
+
+def test_a_newer_format_asks_for_an_update(path: Path) -> None:
+    (path / MANIFEST).write_text('{"format": 2, "parts": {}, "more": 1}')
+    with pytest.raises(BundleVersionError, match=r"format 2.*up to 1; update nfbmr"):
+        read_bundle(path)
+
+
+def test_no_model_there(tmp_path: Path) -> None:
+    with pytest.raises(BundleNotFoundError, match="does not exist"):
+        read_bundle(tmp_path / "nothing")
+    with pytest.raises(BundleNotFoundError, match=r"holds no nfbmr model.*nfbmr fit"):
+        read_bundle(tmp_path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(BundleNotFoundError):
+        read_bundle(tmp_path / "file")
+
+
+def test_tensors_that_are_not_finite_are_refused_on_reading(path: Path) -> None:
+    from safetensors.numpy import save
+
+    put(path, TENSORS, save({"flow.weight": np.array([1.0, np.nan], np.float32)}))
+    with pytest.raises(BundleTamperedError, match=r"'flow\.weight' holds values that are not"):
+        read_bundle(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_tensors_that_are_not_finite_are_refused_on_writing(tmp_path: Path, value: float) -> None:
+    tensors = {"flow.weight": np.array([1.0, value], np.float32)}
+    with pytest.raises(BundleTamperedError, match="not finite"):
+        write_bundle(tmp_path / "model", content(tensors=tensors))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        (CONFIG, {"facts": {}}),
+        (CONFIG, {"settings": {"flow": {"hiden": 3}}}),
+        (CONFIG, {"settings": 3}),
+        (CALIBRATION, {"threshold": float("nan")}),
+        (CALIBRATION, {"rank": -1}),
+        (CALIBRATION, {"colour": 1}),
+    ],
+)
+def test_impossible_values_are_refused_whatever_the_hash(
+    path: Path, part: str, change: dict[str, Any]
+) -> None:
+    values = json.loads((path / part).read_text()) | change
+    put(path, part, json.dumps(values).encode())
+    with pytest.raises(BundleTamperedError):
+        read_bundle(path)
+
+
+def test_a_huge_json_is_not_loaded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_JSON_LIMIT", 100)
+    with pytest.raises(BundleTamperedError, match="larger than any"):
+        read_bundle(path)
+
+
+class Payload:
+    """Leaves a file behind where it is unpickled."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.proof),)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_pickle_is_never_executed(path: Path, tmp_path: Path, part: str) -> None:
+    proof = tmp_path / "executed"
+    poison = pickle.dumps(Payload(proof))
+    put(path, part, poison)
+    if part == CARD:  # nobody reads it
+        read_bundle(path)
+    else:
+        with pytest.raises(BundleTamperedError, match=f"{part} is not readable"):
+            read_bundle(path)
+    assert not proof.exists()
+    pickle.loads(poison)
+    assert proof.exists(), "the payload is to be a real one"
+
+
+# ---- what is not overwritten
+
+
+def test_other_things_are_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "holiday.jpg").write_text("x")
+    with pytest.raises(BundleError, match=r"holds other things \(holiday\.jpg\)"):
+        write_bundle(folder, content())
+    assert snapshot(folder) == {"holiday.jpg": b"x"}
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_model_with_other_things_in_it_is_left_alone(path: Path) -> None:
+    (path / "notes.txt").write_text("mine")
+    with pytest.raises(BundleError, match=r"notes\.txt"):
+        write_bundle(path, content())
+    assert (path / "notes.txt").read_text() == "mine"
+    assert read_bundle(path).facts.name == "bottle"
+
+
+def test_a_readme_alone_is_not_a_model(tmp_path: Path) -> None:
+    (tmp_path / CARD).write_text("mine")
+    with pytest.raises(BundleError, match="no complete model"):
+        write_bundle(tmp_path, content())
+    assert (tmp_path / CARD).read_text() == "mine"
+
+
+def test_a_file_and_a_link_are_left_alone(path: Path, tmp_path: Path) -> None:
+    file, link, broken = tmp_path / "file", tmp_path / "link", tmp_path / "broken"
+    file.write_text("mine")
+    link.symlink_to(path)
+    broken.symlink_to(tmp_path / "nowhere")
+    for place in (file, link, broken):
+        with pytest.raises(BundleError, match="is not a folder"):
+            write_bundle(place, content())
+    assert file.read_text() == "mine"
+    assert link.is_symlink()
+    assert broken.is_symlink()
+    assert read_bundle(link).facts.name == "bottle"  # reading through a link is fine
+
+
+def test_an_empty_folder_and_an_older_model_are_replaced(path: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refuse_to_replace_other_things(empty)
+    write_bundle(empty, content())
+    assert is_bundle(empty)
+    write_bundle(path, content(facts=facts(name="jar")))
+    assert read_bundle(path).facts.name == "jar"
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_damaged_model_can_be_replaced(path: Path) -> None:
+    (path / TENSORS).unlink()
+    write_bundle(path, content())
+    assert read_bundle(path).facts.name == "bottle"
+
+
+# ---- trouble while writing
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("where", ["_write_manifest", "swap_into_place", "model_card"])
+def test_trouble_while_writing_leaves_the_old_model(
+    path: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: BaseException
+) -> None:
+    def fail(*args: object) -> None:
+        raise error
+
+    before = snapshot(path)
+    monkeypatch.setattr(module, where, fail)
+    expected = BundleError if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(expected):
+        write_bundle(path, content(facts=facts(name="jar")))
+    assert snapshot(path) == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_failed_rename_puts_the_old_model_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if target == path and not self.name.endswith(".old"):
+            raise OSError(16, "Device or resource busy")
+        return original(self, target)
+
+    before = snapshot(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", rename)
+        with pytest.raises(BundleError, match="busy"):
+            write_bundle(path, content(facts=facts(name="jar")))
+    assert snapshot(path) == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_full_disk_leaves_the_old_model(path: Path) -> None:
+    before = snapshot(path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limits[1]))
+    try:
+        with pytest.raises(BundleError, match="cannot write a model"):
+            write_bundle(path, content(tensors={"flow.weight": np.zeros(2**18, np.float32)}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert snapshot(path) == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(BundleError, match="cannot write a model to"):
+        write_bundle(tmp_path / "file" / "model", content())
+
+
+# ---- the model card
+
+
+def test_card_says_what_the_model_is() -> None:
+    card = model_card(content())
+    assert card.startswith("# bottle: a defect detector by nfbmr\n")
+    assert "Learnt from 40 good pictures; 10 more were held out" in card
+    assert "| pictures are resized to | 64 x 96 (H x W) |" in card
+    assert content().calibration.describe()[0] in card
+
+
+def test_card_has_no_markup_from_a_hostile_name() -> None:
+    hostile = "<script>alert(1)</script>\n# [x](javascript:y) | `rm` ![i](http://e) *b* &lt;"
+    card = model_card(content(facts=facts(name=hostile, weights=hostile)))
+    plain = model_card(content())
+    assert len(card.splitlines()) == len(plain.splitlines())
+    for sign in "<>[]`*&!#|:":
+        assert card.count(sign) == plain.count(sign), sign
