@@ -348,6 +348,26 @@ def test_a_failed_rename_puts_the_old_model_back(
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
+def test_ctrl_c_between_the_renames_puts_the_old_model_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        done = original(self, target)
+        if self == path:
+            raise KeyboardInterrupt
+        return done
+
+    before = snapshot(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", rename)
+        with pytest.raises(KeyboardInterrupt):
+            write_bundle(path, content(facts=facts(name="jar")))
+    assert snapshot(path) == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
 def test_a_full_disk_leaves_the_old_model(path: Path) -> None:
     before = snapshot(path)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -141,12 +141,12 @@ def _write_manifest(folder: Path) -> None:
 def swap_into_place(beside: Path, path: Path) -> None:
     """Renames a finished folder to `path`; what was there goes once the new one stands."""
     old = beside.with_name(f"{beside.name}.old")
-    if path.exists():
-        path.rename(old)
     try:
+        if path.exists():
+            path.rename(old)
         beside.rename(path)
-    except OSError:
-        if old.exists():
+    except BaseException:  # Ctrl-C between the two renames, too
+        if old.exists() and not path.exists():
             old.rename(path)
         raise
     shutil.rmtree(old, ignore_errors=True)

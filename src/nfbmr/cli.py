@@ -68,7 +68,9 @@ def fit(
             "By default chosen from the pictures' median aspect ratio.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of split, weights and batches.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of split, weights and batches. [default: 0]")
+    ] = None,
     false_alarm_rate: Annotated[
         float | None,
         typer.Option(help="Share of good pictures that may be called defects. [default: 0.01]"),
@@ -94,26 +96,20 @@ def fit(
     from nfbmr.fitting import fit as run
 
     changes = _parse_changes(set_ or [])
-    changes["seed"] = seed
-    if size is not None:
-        changes["size"] = parse_size(size)
-    if false_alarm_rate is not None:
-        changes.setdefault("calibration", {})["false_alarm_rate"] = false_alarm_rate
-    if backbone is not None:
-        changes.setdefault("backbone", {})["name"] = backbone
-    if weights is not None:
-        changes.setdefault("backbone", {})["weights"] = weights
+    changes |= {} if seed is None else {"seed": seed}
+    changes |= {} if size is None else {"size": parse_size(size)}
+    for section, key, value in (
+        ("calibration", "false_alarm_rate", false_alarm_rate),
+        ("backbone", "name", backbone),
+        ("backbone", "weights", weights),
+    ):
+        if value is not None:
+            changes.setdefault(section, {})[key] = value
     with shown_progress() as progress:
-        inspector = run(
-            data,
-            out,
-            preset=preset.value,
-            device=device,
-            fresh=fresh,
-            progress=progress,
-            **changes,
+        found = run(
+            data, out, preset=preset, device=device, fresh=fresh, progress=progress, **changes
         )
-    _log.info("Learnt in %.0f s: %s", inspector.facts.fit_seconds, out)
+    _log.info("Learnt in %.0f s: %s", found.facts.fit_seconds, out)
 
 
 @app.command()
@@ -206,9 +202,8 @@ def calibrate(
     from nfbmr.inference import load
 
     inspector = load(model, device=device)
-    rate = false_alarm_rate or inspector.calibration.false_alarm_rate
-    if not 0 < rate < 1:
-        raise SettingsError(f"--false-alarm-rate {rate:g}: a share between 0 and 1 was expected")
+    kept = inspector.calibration.false_alarm_rate
+    rate = kept if false_alarm_rate is None else false_alarm_rate
     images = None
     if good_images is not None:
         found = read_data(good_images)
@@ -376,7 +371,9 @@ def main() -> None:
         _end(f"{error.name} is not installed, and this needs it: pip install 'nfbmr[all]'")
     except OSError as error:  # a full disk, a folder without permission
         _end(f"{error}; check the path, its permissions and the free space")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:  # typer turns Ctrl-C into an exit with 130
+        if isinstance(end, SystemExit) and end.code != 130:
+            raise
         _end("interrupted; an interrupted fit goes on when it is started again", 130)
 
 

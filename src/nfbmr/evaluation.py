@@ -181,7 +181,8 @@ def _milliseconds(inspector: Inspector, samples: list[Sample]) -> float:
 
 def _write_scores(path: Path, evaluation: Evaluation, inspector: Inspector) -> None:
     beside = path.with_name(f".{path.name}.part")
-    with beside.open("w", newline="", encoding="utf-8") as stream:
+    # Some names of files are no Unicode.
+    with beside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.writer(stream)
         writer.writerow(["path", "label", "score", "p_value", "is_defect"])
         rows = zip(evaluation.samples, evaluation.scores, evaluation.p_values, strict=True)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nfbmr import config, provenance, scoring
 from nfbmr.bundle import Bundle, Facts, refuse_to_replace_other_things, write_bundle
 from nfbmr.checkpoint import Position
@@ -74,50 +76,62 @@ def fit(
         TrainingError: too few pictures, or training broke down.
         BundleError: the model cannot be written.
     """
-    started = time.monotonic()
     chosen = config.with_changes(settings or config.preset(preset), changes)
-    where = choose_device(device)
     path = Path(out)
     refuse_to_replace_other_things(path)
-    found = read_data(data)
-    _log.info("%s", found.describe())
-    for warning in found.warnings:
-        _log.warning("%s", warning)
-    good = _without_copies(found)
-    plan = plan_fit(good, chosen)
-    for line in plan.describe():
-        _log.info("%s", line)
-    network, weights = source_network(chosen)
-    store = build_features(
-        [sample.path for sample in good],
-        network.to(where),
-        plan.size,
-        cache=cache or FeatureCache(),
-        progress=lambda done, total: progress("features", done, total),
-        device=where,
-    )
-    train_indices, held_out = split_held_out(len(good), plan.n_held_out, chosen.seed)
-    features = TrainingData(store=store, train=train_indices, held_out=held_out)
-    detector = Detector(network, chosen)
+    job = _Job(chosen, choose_device(device), cache or FeatureCache(), progress)
     work = work_folder(path)
     if fresh:
         forget(work)
-    before = time.monotonic() - started
-    position = train(
-        detector,
-        features,
-        chosen,
-        work=work,
-        device=where,
-        progress=progress,
-        checkpoint_seconds=checkpoint_seconds,
-    )
-    bundle = _bundle(detector, features, chosen, plan, position, found.name, weights, before)
+    bundle = _learn(read_data(data), job, work, checkpoint_seconds)
     write_bundle(path, bundle)
     forget(work)
     for line in bundle.calibration.describe():
         _log.info("%s", line)
     return load(path, device=device)
+
+
+@dataclass(frozen=True)
+class _Job:
+    settings: Settings
+    device: torch.device
+    cache: FeatureCache
+    progress: Progress
+
+
+def _learn(found: DataSet, job: _Job, work: Path, checkpoint_seconds: float) -> Bundle:
+    """Everything between the data and the finished model in memory."""
+    started = time.monotonic()
+    _log.info("%s", found.describe())
+    for warning in found.warnings:
+        _log.warning("%s", warning)
+    good = _without_copies(found)
+    plan = plan_fit(good, job.settings)
+    for line in plan.describe():
+        _log.info("%s", line)
+    network, weights = source_network(job.settings)
+    store = build_features(
+        [sample.path for sample in good],
+        network,
+        plan.size,
+        cache=job.cache,
+        progress=lambda done, total: job.progress("features", done, total),
+        device=job.device,
+    )
+    train_indices, held_out = split_held_out(len(good), plan.n_held_out, job.settings.seed)
+    features = TrainingData(store=store, train=train_indices, held_out=held_out)
+    detector = Detector(network, job.settings)
+    before = time.monotonic() - started
+    position = train(
+        detector,
+        features,
+        job.settings,
+        work=work,
+        device=job.device,
+        progress=job.progress,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    return _bundle(detector, features, job.settings, plan, position, found.name, weights, before)
 
 
 def work_folder(out: Path) -> Path:

@@ -22,7 +22,7 @@ from nfbmr import scoring
 from nfbmr.bundle import Bundle, Facts, read_bundle, replace_calibration
 from nfbmr.config import ScoringSettings, Settings
 from nfbmr.data.images import ImageInput, read_image, resize_image, resize_map
-from nfbmr.errors import BundleTamperedError, ImageError, MissingExtraError
+from nfbmr.errors import BundleTamperedError, ImageError, MissingExtraError, SettingsError
 from nfbmr.scoring import Calibration, Maps
 
 
@@ -168,9 +168,14 @@ class Inspector:
                 are learnt anew from them. Without them the stored scores serve.
 
         Raises:
+            SettingsError: the rate is not a share between 0 and 1.
             CalibrationError: too few pictures.
             ImageError: one cannot be read.
         """
+        if not 0 < rate < 1:
+            raise SettingsError(
+                f"false-alarm rate {rate:g}: a share between 0 and 1 was expected, e.g. 0.01"
+            )
         if good_images is None:
             calibration = scoring.recalibrate(self.calibration, rate)
         else:

@@ -32,15 +32,20 @@ class Writer(Protocol):
 def to_row(result: Inspection | Failure, model: str) -> Row:
     """Returns `path, score, p_value, is_defect, threshold, model`, or `path, error`."""
     if isinstance(result, Failure):
-        return {"path": result.path, "error": result.error}
+        return {"path": _unicode(result.path), "error": _unicode(result.error)}
     return {
-        "path": result.path,
+        "path": _unicode(result.path),
         "score": result.score,
         "p_value": result.p_value,
         "is_defect": result.is_defect,
         "threshold": result.threshold,
         "model": model,
     }
+
+
+def _unicode(text: str | None) -> str | None:
+    """Escapes the bytes of a file's name that are no UTF-8, which no form of ours can hold."""
+    return text and text.encode(errors="backslashreplace").decode()
 
 
 @contextmanager

@@ -285,7 +285,7 @@ def test_find_duplicates_compares_bytes_not_lengths(tmp_path: Path) -> None:
 def test_table(tmp_path: Path) -> None:
     path = table(tmp_path, "Path,LABEL,mask,extra\nb.png,ok,,1\na.png,,,2\nc.png,Crack,m.png,3\n")
     data = read_data(path)
-    assert (data.layout, data.name) == ("table", "parts.csv")
+    assert (data.layout, data.name) == ("table", "parts")
     assert [(s.path.name, s.split, s.defect, s.mask) for s in data.samples] == [
         ("a.png", "train", "good", None),
         ("b.png", "train", "good", None),

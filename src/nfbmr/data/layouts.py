@@ -89,8 +89,9 @@ class DataSet:
 
     @property
     def name(self) -> str:
-        """The last part of the root's path."""
-        return self.root.resolve().name
+        """The last part of the root's path, without the suffix of a table."""
+        root = self.root.resolve()
+        return root.stem if self.layout == "table" else root.name
 
     def describe(self) -> str:
         """Says in one line, for the screen, what was found."""

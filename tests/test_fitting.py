@@ -1,0 +1,291 @@
+"""Fitting from end to end on drawn pictures: learn, write, load, tell defects from good parts."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from nfbmr.bundle import read_bundle
+from nfbmr.config import Settings, with_changes
+from nfbmr.data.layouts import Sample
+from nfbmr.errors import (
+    BundleError,
+    ImageError,
+    LayoutError,
+    SettingsError,
+    TrainingError,
+    WeightsError,
+)
+from nfbmr.fitting import fit, plan_fit, work_folder
+from nfbmr.inference import load
+from nfbmr.metrics import image_auroc
+from nfbmr.networks.backbone import SourceNetwork
+from nfbmr.networks.weights import embedded_file
+
+Draw = Callable[..., NDArray[np.uint8]]
+
+
+def count_source_images(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Notes the images of every pass of SNN; shapes alone do not count."""
+    passed: list[int] = []
+    original = SourceNetwork.forward
+
+    def forward(self: SourceNetwork, pixels: Tensor) -> Tensor:
+        if pixels.device.type != "meta":
+            passed.append(len(pixels))
+        return original(self, pixels)
+
+    monkeypatch.setattr(SourceNetwork, "forward", forward)
+    return passed
+
+
+def samples(folder: Path) -> list[Sample]:
+    return [Sample(path=p, split="train", defect="good") for p in sorted(folder.iterdir())]
+
+
+def test_defects_score_above_good_parts(
+    good_folder: Path, tiny: Settings, draw: Draw, tmp_path: Path
+) -> None:
+    fitted = fit(good_folder, tmp_path / "model", settings=tiny, device="cpu")
+    good = [draw(seed) for seed in range(300, 308)]
+    bad = [draw(seed, defect=True) for seed in range(400, 408)]
+    scores = np.array([fitted.inspect(picture).score for picture in good + bad])
+    auroc = image_auroc(scores, np.arange(16) >= 8)
+    assert auroc is not None
+    assert auroc > 0.9
+    assert all(fitted.inspect(picture).is_defect for picture in bad)
+    loaded = load(tmp_path / "model", device="cpu")
+    np.testing.assert_allclose([loaded.inspect(p).score for p in good + bad], scores)
+    assert fitted.facts.name == "product"
+    assert (fitted.facts.n_train, fitted.facts.n_held_out) == (9, 3)
+    assert set(fitted.facts.losses) == {"flow", "mapping"}
+    assert fitted.settings == tiny
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["model", "product"], "the work folder goes when the model stands"
+
+
+def test_a_second_fit_takes_the_features_from_the_cache(
+    good_folder: Path, tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = count_source_images(monkeypatch)
+    fit(good_folder, tmp_path / "one", settings=tiny, device="cpu")
+    assert sum(passed) == 12
+    fit(good_folder, tmp_path / "two", settings=tiny, device="cpu", seed=1)
+    assert sum(passed) == 12
+    one, two = read_bundle(tmp_path / "one"), read_bundle(tmp_path / "two")
+    name = "flow.blocks.0.net1.weight1"
+    assert not np.array_equal(one.tensors[name], two.tensors[name])
+    fit(good_folder, tmp_path / "three", settings=tiny, device="cpu", size=[32, 32])
+    assert sum(passed) == 24
+
+
+def test_same_seed_same_model(good_folder: Path, tiny: Settings, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        fit(good_folder, tmp_path / name, settings=tiny, device="cpu")
+    for part in ("model.safetensors", "calibration.json"):
+        assert (tmp_path / "one" / part).read_bytes() == (tmp_path / "two" / part).read_bytes()
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_an_interrupted_fit_goes_on_unless_told_otherwise(
+    fresh: bool, good_folder: Path, tiny: Settings, tmp_path: Path
+) -> None:
+    heard: list[tuple[str, int]] = []
+
+    def stop(what: str, done: int, total: int, loss: float | None = None) -> None:
+        if (what, done) == ("mapping", 5):
+            raise KeyboardInterrupt
+
+    def note(what: str, done: int, total: int, loss: float | None = None) -> None:
+        heard.append((what, done))
+
+    out = tmp_path / "model"
+    with pytest.raises(KeyboardInterrupt):
+        fit(good_folder, out, settings=tiny, device="cpu", progress=stop)
+    assert not out.exists()
+    assert work_folder(out).is_dir()
+    fit(good_folder, out, settings=tiny, device="cpu", progress=note, fresh=fresh)
+    steps = [item for item in heard if item[0] != "features"]
+    assert steps[0] == (("flow", 1) if fresh else ("mapping", 6))
+    assert not work_folder(out).exists()
+    fit(good_folder, tmp_path / "other", settings=tiny, device="cpu")
+    weights = [(tmp_path / n / "model.safetensors").read_bytes() for n in ("model", "other")]
+    assert weights[0] == weights[1]
+
+
+def test_only_good_training_pictures_are_looked_at(
+    mvtec: Path, tiny: Settings, tmp_path: Path
+) -> None:
+    fit(mvtec, tmp_path / "one", settings=tiny, device="cpu")
+    for folder in ("test", "ground_truth"):
+        shutil.rmtree(mvtec / folder)
+    fit(mvtec, tmp_path / "two", settings=tiny, device="cpu")
+    for part in ("model.safetensors", "calibration.json"):
+        assert (tmp_path / "one" / part).read_bytes() == (tmp_path / "two" / part).read_bytes()
+
+
+def test_copies_are_left_out_with_a_warning(
+    good_folder: Path, tiny: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copy(good_folder / "003.png", good_folder / "x-copy.png")
+    shutil.copy(good_folder / "003.png", good_folder / "y-copy.png")
+    with caplog.at_level(logging.WARNING, "nfbmr"):
+        fitted = fit(good_folder, tmp_path / "model", settings=tiny, device="cpu")
+    assert "2 pictures are copies of others and are left out: x-copy.png, y-copy.png" in caplog.text
+    assert fitted.facts.n_train + fitted.facts.n_held_out == 12
+
+
+# ---- refused before any work
+
+
+def test_too_few_pictures(good_folder: Path, tiny: Settings, tmp_path: Path) -> None:
+    for path in sorted(good_folder.iterdir())[3:]:
+        path.unlink()
+    with pytest.raises(TrainingError, match="3 good pictures.*at least 4 are needed"):
+        fit(good_folder, tmp_path / "model", settings=tiny, device="cpu")
+    assert not (tmp_path / "model").exists()
+
+
+def test_copies_do_not_make_enough_pictures(
+    good_folder: Path, tiny: Settings, tmp_path: Path
+) -> None:
+    first, *others = sorted(good_folder.iterdir())
+    for path in others:
+        shutil.copy(first, path)
+    with pytest.raises(TrainingError, match="1 good pictures"):
+        fit(good_folder, tmp_path / "model", settings=tiny, device="cpu")
+
+
+def test_four_pictures_are_enough(good_folder: Path, tiny: Settings, tmp_path: Path) -> None:
+    for path in sorted(good_folder.iterdir())[4:]:
+        path.unlink()
+    fitted = fit(good_folder, tmp_path / "model", settings=tiny, device="cpu")
+    assert (fitted.facts.n_train, fitted.facts.n_held_out) == (2, 2)
+    assert fitted.calibration.extrapolated
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"data": "nowhere"}, LayoutError),
+        ({"device": "cuda:99"}, SettingsError),
+        ({"device": "toaster"}, SettingsError),
+        ({"preset": "quick", "settings": None}, SettingsError),
+        ({"flow": {"hiden": 3}}, SettingsError),
+        ({"backbone": {"name": "no_such_network"}}, SettingsError),
+        ({"backbone": {"weights": "no/such/file.pth"}}, WeightsError),
+    ],
+)
+def test_what_the_user_got_wrong_is_said_and_nothing_is_written(
+    change: dict[str, Any],
+    error: type[Exception],
+    good_folder: Path,
+    tiny: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passed = count_source_images(monkeypatch)
+    given: dict[str, Any] = {"data": good_folder, "settings": tiny, "device": "cpu"}
+    with pytest.raises(error):
+        fit(**(given | change), out=tmp_path / "model")
+    assert passed == []
+    assert [path.name for path in tmp_path.iterdir()] == ["product"]
+
+
+def test_a_foreign_folder_is_refused_before_any_work(
+    good_folder: Path, tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_work(*args: object) -> None:
+        raise AssertionError("the data was looked at")
+
+    monkeypatch.setattr("nfbmr.fitting.read_data", no_work)
+    with pytest.raises(BundleError, match="holds other things"):
+        fit(good_folder, good_folder, settings=tiny, device="cpu")
+    assert len(list(good_folder.iterdir())) == 12
+
+
+def test_an_unreadable_training_picture_is_named(
+    good_folder: Path, tiny: Settings, tmp_path: Path
+) -> None:
+    (good_folder / "broken.png").write_bytes(b"not a picture")
+    with pytest.raises(ImageError, match=r"1 of the training pictures.*broken\.png"):
+        fit(good_folder, tmp_path / "model", settings=tiny, device="cpu")
+
+
+def test_a_fit_that_breaks_down_leaves_the_old_model(
+    good_folder: Path, tiny: Settings, model_copy: Path
+) -> None:
+    before = (model_copy / "model.safetensors").read_bytes()
+    with pytest.raises(TrainingError, match="no model was written"):
+        stage = {"learning_rate": 1e30, "schedule": "constant"}
+        fit(good_folder, model_copy, settings=tiny, device="cpu", stage_one=stage)
+    assert (model_copy / "model.safetensors").read_bytes() == before
+    assert load(model_copy, device="cpu").facts.name == "widget"
+
+
+# ---- what is in the model
+
+
+def test_the_path_of_a_weights_file_is_not_in_the_model(
+    good_folder: Path, tiny: Settings, tmp_path: Path
+) -> None:
+    file = tmp_path / "secret-place" / f"w{embedded_file('tf_efficientnet_lite0').suffix}"
+    file.parent.mkdir()
+    shutil.copy(embedded_file("tf_efficientnet_lite0"), file)
+    backbone = {"weights": str(file)}
+    fitted = fit(good_folder, tmp_path / "m", settings=tiny, device="cpu", backbone=backbone)
+    assert fitted.settings.backbone.weights == "file"
+    for part in (tmp_path / "m").iterdir():
+        assert b"secret-place" not in part.read_bytes(), part
+    embedded = fit(good_folder, tmp_path / "e", settings=tiny, device="cpu")
+    picture = next(good_folder.iterdir())
+    assert fitted.inspect(picture).score == embedded.inspect(picture).score
+
+
+def test_a_size_is_chosen_that_has_the_pictures_shape(
+    tiny: Settings, draw: Draw, tmp_path: Path
+) -> None:
+    folder = tmp_path / "wide"
+    folder.mkdir()
+    for seed in range(6):
+        picture = draw(seed, size=(50, 100))
+        Image.fromarray(picture).save(folder / f"{seed}.png")
+    settings = with_changes(tiny, {"size": None, "pixel_budget": 64 * 128})
+    plan = plan_fit(samples(folder), settings)
+    assert plan.chosen
+    assert plan.size == (64, 128)
+    fitted = fit(folder, tmp_path / "model", settings=settings, device="cpu")
+    assert fitted.facts.size == (64, 128)
+    result = fitted.inspect(folder / "0.png")
+    assert result.maps.shape[1:] == (8, 16)
+    assert result.heatmap.shape == (50, 100)
+
+
+def test_the_plan_says_what_a_fit_will_do(good_folder: Path, tiny: Settings) -> None:
+    plan = plan_fit(samples(good_folder), tiny)
+    assert plan.describe() == [
+        "Pictures are resized to 64 x 64 (H x W), as asked",
+        "9 good pictures to train on, 3 held out to calibrate",
+        "A false-alarm rate of 0.2 needs 4 held-out pictures: the threshold will be "
+        "extrapolated (attainable: 0.25)",
+    ]
+
+
+def test_a_model_of_the_comparison_family_loads_too(
+    good_folder: Path, tiny: Settings, tmp_path: Path
+) -> None:
+    mapping = {"kind": "b-pfm"}
+    fitted = fit(good_folder, tmp_path / "model", settings=tiny, device="cpu", mapping=mapping)
+    picture = next(good_folder.iterdir())
+    again = load(tmp_path / "model", device="cpu").inspect(picture)
+    assert torch.equal(torch.from_numpy(again.maps), torch.from_numpy(fitted.inspect(picture).maps))
