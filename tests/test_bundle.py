@@ -158,8 +158,17 @@ def test_a_damaged_part_is_named(path: Path, part: str, damage: str) -> None:
 
 @pytest.mark.parametrize(
     "manifest",
-    [b"", b"{", b"[]", b'{"format": 1}', b'{"format": 0, "parts": {}}', b"\xff\xfe", b"[" * 100000]
-    + [b'{"format": 1, "parts": {"config.json": "x"}}', b'{"format": "1", "parts": {}}'],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b'{"format": 1}',
+        b'{"format": 0, "parts": {}}',
+        b'{"format": "1", "parts": {}}',
+        b'{"format": 1, "parts": {"config.json": "x"}}',
+    ],
 )
 def test_a_damaged_manifest_is_named(path: Path, manifest: bytes) -> None:
     (path / MANIFEST).write_bytes(manifest)

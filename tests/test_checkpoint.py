@@ -79,7 +79,7 @@ def test_a_foreign_file_is_not_used(file: Path) -> None:
 def test_a_full_disk_leaves_the_old_checkpoint(file: Path) -> None:
     save_checkpoint(file, {"weight": torch.zeros(8)}, POSITION)
     before = file.read_bytes()
-    with small_disk(8192), pytest.raises(OSError, match="."):
+    with small_disk(8192), pytest.raises(OSError, match="checkpoint"):
         save_checkpoint(file, {"weight": torch.zeros(2**16)}, replace(POSITION, step=8))
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.iterdir()] == [file.name]

@@ -39,7 +39,7 @@ def test_paper_is_the_papers() -> None:
 
 
 def test_unknown_preset_names_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match="'quick' is unknown.*fast, accurate, paper"):
+    with pytest.raises(SettingsError, match=r"'quick' is unknown.*fast, accurate, paper"):
         preset("quick")
 
 

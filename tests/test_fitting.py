@@ -151,7 +151,7 @@ def test_copies_are_left_out_with_a_warning(
 def test_too_few_pictures(good_folder: Path, tiny: Settings, tmp_path: Path) -> None:
     for path in sorted(good_folder.iterdir())[3:]:
         path.unlink()
-    with pytest.raises(TrainingError, match="3 good pictures.*at least 4 are needed"):
+    with pytest.raises(TrainingError, match=r"3 good pictures.*at least 4 are needed"):
         fit(good_folder, tmp_path / "model", settings=tiny, device="cpu")
     assert not (tmp_path / "model").exists()
 
@@ -226,8 +226,8 @@ def test_a_fit_that_breaks_down_leaves_the_old_model(
     good_folder: Path, tiny: Settings, model_copy: Path
 ) -> None:
     before = (model_copy / "model.safetensors").read_bytes()
+    stage = {"learning_rate": 1e30, "schedule": "constant"}
     with pytest.raises(TrainingError, match="no model was written"):
-        stage = {"learning_rate": 1e30, "schedule": "constant"}
         fit(good_folder, model_copy, settings=tiny, device="cpu", stage_one=stage)
     assert (model_copy / "model.safetensors").read_bytes() == before
     assert load(model_copy, device="cpu").facts.name == "widget"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from PIL import Image
 
 from nfbmr import scoring
 from nfbmr.bundle import Bundle, read_bundle, write_bundle
+from nfbmr.data.images import ImageInput
 from nfbmr.errors import (
     BundleNotFoundError,
     BundleTamperedError,
@@ -40,7 +41,13 @@ def test_path_picture_and_array_get_the_same_answer(
     array = draw(1, defect=True)
     path = tmp_path / "part.png"
     Image.fromarray(array).save(path)
-    forms = [path, str(path), Image.fromarray(array), array, array.astype(np.float64) / 255]
+    forms: list[ImageInput] = [
+        path,
+        str(path),
+        Image.fromarray(array),
+        array,
+        array.astype(np.float64) / 255,
+    ]
     results = [inspector.inspect(form) for form in forms]
     assert len({result.score for result in results}) == 1
     assert [result.path for result in results] == [str(path), str(path), None, None, None]
@@ -87,7 +94,7 @@ def test_gray_and_turned_pictures_are_read_upright(inspector: Inspector, tmp_pat
 
 
 def test_an_unreadable_picture_is_our_own_error(inspector: Inspector, tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="nothing.png"):
+    with pytest.raises(ImageError, match=r"nothing\.png"):
         inspector.inspect(tmp_path / "nothing.png")
     with pytest.raises(ImageError):
         inspector.inspect(np.zeros((4, 4, 7), np.uint8))
@@ -125,7 +132,7 @@ def test_an_endless_stream_is_read_a_bounded_way_ahead(inspector: Inspector, dra
     picture = draw(0)
     taken = closed = 0
 
-    def camera() -> Iterator[NDArray[np.uint8]]:
+    def camera() -> Generator[NDArray[np.uint8]]:
         nonlocal taken, closed
         try:
             while True:
@@ -145,9 +152,7 @@ def test_an_endless_stream_is_read_a_bounded_way_ahead(inspector: Inspector, dra
     assert closed == 1
 
 
-def test_an_error_of_the_stream_itself_reaches_the_caller(
-    inspector: Inspector, draw: Draw
-) -> None:
+def test_an_error_of_the_stream_itself_reaches_the_caller(inspector: Inspector, draw: Draw) -> None:
     def camera() -> Iterator[NDArray[np.uint8]]:
         yield draw(0)
         raise ConnectionError("unplugged")
@@ -193,7 +198,7 @@ def test_calibration_says_what_it_cannot_do(
         inspector.recalibrated(0.1, [])
     with pytest.raises(CalibrationError, match="1 good images"):
         inspector.recalibrated(0.1, [draw(0)])
-    with pytest.raises(ImageError, match="none.png"):
+    with pytest.raises(ImageError, match=r"none\.png"):
         inspector.recalibrated(0.1, [draw(0), tmp_path / "none.png", draw(1)])
 
 

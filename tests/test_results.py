@@ -36,9 +36,7 @@ def write(form: Format, path: Path | None) -> None:
             writer(row)
 
 
-def test_a_row_has_these_keys(
-    inspector: Inspector, draw: Callable[..., NDArray[np.uint8]]
-) -> None:
+def test_a_row_has_these_keys(inspector: Inspector, draw: Callable[..., NDArray[np.uint8]]) -> None:
     result = inspector.inspect(draw(0))
     row = to_row(result, "m")
     assert list(row) == ["path", "score", "p_value", "is_defect", "threshold", "model"]

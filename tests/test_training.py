@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import signal
@@ -271,8 +272,8 @@ def test_killed_at_random_moments_it_ends_in_the_same_bits(
 def test_another_seed_or_setting_does_not_go_on_from_this_checkpoint(
     source: SourceNetwork, data: TrainingData, tmp_path: Path
 ) -> None:
+    stop = Stopper("flow", 3, KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
-        stop = Stopper("flow", 3, KeyboardInterrupt)
         learn(source, data, settings_of("positions"), tmp_path, stop)
     recorder = Recorder()
     found, _ = learn(source, data, settings_of("positions", seed=1), tmp_path, recorder)
@@ -385,7 +386,7 @@ def test_an_epoch_visits_every_training_image_once(
     learn(source, data, settings_of("epochs"), tmp_path)
     batches = read[1 : 1 + 6]  # after the statistics; 2 epochs of 3 batches
     assert [len(batch) for batch in batches] == [3, 3, 1, 3, 3, 1]
-    one, two = sum(batches[:3], []), sum(batches[3:], [])
+    one, two = (list(itertools.chain(*batches[i : i + 3])) for i in (0, 3))
     assert sorted(one) == sorted(two) == data.train.tolist()
     assert one != two
 

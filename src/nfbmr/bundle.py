@@ -67,6 +67,10 @@ class Facts(BaseModel):
     """Good images that were trained on."""
     n_held_out: int = Field(ge=0)
     """Good images that were held out."""
+    trained_on: tuple[str, ...]
+    """sha256 of the files that were trained on, to notice them in a test or a calibration."""
+    held_out: tuple[str, ...]
+    """sha256 of the files that were held out."""
     fit_seconds: float = Field(ge=0)
     """Wall-clock time of the fit, features included."""
     created: str

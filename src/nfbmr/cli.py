@@ -198,6 +198,7 @@ def calibrate(
     device: Device = "auto",
 ) -> None:
     """Set another threshold, without retraining."""
+    from nfbmr.data.images import fingerprint
     from nfbmr.data.layouts import read_data
     from nfbmr.inference import load
 
@@ -208,7 +209,10 @@ def calibrate(
     if good_images is not None:
         found = read_data(good_images)
         _log.info("%s", found.describe())
-        images = [sample.path for sample in found.train_good]
+        known = set(inspector.facts.trained_on)
+        images = [s.path for s in found.train_good if fingerprint(s.path) not in known]
+        if left_out := len(found.train_good) - len(images):
+            _log.warning("%d pictures were trained on and are left out", left_out)
     changed = inspector.recalibrated(rate, images)
     changed.save_calibration()
     for line in changed.calibration.describe():

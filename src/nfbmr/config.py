@@ -269,7 +269,14 @@ def with_changes(settings: Settings, changes: dict[str, Any]) -> Settings:
     Raises:
         SettingsError: an unknown key or a value out of range.
     """
-    return from_dict(_merged(to_dict(settings), changes))
+    merged = _merged(to_dict(settings), changes)
+    for stage in ("stage_one", "stage_two"):
+        change = changes.get(stage)
+        if isinstance(change, dict):  # to give one of the two is to drop the other
+            for given, other in (("steps", "epochs"), ("epochs", "steps")):
+                if change.get(given) is not None and other not in change:
+                    merged[stage][other] = None
+    return from_dict(merged)
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

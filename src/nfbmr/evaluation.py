@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nfbmr import provenance
 from nfbmr.config import settings_hash, to_dict
-from nfbmr.data.images import read_image, read_mask, resize_image
+from nfbmr.data.images import fingerprint, read_image, read_mask, resize_image
 from nfbmr.data.layouts import DataSet, Sample, read_data
 from nfbmr.errors import LayoutError
 from nfbmr.inference import Failure, Inspection, Inspector
@@ -71,6 +71,9 @@ def evaluate(
     for warning in found.warnings:
         _log.warning("%s", warning)
     samples = _test_samples(found)
+    cautions = _cautions(inspector, samples)
+    for caution in cautions:
+        _log.warning("%s", caution)
     collected = _inspect_all(inspector, samples, progress)
     metrics = _metrics(inspector, collected)
     evaluation = Evaluation(
@@ -78,7 +81,7 @@ def evaluate(
         samples=tuple(collected.samples),
         scores=np.array(collected.scores),
         p_values=np.array(collected.p_values),
-        warnings=(*found.warnings, *collected.failures),
+        warnings=(*cautions, *found.warnings, *collected.failures),
     )
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,6 +111,23 @@ def _test_samples(data: DataSet) -> tuple[Sample, ...]:
         f"{data.root} has no test pictures; expected a folder test/ with good and defective ones, "
         "a table with split = test, or a plain folder of good pictures"
     )
+
+
+def _cautions(inspector: Inspector, samples: tuple[Sample, ...]) -> list[str]:
+    """Returns what would make the figures look better than they are."""
+    used = {*inspector.facts.trained_on, *inspector.facts.held_out}
+    seen = [s.path.name for s in samples if s.path.is_file() and fingerprint(s.path) in used]
+    cautions = []
+    if seen:
+        cautions.append(
+            f"{len(seen)} of the {len(samples)} test pictures were learnt from or calibrated with, "
+            f"so the figures flatter the model: {', '.join(seen[:5])}"
+        )
+    if all(sample.is_defect for sample in samples):
+        cautions.append(
+            "there are no good test pictures: neither AUROC nor false alarms can be measured"
+        )
+    return cautions
 
 
 def _inspect_all(
@@ -164,6 +184,7 @@ def _metrics(inspector: Inspector, collected: _Collected) -> dict[str, Any]:
         "fit_seconds": round(facts.fit_seconds, 2),
         "inspect_ms": _milliseconds(inspector, collected.samples),
         "runtime": inspector.runtime.name,
+        "n_unreadable": len(collected.failures),
         "n_train": facts.n_train,
         "n_held_out": facts.n_held_out,
     }

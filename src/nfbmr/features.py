@@ -43,8 +43,8 @@ def build_features(
 ) -> FeatureStore:
     """Returns y of every image, from the cache or by passing each image through SNN once.
 
-    Features of one image may differ in their last bits with `batch` and `device`, which choose
-    other algorithms for the same sums; neither is part of the key.
+    Features of one image may differ in their last bits with `batch`, which chooses other
+    algorithms for the same sums; it is not part of the key.
 
     Args:
         paths: the pictures; entry i of the store is y of `paths[i]`.
@@ -61,6 +61,7 @@ def build_features(
     """
     if not paths:
         raise DataError("no pictures to compute features of; expected at least one")
+    network.to(device)
     key = features_key(network, size, [fingerprint(path) for path in paths])
     store = cache.open(key)
     if store is not None:
@@ -69,7 +70,7 @@ def build_features(
         return store
     shape = (len(paths), *network.grid(size), network.channels)
     chunks = Chunks(cache.chunks_folder(key), shape)
-    _build_chunks(chunks, paths, network.to(device), size, batch, progress)
+    _build_chunks(chunks, paths, network, size, batch, progress)
     backbone = f"{network.name} {'+'.join(network.stages)}"
     store = cache.write(key, shape, chunks, backbone=backbone, size=size)
     chunks.forget()
@@ -101,8 +102,12 @@ def _build_chunks(
 
 
 def features_key(network: SourceNetwork, size: tuple[int, int], hashes: Sequence[str]) -> str:
-    """Returns the key of an entry: the format, the backbone, (H, W), the images in their order."""
-    text = json.dumps([FORMAT, network.fingerprint(), list(size), list(hashes)])
+    """Returns the key of an entry: format, backbone, device, (H, W), the images in their order.
+
+    A GPU may convolve in TF32, which differs by far more than the last bits.
+    """
+    device = network.mean.device.type
+    text = json.dumps([FORMAT, network.fingerprint(), device, list(size), list(hashes)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

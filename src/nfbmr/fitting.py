@@ -15,7 +15,7 @@ from nfbmr import config, provenance, scoring
 from nfbmr.bundle import Bundle, Facts, refuse_to_replace_other_things, write_bundle
 from nfbmr.checkpoint import Position
 from nfbmr.config import Settings
-from nfbmr.data.images import choose_size, image_size
+from nfbmr.data.images import choose_size, fingerprint, image_size
 from nfbmr.data.layouts import DataSet, Sample, find_duplicates, read_data
 from nfbmr.devices import choose_device
 from nfbmr.errors import ImageError, TrainingError
@@ -25,7 +25,7 @@ from nfbmr.networks.backbone import SourceNetwork
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.weights import load_weights
 from nfbmr.progress import Progress, silent
-from nfbmr.scoring import held_out_count, images_needed
+from nfbmr.scoring import LEAST_HELD_OUT, held_out_count, images_needed
 from nfbmr.training import (
     TrainingData,
     calibration_maps,
@@ -36,8 +36,8 @@ from nfbmr.training import (
 
 _log = logging.getLogger(__name__)
 
-FEWEST_IMAGES = 4
-"""Two to train on, two to hold out: below that nothing can be said."""
+FEWEST_IMAGES = 2 * LEAST_HELD_OUT
+"""As many to train on as to hold out: below that nothing can be said."""
 
 
 def fit(
@@ -121,6 +121,13 @@ def _learn(found: DataSet, job: _Job, work: Path, checkpoint_seconds: float) -> 
     train_indices, held_out = split_held_out(len(good), plan.n_held_out, job.settings.seed)
     features = TrainingData(store=store, train=train_indices, held_out=held_out)
     detector = Detector(network, job.settings)
+    hashes = [fingerprint(sample.path) for sample in good]
+    origin = _Origin(
+        name=found.name,
+        weights=weights,
+        trained_on=tuple(hashes[i] for i in train_indices),
+        held_out=tuple(hashes[i] for i in held_out),
+    )
     before = time.monotonic() - started
     position = train(
         detector,
@@ -131,7 +138,15 @@ def _learn(found: DataSet, job: _Job, work: Path, checkpoint_seconds: float) -> 
         progress=job.progress,
         checkpoint_seconds=checkpoint_seconds,
     )
-    return _bundle(detector, features, job.settings, plan, position, found.name, weights, before)
+    return _bundle(detector, features, job.settings, plan, position, origin, before)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Origin:
+    name: str
+    weights: str
+    trained_on: tuple[str, ...]
+    held_out: tuple[str, ...]
 
 
 def work_folder(out: Path) -> Path:
@@ -245,8 +260,7 @@ def _bundle(
     settings: Settings,
     plan: Plan,
     position: Position,
-    name: str,
-    weights: str,
+    origin: _Origin,
     before: float,
 ) -> Bundle:
     started = time.monotonic()
@@ -256,9 +270,11 @@ def _bundle(
     calibration = scoring.calibrate(maps, settings.scoring, rate)
     tensors = {k: v.detach().cpu().numpy() for k, v in detector.state_dict().items()}
     facts = Facts(
-        name=name,
+        name=origin.name,
         size=plan.size,
-        weights=weights,
+        weights=origin.weights,
+        trained_on=origin.trained_on,
+        held_out=origin.held_out,
         n_train=len(features.train),
         n_held_out=len(features.held_out),
         fit_seconds=before + position.seconds + time.monotonic() - started,

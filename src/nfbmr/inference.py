@@ -121,7 +121,10 @@ class Inspector:
         Raises:
             ImageError: the picture cannot be read.
         """
-        return self._judge([_decode(image, self.facts.size)])[0]
+        (result,) = self._judge([_decode(image, self.facts.size)])
+        if isinstance(result, Failure):
+            raise ImageError(result.error)
+        return result
 
     def inspect_many(
         self, images: Iterable[ImageInput], *, batch: int = 8, workers: int = 2
@@ -205,14 +208,16 @@ class Inspector:
                 for future in waiting:
                     future.cancel()
 
-    def _judge(self, pictures: list[_Decoded]) -> list[Inspection]:
+    def _judge(self, pictures: list[_Decoded]) -> list[Inspection | Failure]:
         if not pictures:
             return []
         maps = self.runtime.run(np.stack([picture.pixels for picture in pictures]))
         scores = scoring.image_scores(maps, self.settings.scoring, self.calibration)
         p_values = scoring.p_values(scores, self.calibration)
         return [
-            Inspection(
+            Failure(path=picture.path, error="the network gave values that are not finite")
+            if not np.isfinite(raw).all()
+            else Inspection(
                 path=picture.path,
                 score=float(score),
                 p_value=float(p_value),

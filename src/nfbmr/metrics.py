@@ -362,8 +362,9 @@ def summarise(
     return {
         "image_auroc": image_auroc(scores, is_defect),
         "image_ap": average_precision(scores, is_defect),
-        "f1": f1,
-        "precision": precision,
+        # Without good pictures every verdict "defect" is right, which would say nothing.
+        "f1": f1 if n_good else None,
+        "precision": precision if n_good else None,
         "recall": recall,
         "threshold": float(threshold) if math.isfinite(threshold) else None,
         "false_alarm_rate_observed": alarms / n_good if n_good else None,

@@ -33,12 +33,16 @@ Maps = NDArray[np.float32]
 
 Floats = NDArray[np.float64]
 
+LEAST_HELD_OUT = 5
+"""With fewer, the scale of the scores is itself a guess."""
+
+_FEW_HELD_OUT = 20
 _TAIL_SHARE = 0.2
 _TINY = 1e-12
 
 
 def held_out_count(n: int, settings: CalibrationSettings) -> int:
-    """Returns how many of n good images to hold out: 2 at least, n - 2 at most.
+    """Returns how many of n good images to hold out: `LEAST_HELD_OUT` at least, n - 5 at most.
 
     The settings' share; more, up to `held_out_at_most`, where the asked rate needs more.
     """
@@ -46,7 +50,7 @@ def held_out_count(n: int, settings: CalibrationSettings) -> int:
         round(settings.held_out * n),
         min(images_needed(settings.false_alarm_rate), int(settings.held_out_at_most * n)),
     )
-    return min(max(wanted, 2), n - 2)
+    return min(max(wanted, LEAST_HELD_OUT), n - LEAST_HELD_OUT)
 
 
 def images_needed(rate: float) -> int:
@@ -156,6 +160,14 @@ class Calibration:
         n = len(self.scores)
         low, high = self.rate_interval()
         asked = f"{self.false_alarm_rate:.3g}"
+        few = (
+            [
+                f"Only {n} good images calibrate: the scale of the scores is uncertain, and the "
+                "threshold errs on the side of letting defects pass."
+            ]
+            if n < _FEW_HELD_OUT
+            else []
+        )
         if self.extrapolated:
             more = images_needed(self.false_alarm_rate) - n
             return [
@@ -164,11 +176,13 @@ class Calibration:
                 f"{n}; hold out or calibrate with {more} more.",
                 f"The lowest rate that {n} images attain is {self.attainable_rate:.3g} "
                 f"(95 % interval of the true rate: 0 to {high:.3g}).",
+                *few,
             ]
         return [
             f"Threshold {self.threshold:.3f} for a false-alarm rate of {asked}, from {n} good "
             f"images held out; expected rate {self.attainable_rate:.3g} "
             f"(95 % interval of the true rate: {low:.3g} to {high:.3g}).",
+            *few,
         ]
 
 
@@ -176,16 +190,16 @@ def calibrate(maps: Maps, scoring: ScoringSettings, rate: float) -> Calibration:
     """Learns scales and threshold from the raw maps of good images never trained on.
 
     Args:
-        maps: (n, K, H, W), n >= 2.
+        maps: (n, K, H, W), n >= LEAST_HELD_OUT.
         scoring: which maps and statistics.
         rate: asked false-alarm rate, in (0, 1).
 
     Raises:
-        CalibrationError: fewer than two images, or values that are not finite.
+        CalibrationError: too few images, or values that are not finite.
     """
-    if len(maps) < 2:
+    if len(maps) < LEAST_HELD_OUT:
         raise CalibrationError(
-            f"{len(maps)} good images to calibrate with; at least 2 are needed, and "
+            f"{len(maps)} good images to calibrate with; at least {LEAST_HELD_OUT} are needed, and "
             f"{images_needed(rate)} for a false-alarm rate of {rate:g}"
         )
     if not np.isfinite(maps).all():
@@ -208,7 +222,7 @@ def calibrate(maps: Maps, scoring: ScoringSettings, rate: float) -> Calibration:
         map_mean=tuple(map_mean.tolist()),
         map_std=tuple(map_std.tolist()),
         heat_zero=zero,
-        heat_one=max(float(np.quantile(peaks, 1 - rate)), zero + _TINY),
+        heat_one=max(threshold_for(np.sort(peaks), rate)[0], zero + _TINY),
         scores=tuple(scores.tolist()),
         false_alarm_rate=rate,
         threshold=threshold,
@@ -226,13 +240,13 @@ def _leave_one_out_scores(table: Floats) -> Floats:
     An image that took part in its own scale would look calmer than a new one by about M / n.
     """
     n = len(table)
-    if n < 3:  # one other image has no spread
-        return np.asarray(((table - table.mean(0)) / _positive(table.std(0, ddof=1))).mean(1))
     centred = table - table.mean(axis=0)
     mean = -centred / (n - 1)
     squares = (centred**2).sum(axis=0) - centred**2
     variance = np.maximum(squares - (n - 1) * mean**2, 0) / (n - 2)
-    return np.asarray(((centred - mean) / _positive(np.sqrt(variance))).mean(axis=1))
+    # Where all others are equal, their spread of nothing would make any difference infinite.
+    std = np.maximum(np.sqrt(variance), 1e-3 * table.std(axis=0))
+    return np.asarray(((centred - mean) / _positive(std)).mean(axis=1))
 
 
 def threshold_for(scores: Floats, rate: float) -> tuple[float, int]:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -59,15 +60,15 @@ def split_held_out(n: int, held_out: int, seed: int) -> tuple[NDArray[np.int64],
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def training_key(settings: Settings, store: FeatureStore, threads: int) -> str:
-    """Returns what a checkpoint must agree with: settings, seed, features, and threads.
+def training_key(settings: Settings, store: FeatureStore, device: torch.device) -> str:
+    """Returns what a checkpoint must agree with: settings, seed, features, and what computes.
 
-    The number of threads is in because sums over them differ in the last bit.
+    The threads are in because sums over them differ in the last bit.
     """
-    text = json.dumps(
-        [settings_hash(settings), settings.seed, store.key, threads, torch.__version__]
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
+    parts = [settings_hash(settings), settings.seed, store.key]
+    computes = [device.type, computes_in_bfloat16(device), torch.get_num_threads()]
+    versions = [torch.__version__, metadata.version("nfbmr")]
+    return hashlib.sha256(json.dumps(parts + computes + versions).encode()).hexdigest()
 
 
 def train(
@@ -95,7 +96,7 @@ def train(
         TrainingError: a loss that is not finite, or no room for a checkpoint; the last good
             checkpoint stays.
     """
-    key = training_key(settings, data.store, torch.get_num_threads())
+    key = training_key(settings, data.store, device)
     run = _Run(detector, data, settings, work, device, progress, checkpoint_seconds, key)
     run.restore()
     if run.position.stage == 1:
@@ -129,6 +130,8 @@ class _Run:
         self.position = Position(key=key, stage=1, step=0, seconds=0.0, losses={})
         self.adam: dict[str, Tensor] = {}
         self.z: FeatureStore | None = None
+        self.started = time.monotonic()
+        self.before = 0.0  # seconds of earlier, interrupted runs
 
     # ---- state
 
@@ -141,6 +144,7 @@ class _Run:
             self.detector.standardisation.learn(row.to(self.device) for row in rows)
             return
         tensors, self.position = found
+        self.before = self.position.seconds
         prefix = "model."
         state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         _learnt(self.detector).load_state_dict(state)
@@ -174,8 +178,8 @@ class _Run:
         steps = total_steps(how, len(self.data.train), self.data.store.grid)
         names = [n for n, _ in network.named_parameters()]
         optimiser = self._optimiser(how, network, names)
-        losses, before = dict(self.position.losses), self.position.seconds
-        started = saved = time.monotonic()
+        losses = dict(self.position.losses)
+        saved = time.monotonic()
         network.train()
         whole = True
         try:
@@ -195,7 +199,7 @@ class _Run:
                     key=self.position.key,
                     stage=stage,
                     step=step + 1,
-                    seconds=before + now - started,
+                    seconds=self.before + now - self.started,
                     losses=dict(losses),
                 )
                 whole = True

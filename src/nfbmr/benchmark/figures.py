@@ -62,9 +62,12 @@ def _shuffled(data: Path, table: Path) -> Path:
 def accuracy(data: Path, seed: int, preset_name: str, folder: Path) -> Row:
     """Fits and evaluates in this process; returns the metrics and the false alarms by rate."""
     from nfbmr.evaluation import evaluate
+    from nfbmr.feature_cache import FeatureCache
     from nfbmr.fitting import fit
 
-    inspector = fit(data, folder / "model", preset=preset_name, seed=seed)
+    cache = FeatureCache(folder / "cache")  # its own, so that every fit pays for its features
+    inspector = fit(data, folder / "model", preset=preset_name, seed=seed, cache=cache)
+    cache.clear()
     done = evaluate(inspector, data, folder / "report")
     good = np.array([not sample.is_defect for sample in done.samples])
     alarms = {}
@@ -156,7 +159,8 @@ def measure(shared: Path, out: Path, preset_name: str, seeds: tuple[int, ...]) -
     out.mkdir(parents=True, exist_ok=True)
     path = out / "rows.jsonl"
     mark = {"settings_hash": settings_hash(preset(preset_name)), "commit": provenance.commit()}
-    known = {row["name"]: row for row in _rows(path) if row["mark"] == mark}
+    dirty = str(mark["commit"]).endswith("-dirty")  # one mark for many states: nothing to reuse
+    known = {row["name"]: row for row in _rows(path) if row["mark"] == mark and not dirty}
     plan: dict[str, Callable[[], tuple[Row, float, float]]] = {}
     sets = data_sets(shared, out)
     for seed in seeds:
