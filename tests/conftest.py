@@ -83,7 +83,7 @@ def tiny() -> Settings:
         "backbone": {"stages": [3, 2]},
         "flow": {"hidden": 16, "blocks": 2},
         "mapping": {"latent": 16, "inner": 8, "n": 1},
-        "stage_one": {"steps": 30, "epochs": None, "batch": 64},
+        "stage_one": {"steps": 30, "batch": 64},
         "stage_two": {"steps": 15, "batch": 2},
         "calibration": {"false_alarm_rate": 0.2},
     }

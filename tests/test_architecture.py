@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1] / "src" / "nfbmr"
 # `fit`, `load` and `evaluate`, so it stands above them. Empty __init__.py files are on no floor.
 FLOORS: tuple[tuple[str, ...], ...] = (
     # 0: words that everything shares
-    ("errors", "progress", "provenance"),
+    ("errors", "files", "progress", "provenance"),
     # 1: settings, pixels, files
     (
         "config",
@@ -58,6 +58,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     # 7: measuring and showing the whole
     ("benchmark.figures", "benchmark.kills", "benchmark.result_picture"),
     # 8: the command line
+    ("arguments",),
     ("cli",),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

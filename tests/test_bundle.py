@@ -49,6 +49,8 @@ def facts(**changes: Any) -> Facts:
         "weights": "embedded",
         "n_train": 40,
         "n_held_out": 10,
+        "trained_on": ["a" * 64],
+        "held_out": ["b" * 64],
         "fit_seconds": 1.5,
         "created": "2024-01-01T00:00:00+00:00",
         "commit": None,

@@ -5,19 +5,25 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 from nfbmr import cli
-from nfbmr.cli import app, parse_size
-from nfbmr.errors import NfbmrError, SettingsError
+from nfbmr.arguments import parse_size
+from nfbmr.cli import app
+from nfbmr.data.images import fingerprint
+from nfbmr.errors import CalibrationError, NfbmrError, SettingsError
 from nfbmr.inference import load
+
+Draw = Callable[..., NDArray[np.uint8]]
 
 KEYS = ["path", "score", "p_value", "is_defect", "threshold", "model"]
 TINY = [
@@ -28,7 +34,6 @@ TINY = [
     "--set=mapping.latent=16",
     "--set=mapping.inner=8",
     "--set=stage_one.steps=4",
-    "--set=stage_one.epochs=null",
     "--set=stage_one.batch=64",
     "--set=stage_two.steps=2",
 ]
@@ -107,14 +112,45 @@ def test_fit_takes_the_seed_as_any_other_setting(good_folder: Path, tmp_path: Pa
     assert seeds == [5, 5, 0]
 
 
-def test_calibrate_with_and_without_pictures(model_copy: Path, good_folder: Path) -> None:
+@pytest.fixture
+def new_pictures(tmp_path: Path, draw: Draw) -> Path:
+    """A folder of 6 good pictures that no model has seen."""
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for seed in range(500, 506):
+        Image.fromarray(draw(seed)).save(folder / f"{seed}.png")
+    return folder
+
+
+def test_calibrate_with_and_without_pictures(model_copy: Path, new_pictures: Path) -> None:
     result = run("calibrate", model_copy, "--false-alarm-rate=0.5")
     assert result.stdout.startswith("Threshold ")
     first = load(model_copy, device="cpu").calibration
-    assert (first.false_alarm_rate, len(first.scores)) == (0.5, 4)
-    run("calibrate", model_copy, good_folder)
+    assert (first.false_alarm_rate, len(first.scores)) == (0.5, 5)
+    result = run("calibrate", model_copy, new_pictures)
+    assert "left out" not in result.stderr
     second = load(model_copy, device="cpu").calibration
-    assert (second.false_alarm_rate, len(second.scores)) == (0.5, 12)
+    assert (second.false_alarm_rate, len(second.scores)) == (0.5, 6)
+
+
+def test_calibrate_leaves_out_what_was_trained_on(
+    model_copy: Path, new_pictures: Path, good_folder: Path
+) -> None:
+    trained_on = load(model_copy, device="cpu").facts.trained_on
+    trained = [path for path in good_folder.iterdir() if fingerprint(path) in trained_on]
+    assert trained
+    only = good_folder.with_name("only")
+    only.mkdir()
+    for number, path in enumerate(trained):
+        shutil.copy(path, only / path.name)
+        path.rename(new_pictures / f"known-{number}.png")
+    result = run("calibrate", model_copy, new_pictures)
+    assert f"Warning: {len(trained)} pictures were trained on and are left out" in result.stderr
+    assert len(load(model_copy, device="cpu").calibration.scores) == 6
+    before = (model_copy / "calibration.json").read_bytes()
+    refused = CliRunner().invoke(app, ["calibrate", str(model_copy), str(only)])
+    assert isinstance(refused.exception, CalibrationError)
+    assert (model_copy / "calibration.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("rate", ["0", "1", "-0.1", "nan"])
@@ -240,7 +276,14 @@ def test_what_is_no_size_is_refused(text: str) -> None:
         (["fit", ".", "-o", "model", "--size=0"], "size"),
         (["fit", ".", "-o", "model", "--set=flow"], "--set flow: expected KEY=VALUE"),
         (["fit", ".", "-o", "model", "--set=flow.hiden=3"], "flow.hiden"),
-        (["fit", ".", "-o", "model", "--set=flow=3", "--set=flow.hidden=3"], "a value before"),
+        (
+            ["fit", ".", "-o", "model", "--set=flow=3", "--set=flow.hidden=3"],
+            "flow.hidden: flow was given a value of its own before",
+        ),
+        (
+            ["fit", ".", "-o", "model", "--set=calibration=3", "--false-alarm-rate=.1"],
+            "calibration was given a value of its own before",
+        ),
         (["fit", ".", "-o", "model", "--set=seed.x=3"], "seed"),
         (["info", "nowhere"], "nowhere does not exist"),
         (["inspect", "nowhere", "a.png"], "nowhere does not exist"),

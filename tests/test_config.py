@@ -76,7 +76,8 @@ def test_wrong_settings_are_refused_by_name(changes: dict[str, Any], named: str)
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"stage_two": {"epochs": 3}}, "exactly one of steps and epochs"),
+        ({"stage_one": {"steps": 5, "epochs": 3}}, "exactly one of steps and epochs"),
+        ({"stage_two": {"steps": 5, "epochs": 3}}, "exactly one of steps and epochs"),
         ({"stage_two": {"steps": None}}, "exactly one of steps and epochs"),
         ({"stage_one": {"least_steps": 9, "most_steps": 8}}, "most_steps is below least_steps"),
         ({"flow": {"kernel": 3}}, "3x3 kernel needs batch_of = images"),
@@ -110,13 +111,26 @@ def test_changes_leave_the_rest_and_the_original() -> None:
     assert fast == preset("fast")
 
 
+def test_to_give_steps_is_to_drop_epochs_and_the_other_way_round() -> None:
+    fast = preset("fast")
+    one = with_changes(fast, {"stage_one": {"steps": 5}, "stage_two": {"epochs": 3}})
+    assert (one.stage_one.steps, one.stage_one.epochs) == (5, None)
+    assert (one.stage_two.steps, one.stage_two.epochs) == (None, 3)
+    assert one.stage_one.batch == fast.stage_one.batch
+    back = {
+        "stage_one": {"epochs": fast.stage_one.epochs, "steps": None},
+        "stage_two": {"steps": 300},
+    }
+    assert with_changes(one, back) == fast
+
+
 def test_hash_ignores_the_seed_and_nothing_else() -> None:
     fast = preset("fast")
     expected = settings_hash(fast)
     assert settings_hash(with_changes(fast, {"seed": 7})) == expected
     changes: list[dict[str, Any]] = [
         {"size": [64, 64]},
-        {"pixel_budget": 100},
+        {"pixel_budget": 128 * 128},
         {"backbone": {"weights": "random"}},
         {"flow": {"clamp": 2.0}},
         {"mapping": {"inner": 7}},

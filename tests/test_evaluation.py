@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from nfbmr.config import settings_hash
+from nfbmr.data.images import fingerprint
 from nfbmr.errors import LayoutError
 from nfbmr.evaluation import evaluate, headline
 from nfbmr.inference import Inspector
@@ -38,6 +40,7 @@ KEYS = {
     "versions",
     "fit_seconds",
     "inspect_ms",
+    "n_unreadable",
 }
 
 
@@ -62,6 +65,8 @@ def test_figures_scores_and_report(inspector: Inspector, mvtec: Path, tmp_path: 
     assert set(metrics) >= KEYS
     assert metrics == evaluation.metrics
     assert (metrics["n_good"], metrics["n_defective"]) == (4, 4)
+    assert metrics["n_unreadable"] == 0
+    assert evaluation.warnings == ()
     assert metrics["image_auroc"] == metrics["image_ap"] == 1
     assert metrics["recall"] == 1
     assert metrics["pixel_auroc"] > 0.8
@@ -122,9 +127,37 @@ def test_a_plain_folder_counts_as_good_pictures(
     assert (metrics["n_good"], metrics["n_defective"]) == (12, 0)
 
 
-def test_defects_alone_can_be_evaluated(inspector: Inspector, mvtec: Path, tmp_path: Path) -> None:
+def test_pictures_that_the_model_knows_are_said(
+    inspector: Inspector, mvtec: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    facts = inspector.facts
+    hashes = {fingerprint(path): path for path in (mvtec / "train" / "good").iterdir()}
+    hashes[facts.trained_on[0]].rename(mvtec / "test" / "good" / "trained.png")
+    hashes[facts.held_out[0]].rename(mvtec / "test" / "good" / "held-out.png")
+    with caplog.at_level(logging.WARNING, "nfbmr"):
+        evaluation = evaluate(inspector, mvtec, tmp_path / "report")
+    caution = (
+        "2 of the 10 test pictures were learnt from or calibrated with, so the figures flatter "
+        "the model: held-out.png, trained.png"
+    )
+    assert evaluation.warnings == (caution,)
+    assert caution in caplog.messages
+    assert caution in (tmp_path / "report" / "report.html").read_text()
+    assert evaluation.metrics["n_good"] == 6
+
+
+def test_defects_alone_can_be_evaluated(
+    inspector: Inspector, mvtec: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     shutil.rmtree(mvtec / "test" / "good")
-    metrics = evaluate(inspector, mvtec, tmp_path / "report").metrics
+    with caplog.at_level(logging.WARNING, "nfbmr"):
+        evaluation = evaluate(inspector, mvtec, tmp_path / "report")
+    metrics = evaluation.metrics
+    caution = "there are no good test pictures: neither AUROC nor false alarms can be measured"
+    assert evaluation.warnings == (caution,)
+    assert caution in caplog.messages
+    assert caution in (tmp_path / "report" / "report.html").read_text()
+    assert metrics["precision"] is metrics["f1"] is None
     assert metrics["image_auroc"] is None
     assert metrics["false_alarm_rate_observed"] is None
     assert metrics["recall"] == 1
@@ -136,7 +169,7 @@ def test_an_unreadable_picture_is_left_out_and_said(
 ) -> None:
     (mvtec / "test" / "good" / "000.png").write_bytes(b"broken")
     evaluation = evaluate(inspector, mvtec, tmp_path / "report")
-    assert evaluation.metrics["n_good"] == 3
+    assert (evaluation.metrics["n_good"], evaluation.metrics["n_unreadable"]) == (3, 1)
     assert any("000.png" in warning for warning in evaluation.warnings)
     assert "left out, cannot be read" in (tmp_path / "report" / "report.html").read_text()
 

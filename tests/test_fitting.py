@@ -17,6 +17,7 @@ from torch import Tensor
 
 from nfbmr.bundle import read_bundle
 from nfbmr.config import Settings, with_changes
+from nfbmr.data.images import fingerprint
 from nfbmr.data.layouts import Sample
 from nfbmr.errors import (
     BundleError,
@@ -26,7 +27,7 @@ from nfbmr.errors import (
     TrainingError,
     WeightsError,
 )
-from nfbmr.fitting import fit, plan_fit, work_folder
+from nfbmr.fitting import FEWEST_IMAGES, fit, plan_fit, work_folder
 from nfbmr.inference import load
 from nfbmr.metrics import image_auroc
 from nfbmr.networks.backbone import SourceNetwork
@@ -67,7 +68,7 @@ def test_defects_score_above_good_parts(
     loaded = load(tmp_path / "model", device="cpu")
     np.testing.assert_allclose([loaded.inspect(p).score for p in good + bad], scores)
     assert fitted.facts.name == "product"
-    assert (fitted.facts.n_train, fitted.facts.n_held_out) == (9, 3)
+    assert (fitted.facts.n_train, fitted.facts.n_held_out) == (7, 5)
     assert set(fitted.facts.losses) == {"flow", "mapping"}
     assert fitted.settings == tiny
     left = sorted(path.name for path in tmp_path.iterdir())
@@ -149,9 +150,9 @@ def test_copies_are_left_out_with_a_warning(
 
 
 def test_too_few_pictures(good_folder: Path, tiny: Settings, tmp_path: Path) -> None:
-    for path in sorted(good_folder.iterdir())[3:]:
+    for path in sorted(good_folder.iterdir())[FEWEST_IMAGES - 1 :]:
         path.unlink()
-    with pytest.raises(TrainingError, match=r"3 good pictures.*at least 4 are needed"):
+    with pytest.raises(TrainingError, match=r"9 good pictures.*at least 10 are needed"):
         fit(good_folder, tmp_path / "model", settings=tiny, device="cpu")
     assert not (tmp_path / "model").exists()
 
@@ -166,12 +167,23 @@ def test_copies_do_not_make_enough_pictures(
         fit(good_folder, tmp_path / "model", settings=tiny, device="cpu")
 
 
-def test_four_pictures_are_enough(good_folder: Path, tiny: Settings, tmp_path: Path) -> None:
-    for path in sorted(good_folder.iterdir())[4:]:
+def test_ten_pictures_are_enough(good_folder: Path, tiny: Settings, tmp_path: Path) -> None:
+    for path in sorted(good_folder.iterdir())[FEWEST_IMAGES:]:
         path.unlink()
-    fitted = fit(good_folder, tmp_path / "model", settings=tiny, device="cpu")
-    assert (fitted.facts.n_train, fitted.facts.n_held_out) == (2, 2)
+    rate = {"false_alarm_rate": 0.1}
+    fitted = fit(good_folder, tmp_path / "model", settings=tiny, device="cpu", calibration=rate)
+    assert (fitted.facts.n_train, fitted.facts.n_held_out) == (5, 5)
     assert fitted.calibration.extrapolated
+
+
+def test_the_model_knows_the_pictures_that_it_learnt_from(
+    good_folder: Path, tiny: Settings, tmp_path: Path
+) -> None:
+    facts = fit(good_folder, tmp_path / "model", settings=tiny, device="cpu").facts
+    assert (len(facts.trained_on), len(facts.held_out)) == (facts.n_train, facts.n_held_out)
+    written = {fingerprint(path) for path in good_folder.iterdir()}
+    assert {*facts.trained_on, *facts.held_out} == written
+    assert len(written) == 12
 
 
 @pytest.mark.parametrize(
@@ -257,7 +269,7 @@ def test_a_size_is_chosen_that_has_the_pictures_shape(
 ) -> None:
     folder = tmp_path / "wide"
     folder.mkdir()
-    for seed in range(6):
+    for seed in range(FEWEST_IMAGES):
         picture = draw(seed, size=(50, 100))
         Image.fromarray(picture).save(folder / f"{seed}.png")
     settings = with_changes(tiny, {"size": None, "pixel_budget": 64 * 128})
@@ -273,11 +285,16 @@ def test_a_size_is_chosen_that_has_the_pictures_shape(
 
 def test_the_plan_says_what_a_fit_will_do(good_folder: Path, tiny: Settings) -> None:
     plan = plan_fit(samples(good_folder), tiny)
-    assert plan.describe() == [
+    lines = [
         "Pictures are resized to 64 x 64 (H x W), as asked",
-        "9 good pictures to train on, 3 held out to calibrate",
-        "A false-alarm rate of 0.2 needs 4 held-out pictures: the threshold will be "
-        "extrapolated (attainable: 0.25)",
+        "7 good pictures to train on, 5 held out to calibrate",
+    ]
+    assert plan.describe() == lines
+    strict = with_changes(tiny, {"calibration": {"false_alarm_rate": 0.1}})
+    assert plan_fit(samples(good_folder), strict).describe() == [
+        *lines,
+        "A false-alarm rate of 0.1 needs 9 held-out pictures: the threshold will be "
+        "extrapolated (attainable: 0.167)",
     ]
 
 

@@ -24,7 +24,7 @@ from nfbmr.errors import (
     ImageError,
     SettingsError,
 )
-from nfbmr.inference import Failure, Inspection, Inspector, TorchRuntime, load
+from nfbmr.inference import Failure, Inspection, Inspector, Runtime, TorchRuntime, load
 
 Draw = Callable[..., NDArray[np.uint8]]
 
@@ -128,6 +128,38 @@ def test_bad_pictures_are_reported_and_the_stream_goes_on(
     assert [type(result) for result in only_bad] == [Failure] * 5
 
 
+class BreaksDown:
+    """A runtime whose maps of a white picture hold a value that is not finite."""
+
+    name = "breaks down"
+
+    def __init__(self, runtime: Runtime, value: float) -> None:
+        self.runtime = runtime
+        self.value = value
+
+    def run(self, pixels: NDArray[np.uint8]) -> scoring.Maps:
+        maps = self.runtime.run(pixels)
+        maps[(pixels == 255).all(axis=(1, 2, 3)), 1, 0, 0] = self.value
+        return maps
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_maps_that_are_not_finite_are_no_verdict(
+    inspector: Inspector, model: Path, draw: Draw, tmp_path: Path, value: float
+) -> None:
+    broken = Inspector(read_bundle(model), BreaksDown(inspector.runtime, value))
+    white = np.full((80, 80, 3), 255, np.uint8)
+    Image.fromarray(white).save(tmp_path / "white.png")
+    results = list(broken.inspect_many([draw(0), tmp_path / "white.png", draw(1), white]))
+    kinds = [type(result) for result in results]
+    assert kinds == [Inspection, Failure, Inspection, Failure]
+    assert [result.path for result in results] == [None, str(tmp_path / "white.png"), None, None]
+    assert all("not finite" in r.error for r in results if isinstance(r, Failure))
+    with pytest.raises(ImageError, match="not finite"):
+        broken.inspect(white)
+    assert not broken.inspect(draw(0)).is_defect
+
+
 def test_an_endless_stream_is_read_a_bounded_way_ahead(inspector: Inspector, draw: Draw) -> None:
     picture = draw(0)
     taken = closed = 0
@@ -198,6 +230,8 @@ def test_calibration_says_what_it_cannot_do(
         inspector.recalibrated(0.1, [])
     with pytest.raises(CalibrationError, match="1 good images"):
         inspector.recalibrated(0.1, [draw(0)])
+    with pytest.raises(CalibrationError, match=r"4 good images.*at least 5"):
+        inspector.recalibrated(0.1, [draw(seed) for seed in range(4)])
     with pytest.raises(ImageError, match=r"none\.png"):
         inspector.recalibrated(0.1, [draw(0), tmp_path / "none.png", draw(1)])
 

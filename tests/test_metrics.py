@@ -361,6 +361,15 @@ def test_summary_of_one_class_is_json_without_nan(label: bool) -> None:
     assert (summary["false_alarm_interval"] is None) is label
 
 
+def test_precision_says_nothing_without_good_pictures() -> None:
+    scores, predicted = np.arange(4.0), np.array([False, True, True, True])
+    for is_defect, expected in (([True] * 4, None), ([False, True, True, True], 1.0)):
+        labels = np.array(is_defect)
+        found = metrics.summarise(scores, np.ones(4), labels, ["x"] * 4, 0.5, predicted, None)
+        assert found["precision"] == found["f1"] == expected
+        assert found["recall"] == (0.75 if expected is None else 1.0)
+
+
 def test_missing_scikit_learn_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'nfbmr\[report\]'"):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nfbmr.config import CalibrationSettings, ScoringSettings
 from nfbmr.errors import BundleTamperedError, CalibrationError
 from nfbmr.scoring import (
+    LEAST_HELD_OUT,
     Calibration,
     Maps,
     calibrate,
@@ -191,9 +192,10 @@ def test_rate_interval_is_the_beta_distributions() -> None:
         (400, 0.2, 0.25, 0.01, 99),  # more, for the rate
         (300, 0.2, 0.25, 0.01, 75),  # more, up to the limit
         (1000, 0.2, 0.25, 0.01, 200),  # the share gives enough
-        (4, 0.2, 0.25, 0.01, 2),  # two at least
-        (5, 0.2, 0.25, 0.01, 2),
-        (10, 0.95, 0.25, 0.1, 8),  # two are left to train on
+        (12, 0.2, 0.25, 0.01, 5),  # five at least
+        (20, 0.2, 0.25, 0.3, 5),
+        (10, 0.2, 0.25, 0.01, 5),  # the fewest images that a fit takes
+        (11, 0.95, 0.25, 0.1, 6),  # five are left to train on
     ],
 )
 def test_held_out_count(n: int, share: float, most: float, rate: float, expected: int) -> None:
@@ -257,9 +259,9 @@ def test_recalibration_moves_only_the_threshold() -> None:
     assert recalibrate(other, 0.1) == calibration
 
 
-@pytest.mark.parametrize("n", [0, 1])
+@pytest.mark.parametrize("n", [0, 1, LEAST_HELD_OUT - 1])
 def test_too_few_images_are_refused(n: int) -> None:
-    with pytest.raises(CalibrationError, match=f"{n} good images.*at least 2.*99 for"):
+    with pytest.raises(CalibrationError, match=f"{n} good images.*at least 5 are needed.*99 for"):
         calibrate(good_maps(n), ALL, 0.01)
 
 
@@ -271,7 +273,7 @@ def test_maps_that_are_not_finite_are_refused(value: float) -> None:
         calibrate(maps, ALL, 0.1)
 
 
-@pytest.mark.parametrize("n", [2, 3, 10])
+@pytest.mark.parametrize("n", [5, 6, 10])
 def test_maps_without_any_spread_do_not_divide_by_zero(n: int) -> None:
     maps = np.full((n, 4, 3, 4), 2.5, np.float32)
     calibration = calibrate(maps, ALL, 0.1)
@@ -282,24 +284,48 @@ def test_maps_without_any_spread_do_not_divide_by_zero(n: int) -> None:
     assert image_scores(new, ALL, calibration)[0] > calibration.threshold
 
 
-def test_two_images_are_enough_to_calibrate() -> None:
-    calibration = calibrate(good_maps(2), ALL, 0.01)
+def test_the_fewest_images_are_enough_to_calibrate() -> None:
+    calibration = calibrate(good_maps(LEAST_HELD_OUT), ALL, 0.01)
     assert calibration.extrapolated
     assert all(math.isfinite(score) for score in calibration.scores)
+
+
+def test_an_image_unlike_all_others_has_a_large_score_but_no_absurd_one() -> None:
+    maps = np.zeros((5, 4, 3, 4), np.float32)
+    maps[4] = 1
+    # The pooled spread is 0.4, the four others' nothing: a thousandth of the former serves.
+    expected = [(0 - 0.25) / 0.5] * 4 + [1 / (1e-3 * 0.4)]
+    np.testing.assert_allclose(calibrate(maps, ONE, 0.2).scores, expected)
+
+
+@pytest.mark.parametrize(("rate", "extrapolated"), [(0.1, False), (0.001, True)])
+def test_few_images_are_said_to_be_few(rate: float, extrapolated: bool) -> None:
+    def told(n: int) -> str:
+        calibration = calibrate(good_maps(n), ALL, rate)
+        assert calibration.extrapolated == extrapolated
+        return " ".join(calibration.describe())
+
+    assert "Only 19 good images calibrate: the scale of the scores is uncertain" in told(19)
+    assert "uncertain" not in told(20)
 
 
 # ---- heatmap
 
 
-def test_heatmap_is_anchored_on_good_images() -> None:
+@pytest.mark.parametrize("rate", [0.2, 0.5, 0.01])
+def test_heatmap_is_anchored_on_good_images(rate: float) -> None:
     maps = good_maps(40, grid=(5, 6))
-    rate = 0.2
     calibration = calibrate(maps, ALL, rate)
     heat = np.stack([heatmap(image, ALL, calibration) for image in maps])
     assert heat.shape == (40, 5, 6)
     assert heat.dtype == np.float32
     assert float(np.median(heat)) == pytest.approx(0, abs=1e-5)
-    assert float(np.mean(heat.max(axis=(1, 2)) > 1)) == pytest.approx(rate, abs=1 / 40)
+    # 1 is the conformal level of the good images' peaks, and likewise extrapolated.
+    peaks = np.sort(heat.max(axis=(1, 2)).astype(np.float64))
+    level, rank = threshold_for(peaks, rate)
+    assert level == pytest.approx(1, rel=1e-5)
+    assert (rank > 40) == (peaks[-1] < 1 - 1e-5) == (rate == 0.01)
+    assert rank > 40 or (peaks[rank:] > 1 + 1e-5).all()
 
 
 def test_heatmap_is_never_scaled_by_the_picture_itself() -> None:

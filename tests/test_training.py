@@ -42,7 +42,7 @@ NEVER = math.inf
 TINY: dict[str, Any] = {
     "flow": {"hidden": 8, "blocks": 2},
     "mapping": {"latent": 8, "inner": 4, "n": 1},
-    "stage_one": {"steps": 6, "epochs": None, "batch": 16},
+    "stage_one": {"steps": 6, "batch": 16},
     "stage_two": {"steps": 4, "batch": 2},
 }
 IMAGES = {"steps": 6, "batch": 3, "batch_of": "images"}
@@ -282,19 +282,24 @@ def test_another_seed_or_setting_does_not_go_on_from_this_checkpoint(
     assert_equal(found, expected)
 
 
-def test_key_names_settings_seed_features_and_threads(data: TrainingData, tmp_path: Path) -> None:
+def test_key_names_settings_seed_features_and_what_computes(
+    data: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpu = torch.device("cpu")
     file = data.store.path
     other = FeatureStore(file, data.store.shape, key="other")
     plain = settings_of("positions")
     keys = [
-        training_key(plain, data.store, 1),
-        training_key(plain, data.store, 2),
-        training_key(plain, other, 1),
-        training_key(settings_of("positions", seed=1), data.store, 1),
-        training_key(settings_of("positions", flow={"clamp": 2.0}), data.store, 1),
+        training_key(plain, data.store, cpu),
+        training_key(plain, data.store, torch.device("meta")),
+        training_key(plain, other, cpu),
+        training_key(settings_of("positions", seed=1), data.store, cpu),
+        training_key(settings_of("positions", flow={"clamp": 2.0}), data.store, cpu),
     ]
+    assert training_key(plain, data.store, cpu) == keys[0]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1000)
+    keys.append(training_key(plain, data.store, cpu))
     assert len(set(keys)) == len(keys)
-    assert training_key(plain, data.store, 1) == keys[0]
 
 
 # ---- what is learnt

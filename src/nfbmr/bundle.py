@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nfbmr.config import Settings, from_dict, to_dict
+from nfbmr.config import Settings, Side, from_dict, to_dict
 from nfbmr.errors import (
     BundleError,
     BundleNotFoundError,
@@ -60,7 +60,7 @@ class Facts(BaseModel):
 
     name: str
     """What the model is called in reports: the data's name."""
-    size: tuple[int, int] = Field(description="(H, W) in pixels that every image is resized to")
+    size: tuple[Side, Side] = Field(description="(H, W) in pixels that every image is resized to")
     weights: str
     """Where the backbone's weights came from."""
     n_train: int = Field(ge=0)
@@ -198,8 +198,12 @@ def replace_calibration(path: Path, calibration: Calibration) -> None:
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether a model directory, sound or not, is at `path`."""
-    return (path / MANIFEST).is_file()
+    """Whether a model directory, sound or not, is at `path`: its manifest says so."""
+    try:
+        manifest = _read_json(path / MANIFEST)
+    except BundleTamperedError:
+        return False
+    return {"format", "parts"} <= set(manifest)
 
 
 def refuse_to_replace_other_things(path: Path) -> None:
@@ -212,7 +216,9 @@ def refuse_to_replace_other_things(path: Path) -> None:
         return
     if path.is_symlink() or not path.is_dir():
         raise BundleError(f"{path} is not a folder; choose another place for the model")
-    strangers = sorted(p.name for p in path.iterdir() if p.name not in _FINAL_FILES)
+    strangers = sorted(
+        p.name for p in path.iterdir() if p.name not in _FINAL_FILES or not p.is_file()
+    )
     if strangers or (not is_bundle(path) and any(path.iterdir())):
         found = ", ".join(strangers[:5]) or "files that are no complete model"
         raise BundleError(
@@ -222,7 +228,7 @@ def refuse_to_replace_other_things(path: Path) -> None:
 
 
 def _check_parts(path: Path) -> None:
-    if not is_bundle(path):
+    if not (path / MANIFEST).is_file():
         what = "holds no nfbmr model" if path.is_dir() else "does not exist"
         raise BundleNotFoundError(
             f"{path} {what}: a folder with {MANIFEST} was expected. Make one with 'nfbmr fit'"
@@ -253,8 +259,12 @@ def _read_tensors(path: Path) -> Tensors:
 
     try:
         tensors: Tensors = load_file(path)
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise BundleTamperedError(f"{path} is not readable ({_brief(error)})") from None
+    if strange := sorted({str(v.dtype) for v in tensors.values()} - {"float32", "int64"}):
+        raise BundleTamperedError(
+            f"{path} holds {', '.join(strange)}; float32 and int64 were expected"
+        )
     _check_finite(tensors, str(path))
     return tensors
 

@@ -7,15 +7,16 @@ import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from nfbmr.arguments import parse_changes, parse_size, put, where_to_write
 from nfbmr.errors import DataError, NfbmrError, SettingsError
+from nfbmr.files import printable
 
 if TYPE_CHECKING:
     from nfbmr.inference import Failure, Inspection
-    from nfbmr.results import Format
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +65,8 @@ def fit(
         str | None,
         typer.Option(
             metavar="S | HxW",
-            help="Pixels that pictures are resized to, e.g. 320 or 320x448 (height x width). "
-            "By default chosen from the pictures' median aspect ratio.",
+            help="Resize pictures to this, e.g. 320 or 320x448 (height x width). "
+            "[default: by the pictures' median aspect ratio]",
         ),
     ] = None,
     seed: Annotated[
@@ -79,8 +80,7 @@ def fit(
         str | None, typer.Option(help="Any timm network instead of the preset's.")
     ] = None,
     weights: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Backbone weights: embedded, hub, or a file."),
+        str | None, typer.Option(metavar="FILE", help="Backbone weights: embedded, hub or file.")
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -95,20 +95,19 @@ def fit(
     from nfbmr.console import shown_progress
     from nfbmr.fitting import fit as run
 
-    changes = _parse_changes(set_ or [])
-    changes |= {} if seed is None else {"seed": seed}
-    changes |= {} if size is None else {"size": parse_size(size)}
-    for section, key, value in (
-        ("calibration", "false_alarm_rate", false_alarm_rate),
-        ("backbone", "name", backbone),
-        ("backbone", "weights", weights),
+    changes = parse_changes(set_ or [])
+    for key, value in (
+        ("seed", seed),
+        ("size", None if size is None else parse_size(size)),
+        ("calibration.false_alarm_rate", false_alarm_rate),
+        ("backbone.name", backbone),
+        ("backbone.weights", weights),
     ):
         if value is not None:
-            changes.setdefault(section, {})[key] = value
+            put(changes, key, value)
+    changes |= {"preset": preset, "device": device, "fresh": fresh}
     with shown_progress() as progress:
-        found = run(
-            data, out, preset=preset, device=device, fresh=fresh, progress=progress, **changes
-        )
+        found = run(data, out, progress=progress, **changes)
     _log.info("Learnt in %.0f s: %s", found.facts.fit_seconds, out)
 
 
@@ -162,7 +161,7 @@ def inspect(
 
     if heatmaps and out is None:
         raise SettingsError("--heatmaps needs a place: give a folder with -o")
-    chosen, rows_file, folder = _where_to_write(form.value if form else None, out)
+    chosen, rows_file, folder = where_to_write(form.value if form else None, out)
     pictures = list(_pictures(paths))
     inspector = load(model, device=device)
     worst = 0
@@ -229,8 +228,8 @@ def info(model: ModelPath) -> None:
     print(model_card(bundle))
     parameters = sum(v.size for v in bundle.tensors.values())
     print(f"parameters {parameters / 1e6:.1f} M; settings {settings_hash(bundle.settings)}")
-    print(f"commit {bundle.facts.commit or 'unknown'}; ", end="")
-    print(", ".join(f"{name} {version}" for name, version in bundle.facts.versions.items()))
+    versions = ", ".join(f"{name} {version}" for name, version in bundle.facts.versions.items())
+    print(printable(f"commit {bundle.facts.commit or 'unknown'}; {versions}"))
 
 
 @app.command()
@@ -286,56 +285,6 @@ def _common(
         raise typer.Exit
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Reads `320` or `320x448` as (H, W).
-
-    Raises:
-        SettingsError: it is neither.
-    """
-    parts = text.lower().replace("×", "x").split("x")
-    if len(parts) > 2 or not all(part.strip().isdecimal() for part in parts):
-        raise SettingsError(f"--size {text}: expected a number or HEIGHTxWIDTH, such as 320x448")
-    numbers = [int(part) for part in parts]
-    return numbers[0], numbers[-1]
-
-
-def _parse_changes(pairs: list[str]) -> dict[str, Any]:
-    import json
-
-    changes: dict[str, Any] = {}
-    for pair in pairs:
-        key, found, value = pair.partition("=")
-        if not found or not key:
-            raise SettingsError(f"--set {pair}: expected KEY=VALUE, such as flow.hidden=256")
-        inside = changes
-        *outer, last = key.split(".")
-        for name in outer:
-            inside = inside.setdefault(name, {})
-            if not isinstance(inside, dict):
-                raise SettingsError(f"--set {pair}: {name} was given a value before")
-        try:
-            inside[last] = json.loads(value)
-        except ValueError:
-            inside[last] = value
-    return changes
-
-
-def _where_to_write(
-    form: Format | None, out: Path | None
-) -> tuple[Format, Path | None, Path | None]:
-    """Returns the rows' form, their file (None: standard output), and the heatmaps' folder."""
-    from nfbmr.results import FORMATS
-
-    if out is None:
-        return form or "table", None, None
-    named: Format | None = next((f for f in FORMATS if out.suffix.lower() == f".{f}"), None)
-    if named is not None:
-        return form or named, out, out.with_name(f"{out.stem}_heatmaps")
-    chosen = form or "jsonl"
-    suffix = "txt" if chosen == "table" else chosen
-    return chosen, out / f"results.{suffix}", out / "heatmaps"
-
-
 def _pictures(paths: list[Path]) -> Iterator[Path]:
     """Yields files as given, and the pictures of folders, ascending."""
     from nfbmr.data.folders import list_pictures
@@ -360,7 +309,8 @@ def _write_heatmap(folder: Path, number: int, path: Path, result: Inspection | F
     assert isinstance(result, Inspection)
     folder.mkdir(parents=True, exist_ok=True)
     overlay = heatmap_overlay(read_image(path), result.heatmap)
-    Image.fromarray(overlay).save(folder / f"{number:06d}_{path.stem}.png")
+    # Short enough for a file system, whatever the letters.
+    Image.fromarray(overlay).save(folder / f"{number:06d}_{path.stem[:50]}.png")
 
 
 def main() -> None:
@@ -373,6 +323,8 @@ def main() -> None:
         if (error.name or "nfbmr").partition(".")[0] == "nfbmr":
             raise
         _end(f"{error.name} is not installed, and this needs it: pip install 'nfbmr[all]'")
+    except MemoryError as error:
+        _end(f"out of memory ({error}); use smaller pictures (--size) or a smaller batch")
     except OSError as error:  # a full disk, a folder without permission
         _end(f"{error}; check the path, its permissions and the free space")
     except (KeyboardInterrupt, SystemExit) as end:  # typer turns Ctrl-C into an exit with 130
@@ -384,7 +336,7 @@ def main() -> None:
 def _end(message: str, status: int = 2) -> NoReturn:
     from nfbmr.console import stderr
 
-    stderr.print(f"nfbmr: {message}", style="bold red", markup=False, highlight=False)
+    stderr.print(printable(f"nfbmr: {message}"), style="bold red", markup=False, highlight=False)
     sys.exit(status)
 
 

@@ -19,7 +19,10 @@ from nfbmr.errors import SettingsError
 
 _CONFIG = ConfigDict(extra="forbid", strict=False, allow_inf_nan=False)
 
-PositiveInt = Annotated[int, Field(ge=1)]
+PositiveInt = Annotated[int, Field(ge=1, le=10_000_000)]
+Width = Annotated[int, Field(ge=1, le=16_384)]
+Depth = Annotated[int, Field(ge=1, le=64)]
+Side = Annotated[int, Field(ge=32, le=8_192)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -55,9 +58,9 @@ class BackboneSettings:
 class FlowSettings:
     """TNF, the target flow: Real-NVP on y (section 3.2)."""
 
-    blocks: PositiveInt = 4
+    blocks: Depth = 4
     """Coupling blocks; each transforms both halves (eq. 4 and 5)."""
-    hidden: PositiveInt = 512
+    hidden: Width = 512
     """Channels of the one hidden layer of a sub-network."""
     kernel: Literal[1, 3] = 1
     """1: each position is a vector of its own; 3: sub-networks see the neighbours."""
@@ -71,11 +74,11 @@ class MappingSettings:
 
     kind: Literal["bmr", "b-pfm"] = "bmr"
     """`bmr`: residual blocks; `b-pfm`: five 1x1 layers."""
-    n: PositiveInt = 2
+    n: Depth = 2
     """Residual blocks on each side of the shared one (`bmr`)."""
-    latent: PositiveInt = 512
+    latent: Width = 512
     """Channels between first and last convolution; c, a quarter of the shared layer (`b-pfm`)."""
-    inner: PositiveInt = 128
+    inner: Width = 128
     """Channels inside a residual block (`bmr`)."""
 
 
@@ -91,7 +94,7 @@ class StageSettings:
     """However few images `epochs` counts over."""
     most_steps: PositiveInt | None = None
     """However many images `epochs` counts over."""
-    batch: PositiveInt = 8
+    batch: Annotated[int, Field(ge=1, le=1_000_000)] = 8
     """Images per step; positions per step where `batch_of` says so."""
     batch_of: Literal["images", "positions"] = "images"
     """Positions are drawn from all images at once; only where no layer sees its neighbours."""
@@ -139,7 +142,7 @@ class ScoringSettings:
 class CalibrationSettings:
     """How many good images are held out, and the rate of false alarms that is asked for."""
 
-    false_alarm_rate: Share = 0.01
+    false_alarm_rate: Annotated[float, Field(ge=1e-6, lt=1)] = 0.01
     """Share of good pictures that may be called defects."""
     held_out: Share = 0.2
     """Share of the good images that is never trained on and calibrates the scores."""
@@ -155,9 +158,9 @@ class Settings:
     """The preset these settings started from."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Of the split, the initial weights, the permutations and the batches."""
-    size: tuple[PositiveInt, PositiveInt] | None = None
+    size: tuple[Side, Side] | None = None
     """(H, W) in pixels; by default chosen from the training images' median aspect ratio."""
-    pixel_budget: PositiveInt = 320 * 320
+    pixel_budget: Annotated[int, Field(ge=32 * 32, le=8_192 * 8_192)] = 320 * 320
     """Pixels of the chosen size, where `size` is not given."""
     backbone: BackboneSettings = Field(default_factory=BackboneSettings)
     flow: FlowSettings = Field(default_factory=FlowSettings)

@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
+from nfbmr.files import printable
 from nfbmr.progress import Progress
 
 _TITLES = {
@@ -40,16 +41,16 @@ def log_to_terminal(*, verbose: bool = False) -> None:
         handler = RichHandler(
             console=stderr, show_time=False, show_path=False, show_level=False, markup=False
         )
-    handler.addFilter(_mark_warnings)
+    handler.addFilter(_made_readable)
     logger = logging.getLogger("nfbmr")
     logger.handlers = [handler]
     logger.propagate = False
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
-def _mark_warnings(record: logging.LogRecord) -> bool:
-    if record.levelno >= logging.WARNING:
-        record.msg = f"Warning: {record.msg}"
+def _made_readable(record: logging.LogRecord) -> bool:
+    mark = "Warning: " if record.levelno >= logging.WARNING else ""
+    record.msg, record.args = printable(f"{mark}{record.getMessage()}"), ()
     return True
 
 

@@ -20,6 +20,7 @@ from nfbmr.config import settings_hash, to_dict
 from nfbmr.data.images import fingerprint, read_image, read_mask, resize_image
 from nfbmr.data.layouts import DataSet, Sample, read_data
 from nfbmr.errors import LayoutError
+from nfbmr.files import spreadsheet_cell, written_beside
 from nfbmr.inference import Failure, Inspection, Inspector
 from nfbmr.metrics import PixelMetrics, PixelResult, predictive_interval, summarise
 from nfbmr.progress import Progress, silent
@@ -85,7 +86,8 @@ def evaluate(
     )
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / METRICS, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+    with written_beside(folder / METRICS) as beside:
+        beside.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     _write_scores(folder / SCORES, evaluation, inspector)
     write_report(folder / REPORT, _report(inspector, evaluation, found))
     return evaluation
@@ -201,22 +203,18 @@ def _milliseconds(inspector: Inspector, samples: list[Sample]) -> float:
 
 
 def _write_scores(path: Path, evaluation: Evaluation, inspector: Inspector) -> None:
-    beside = path.with_name(f".{path.name}.part")
     # Some names of files are no Unicode.
-    with beside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
+    with (
+        written_beside(path) as beside,
+        beside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream,
+    ):
         writer = csv.writer(stream)
         writer.writerow(["path", "label", "score", "p_value", "is_defect"])
         rows = zip(evaluation.samples, evaluation.scores, evaluation.p_values, strict=True)
         for sample, score, p_value in rows:
+            names = [spreadsheet_cell(str(sample.path)), spreadsheet_cell(sample.defect)]
             flagged = bool(score > inspector.threshold)
-            writer.writerow([sample.path, sample.defect, repr(float(score)), p_value, flagged])
-    beside.replace(path)
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+            writer.writerow([*names, repr(float(score)), p_value, flagged])
 
 
 def _report(inspector: Inspector, evaluation: Evaluation, data: DataSet) -> ReportContent:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO
 
 from nfbmr.errors import MissingExtraError, SettingsError
+from nfbmr.files import printable, spreadsheet_cell, written_beside
 from nfbmr.inference import Failure, Inspection
 
 Format = Literal["table", "jsonl", "csv", "parquet"]
@@ -24,7 +25,7 @@ Row = dict[str, Any]
 class Writer(Protocol):
     """Takes rows as they come."""
 
-    def __call__(self, row: Row) -> None:
+    def __call__(self, row: Row) -> object:
         """Writes one row."""
         ...
 
@@ -65,18 +66,13 @@ def open_writer(form: Format, path: Path | None) -> Iterator[Writer]:
             raise SettingsError("Parquet cannot go to standard output; give a file with -o")
         yield _text_writer(form, sys.stdout)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    try:
+    with written_beside(path) as beside:
         if form == "parquet":
             with _parquet_writer(beside) as write:
                 yield write
         else:
             with beside.open("w", encoding="utf-8", newline="") as stream:
                 yield _text_writer(form, stream)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _text_writer(form: Format, stream: TextIO) -> Writer:
@@ -85,16 +81,17 @@ def _text_writer(form: Format, stream: TextIO) -> Writer:
     if form == "csv":
         table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         table.writeheader()
-        return table.writerow  # type: ignore[return-value]
+        return lambda row: table.writerow(
+            {k: spreadsheet_cell(v) if isinstance(v, str) else v for k, v in row.items()}
+        )
     print(f"{'verdict':<8} {'score':>8} {'p-value':>8}  path", file=stream, flush=True)
     return lambda row: print(_table_line(row), file=stream, flush=True)
 
 
 def _table_line(row: Row) -> str:
-    # A file's name may hold control characters that would steer the terminal.
-    path = "".join(c if c.isprintable() else "?" for c in str(row["path"]))
+    path = printable(str(row["path"])).replace("\n", "?")
     if "error" in row:
-        return f"{'ERROR':<8} {'':>8} {'':>8}  {path}: {row['error']}"
+        return f"{'ERROR':<8} {'':>8} {'':>8}  {path}: {printable(row['error'])}"
     verdict = "DEFECT" if row["is_defect"] else "good"
     return f"{verdict:<8} {row['score']:>8.2f} {row['p_value']:>8.3f}  {path}"
 

@@ -39,6 +39,7 @@ LEAST_HELD_OUT = 5
 _FEW_HELD_OUT = 20
 _TAIL_SHARE = 0.2
 _TINY = 1e-12
+_HUGE = 1e30
 
 
 def held_out_count(n: int, settings: CalibrationSettings) -> int:
@@ -118,7 +119,8 @@ class Calibration:
             and list(self.scores) == sorted(self.scores)
             and 0 < self.false_alarm_rate < 1
             and 1 <= self.rank <= n + 1
-            and min((*self.statistic_std, *self.map_std), default=0) > 0
+            and min((*self.statistic_std, *self.map_std), default=0) >= _TINY
+            and max(map(abs, (*self.statistic_mean, *self.map_mean, *self.scores))) < _HUGE
             and len(self.statistic_mean) == len(self.statistic_std)
             and len(self.map_mean) == len(self.map_std)
             and self.heat_one > self.heat_zero

@@ -110,6 +110,15 @@ def test_mvtec(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("word", ["good", "Good", "ok", "OK", "normal", "Normal"])
+def test_mvtec_good_pictures_of_the_test_have_several_names(tmp_path: Path, word: str) -> None:
+    draw(tmp_path, "train/good/a.png", f"test/{word}/b.png", "test/crack/c.png")
+    data = read_data(tmp_path)
+    assert data.layout == "mvtec"
+    assert {s.path.name: s.defect for s in data.test} == {"b.png": "good", "c.png": "crack"}
+    assert data.warnings == ()
+
+
 def test_mvtec_without_masks_or_test(tmp_path: Path) -> None:
     draw(tmp_path, "train/good/a.png", "test/crack/b.png")
     data = read_data(tmp_path)
