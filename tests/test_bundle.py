@@ -416,3 +416,16 @@ def test_card_has_no_markup_from_a_hostile_name() -> None:
     assert len(card.splitlines()) == len(plain.splitlines())
     for sign in "<>[]`*&!#|:":
         assert card.count(sign) == plain.count(sign), sign
+
+
+def test_a_folder_that_only_looks_like_a_model_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "extension"
+    (path / "README.md").mkdir(parents=True)
+    (path / "README.md" / "thesis.txt").write_text("mine")
+    (path / "manifest.json").write_text("{}")
+    with pytest.raises(BundleError, match="holds other things"):
+        refuse_to_replace_other_things(path)
+    (path / "README.md" / "thesis.txt").unlink()
+    (path / "README.md").rmdir()
+    with pytest.raises(BundleError, match="no complete model"):
+        refuse_to_replace_other_things(path)

@@ -150,3 +150,20 @@ def test_settings_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         fast.flow.hidden = 1  # type: ignore[misc]
     assert hash(fast) == hash(preset("fast"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"size": [31, 64]},
+        {"size": [64, 10**6]},
+        {"flow": {"hidden": 10**9}},
+        {"flow": {"blocks": 10**7}},
+        {"mapping": {"n": 10**7}},
+        {"stage_one": {"batch": 10**12}},
+        {"calibration": {"false_alarm_rate": 1e-320}},
+    ],
+)
+def test_values_that_no_machine_could_serve_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(SettingsError, match="should be"):
+        with_changes(preset("fast"), changes)

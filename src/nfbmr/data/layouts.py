@@ -294,7 +294,9 @@ def _typed(types: list[Path], truth: Path | None, notes: _Notes) -> list[Sample]
     samples: list[Sample] = []
     masks = {folder: find_entry(truth, folder.name) for folder in types}
     for folder, masks_of_type in masks.items():
-        defect = "good" if folder.name.lower() in GOOD_WORDS else folder.name
+        # Words only: a folder `0` is as likely the first of several types of defect.
+        word = folder.name.lower()
+        defect = "good" if word.isalpha() and word in GOOD_WORDS else folder.name
         samples += _labelled(folder, "test", defect, masks_of_type, notes)
     for folder in list_folders(truth):
         notes[_LONE_MASKS] += _pictures(folder, notes) if folder not in masks.values() else []
