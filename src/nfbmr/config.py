@@ -187,8 +187,8 @@ def _fast() -> Settings:
         preset="fast",
         # Positions are independent vectors for a 1x1 flow: drawing them from all images at once
         # makes each step see the whole variety, and matrix products beat small convolutions.
-        # Ten passes: with more, the likelihood of held-out good images falls where there are
-        # few images and hardly rises where there are many. The bounds keep the time a minute's.
+        # Passes, not steps: a fixed number of steps that suits many images overfits few, which
+        # the likelihood of held-out good images shows. The bounds keep the time about a minute.
         stage_one=StageSettings(
             epochs=10,
             least_steps=200,

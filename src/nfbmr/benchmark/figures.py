@@ -24,7 +24,6 @@ from nfbmr.benchmark import solar_cells
 from nfbmr.config import preset, settings_hash
 from nfbmr.data.layouts import read_data
 
-SEEDS = (0, 1, 2)
 RATES = (0.01, 0.05)
 Row = dict[str, Any]
 
