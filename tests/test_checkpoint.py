@@ -13,7 +13,7 @@ import torch
 
 from nfbmr.checkpoint import Position, load_checkpoint, save_checkpoint
 
-POSITION = Position(key="abc", stage=2, step=7, seconds=1.5, losses={"flow": 0.25})
+POSITION = Position(key="abc", step=7, seconds=1.5, loss=0.25)
 
 
 @pytest.fixture

@@ -18,22 +18,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from nfbmr import training
-from nfbmr.checkpoint import Position
-from nfbmr.config import Settings, StageSettings, preset, with_changes
+from nfbmr import optimisation, training
+from nfbmr.config import Settings, preset, with_changes
 from nfbmr.errors import TrainingError
 from nfbmr.feature_store import FeatureStore, write_store
 from nfbmr.networks.backbone import SourceNetwork
 from nfbmr.networks.detector import Detector
 from nfbmr.progress import Progress, silent
 from nfbmr.training import (
+    Trained,
     TrainingData,
     calibration_maps,
-    learning_rate,
     split_held_out,
-    total_steps,
+    stage_keys,
     train,
-    training_key,
 )
 
 STAGES = (2, 1)
@@ -110,10 +108,10 @@ def learn(
     work: Path,
     progress: Progress = silent,
     checkpoint_seconds: float = NEVER,
-) -> tuple[dict[str, Tensor], Position]:
+) -> tuple[dict[str, Tensor], Trained]:
     assert source.channels == CHANNELS
     detector = Detector(source, settings)
-    position = train(
+    trained = train(
         detector,
         data,
         settings,
@@ -123,7 +121,7 @@ def learn(
         checkpoint_seconds=checkpoint_seconds,
     )
     assert not any(module.training for module in detector.modules())
-    return {name: value.clone() for name, value in detector.state_dict().items()}, position
+    return {name: value.clone() for name, value in detector.state_dict().items()}, trained
 
 
 def assert_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
@@ -156,10 +154,9 @@ def test_interrupted_anywhere_it_ends_in_the_same_bits(
         with pytest.raises(KeyboardInterrupt):
             learn(source, data, settings, tmp_path, stop)
     recorder = Recorder()
-    found, position = learn(source, data, settings, tmp_path, recorder)
+    found, trained = learn(source, data, settings, tmp_path, recorder)
     assert recorder.heard == []  # Ctrl-C came after the last step: nothing was left to do
-    assert (position.stage, position.step) == (2, 4)
-    assert set(position.losses) == {"flow", "mapping"}
+    assert set(trained.losses) == {"flow", "mapping"}
     assert_equal(found, uninterrupted[mode])
 
 
@@ -240,11 +237,14 @@ def kill_while_it_learns(settings: Settings, data: TrainingData, work: Path, wai
     shape, threads = json.dumps(data.store.shape), str(torch.get_num_threads())
     told = [json.dumps(to_dict(settings)), str(data.store.path), shape, str(work), threads]
     child = subprocess.Popen([sys.executable, "-c", CHILD, *told])
-    file = work / "checkpoint.safetensors"
-    before = file.stat().st_mtime_ns if file.exists() else 0
+
+    def saved() -> int:
+        return sum(path.stat().st_mtime_ns for path in work.glob("*.safetensors"))
+
+    before = saved()
     try:
         deadline = time.monotonic() + 60
-        while not file.exists() or file.stat().st_mtime_ns == before:
+        while saved() == before:
             assert child.poll() is None, "it ended by itself"
             assert time.monotonic() < deadline
             time.sleep(0.005)
@@ -282,24 +282,57 @@ def test_another_seed_or_setting_does_not_go_on_from_this_checkpoint(
     assert_equal(found, expected)
 
 
-def test_key_names_settings_seed_features_and_what_computes(
+def test_keys_name_settings_seed_features_and_what_computes(
     data: TrainingData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cpu = torch.device("cpu")
-    file = data.store.path
-    other = FeatureStore(file, data.store.shape, key="other")
+    other = FeatureStore(data.store.path, data.store.shape, key="other")
     plain = settings_of("positions")
     keys = [
-        training_key(plain, data.store, cpu),
-        training_key(plain, data.store, torch.device("meta")),
-        training_key(plain, other, cpu),
-        training_key(settings_of("positions", seed=1), data.store, cpu),
-        training_key(settings_of("positions", flow={"clamp": 2.0}), data.store, cpu),
+        stage_keys(plain, data, cpu),
+        stage_keys(plain, data, torch.device("meta")),
+        stage_keys(plain, replace(data, store=other), cpu),
+        stage_keys(plain, replace(data, train=data.train[1:]), cpu),
+        stage_keys(settings_of("positions", seed=1), data, cpu),
+        stage_keys(settings_of("positions", flow={"clamp": 2.0}), data, cpu),
+        stage_keys(settings_of("positions", stage_one={"learning_rate": 1e-5}), data, cpu),
     ]
-    assert training_key(plain, data.store, cpu) == keys[0]
+    assert stage_keys(plain, data, cpu) == keys[0]
+    for changes in ({"mapping": {"n": 2}}, {"stage_two": {"learning_rate": 1e-5}}):
+        first, second = stage_keys(settings_of("positions", **changes), data, cpu)
+        assert first == keys[0][0], "stage one does not depend on stage two"
+        assert second not in {key for _, key in keys}
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1000)
-    keys.append(training_key(plain, data.store, cpu))
-    assert len(set(keys)) == len(keys)
+    keys.append(stage_keys(plain, data, cpu))
+    assert len({key for pair in keys for key in pair}) == 2 * len(keys)
+
+
+def test_mappings_that_are_compared_share_one_flow(
+    source: SourceNetwork,
+    data: TrainingData,
+    uninterrupted: dict[str, dict[str, Tensor]],
+    tmp_path: Path,
+) -> None:
+    learn(source, data, settings_of("positions"), tmp_path)
+    recorder = Recorder()
+    found, trained = learn(source, data, settings_of("b-pfm"), tmp_path, recorder)
+    assert {what for what, _, _ in recorder.heard} == {"mapping"}
+    assert set(trained.losses) == {"flow", "mapping"}
+    assert_equal(found, uninterrupted["b-pfm"])
+
+
+def test_a_flow_alone_has_no_second_stage(
+    source: SourceNetwork,
+    data: TrainingData,
+    uninterrupted: dict[str, dict[str, Tensor]],
+    tmp_path: Path,
+) -> None:
+    alone = {"mapping": {"kind": "none"}, "scoring": {"maps": ["likelihood"]}}
+    found, trained = learn(source, data, settings_of("positions", **alone), tmp_path)
+    assert set(trained.losses) == {"flow"}
+    assert not any(name.startswith("mapping") for name in found)
+    whole = uninterrupted["positions"]
+    assert_equal(found, {k: v for k, v in whole.items() if not k.startswith("mapping")})
 
 
 # ---- what is learnt
@@ -414,52 +447,6 @@ def test_a_full_disk_is_our_own_error(
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(training, "save_checkpoint", full)
+    monkeypatch.setattr(optimisation, "save_checkpoint", full)
     with pytest.raises(TrainingError, match="No space left on device"):
         learn(source, data, settings_of("positions"), tmp_path, checkpoint_seconds=0)
-
-
-# ---- schedules
-
-
-def test_one_cycle_by_hand() -> None:
-    how = StageSettings(steps=101, learning_rate=1.0)
-    rates = [learning_rate(how, step, 101) for step in range(101)]
-    peak = 0.3 * 101 - 1
-    assert rates[0] == pytest.approx(1 / 25)
-    assert rates[10] == pytest.approx(1 - (1 - 1 / 25) * (1 + math.cos(math.pi * 10 / peak)) / 2)
-    assert max(rates) == pytest.approx(1, abs=1e-2)
-    assert abs(rates.index(max(rates)) - peak) <= 1
-    assert rates[-1] == pytest.approx(1 / 250_000)
-    assert np.all(np.diff(rates[:29]) > 0)
-    assert np.all(np.diff(rates[30:]) < 0)
-
-
-def test_one_cycle_is_torchs() -> None:
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    optimiser = torch.optim.SGD([parameter], lr=1.0)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=0.01, total_steps=50)
-    how = StageSettings(steps=50, learning_rate=0.01)
-    for step in range(50):
-        assert learning_rate(how, step, 50) == pytest.approx(optimiser.param_groups[0]["lr"])
-        optimiser.step()
-        if step < 49:
-            cycle.step()
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3, 4, 7])
-def test_few_steps_have_rates_too(steps: int) -> None:
-    how = StageSettings(steps=steps, learning_rate=0.5)
-    rates = [learning_rate(how, step, steps) for step in range(steps)]
-    assert all(0 < rate <= 0.5 for rate in rates)
-
-
-def test_constant_schedule_and_steps_of_epochs() -> None:
-    how = StageSettings(epochs=3, batch=4, learning_rate=0.1, schedule="constant")
-    assert {learning_rate(how, step, 9) for step in range(9)} == {0.1}
-    assert total_steps(how, 9, (2, 2)) == 9
-    assert total_steps(how, 8, (2, 2)) == 6
-    assert total_steps(replace(how, batch_of="positions"), 9, (2, 2)) == 27
-    assert total_steps(replace(how, least_steps=20), 9, (2, 2)) == 20
-    assert total_steps(replace(how, most_steps=5), 9, (2, 2)) == 5
-    assert total_steps(StageSettings(steps=5), 9, (2, 2)) == 5

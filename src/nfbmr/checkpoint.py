@@ -1,7 +1,7 @@
-"""Checkpoints: the whole state of training in one file, written beside and renamed.
+"""Checkpoints: the whole state of a stage of training in one file, written beside and renamed.
 
-A state is tensors and a position (stage, step). Batches and learning rates are functions of the
-seed and the position, so no generator state is needed: the same checkpoint gives the same model.
+A state is tensors and a position. Batches and learning rates are functions of the seed and the
+position, so no generator state is needed: the same checkpoint gives the same model.
 """
 
 from __future__ import annotations
@@ -21,15 +21,13 @@ class Position:
     """Where training stands."""
 
     key: str
-    """Of settings, images and weights; a checkpoint of another key is not used."""
-    stage: int
-    """1: TNF; 2: BMR."""
+    """Of all that the stage depends on; a checkpoint of another key is not used."""
     step: int
-    """Optimiser steps done in this stage."""
+    """Optimiser steps done."""
     seconds: float
-    """Wall-clock time spent so far, over all runs."""
-    losses: dict[str, float]
-    """Last loss of each stage that has run."""
+    """Wall-clock time spent in the stage so far, over all runs."""
+    loss: float | None
+    """Of the last step; None before the first."""
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], position: Position) -> None:

@@ -72,8 +72,8 @@ class FlowSettings:
 class MappingSettings:
     """BMR, the two mapping networks (section 3.3), or the B-PFM family that it is compared with."""
 
-    kind: Literal["bmr", "b-pfm"] = "bmr"
-    """`bmr`: residual blocks; `b-pfm`: five 1x1 layers."""
+    kind: Literal["bmr", "b-pfm", "none"] = "bmr"
+    """`bmr`: residual blocks; `b-pfm`: five 1x1 layers; `none`: TNF judges alone."""
     n: Depth = 2
     """Residual blocks on each side of the shared one (`bmr`)."""
     latent: Width = 512
@@ -176,6 +176,11 @@ class Settings:
             raise ValueError("a flow with a 3x3 kernel needs batch_of = images in stage_one")
         if self.stage_two.batch_of == "positions":
             raise ValueError("stage_two: the mapping sees neighbours; use batch_of = images")
+        if self.mapping.kind == "none" and {"source", "target", "asm"} & set(self.scoring.maps):
+            raise ValueError(
+                "mapping.kind none makes no mapping errors; "
+                'use scoring.maps = ["likelihood", "norm"], or one of the two'
+            )
         return self
 
 

@@ -23,7 +23,7 @@ def machine() -> list[str]:
 
     from nfbmr.devices import choose_device
     from nfbmr.networks.weights import EMBEDDED, embedded_file
-    from nfbmr.training import computes_in_bfloat16
+    from nfbmr.optimisation import computes_in_bfloat16
 
     lines = [", ".join(f"{name} {version}" for name, version in provenance.versions().items())]
     device = choose_device("auto")
@@ -72,7 +72,7 @@ def _estimate(settings: Settings, size: tuple[int, int], paths: list[Path], n: i
     from nfbmr.fitting import source_network
     from nfbmr.networks.detector import Detector
     from nfbmr.networks.flow import negative_log_likelihood
-    from nfbmr.training import autocast, total_steps
+    from nfbmr.optimisation import autocast, total_steps
 
     device = torch.device("cpu")
     network, _ = source_network(settings)
@@ -93,6 +93,7 @@ def _estimate(settings: Settings, size: tuple[int, int], paths: list[Path], n: i
         negative_log_likelihood(z, log_det).mean().backward()  # type: ignore[no-untyped-call]
 
     def mapping_step() -> None:
+        assert detector.mapping is not None, "every preset maps"
         z_mt, y_ms = detector.mapping(map_input, map_input)
         (z_mt.square().mean() + y_ms.square().mean()).backward()
 

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from nfbmr.data.layouts import DataSet, Sample, read_data
 from nfbmr.errors import LayoutError
 from nfbmr.files import spreadsheet_cell, written_beside
 from nfbmr.inference import Failure, Inspection, Inspector
-from nfbmr.metrics import PixelMetrics, PixelResult, predictive_interval, summarise
+from nfbmr.metrics import predictive_interval, summarise
+from nfbmr.pixel_metrics import PixelMetrics, PixelResult
 from nfbmr.progress import Progress, silent
 from nfbmr.reporting.report import Picture, ReportContent, choose_pictures, write_report
 
@@ -75,8 +76,9 @@ def evaluate(
     cautions = _cautions(inspector, samples)
     for caution in cautions:
         _log.warning("%s", caution)
-    collected = _inspect_all(inspector, samples, progress)
-    metrics = _metrics(inspector, collected)
+    results = inspector.inspect_many([sample.path for sample in samples])
+    collected = collect(results, samples, progress)
+    metrics = figures(inspector, collected)
     evaluation = Evaluation(
         metrics=metrics,
         samples=tuple(collected.samples),
@@ -93,7 +95,7 @@ def evaluate(
     return evaluation
 
 
-class _Collected:
+class Collected:
     """What is kept of each picture: numbers; the maps only pass through."""
 
     def __init__(self) -> None:
@@ -132,12 +134,23 @@ def _cautions(inspector: Inspector, samples: tuple[Sample, ...]) -> list[str]:
     return cautions
 
 
-def _inspect_all(
-    inspector: Inspector, samples: tuple[Sample, ...], progress: Progress
-) -> _Collected:
-    collected = _Collected()
+def collect(
+    results: Iterable[Inspection | Failure],
+    samples: Sequence[Sample],
+    progress: Progress = silent,
+) -> Collected:
+    """Compares results with samples, one at a time.
+
+    Args:
+        results: of each sample, in order.
+        samples: the pictures with their labels and masks.
+        progress: hears each picture.
+
+    Raises:
+        LayoutError: every result is a failure.
+    """
+    collected = Collected()
     masks = any(sample.mask for sample in samples)
-    results = inspector.inspect_many([sample.path for sample in samples])
     for done, (sample, result) in enumerate(zip(samples, results, strict=True), start=1):
         progress("inspect", done, len(samples))
         if isinstance(result, Failure):
@@ -156,12 +169,13 @@ def _inspect_all(
     return collected
 
 
-def _metrics(inspector: Inspector, collected: _Collected) -> dict[str, Any]:
+def figures(inspector: Inspector, collected: Collected) -> dict[str, Any]:
+    """Returns what `metrics.json` holds: the figures, and what made them."""
     scores = np.array(collected.scores)
     is_defect = np.array([sample.is_defect for sample in collected.samples])
     calibration, facts = inspector.calibration, inspector.facts
     pixel: PixelResult | None = collected.pixels.compute()
-    figures = summarise(
+    summary = summarise(
         scores=scores,
         p_values=np.array(collected.p_values),
         is_defect=is_defect,
@@ -174,7 +188,7 @@ def _metrics(inspector: Inspector, collected: _Collected) -> dict[str, Any]:
     n_good = int((~is_defect).sum())
     rank = min(calibration.rank, n)
     low, high = predictive_interval(n, rank, n_good) if n_good else (0, 0)
-    return figures | {
+    return summary | {
         "false_alarm_rate_asked": calibration.false_alarm_rate,
         "false_alarm_rate_attainable": calibration.attainable_rate,
         "false_alarms_expected_interval": [0 if calibration.extrapolated else low, high],

@@ -13,7 +13,6 @@ import torch
 
 from nfbmr import config, provenance, scoring
 from nfbmr.bundle import Bundle, Facts, refuse_to_replace_other_things, write_bundle
-from nfbmr.checkpoint import Position
 from nfbmr.config import Settings
 from nfbmr.data.images import choose_size, fingerprint, image_size
 from nfbmr.data.layouts import DataSet, Sample, find_duplicates, read_data
@@ -27,6 +26,7 @@ from nfbmr.networks.weights import load_weights
 from nfbmr.progress import Progress, silent
 from nfbmr.scoring import LEAST_HELD_OUT, held_out_count, images_needed
 from nfbmr.training import (
+    Trained,
     TrainingData,
     calibration_maps,
     forget,
@@ -79,11 +79,19 @@ def fit(
     chosen = config.with_changes(settings or config.preset(preset), changes)
     path = Path(out)
     refuse_to_replace_other_things(path)
-    job = _Job(chosen, choose_device(device), cache or FeatureCache(), progress)
     work = work_folder(path)
     if fresh:
         forget(work)
-    bundle = _learn(read_data(data), job, work, checkpoint_seconds)
+    job = Job(
+        settings=chosen,
+        work=work,
+        device=choose_device(device),
+        cache=cache or FeatureCache(),
+        progress=progress,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    found = read_data(data)
+    bundle = learn(found.name, *_announced(found, chosen), job)
     write_bundle(path, bundle)
     forget(work)
     for line in bundle.calibration.describe():
@@ -91,24 +99,45 @@ def fit(
     return load(path, device=device)
 
 
-@dataclass(frozen=True)
-class _Job:
-    settings: Settings
-    device: torch.device
-    cache: FeatureCache
-    progress: Progress
-
-
-def _learn(found: DataSet, job: _Job, work: Path, checkpoint_seconds: float) -> Bundle:
-    """Everything between the data and the finished model in memory."""
-    started = time.monotonic()
+def _announced(found: DataSet, settings: Settings) -> tuple[list[Sample], Plan]:
+    """Says what was found and what will be done with it."""
     _log.info("%s", found.describe())
     for warning in found.warnings:
         _log.warning("%s", warning)
-    good = _without_copies(found)
-    plan = plan_fit(good, job.settings)
+    good = without_copies(found)
+    plan = plan_fit(good, settings)
     for line in plan.describe():
         _log.info("%s", line)
+    return good, plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """How a fit is done, besides its pictures."""
+
+    settings: Settings
+    work: Path
+    """Where the checkpoints lie; fits that share it share what their settings have in common."""
+    device: torch.device
+    cache: FeatureCache
+    progress: Progress = silent
+    checkpoint_seconds: float = 10.0
+    """At most this much work is lost to a kill."""
+
+
+def learn(name: str, good: list[Sample], plan: Plan, job: Job) -> Bundle:
+    """Everything between the pictures and the finished model in memory.
+
+    Args:
+        name: of the product.
+        good: pictures to learn from, none of them twice.
+        plan: for these pictures and settings.
+        job: how.
+
+    Raises:
+        ImageError, WeightsError, TrainingError: as `fit`.
+    """
+    started = time.monotonic()
     network, weights = source_network(job.settings)
     store = build_features(
         [sample.path for sample in good],
@@ -123,22 +152,22 @@ def _learn(found: DataSet, job: _Job, work: Path, checkpoint_seconds: float) -> 
     detector = Detector(network, job.settings)
     hashes = [fingerprint(sample.path) for sample in good]
     origin = _Origin(
-        name=found.name,
+        name=name,
         weights=weights,
         trained_on=tuple(hashes[i] for i in train_indices),
         held_out=tuple(hashes[i] for i in held_out),
     )
     before = time.monotonic() - started
-    position = train(
+    trained = train(
         detector,
         features,
         job.settings,
-        work=work,
+        work=job.work,
         device=job.device,
         progress=job.progress,
-        checkpoint_seconds=checkpoint_seconds,
+        checkpoint_seconds=job.checkpoint_seconds,
     )
-    return _bundle(detector, features, job.settings, plan, position, origin, before)
+    return _bundle(detector, features, job.settings, plan, trained, origin, before)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +251,7 @@ def _sizes(good: list[Sample]) -> list[tuple[int, int]]:
     return sizes
 
 
-def _without_copies(data: DataSet) -> list[Sample]:
+def without_copies(data: DataSet) -> list[Sample]:
     """Returns the good training samples, one of each content.
 
     A copy on both sides of the held-out split would make the calibration believe in itself.
@@ -259,7 +288,7 @@ def _bundle(
     features: TrainingData,
     settings: Settings,
     plan: Plan,
-    position: Position,
+    trained: Trained,
     origin: _Origin,
     before: float,
 ) -> Bundle:
@@ -277,11 +306,11 @@ def _bundle(
         held_out=origin.held_out,
         n_train=len(features.train),
         n_held_out=len(features.held_out),
-        fit_seconds=before + position.seconds + time.monotonic() - started,
+        fit_seconds=before + trained.seconds + time.monotonic() - started,
         created=provenance.now(),
         commit=provenance.commit(),
         versions=provenance.versions(),
-        losses=position.losses,
+        losses=trained.losses,
     )
     # A file's path says where it lay on the machine that learnt; the bundle carries the weights.
     backbone = settings.backbone

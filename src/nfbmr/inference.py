@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,7 +121,7 @@ class Inspector:
         Raises:
             ImageError: the picture cannot be read.
         """
-        (result,) = self._judge([_decode(image, self.facts.size)])
+        (result,) = self._run([_decode(image, self.facts.size)])
         if isinstance(result, Failure):
             raise ImageError(result.error)
         return result
@@ -141,7 +141,7 @@ class Inspector:
         """
         decoded = self._decode_ahead(iter(images), workers, ahead=2 * batch)
         while group := list(itertools.islice(decoded, batch)):
-            found = iter(self._judge([item for item in group if isinstance(item, _Decoded)]))
+            found = iter(self._run([item for item in group if isinstance(item, _Decoded)]))
             for item in group:
                 yield next(found) if isinstance(item, _Decoded) else item
 
@@ -208,27 +208,40 @@ class Inspector:
                 for future in waiting:
                     future.cancel()
 
-    def _judge(self, pictures: list[_Decoded]) -> list[Inspection | Failure]:
+    def _run(self, pictures: list[_Decoded]) -> list[Inspection | Failure]:
         if not pictures:
             return []
         maps = self.runtime.run(np.stack([picture.pixels for picture in pictures]))
+        return self.judge(maps, [(picture.path, picture.size) for picture in pictures])
+
+    def judge(
+        self, maps: Maps, pictures: Sequence[tuple[str | None, tuple[int, int]]]
+    ) -> list[Inspection | Failure]:
+        """Judges raw maps: what follows the network, for pictures or for kept features of them.
+
+        Args:
+            maps: (N, K, H', W').
+            pictures: the path and the size (H, W) of each, N of them.
+        """
         scores = scoring.image_scores(maps, self.settings.scoring, self.calibration)
         p_values = scoring.p_values(scores, self.calibration)
         return [
-            Failure(path=picture.path, error="the network gave values that are not finite")
+            Failure(path=path, error="the network gave values that are not finite")
             if not np.isfinite(raw).all()
             else Inspection(
-                path=picture.path,
+                path=path,
                 score=float(score),
                 p_value=float(p_value),
                 is_defect=bool(score > self.threshold),
                 threshold=self.threshold,
                 maps=raw,
-                size=picture.size,
+                size=size,
                 scoring=self.settings.scoring,
                 calibration=self.calibration,
             )
-            for picture, raw, score, p_value in zip(pictures, maps, scores, p_values, strict=True)
+            for (path, size), raw, score, p_value in zip(
+                pictures, maps, scores, p_values, strict=True
+            )
         ]
 
 
@@ -295,13 +308,13 @@ class TorchRuntime:
                 "restore the model or fit again"
             ) from None
         self.device = choose_device(device)
-        self._detector = detector.to(self.device)
+        self.detector = detector.to(self.device)
         self._torch = torch
 
     def run(self, pixels: NDArray[np.uint8]) -> Maps:
         """Maps uint8 RGB pixels (N, H, W, 3) to raw maps (N, K, H', W') float32."""
         with self._torch.inference_mode():
-            maps = self._detector(self._torch.from_numpy(pixels).to(self.device))
+            maps = self.detector(self._torch.from_numpy(pixels).to(self.device))
         return np.asarray(maps.cpu().numpy(), dtype=np.float32)
 
 

@@ -19,9 +19,9 @@ def detector(request: pytest.FixtureRequest, tiny: Settings) -> Detector:
     source = SourceNetwork("tf_efficientnet_lite0", (3, 2))
     detector = Detector(source, settings)
     generator = torch.Generator().manual_seed(0)
-    for module in (detector.flow, detector.mapping):
-        for parameter in module.parameters():
-            parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
+    assert detector.mapping is not None
+    for parameter in [*detector.flow.parameters(), *detector.mapping.parameters()]:
+        parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
     detector.standardisation.mean.copy_(torch.randn(source.channels, generator=generator))
     detector.standardisation.std.copy_(torch.rand(source.channels, generator=generator) + 0.5)
     return detector
@@ -33,6 +33,7 @@ def pixels(n: int) -> Tensor:
 
 
 def test_each_map_is_what_its_name_says(detector: Detector) -> None:
+    assert detector.mapping is not None
     with torch.no_grad():
         maps = detector(pixels(2)).numpy()
         y = detector.source(pixels(2)).permute(0, 2, 3, 1)
@@ -64,9 +65,25 @@ def test_a_picture_scores_the_same_alone_and_among_others(detector: Detector) ->
 def test_detector_stays_in_evaluation_mode_and_only_learns_flow_and_mapping(
     detector: Detector,
 ) -> None:
+    assert detector.mapping is not None
     assert not any(module.training for module in detector.modules())
     assert not any(parameter.requires_grad for parameter in detector.source.parameters())
     assert all(parameter.requires_grad for parameter in detector.mapping.parameters())
+
+
+def test_a_flow_alone_has_the_same_flow_maps_and_no_mapping_errors(
+    detector: Detector, tiny: Settings
+) -> None:
+    alone = {"mapping": {"kind": "none"}, "scoring": {"maps": ["likelihood"]}}
+    flow = Detector(detector.source, with_changes(tiny, alone))
+    flow.load_state_dict(
+        {k: v for k, v in detector.state_dict().items() if not k.startswith("mapping")}
+    )
+    with torch.no_grad():
+        expected, found = detector(pixels(2)), flow(pixels(2))
+    assert expected[:, :2].abs().min() > 0
+    assert torch.equal(found[:, 2:], expected[:, 2:])
+    assert not found[:, :2].any()
 
 
 def test_standardisation_agrees_with_numpy() -> None:

@@ -16,7 +16,7 @@ from nfbmr.networks.mapping import (
 
 
 def both() -> list[BidirectionalMapping]:
-    return [bmr(6, latent=8, inner=4, n=2, seed=0), b_pfm(6, latent=8, seed=0)]
+    return [bmr(6, latent=8, inner=4, n=2, seed=0), b_pfm(6, 6, latent=8, seed=0)]
 
 
 def count(module: nn.Module) -> int:
@@ -71,7 +71,7 @@ def test_parameters_of_b_pfm_counted_by_hand() -> None:
     layers = [(C, wide), (wide, 2 * c), (c, 2 * c), (2 * c, wide), (wide, C)]
     convolutions = sum(a * b + b for a, b in layers)
     norms = sum(2 * b for _, b in layers[:-1])
-    assert count(b_pfm(C, latent=c, seed=0)) == 2 * (convolutions + norms) + 2 * c * c + c
+    assert count(b_pfm(C, C, latent=c, seed=0)) == 2 * (convolutions + norms) + 2 * c * c + c
 
 
 @pytest.mark.parametrize(("inner", "millions"), [(1024, 104), (256, 10)])
@@ -121,7 +121,7 @@ def test_same_seed_same_weights_and_the_global_generator_is_left_alone(kind: str
     def build(seed: int) -> dict[str, torch.Tensor]:
         if kind == "bmr":
             return bmr(4, latent=4, inner=2, n=1, seed=seed).state_dict()
-        return b_pfm(4, latent=4, seed=seed).state_dict()
+        return b_pfm(4, 4, latent=4, seed=seed).state_dict()
 
     torch.manual_seed(5)
     before = torch.get_rng_state()

@@ -69,6 +69,7 @@ class Detector(nn.Module):
             seed=settings.seed,
         )
         self.mapping = _mapping(source.channels, settings)
+        """None where the flow judges alone."""
         self.eval()
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -76,20 +77,27 @@ class Detector(nn.Module):
         return self.maps(self.source(pixels).permute(0, 2, 3, 1))
 
     def maps(self, y: Tensor) -> Tensor:
-        """Maps raw source features y (B, H, W, C), channels last, to raw maps (B, K, H, W)."""
+        """Maps raw source features y (B, H, W, C), channels last, to raw maps (B, K, H, W).
+
+        Without a mapping there are no mapping errors: their maps are zero.
+        """
         y = self.standardisation(y)
         z, log_det = self.flow(y)
         likelihood = negative_log_likelihood(z, log_det)  # (B, H, W)
         norm = z.square().sum(dim=-1) / 2  # (B, H, W)
+        if self.mapping is None:
+            return torch.stack([norm.new_zeros(norm.shape)] * 2 + [likelihood, norm], dim=1)
         y, z = y.permute(0, 3, 1, 2), z.permute(0, 3, 1, 2)  # (B, C, H, W)
         z_mt, y_ms = self.mapping(y, z)
         source, target = mapping_errors(y, z, z_mt, y_ms)  # (B, H, W) each
         return torch.stack([source, target, likelihood, norm], dim=1)
 
 
-def _mapping(channels: int, settings: Settings) -> BidirectionalMapping:
+def _mapping(channels: int, settings: Settings) -> BidirectionalMapping | None:
     mapping = settings.mapping
+    if mapping.kind == "none":
+        return None
     seed = settings.seed + 1  # other weights than TNF's
     if mapping.kind == "bmr":
         return bmr(channels, latent=mapping.latent, inner=mapping.inner, n=mapping.n, seed=seed)
-    return b_pfm(channels, latent=mapping.latent, seed=seed)
+    return b_pfm(channels, channels, latent=mapping.latent, seed=seed)

@@ -85,30 +85,38 @@ def bmr(channels: int, *, latent: int, inner: int, n: int, seed: int) -> Bidirec
         return BidirectionalMapping(direction(), direction(), ResidualBlock(latent, inner))
 
 
-def b_pfm(channels: int, *, latent: int, seed: int) -> BidirectionalMapping:
+def b_pfm(source: int, target: int, *, latent: int, seed: int) -> BidirectionalMapping:
     """Builds the mapping nets of B-PFM (Wan et al. 2022) with c = `latent`.
 
-    1x1 convolutions C -> C/2 + c -> 2c -> c (shared) -> 2c -> C/2 + c -> C; batch-norm and ReLU
-    on all but the shared and the last layer. Both domains have C channels here.
+    From a domain of C channels to one of D: 1x1 convolutions C -> C/2 + c -> 2c -> c (shared)
+    -> 2c -> D/2 + c -> D; batch-norm and ReLU on all but the shared and the last layer. Where TNF
+    makes the target, both domains have as many channels.
+
+    Args:
+        source: channels of y.
+        target: channels of z.
+        latent: c.
+        seed: of the first weights.
     """
 
     def layer(inputs: int, outputs: int) -> list[nn.Module]:
         return [nn.Conv2d(inputs, outputs, 1), nn.BatchNorm2d(outputs), nn.ReLU()]
 
-    def direction() -> _Direction:
-        wide = channels // 2 + latent
+    def direction(inputs: int, outputs: int) -> _Direction:
+        first, last = inputs // 2 + latent, outputs // 2 + latent
         return _Direction(
-            nn.Sequential(*layer(channels, wide), *layer(wide, 2 * latent)),
+            nn.Sequential(*layer(inputs, first), *layer(first, 2 * latent)),
             nn.Sequential(
                 *layer(latent, 2 * latent),
-                *layer(2 * latent, wide),
-                nn.Conv2d(wide, channels, 1),
+                *layer(2 * latent, last),
+                nn.Conv2d(last, outputs, 1),
             ),
         )
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return BidirectionalMapping(direction(), direction(), nn.Conv2d(2 * latent, latent, 1))
+        tmnn, smnn = direction(source, target), direction(target, source)
+        return BidirectionalMapping(tmnn, smnn, nn.Conv2d(2 * latent, latent, 1))
 
 
 def mapping_errors(y: Tensor, z: Tensor, z_mt: Tensor, y_ms: Tensor) -> tuple[Tensor, Tensor]:
