@@ -57,16 +57,33 @@ def write_pictures(folder: Path, seeds: range, *, defect: bool = False) -> list[
     return paths
 
 
-def write_mvtec(root: Path) -> Path:
-    """One MVTec AD category: 16 good to learn from; test 4 good, 4 with a blob and masks."""
-    write_pictures(root / "train" / "good", range(16))
-    write_pictures(root / "test" / "good", range(100, 104))
+def write_mvtec(root: Path, first: int = 0) -> Path:
+    """One MVTec AD category: 16 good to learn from; test 4 good, 4 with a blob and masks.
+
+    The seeds of the pictures count from `first`; 300 apart, two categories share no picture.
+    """
+    write_pictures(root / "train" / "good", range(first, first + 16))
+    write_pictures(root / "test" / "good", range(first + 100, first + 104))
     masks = root / "ground_truth" / "blob"
     masks.mkdir(parents=True)
-    for path in write_pictures(root / "test" / "blob", range(200, 204), defect=True):
+    seeds = range(first + 200, first + 204)
+    for path in write_pictures(root / "test" / "blob", seeds, defect=True):
         mask = blob_mask((80, 80)).astype(np.uint8) * 255
         Image.fromarray(mask).save(masks / f"{path.stem}_mask.png")
     return root
+
+
+def write_mvtec_tree(root: Path, categories: tuple[str, ...] = ("bottle", "carpet")) -> Path:
+    """Several categories, each as `write_mvtec` writes one; returns `root`."""
+    for number, name in enumerate(categories):
+        write_mvtec(root / name, first=300 * number)
+    return root
+
+
+@pytest.fixture(scope="session")
+def mvtec_tree() -> Callable[..., Path]:
+    """Writes several categories: `mvtec_tree(root, categories=("bottle", "carpet"))`."""
+    return write_mvtec_tree
 
 
 @pytest.fixture(scope="session")

@@ -52,21 +52,31 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "reporting.plots",
     ),
     # 4: learning, inspecting, showing
-    ("inference", "reporting.report", "training"),
+    ("data.collections", "inference", "reporting.report", "training"),
     # 5: what a user asks for
     ("evaluation", "fitting", "results"),
     # 6: the public names, and what plans or feeds a fit
-    ("", "benchmark.solar_cells", "diagnosis"),
+    ("", "benchmark.dagm_like", "benchmark.solar_cells", "estimates"),
     # 7: measuring and showing the whole
-    ("benchmark.figures", "benchmark.kills", "benchmark.result_picture"),
-    # 8: the command line
-    ("arguments",),
+    ("benchmark.figures", "benchmark.kills", "benchmark.result_picture", "diagnosis"),
+    # 8: the paper's experiments, and the command line's words
+    ("arguments", "benchmark.paper.ledger", "benchmark.paper.systems"),
+    ("benchmark.paper.pairs",),
+    ("benchmark.paper.plan", "benchmark.paper.product"),
+    ("benchmark.paper.exhibits", "benchmark.paper.measurement"),
+    ("benchmark.paper.runner",),
+    # 13: the command line
     ("cli",),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
 # Whoever imports labels' figures looks at test results; nothing that learns may be among them.
-USERS_OF_METRICS = {"evaluation", "reporting.plots", "benchmark.figures"}
+USERS_OF_METRICS = {
+    "benchmark.figures",
+    "benchmark.paper.measurement",
+    "evaluation",
+    "reporting.plots",
+}
 LEARNS = {"scoring", "features", "training", "inference", "fitting", "bundle"}
 
 LIGHT = (

@@ -10,6 +10,7 @@ import numpy as np
 
 from nfbmr import config, provenance
 from nfbmr.config import Settings
+from nfbmr.data.collections import DAGM_2007, compared, completeness, find_products
 from nfbmr.data.layouts import read_data
 from nfbmr.errors import NfbmrError
 from nfbmr.features import FeatureCache
@@ -47,17 +48,30 @@ def machine() -> list[str]:
 def data_set(data: Path, preset: str) -> list[str]:
     """Returns lines about a data set and the fit that it would get.
 
+    A folder of several products is compared with the official sets instead.
+
     Raises:
         NfbmrError: the data, or the preset's weights, cannot be used; the message says why.
     """
     from nfbmr.fitting import plan_fit
 
+    products = find_products(data)
+    if products and data not in products.values():
+        one = next(iter(products.values()))
+        option = "--dagm" if DAGM_2007.counts.keys() >= products.keys() else "--mvtec"
+        return [
+            *completeness(data),
+            f"One of them, and the time that its fit will take: nfbmr doctor {one}",
+            f"The paper's experiments on all of them: nfbmr paper {option} {data} -o RESULTS",
+        ]
     found = read_data(data)
+    official = compared(found)
     settings = config.preset(preset)
     plan = plan_fit(list(found.train_good), settings)
     seconds = _estimate(settings, plan.size, [s.path for s in found.train_good], plan.n_train)
     return [
         found.describe(),
+        *([official.describe()] if official.expected else []),
         *(f"Warning: {warning}" for warning in found.warnings),
         *plan.describe(),
         f"A fit with preset {preset} will take about {_duration(seconds)} on this machine",

@@ -209,6 +209,38 @@ def test_dagm_rows_decide_and_are_checked_against_the_files(tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.parametrize("header", ["1", " 1 ", "", "1\t2", "\r\n1"])
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_dagm_labels_as_downloads_have_them(
+    tmp_path: Path, header: str, bom: str, ends: str
+) -> None:
+    root = dagm(tmp_path, listed=False)
+    rows = [header, "1\t0\t0001.PNG\t0\t0", "2\t1 0002.png \t0\t0002_LABEL.png ", "3 0 0003.PNG 0"]
+    for split in ("Train", "Test"):
+        text = bom + ends.join(rows) + ends
+        (root / split / "Label" / "LABELS.TXT").write_bytes(text.encode())
+    data = read_data(root)
+    assert known(data) == [
+        ("Train/0001.PNG", "train", "good", None),
+        ("Train/0003.PNG", "train", "good", None),
+        ("Test/0001.PNG", "test", "good", None),
+        ("Test/0002.PNG", "test", "defect", "Test/Label/0002_label.PNG"),
+        ("Test/0003.PNG", "test", "good", None),
+    ]
+    assert data.warnings == (
+        "defective pictures of the training split, left out: 1 (Train/0002.PNG)",
+    )
+
+
+def test_dagm_with_rows_for_one_split_alone(tmp_path: Path) -> None:
+    root = dagm(tmp_path)
+    (root / "Train" / "Label" / "Labels.txt").unlink()
+    data = read_data(root)
+    assert [s.path.name for s in data.train_good] == ["0001.PNG", "0003.PNG"]
+    assert [s.is_defect for s in data.test] == [False, True, False]
+
+
 def test_dagm_labels_of_another_form(tmp_path: Path) -> None:
     root = dagm(tmp_path)
     (root / "Train" / "Label" / "Labels.txt").write_text("1\n1 maybe 0001.PNG 0 0\n")

@@ -45,7 +45,8 @@ _LAYOUTS = (
     "expected a folder of good pictures, a folder 'good' beside folders of defects, an MVTec AD "
     "category (train/good), a DAGM 2007 class (Train, Test) or a table (CSV, TSV, Parquet)"
 )
-_TRAIN_DEFECTS = "defective pictures of the training split, left out"
+TRAIN_DEFECTS = "defective pictures of the training split, left out"
+"""How that warning of a DataSet begins."""
 _LONE_MASKS = "masks without a picture of that name, not used"
 
 
@@ -127,7 +128,7 @@ def read_data(root: str | os.PathLike[str]) -> DataSet:
             "expected readable files and folders; check their permissions"
         ) from error
     warnings = _lines(notes, root)
-    is_test_table = layout == "table" and samples and not notes[_TRAIN_DEFECTS]
+    is_test_table = layout == "table" and samples and not notes[TRAIN_DEFECTS]
     if not is_test_table and all(s.split == "test" for s in samples):
         found = "; ".join(("no good pictures to learn from", *warnings))
         raise LayoutError(f"{root}: found {found}; {_LAYOUTS}; add pictures of good parts")
@@ -186,7 +187,7 @@ def _checked(samples: Iterable[Sample], notes: _Notes) -> list[Sample]:
             notes["empty files or broken links, left out"].append(sample.path)
         elif sample.split == "train" and sample.is_defect:
             # Nothing learns from them, and a test that took them in would not be the published one.
-            notes[_TRAIN_DEFECTS].append(sample.path)
+            notes[TRAIN_DEFECTS].append(sample.path)
         elif sample.mask is not None and (trouble := _mask_trouble(sample, sample.mask)):
             notes[trouble].append(sample.mask)
             kept.append(replace(sample, mask=None))
@@ -241,7 +242,7 @@ def _read_tree(root: Path, notes: _Notes) -> tuple[Layout, list[Sample]]:
     if train and test and _beside(train):
         samples = _read_dagm(train, "train", notes)
         return "dagm", samples + _read_dagm(test, "test", notes)
-    products = [folder for folder in list_folders(root) if _is_product(folder)]
+    products = [folder for folder in list_folders(root) if is_product(folder)]
     if products:
         raise LayoutError(
             f"{root}: found several products ({', '.join(p.name for p in products)}); "
@@ -250,7 +251,12 @@ def _read_tree(root: Path, notes: _Notes) -> tuple[Layout, list[Sample]]:
     return "folder", _read_folder(root, notes)
 
 
-def _is_product(folder: Path) -> bool:
+def is_product(folder: Path) -> bool:
+    """Whether the folder looks like one MVTec AD category or one DAGM 2007 class.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
     train, test = find_entry(folder, "train"), find_entry(folder, "test")
     return bool(find_entry(train, "good") or (train and find_entry(test, "label")))
 

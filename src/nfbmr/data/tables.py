@@ -149,7 +149,8 @@ def _parquet_records(path: Path) -> list[list[object]]:
 def read_dagm_labels(path: Path) -> dict[str, DagmLabel]:
     """Reads DAGM 2007's Labels.txt: index, class (0 or 1), picture, 0, label picture or 0.
 
-    The cells are separated by any mix of tabs and spaces; a first line of one number is a header.
+    The cells are separated by any mix of tabs and spaces; lines above the first row that are too
+    short to be one, such as "1", are a header.
 
     Returns:
         By the picture's file name in lower case.
@@ -161,7 +162,7 @@ def read_dagm_labels(path: Path) -> dict[str, DagmLabel]:
     lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     for number, line in enumerate(lines, 1):
         cells = line.split()
-        if not cells or (number == 1 and len(cells) == 1):
+        if not cells or (not labels and len(cells) < 4):
             continue
         if len(cells) not in {4, 5} or cells[1] not in {"0", "1"}:
             raise LayoutError(

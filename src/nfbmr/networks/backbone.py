@@ -96,14 +96,18 @@ class SourceNetwork(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Maps pixels, uint8 (B, H, W, 3) RGB, to y, float32 (B, C, H', W')."""
-        assert pixels.dtype == torch.uint8, pixels.dtype
-        x = pixels.permute(0, 3, 1, 2).float() / 255  # (B, 3, H, W)
-        maps = self._stage_maps((x - self.mean) / self.std)
-        first = maps[self.stages[0]]  # (B, c, H', W')
-        parts = [first, *(_pooled_to(first, maps[path]) for path in self.stages[1:])]
+        first, *finer = self.levels(pixels)  # (B, c, H', W') each, the others with finer grids
+        parts = [first, *(_pooled_to(first, level) for level in finer)]
         if self.neighbours:
             parts.append(F.avg_pool2d(first, 3, stride=1, padding=1, count_include_pad=False))
         return torch.cat(parts, dim=1)  # (B, C, H', W')
+
+    def levels(self, pixels: Tensor) -> list[Tensor]:
+        """Maps pixels, uint8 (B, H, W, 3) RGB, to the map (B, c, h, w) of each of `stages`."""
+        assert pixels.dtype == torch.uint8, pixels.dtype
+        x = pixels.permute(0, 3, 1, 2).float() / 255  # (B, 3, H, W)
+        maps = self._stage_maps((x - self.mean) / self.std)
+        return [maps[path] for path in self.stages]
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """Returns (H', W') for images of `size` (H, W); computes shapes only."""
