@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from nfbmr.arguments import parse_changes, parse_size, put, where_to_write
+from nfbmr.cli_paper import paper
 from nfbmr.errors import DataError, NfbmrError, SettingsError
 from nfbmr.files import printable
 
@@ -268,6 +269,9 @@ def cache(
             f"{entry.key[:12]}  {megabytes:9.1f} MB  {entry.n_images:6d} images  {entry.backbone}"
         )
     print(f"{kept.size() / 1e6:.1f} MB of {kept.limit_bytes / 1e6:.0f} MB in {kept.root}")
+
+
+app.command()(paper)
 
 
 @app.callback(invoke_without_command=True)

@@ -78,12 +78,16 @@ class _Bars:
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
+        self._done: dict[str, int] = {}
 
     def __call__(self, what: str, done: int, total: int, loss: float | None = None) -> None:
         if what not in self._tasks:
             title = _TITLES.get(what, what)
             self._tasks[what] = self._bars.add_task(title, total=total, loss="")
         text = "" if loss is None else f"loss {loss:.3f}"
+        if done < self._done.get(what, 0):  # the same work, begun anew
+            self._bars.reset(self._tasks[what], total=total)
+        self._done[what] = done
         self._bars.update(self._tasks[what], completed=done, total=total, loss=text)
 
 
@@ -91,10 +95,14 @@ class _PlainLog:
     def __init__(self) -> None:
         self._log = logging.getLogger("nfbmr.progress")
         self._started: dict[str, tuple[float, int]] = {}
+        self._last: dict[str, int] = {}
         self._said = 0.0
 
     def __call__(self, what: str, done: int, total: int, loss: float | None = None) -> None:
         now = time.monotonic()
+        if done < self._last.get(what, 0):  # the same work, begun anew
+            del self._started[what]
+        self._last[what] = done
         start, first = self._started.setdefault(what, (now, done - 1))
         if now - self._said < _LOG_EVERY_SECONDS and done < total:
             return

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from nfbmr import config, provenance
 from nfbmr.config import Settings
 from nfbmr.data.collections import DAGM_2007, compared, completeness, find_products
 from nfbmr.data.layouts import read_data
 from nfbmr.errors import NfbmrError
+from nfbmr.estimates import duration
 from nfbmr.features import FeatureCache
+
+if TYPE_CHECKING:
+    from nfbmr.fitting import Plan
 
 _SAMPLE = 8
 
@@ -68,62 +71,27 @@ def data_set(data: Path, preset: str) -> list[str]:
     official = compared(found)
     settings = config.preset(preset)
     plan = plan_fit(list(found.train_good), settings)
-    seconds = _estimate(settings, plan.size, [s.path for s in found.train_good], plan.n_train)
+    seconds = _estimate(settings, plan, [sample.path for sample in found.train_good])
     return [
         found.describe(),
         *([official.describe()] if official.expected else []),
         *(f"Warning: {warning}" for warning in found.warnings),
         *plan.describe(),
-        f"A fit with preset {preset} will take about {_duration(seconds)} on this machine",
+        f"A fit with preset {preset} will take about {duration(seconds)} on this machine",
     ]
 
 
-def _estimate(settings: Settings, size: tuple[int, int], paths: list[Path], n: int) -> float:
-    """Times a few pictures and a few steps of each stage; the rest is multiplication."""
-    import torch
-
+def _estimate(settings: Settings, plan: Plan, paths: list[Path]) -> float:
+    """Times a few pictures' decoding and the parts of a fit; the rest is multiplication."""
     from nfbmr.data.images import load_image
+    from nfbmr.estimates import measure_parts
     from nfbmr.fitting import source_network
-    from nfbmr.networks.detector import Detector
-    from nfbmr.networks.flow import negative_log_likelihood
-    from nfbmr.optimisation import autocast, total_steps
 
-    device = torch.device("cpu")
-    network, _ = source_network(settings)
     few = paths[:_SAMPLE]
     started = time.perf_counter()
-    with torch.inference_mode():
-        y = network(torch.from_numpy(np.stack([load_image(path, size) for path in few])))
-    features = (time.perf_counter() - started) / len(few) * len(paths)
-    detector = Detector(network, settings)
-    height, width = y.shape[-2:]
-    how = settings.stage_one
-    shape = (how.batch,) if how.batch_of == "positions" else (how.batch, height, width)
-    flow_input = torch.randn(*shape, network.channels)
-    map_input = torch.randn(settings.stage_two.batch, network.channels, height, width)
-
-    def flow_step() -> None:
-        z, log_det = detector.flow(flow_input)
-        negative_log_likelihood(z, log_det).mean().backward()  # type: ignore[no-untyped-call]
-
-    def mapping_step() -> None:
-        assert detector.mapping is not None, "every preset maps"
-        z_mt, y_ms = detector.mapping(map_input, map_input)
-        (z_mt.square().mean() + y_ms.square().mean()).backward()
-
-    total = features
-    for step, stage in ((flow_step, settings.stage_one), (mapping_step, settings.stage_two)):
-        with autocast(stage.precision, device):
-            step()
-            started = time.perf_counter()
-            step()
-            step()
-        # Reading batches and the optimiser add about a quarter.
-        total += 1.25 * (time.perf_counter() - started) / 2 * total_steps(stage, n, (height, width))
-    return total
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    for path in few:
+        load_image(path, plan.size)
+    decoding = (time.perf_counter() - started) / len(few) * len(paths)
+    network, _ = source_network(settings)
+    parts = measure_parts(network, settings, plan.size)
+    return decoding + parts.fit_seconds(settings, len(paths), plan.n_train)

@@ -36,7 +36,9 @@ class Ledger:
     """The rows of one results folder; each is on disk before the next one is computed."""
 
     def __init__(self, path: Path) -> None:
-        """Reads the rows that earlier runs left; a last line cut short by a kill is dropped.
+        """Reads the rows that earlier runs left; a last line cut short by a kill is mended.
+
+        It is dropped where it is no row, and ended where only its end is missing.
 
         Raises:
             DataError: a line in the middle is no row: somebody else's file, or a damaged one.
@@ -56,11 +58,15 @@ class Ledger:
                     f"{path}: line {number} is no row of results; expected JSON with dataset, "
                     "category, system and seed. Choose another folder with -o, or move the file"
                 ) from None
+        else:
+            if lines and not lines[-1].endswith(b"\n"):
+                with path.open("ab") as stream:
+                    stream.write(b"\n")
 
     def has(self, key: Key, mark: str) -> bool:
         """Whether there is a row of these keys and this mark."""
         row = self._rows.get(key)
-        return row is not None and row["mark"] == mark
+        return row is not None and row.get("mark") == mark
 
     def rows(self, wanted: Iterable[Key]) -> list[Row]:
         """Returns the rows of these keys that are there, in the order asked for."""

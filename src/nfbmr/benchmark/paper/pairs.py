@@ -124,7 +124,8 @@ class Pair(nn.Module):
 
 def _cut_from(network: SourceNetwork, stage: int | str) -> SourceNetwork:
     cut = SourceNetwork(network.name, (stage,))
-    cut.load_state_dict({k: v for k, v in network.state_dict().items() if k in cut.state_dict()})
+    tensors = network.state_dict()
+    cut.load_state_dict({name: tensors[name] for name in cut.state_dict()})
     return cut
 
 

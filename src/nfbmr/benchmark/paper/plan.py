@@ -135,6 +135,17 @@ def _data_mark(found: DataSet) -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True, kw_only=True)
+class _LevelParts:
+    """What was measured of one level of a pair."""
+
+    image_seconds: float
+    """One picture through both networks."""
+    step: float
+    """Seconds."""
+    grid: tuple[int, int]
+
+
 class Estimator:
     """Seconds of every row to come; measures each part once."""
 
@@ -144,7 +155,7 @@ class Estimator:
         self.device = device
         self._flows: dict[str, Parts] = {}
         self._networks: dict[tuple[str, tuple[int, int]], SourceNetwork] = {}
-        self._pairs: dict[str, tuple[float, list[tuple[float, tuple[int, int]]]]] = {}
+        self._pairs: dict[str, list[_LevelParts]] = {}
 
     def rows(self, tasks: Sequence[Task]) -> list[float]:
         """Returns the seconds of each task, in the order in which they run and share work."""
@@ -179,18 +190,16 @@ class Estimator:
             shared: what is done already; this row's work is added.
         """
         n_train = n - held_out_count(n, system.settings.calibration)
+        total = 0.0
         if system.pair is not None:
-            image, steps = self._pair(system)
-            total = sum(
-                each * total_steps(system.pair.stage, n_train, grid)
-                for number, (each, grid) in enumerate(steps)
-                if _once(shared, (*group, "pair", system.pair.one_way, len(steps) - number))
-            )
-            first = _once(shared, (group[0], "pair", len(steps)))
-            return total + image * (n + n_test) * first
+            for depth, level in enumerate(reversed(self._pair(system))):
+                if _once(shared, (group[0], "pair", depth)):
+                    total += level.image_seconds * (n + n_test)
+                if _once(shared, (*group, "pair", system.pair.one_way, depth)):
+                    total += level.step * total_steps(system.pair.stage, n_train, level.grid)
+            return total
         parts = self._parts(system)
         settings = system.settings
-        total = 0.0
         if _once(shared, (group[0], "flow")):
             total += parts.image_seconds * (n + n_test)
         if _once(shared, (*group, "flow")):
@@ -216,23 +225,23 @@ class Estimator:
             self._flows[key] = measure_parts(self._networks[name, size], settings, size)
         return self._flows[key]
 
-    def _pair(self, system: System) -> tuple[float, list[tuple[float, tuple[int, int]]]]:
-        """Returns the seconds of a picture through both networks, and of each level's step."""
+    def _pair(self, system: System) -> list[_LevelParts]:
+        """Measures every level, the finest first."""
         assert system.pair is not None
         key = repr(system.pair)
         if key not in self._pairs:
             size = pair_size(self.backbone, _typical_size(system.settings))
             pair = Pair(system.pair, 0).to(self.device)
             pixels = torch.from_numpy(noise((1, *size, 3))).to(self.device)
-            image, steps = 0.0, []
+            found = []
             for level, mapping in zip(system.pair.levels, pair.mappings, strict=True):
                 networks = [network.to(self.device) for network in pair.networks(level)]
-                for network in networks:
-                    image += seconds(partial(network, pixels), self.device)
+                image = sum(seconds(partial(net, pixels), self.device) for net in networks)
                 grid = networks[0].grid(size)
                 assert isinstance(mapping, BidirectionalMapping)
-                steps.append((self._level_step(system, mapping, networks, grid), grid))
-            self._pairs[key] = image, steps
+                step = self._level_step(system, mapping, networks, grid)
+                found.append(_LevelParts(image_seconds=image, step=step, grid=grid))
+            self._pairs[key] = found
         return self._pairs[key]
 
     def _level_step(

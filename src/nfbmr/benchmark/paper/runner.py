@@ -18,6 +18,7 @@ from nfbmr.benchmark.paper.measurement import measure
 from nfbmr.benchmark.paper.plan import Estimator, Request, Task, left_to_do
 from nfbmr.benchmark.paper.product import Product
 from nfbmr.errors import NfbmrError
+from nfbmr.estimates import duration
 from nfbmr.progress import Progress, silent
 
 _log = logging.getLogger(__name__)
@@ -122,12 +123,3 @@ class _Clock:
         """Leaves out the rows that will not be computed."""
         self._expected[self._done : done] = [0.0] * (done - self._done)
         self._done = done
-
-
-def duration(seconds: float) -> str:
-    """Says a time in the unit that suits it."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 2 * 86400 else f"{seconds / 86400:.1f} days"

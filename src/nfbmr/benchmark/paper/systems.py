@@ -24,11 +24,14 @@ FLOW_SYSTEMS = ("nf", "nf-bmr-2", "nfbmr", "nf-bmr-1", "nf-bmr-3", "nf-b-pfm")
 PAIR_SYSTEMS = ("pfm", "b-pfm", "mb-pfm")
 SYSTEMS = (*FLOW_SYSTEMS, *PAIR_SYSTEMS)
 
-_BASELINES = ("nf-bmr-2", "nfbmr", *PAIR_SYSTEMS)
+BASELINES = ("nf-bmr-2", "nfbmr", *PAIR_SYSTEMS)
+"""The systems of Tables 1 and 3 that are measured."""
+ABLATION = ("nf-bmr-1", "nf-bmr-2", "nf-bmr-3", "nf-b-pfm", "nf")
+"""The lines of Table 5, in the paper's order."""
 OF_TABLE: dict[int, tuple[str, ...]] = {
-    1: _BASELINES,
+    1: BASELINES,
     2: ("nf-bmr-2",),
-    3: _BASELINES,
+    3: BASELINES,
     4: ("nf-bmr-2",),
     5: FLOW_SYSTEMS,
 }
@@ -79,8 +82,13 @@ class System:
         Args:
             data: names the pictures.
         """
+        settings = config.to_dict(self.settings)
+        backbone = settings["backbone"]
+        backbone["weights"] = _kind(backbone["weights"])
         pair = None if self.pair is None else asdict(self.pair)
-        values = [1, config.to_dict(self.settings), pair, data, *map(_digest, self._weights())]
+        if pair is not None:
+            pair |= {name: _kind(pair[name]) for name in ("source_weights", "target_weights")}
+        values = [1, settings, pair, data, *map(_digest, self._weights())]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
     def _weights(self) -> list[str]:
@@ -89,8 +97,13 @@ class System:
         return [self.pair.source_weights, self.pair.target_weights]
 
 
+def _kind(weights: str) -> str:
+    """Where weights come from; a file's path says only where it lies on this machine."""
+    return weights if weights in ("embedded", "hub", "random") else "file"
+
+
 def _digest(weights: str) -> str:
-    if weights in ("embedded", "hub", "random"):
+    if _kind(weights) != "file":
         return weights
     try:
         with Path(weights).open("rb") as stream:
@@ -172,10 +185,6 @@ def _pair(
             Level(source=i, target=i, latent=c) for i, c in ((2, 64), (3, 128), (5, 256))
         )
         stage = StageSettings(steps=600, batch=1024, batch_of="positions")
-    # Any settings serve to check changes of a stage.
-    stage = with_changes(
-        replace(config.preset("fast"), stage_one=stage), {"stage_one": changes}
-    ).stage_one
     if weights.get("") == "random":
         origin = "random"
     return PairSettings(
@@ -185,8 +194,17 @@ def _pair(
         target_weights=weights.get(target, origin),
         levels=levels if key == "mb-pfm" else levels[-1:],
         one_way=key == "pfm",
-        stage=stage,
+        stage=_changed(stage, changes),
     )
+
+
+def _changed(stage: StageSettings, changes: dict[str, Any]) -> StageSettings:
+    # Any settings serve to check changes of a stage.
+    settings = replace(config.preset("fast"), stage_one=stage)
+    try:
+        return with_changes(settings, {"stage_one": changes}).stage_one
+    except SettingsError as error:
+        raise SettingsError(str(error).replace("stage_one", "pair")) from None
 
 
 def pair_size(backbone: BackboneName, size: tuple[int, int]) -> tuple[int, int]:
