@@ -35,7 +35,7 @@ class Parts:
     flow_step: float
     """Seconds."""
     mapping_step: float
-    """Seconds; 0 where the flow judges alone."""
+    """Seconds; next to 0 where the flow judges alone."""
     grid: tuple[int, int]
 
     def fit_seconds(self, settings: Settings, n: int, n_train: int) -> float:

@@ -37,7 +37,7 @@ class Stage:
     key: str
     """Of all that the result depends on; a checkpoint of another key is not used."""
     how: StageSettings
-    setting: Literal["stage_one", "stage_two"]
+    setting: Literal["stage_one", "stage_two", "pair"]
     """Where `how` stands in the settings, for advice."""
     steps: int
     network: nn.Module

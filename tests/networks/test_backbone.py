@@ -83,6 +83,23 @@ def test_stages_are_pooled_to_the_first_and_joined_with_its_neighbours() -> None
     torch.testing.assert_close(network(images), torch.cat(expected, dim=1), rtol=1e-5, atol=1e-6)
 
 
+def test_levels_are_the_stages_apart_each_on_its_own_grid() -> None:
+    network = SourceNetwork(LITE0, (6, 3, 5), neighbours=True)
+    images = pixels((100, 76), 2)
+    levels = network.levels(images)
+    assert [tuple(level.shape) for level in levels] == [
+        (2, 192, 4, 3),
+        (2, 40, 13, 10),
+        (2, 112, 7, 5),
+    ]
+    for level, stage in zip(levels, (6, 3, 5), strict=True):
+        assert level.dtype == torch.float32
+        alone = SourceNetwork(LITE0, (stage,))
+        assert torch.equal(level, alone(images))
+        assert torch.equal(level, *alone.levels(images))
+    assert torch.equal(network(images)[:, :192], levels[0])
+
+
 def test_grids_that_do_not_divide_are_pooled_too() -> None:
     network = SourceNetwork(LITE0, (6, 3))
     size = (100, 76)  # 13 x 10 cells in stage 3, 4 x 3 in stage 6

@@ -146,7 +146,10 @@ def describe_plan(data: Data, out: Path, request: Request, device: str) -> list[
         lines.append(f"{key.dataset} {key.category} {key.system} seed {key.seed}: {state}")
     lines += [f"{one.name}: cannot be used: {one.reason}" for one in failed]
     total = duration(sum(times.values()))
-    return [*lines, f"{len(tasks)} rows, {len(todo)} to compute: about {total} on {estimator.device}"]
+    return [
+        *lines,
+        f"{len(tasks)} rows, {len(todo)} to compute: about {total} on {estimator.device}",
+    ]
 
 
 def _official_plan(estimator: Estimator, request: Request) -> list[str]:

@@ -108,7 +108,7 @@ def _heatmap(result: object, size: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def _vectors(product: Product, learnt: Learnt, weights: dict[str, str]) -> dict[str, Any]:
-    """One vector a picture: at the defect's centre of the mask, else at a random position.
+    """One vector a picture: where the mask covers most, else at a random position.
 
     Without masks nobody knows where a defect is: then the mean over positions, for all pictures.
     """

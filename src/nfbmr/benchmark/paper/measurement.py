@@ -64,6 +64,8 @@ def measure(product: Product, system: System, learnt: Learnt, scores: Path) -> R
     for column, name in enumerate(_STATISTICS):
         auroc = None if table is None else image_auroc(table[:, column], is_defect)
         row[f"auroc_{name}"] = auroc
+    if system.pair is not None:  # the settings alone do not name the two networks
+        row["settings_hash"] = system.mark("")
     row["fit_seconds"] = round(learnt.fit_seconds, 2)
     row["weights"] = learnt.weights
     row["losses"] = learnt.inspector.facts.losses

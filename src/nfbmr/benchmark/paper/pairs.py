@@ -116,10 +116,9 @@ class Pair(nn.Module):
 
     def _channels(self) -> list[tuple[int, int]]:
         """Returns c and d of every level, the finest first."""
-        return [
-            (source.channels, target.channels)
-            for source, target in map(self.networks, self.settings.levels)
-        ]
+        pixels = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
+        levels = [network.levels(pixels)[::-1] for network in (self.source, self.target)]
+        return [(y.shape[1], z.shape[1]) for y, z in zip(*levels, strict=True)]
 
 
 def _cut_from(network: SourceNetwork, stage: int | str) -> SourceNetwork:
@@ -207,7 +206,7 @@ def _stage(
         name=f"{name} at {'.'.join(map(str, stores[0].grid))}",
         key=hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
         how=how,
-        setting="stage_two",
+        setting="pair",
         steps=total_steps(how, len(train), stores[0].grid),
         network=network,
         state=network,

@@ -141,7 +141,7 @@ class Product:
         maps = feature_maps(runtime.detector, store, held_out, self.device)
         rate = system.settings.calibration.false_alarm_rate
         bundle = Bundle(
-            settings=system.settings,
+            settings=replace(learnt.inspector.settings, scoring=system.settings.scoring),
             facts=facts,
             calibration=scoring.calibrate(maps, system.settings.scoring, rate),
             tensors={},
