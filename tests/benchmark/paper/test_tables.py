@@ -10,8 +10,8 @@ import pytest
 
 from nfbmr.benchmark.paper import aggregates, published
 from nfbmr.benchmark.paper.aggregates import Category
-from nfbmr.benchmark.paper.table import NOTHING, Table
 from nfbmr.benchmark.paper.systems import ABLATION
+from nfbmr.benchmark.paper.table import NOTHING, Table
 from nfbmr.benchmark.paper.tables import DIFFERENCE, ORACLE, PAPERS, build_tables
 
 Row = dict[str, Any]
