@@ -34,7 +34,7 @@ TINY = [
 ]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _logger() -> Iterator[None]:
     """The command line takes the package's logger over; give it back."""
     logger = logging.getLogger("nfbmr")
