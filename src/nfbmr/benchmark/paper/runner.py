@@ -79,7 +79,18 @@ def run_tasks(
         else:
             product.close()
         done += len(own)
+    _remove_empty(results / ".work")
     return failed
+
+
+def _remove_empty(folder: Path) -> None:
+    """Removes a folder of folders in which nothing is left."""
+    if folder.is_dir():
+        for child in folder.iterdir():
+            if child.is_dir():
+                _remove_empty(child)
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _run(
