@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,11 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from nfbmr import cli
+from nfbmr.arguments import parse_changes
 from nfbmr.benchmark.dagm_like import write_tree
+from nfbmr.benchmark.paper.command import Data, publish, read_sources
+from nfbmr.benchmark.paper.ledger import Ledger
+from nfbmr.benchmark.paper.plan import Request, make_tasks
 from nfbmr.cli import app
 
 TINY = [
@@ -112,6 +118,23 @@ def test_a_second_run_computes_nothing_and_another_seed_only_itself(done: Path, 
     assert "20 rows, 10 to compute" in plan
     assert run("--dagm", dagm, "-o", done, "--seeds=0", *TINY).exit_code == 0
     assert (done / "results.jsonl").read_bytes() == before
+
+
+def test_rows_of_other_settings_are_not_shown(done: Path, dagm: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    shutil.copytree(done, out)
+    changes = parse_changes([word.removeprefix("--set=") for word in TINY if "--set" in word])
+    request = Request(backbone="fast", seeds=(0,), tables=(3,), weights={}, changes=changes)
+    ledger = Ledger(out / "results.jsonl")
+    sources, _ = read_sources(Data(dagm=dagm))
+    tasks = make_tasks(sources, request)
+    changed = [
+        replace(task, mark="other") if task.key.category == "Class8" else task for task in tasks
+    ]
+    for chosen, shown in ((tasks, ["Class2", "Class8"]), (changed, ["Class2"])):
+        publish(chosen, ledger, out, request)
+        text = (out / "tables" / "table_3.md").read_text("utf-8")
+        assert [name for name in ("Class2", "Class8") if f"| {name} |" in text] == shown
 
 
 def test_any_data_set_joins_by_name_and_a_broken_category_fails_alone(

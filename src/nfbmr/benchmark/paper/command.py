@@ -113,14 +113,17 @@ def reproduce(
     ledger = Ledger(out / RESULTS)
     try:
         failed += run_tasks(tasks, request, ledger, out, choose_device(device), progress)
-    finally:  # what is finished can be looked at while the rest is not, or after Ctrl-C
+    except KeyboardInterrupt:  # what is finished can be looked at
         publish(tasks, ledger, out, request)
+        raise
+    publish(tasks, ledger, out, request)
     return failed
 
 
 def publish(tasks: Sequence[Task], ledger: Ledger, out: Path, request: Request) -> None:
     """Writes tables, figures and the page of the rows that are there."""
-    rows = ledger.rows(task.key for task in tasks)
+    # A row of other settings is not shown beside those of these.
+    rows = ledger.rows(task.key for task in tasks if ledger.has(task.key, task.mark))
     if not rows:
         return
     tables = build_tables(rows, request.tables)
