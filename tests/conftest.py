@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,28 @@ hypothesis_settings.load_profile("nfbmr")
 def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     monkeypatch.setenv("NFBMR_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _logger_of_module() -> Iterator[None]:
+    with _logger_given_back():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _logger_of_test() -> Iterator[None]:
+    with _logger_given_back():
+        yield
+
+
+@contextmanager
+def _logger_given_back() -> Iterator[None]:
+    """The command line takes the package's logger over; a fixture of a module may call it, too."""
+    logger = logging.getLogger("nfbmr")
+    kept = logger.handlers, logger.propagate, logger.level
+    yield
+    logger.handlers, logger.propagate = kept[:2]
+    logger.setLevel(kept[2])
 
 
 def draw_picture(

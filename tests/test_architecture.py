@@ -29,6 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "data.tables",
         "pixel_metrics",
         "reporting.pictures",
+        "reporting.templates",
     ),
     # 2: one step of the method each
     (

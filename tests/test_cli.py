@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -37,16 +36,6 @@ TINY = [
     "--set=stage_one.batch=64",
     "--set=stage_two.steps=2",
 ]
-
-
-@pytest.fixture(autouse=True)
-def _logger() -> Iterator[None]:
-    """The command line takes the package's logger over; give it back."""
-    logger = logging.getLogger("nfbmr")
-    kept = logger.handlers, logger.propagate, logger.level
-    yield
-    logger.handlers, logger.propagate = kept[:2]
-    logger.setLevel(kept[2])
 
 
 def run(*words: object) -> Result:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,16 +36,6 @@ TINY = [
     "--set=pair.steps=2",
     "--set=pair.batch=64",
 ]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _logger() -> Iterator[None]:
-    """The command line takes the package's logger over; give it back."""
-    logger = logging.getLogger("nfbmr")
-    kept = logger.handlers, logger.propagate, logger.level
-    yield
-    logger.handlers, logger.propagate = kept[:2]
-    logger.setLevel(kept[2])
 
 
 def run(*words: object) -> Result:

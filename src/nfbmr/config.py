@@ -32,6 +32,11 @@ MapName = Literal["source", "target", "likelihood", "norm", "asm"]
 StatisticName = Literal["max", "top", "mean"]
 
 
+def weights_kind(weights: str) -> str:
+    """Returns `embedded`, `hub` or `random` where a setting is that word, else `file`."""
+    return weights if weights in ("embedded", "hub", "random") else "file"
+
+
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
 class BackboneSettings:
     """SNN, the frozen source network whose features are y (section 3.1)."""
@@ -46,6 +51,11 @@ class BackboneSettings:
     """`static` pads as efficientnet-pytorch does, for the design resolution whatever comes in."""
     weights: str = "embedded"
     """`embedded`, `hub`, `random` (tests and timing only), or a file's path."""
+
+    @property
+    def weights_kind(self) -> str:
+        """`embedded`, `hub`, `random` or `file`: where a file lies is this machine's affair."""
+        return weights_kind(self.weights)
 
     @model_validator(mode="after")
     def _check(self) -> BackboneSettings:

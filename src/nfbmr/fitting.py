@@ -271,16 +271,8 @@ def source_network(settings: Settings) -> tuple[SourceNetwork, str]:
     Raises:
         WeightsError: the weights cannot be reached or do not fit.
     """
-    backbone = settings.backbone
-    network = SourceNetwork(
-        backbone.name,
-        stages=backbone.stages,
-        neighbours=backbone.neighbours,
-        padding=backbone.padding,
-    )
-    weights = backbone.weights
-    known = weights in ("embedded", "hub", "random")
-    return network, load_weights(network, weights if known else Path(weights))
+    network = SourceNetwork.of(settings.backbone)
+    return network, load_weights(network, settings.backbone.weights)
 
 
 def _bundle(
@@ -313,7 +305,6 @@ def _bundle(
         losses=trained.losses,
     )
     # A file's path says where it lay on the machine that learnt; the bundle carries the weights.
-    backbone = settings.backbone
-    if backbone.weights not in ("embedded", "hub", "random"):
-        settings = replace(settings, backbone=replace(backbone, weights="file"))
+    backbone = replace(settings.backbone, weights=settings.backbone.weights_kind)
+    settings = replace(settings, backbone=backbone)
     return Bundle(settings=settings, facts=facts, calibration=calibration, tensors=tensors)

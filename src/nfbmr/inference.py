@@ -292,13 +292,7 @@ class TorchRuntime:
                 "pip install 'nfbmr[train]'"
             ) from None
         settings = bundle.settings
-        source = SourceNetwork(
-            settings.backbone.name,
-            stages=settings.backbone.stages,
-            neighbours=settings.backbone.neighbours,
-            padding=settings.backbone.padding,
-        )
-        detector = Detector(source, settings)
+        detector = Detector(SourceNetwork.of(settings.backbone), settings)
         tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in bundle.tensors.items()}
         try:
             detector.load_state_dict(tensors)

@@ -21,6 +21,7 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from nfbmr.config import BackboneSettings
 from nfbmr.errors import SettingsError
 
 SEED = 0
@@ -93,6 +94,16 @@ class SourceNetwork(nn.Module):
         self.channels, self.stride = self._probe(model)
         if padding == "static":
             _make_padding_static(self, tuple(config["input_size"][1:]))
+
+    @classmethod
+    def of(cls, settings: BackboneSettings) -> SourceNetwork:
+        """Builds the network of some settings, with random weights; errors as of `__init__`."""
+        return cls(
+            settings.name,
+            settings.stages,
+            neighbours=settings.neighbours,
+            padding=settings.padding,
+        )
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Maps pixels, uint8 (B, H, W, 3) RGB, to y, float32 (B, C, H', W')."""

@@ -224,8 +224,25 @@ def _legend_above(axes: Axes) -> None:
     )
 
 
+def load_matplotlib() -> tuple[Any, type[Figure]]:
+    """Imports matplotlib; returns it and its `Figure`.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError(
+            "Plots need matplotlib, which is not installed. "
+            "Install it with: pip install 'nfbmr[report]'"
+        ) from error
+    return matplotlib, Figure
+
+
 def _svg(draw: Callable[[Axes], None], label: str) -> str:
-    matplotlib, figure_class = _matplotlib()
+    matplotlib, figure_class = load_matplotlib()
     with matplotlib.rc_context(_STYLE):
         figure = figure_class(figsize=(6.0, 4.2), layout="constrained")
         axes = figure.add_subplot()
@@ -245,15 +262,3 @@ def _as_element(document: str, label: str) -> str:
     body = body.replace(_INK, "currentColor")
     opening = f'<svg class="plot" role="img" aria-label="{html.escape(label)}"'
     return body.replace("<svg", opening, 1).strip()
-
-
-def _matplotlib() -> tuple[Any, type[Figure]]:
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError(
-            "Plots need matplotlib, which is not installed. "
-            "Install it with: pip install 'nfbmr[report]'"
-        ) from error
-    return matplotlib, Figure

@@ -10,15 +10,14 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nfbmr.errors import MissingExtraError
 from nfbmr.reporting import pictures, plots
+from nfbmr.reporting.templates import load_template
 
 GOOD_NAMES = frozenset(("", "good"))
 """Defect names that mean: this picture is good."""
@@ -150,7 +149,7 @@ def write_report(path: Path, content: ReportContent) -> None:
 
 def render(content: ReportContent) -> str:
     """The report as one HTML text; raises MissingExtraError as `write_report` does."""
-    template = _template()
+    template = load_template("nfbmr.reporting", "report.html.j2", percent=_percent, fixed=_fixed)
     summary = content.summary
     good = content.p_values[~content.is_defect]
     has_both = bool(content.is_defect.any() and len(good))
@@ -368,19 +367,3 @@ def _duration(seconds: float) -> str:
 def _interval(summary: Mapping[str, Any]) -> str:
     low, high = summary["false_alarm_interval"] or (0, 1)
     return f"{100 * low:.2g}–{100 * high:.2g}%"
-
-
-def _template() -> Any:
-    try:
-        import jinja2
-        from markupsafe import Markup
-    except ImportError as error:
-        message = "The report needs jinja2; install it with: pip install 'nfbmr[report]'"
-        raise MissingExtraError(message) from error
-    source = resources.files("nfbmr.reporting").joinpath("report.html.j2")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    # Our own drawings are the one thing on the page that is markup already.
-    environment.filters.update(drawing=Markup, percent=_percent, fixed=_fixed)
-    return environment.from_string(source.read_text(encoding="utf-8"))

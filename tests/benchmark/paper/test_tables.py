@@ -13,6 +13,7 @@ from nfbmr.benchmark.paper.aggregates import Category
 from nfbmr.benchmark.paper.systems import ABLATION
 from nfbmr.benchmark.paper.table import NOTHING, Table
 from nfbmr.benchmark.paper.tables import DIFFERENCE, ORACLE, PAPERS, build_tables
+from nfbmr.data.collections import TEXTURES
 
 Row = dict[str, Any]
 
@@ -39,7 +40,7 @@ def row(category: str = "bottle", system: str = "nf-bmr-2", seed: int = 0, **giv
 
 
 def official(dataset: str = "mvtec", **given: Any) -> list[Row]:
-    return [row(name, dataset=dataset, **given) for name in published.OFFICIAL[dataset]]
+    return [row(name, dataset=dataset, **given) for name in published.CATEGORIES[dataset]]
 
 
 def table(rows: list[Row], number: str) -> Table:
@@ -66,8 +67,8 @@ def test_one_seed_has_no_spread() -> None:
 
 
 def test_means_over_all_categories_stand_beside_the_papers() -> None:
-    textures = [row(name, image_auroc=1.0) for name in published.MVTEC_TEXTURES]
-    objects = [row(name, image_auroc=0.97) for name in published.MVTEC_OBJECTS]
+    textures = [row(name, image_auroc=1.0) for name in TEXTURES]
+    objects = [row(name, image_auroc=0.97) for name in published.OBJECTS]
     found = table(textures + objects, "1")
     assert line(found, "Mean of 5 textures")[1] == "100.0"
     assert line(found, "Mean of 10 objects")[1] == "97.0"
@@ -132,7 +133,7 @@ def test_dagm_has_tables_of_its_own() -> None:
     rows = official("dagm", image_auroc=0.98) + official("dagm", system="mb-pfm")
     made = build_tables(rows)
     assert [one.number for one in made] == ["3", "3b", "4"]
-    assert [cells[0] for cells in made[0].rows[1:11]] == list(published.DAGM_CLASSES)
+    assert [cells[0] for cells in made[0].rows[1:11]] == list(published.CATEGORIES["dagm"])
     assert line(made[0], PAPERS)[1:] == ("98.5", "97.3 (derived)")
     assert line(made[0], DIFFERENCE)[1] == "−0.5"
     assert any("98.7" in note and "abstract" in note for note in made[0].notes)

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from nfbmr.benchmark.paper.published import MVTEC_OBJECTS, MVTEC_TEXTURES, OFFICIAL
+from nfbmr.benchmark.paper.published import CATEGORIES, OBJECTS
+from nfbmr.data.collections import TEXTURES
 
 Row = dict[str, Any]
 
@@ -79,7 +80,7 @@ def category_of(row: Row) -> Category:
 
 def set_of(category: Category) -> str:
     """Returns the key of `SET_TITLES` that a category belongs to."""
-    is_official = category.name in OFFICIAL.get(category.dataset, ())
+    is_official = category.name in CATEGORIES.get(category.dataset, ())
     return category.dataset if is_official else "further"
 
 
@@ -96,7 +97,7 @@ def categories_of(rows: Iterable[Row], of_set: str = "") -> list[Category]:
 
 def _place(category: Category) -> tuple[int, int, list[tuple[int, str]], str]:
     place = list(SET_TITLES).index(set_of(category))
-    group = int(category.name in MVTEC_OBJECTS)
+    group = int(category.name in OBJECTS)
     return place, group, natural(category.name), category.dataset
 
 
@@ -110,14 +111,14 @@ def group_categories(rows: Iterable[Row], group: str) -> list[Category]:
     """Returns the categories with rows of `textures`, `objects`, `mvtec`, `dagm` or `further`."""
     if group in SET_TITLES:
         return categories_of(rows, group)
-    names = MVTEC_TEXTURES if group == "textures" else MVTEC_OBJECTS
+    names = TEXTURES if group == "textures" else OBJECTS
     return [one for one in categories_of(rows, "mvtec") if one.name in names]
 
 
 def group_size(rows: Iterable[Row], group: str) -> int:
     """Returns how many categories a group has when it is complete."""
-    sizes = {"textures": len(MVTEC_TEXTURES), "objects": len(MVTEC_OBJECTS)}
-    sizes |= {dataset: len(names) for dataset, names in OFFICIAL.items()}
+    sizes = {"textures": len(TEXTURES), "objects": len(OBJECTS)}
+    sizes |= {dataset: len(names) for dataset, names in CATEGORIES.items()}
     return sizes[group] if group in sizes else len(categories_of(rows, "further"))
 
 

@@ -22,8 +22,6 @@ from nfbmr.benchmark.paper.aggregates import (
     systems_of,
 )
 from nfbmr.benchmark.paper.drawing import (
-    DEFECT_COLOUR,
-    GOOD_COLOUR,
     SYSTEM_COLOURS,
     Drawn,
     Sheet,
@@ -33,6 +31,7 @@ from nfbmr.benchmark.paper.published import paper_figure
 from nfbmr.benchmark.paper.readings import Floats, Scores, read_scores
 from nfbmr.benchmark.paper.systems import ABLATION, BASELINES
 from nfbmr.metrics import image_auroc, roc_curve
+from nfbmr.reporting.plots import DEFECT_COLOUR, GOOD_COLOUR
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

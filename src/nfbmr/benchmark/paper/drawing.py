@@ -11,17 +11,15 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nfbmr.benchmark.paper.aggregates import RANDOM_WARNING, SET_TITLES, Row, is_random
-from nfbmr.errors import MissingExtraError
 from nfbmr.files import printable, written_beside
+from nfbmr.reporting.plots import load_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-GOOD_COLOUR = "#3f8fb5"
-DEFECT_COLOUR = "#d9622b"
 SYSTEM_COLOURS = {
     "nf-bmr-1": "#0050b5",
     "nf-bmr-2": "#d62728",
@@ -123,7 +121,7 @@ class Sheet:
         if means_nothing:
             title = f"{title} (RANDOM WEIGHTS)"
             caption = f"{RANDOM_WARNING}. {caption}"
-        matplotlib, figure_class = _matplotlib()
+        matplotlib, figure_class = load_matplotlib()
         stem = f"figure_{number}_{self.of_set}"
         files = tuple(self.out / f"{stem}.{suffix}" for suffix in ("png", "svg"))
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -162,15 +160,3 @@ def label(text: str, longest: int = 18) -> str:
     """Returns a name to write into a figure: one line, printable, cut to `longest` letters."""
     plain = re.sub(r"\s+", " ", printable(text)).strip() or "?"
     return plain if len(plain) <= longest else f"{plain[: longest - 1]}…"
-
-
-def _matplotlib() -> tuple[Any, type[Figure]]:
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError(
-            "Figures need matplotlib, which is not installed. "
-            "Install it with: pip install 'nfbmr[report]'"
-        ) from error
-    return matplotlib, Figure

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nfbmr.benchmark.paper.aggregates import Category, categories_of
-from nfbmr.benchmark.paper.drawing import DEFECT_COLOUR, GOOD_COLOUR, Drawn, Sheet, label
+from nfbmr.benchmark.paper.drawing import Drawn, Sheet, label
 from nfbmr.benchmark.paper.readings import Exhibits, read_exhibits
 from nfbmr.errors import MissingExtraError
 from nfbmr.reporting.pictures import heatmap_overlay
+from nfbmr.reporting.plots import DEFECT_COLOUR, GOOD_COLOUR
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
-from importlib import resources
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -33,9 +32,9 @@ from nfbmr.benchmark.paper.aggregates import (
 from nfbmr.benchmark.paper.drawing import Drawn
 from nfbmr.benchmark.paper.table import Table
 from nfbmr.benchmark.paper.tables import DIFFERENCE, PAPERS
-from nfbmr.errors import MissingExtraError
 from nfbmr.files import printable, written_beside
 from nfbmr.reporting.pictures import to_data_uri
+from nfbmr.reporting.templates import load_template
 
 _WIDEST = 2400  # pixels of an embedded picture
 _SHOWN = 6  # different values of one fact that the page lists
@@ -79,7 +78,7 @@ def render(tables: Sequence[Table], figures: Sequence[Drawn], rows: Sequence[Row
     """Returns the page as one HTML text; arguments and errors as of `write_page`."""
     main = [table for table in tables if table.number.isdigit()]
     return str(
-        _template().render(
+        load_template("nfbmr.benchmark.paper", "page.html.j2", clean=printable).render(
             paper=published.PAPER,
             address=published.PAPER_ADDRESS,
             at_100=published.MVTEC_CATEGORIES_AT_100,
@@ -202,17 +201,3 @@ def _write(path: Path, text: str) -> None:
     # A name that is not valid Unicode reaches us with lone surrogates in it.
     with written_beside(path) as beside:
         beside.write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
-def _template() -> Any:
-    try:
-        import jinja2
-    except ImportError as error:
-        message = "The page needs jinja2; install it with: pip install 'nfbmr[report]'"
-        raise MissingExtraError(message) from error
-    source = resources.files("nfbmr.benchmark.paper").joinpath("page.html.j2")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["clean"] = printable
-    return environment.from_string(source.read_text(encoding="utf-8"))

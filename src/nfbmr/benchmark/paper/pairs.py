@@ -15,7 +15,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -81,8 +80,7 @@ class Pair(nn.Module):
             (self.source, settings.source_weights),
             (self.target, settings.target_weights),
         ):
-            known = weights in ("embedded", "hub", "random")
-            found.append(load_weights(network, weights if known else Path(weights)))
+            found.append(load_weights(network, weights))
         return " and ".join(found)
 
     def networks(self, level: Level) -> tuple[SourceNetwork, SourceNetwork]:

@@ -215,13 +215,7 @@ class Estimator:
             size = _typical_size(settings)
             name = settings.backbone.name
             if (name, size) not in self._networks:
-                backbone = settings.backbone
-                self._networks[name, size] = SourceNetwork(
-                    name,
-                    stages=backbone.stages,
-                    neighbours=backbone.neighbours,
-                    padding=backbone.padding,
-                ).to(self.device)
+                self._networks[name, size] = SourceNetwork.of(settings.backbone).to(self.device)
             self._flows[key] = measure_parts(self._networks[name, size], settings, size)
         return self._flows[key]
 

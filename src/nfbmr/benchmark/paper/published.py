@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nfbmr.data.collections import DAGM_2007, MVTEC_AD, TEXTURES
+
 PAPER = (
     "Zhang et al., A Normalizing Flow-Based Bidirectional Mapping Residual Network for "
     "Unsupervised Defect Detection, CMC 78(2), 2024, 1631-1648"
 )
 PAPER_ADDRESS = "https://doi.org/10.32604/cmc.2024.046924"
 
-MVTEC_TEXTURES = ("carpet", "grid", "leather", "tile", "wood")
-MVTEC_OBJECTS = (
-    *("bottle", "cable", "capsule", "hazelnut", "metal_nut"),
-    *("pill", "screw", "toothbrush", "transistor", "zipper"),
-)
-DAGM_CLASSES = tuple(f"Class{number}" for number in range(1, 11))
+OBJECTS = tuple(name for name in MVTEC_AD.counts if name not in TEXTURES)
+"""Those categories of MVTec AD that are no textures."""
 
-OFFICIAL = {"mvtec": MVTEC_TEXTURES + MVTEC_OBJECTS, "dagm": DAGM_CLASSES}
+CATEGORIES = {"mvtec": TEXTURES + OBJECTS, "dagm": tuple(DAGM_2007.counts)}
 """Data set -> the categories that the paper's means are taken over."""
 
 MVTEC_CATEGORIES_AT_100 = 5

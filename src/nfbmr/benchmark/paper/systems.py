@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nfbmr import config
-from nfbmr.config import ScoringSettings, Settings, StageSettings, with_changes
+from nfbmr.config import ScoringSettings, Settings, StageSettings, weights_kind, with_changes
 from nfbmr.errors import SettingsError
 
 BackboneName = Literal["paper", "fast"]
@@ -84,10 +84,11 @@ class System:
         """
         settings = config.to_dict(self.settings)
         backbone = settings["backbone"]
-        backbone["weights"] = _kind(backbone["weights"])
+        backbone["weights"] = weights_kind(backbone["weights"])
         pair = None if self.pair is None else asdict(self.pair)
         if pair is not None:
-            pair |= {name: _kind(pair[name]) for name in ("source_weights", "target_weights")}
+            for name in ("source_weights", "target_weights"):
+                pair[name] = weights_kind(pair[name])
         values = [1, settings, pair, data, *map(_digest, self._weights())]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -97,13 +98,8 @@ class System:
         return [self.pair.source_weights, self.pair.target_weights]
 
 
-def _kind(weights: str) -> str:
-    """Where weights come from; a file's path says only where it lies on this machine."""
-    return weights if weights in ("embedded", "hub", "random") else "file"
-
-
 def _digest(weights: str) -> str:
-    if _kind(weights) != "file":
+    if weights_kind(weights) != "file":
         return weights
     try:
         with Path(weights).open("rb") as stream:
