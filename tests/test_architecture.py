@@ -61,7 +61,17 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     # 7: measuring and showing the whole
     ("benchmark.figures", "benchmark.kills", "benchmark.result_picture", "diagnosis"),
     # 8: the paper's experiments: what is asked for and stated, and the command line's words
-    ("arguments", "benchmark.paper.ledger", "benchmark.paper.published", "benchmark.paper.systems"),
+    (
+        "arguments",
+        "benchmark.ledger",
+        "benchmark.paper.published",
+        "benchmark.paper.systems",
+        "benchmark.peers.catalogue",
+        "benchmark.peers.environment",
+        "benchmark.peers.ours",
+        "benchmark.peers.worker",
+        "benchmark.speed",
+    ),
     ("benchmark.mapping_curve", "benchmark.paper.aggregates", "benchmark.paper.pairs"),
     # 10: one category, one drawing, one table
     (
@@ -77,10 +87,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "benchmark.paper.grids",
         "benchmark.paper.measurement",
         "benchmark.paper.tables",
+        "benchmark.peers.race",
+        "benchmark.peers.report",
     ),
     ("benchmark.paper.figures", "benchmark.paper.page", "benchmark.paper.runner"),
     ("benchmark.paper.command",),
-    ("cli_paper",),
+    ("cli_bench", "cli_paper"),
     # 15: the command line
     ("cli",),
 )
@@ -92,6 +104,7 @@ USERS_OF_METRICS = {
     "benchmark.mapping_curve",
     "benchmark.paper.charts",
     "benchmark.paper.measurement",
+    "benchmark.peers.race",
     "evaluation",
     "reporting.plots",
 }

@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 from nfbmr import cli
 from nfbmr.arguments import parse_changes
 from nfbmr.benchmark.dagm_like import write_tree
+from nfbmr.benchmark.ledger import Ledger
 from nfbmr.benchmark.paper.command import Data, publish, read_sources
-from nfbmr.benchmark.paper.ledger import Ledger
 from nfbmr.benchmark.paper.plan import Request, make_tasks
 from nfbmr.cli import app
 

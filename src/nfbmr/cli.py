@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from nfbmr.arguments import parse_changes, parse_size, put, where_to_write
+from nfbmr.cli_bench import bench
 from nfbmr.cli_paper import paper
 from nfbmr.errors import DataError, NfbmrError, SettingsError
 from nfbmr.files import printable
@@ -272,6 +273,7 @@ def cache(
 
 
 app.command()(paper)
+app.add_typer(bench, name="bench")
 
 
 @app.callback(invoke_without_command=True)

@@ -15,7 +15,7 @@ from torch import nn
 
 from nfbmr import evaluation
 from nfbmr.benchmark.dagm_like import write_tree
-from nfbmr.benchmark.paper.ledger import Key, Ledger, Row
+from nfbmr.benchmark.ledger import Key, Ledger, Row
 from nfbmr.benchmark.paper.plan import Estimator, Request, Source, Task, make_tasks, read_source
 from nfbmr.benchmark.paper.runner import run_tasks
 from nfbmr.networks import backbone, weights

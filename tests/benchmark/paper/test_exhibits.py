@@ -13,8 +13,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from nfbmr.benchmark.ledger import Key
 from nfbmr.benchmark.paper.exhibits import _chosen, write_exhibits
-from nfbmr.benchmark.paper.ledger import Key
 from nfbmr.benchmark.paper.plan import Request, Task
 from nfbmr.benchmark.paper.product import Learnt, Product
 from nfbmr.data.images import load_image

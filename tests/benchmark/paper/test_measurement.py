@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from nfbmr import evaluate, fit
-from nfbmr.benchmark.paper.ledger import Key, Row
+from nfbmr.benchmark.ledger import Key, Row
 from nfbmr.benchmark.paper.measurement import measure
 from nfbmr.benchmark.paper.plan import Request, Source, Task
 from nfbmr.benchmark.paper.product import Product

@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+from nfbmr.benchmark.ledger import Key, Ledger
 from nfbmr.benchmark.paper import plan
-from nfbmr.benchmark.paper.ledger import Key, Ledger
 from nfbmr.benchmark.paper.pairs import Pair
 from nfbmr.benchmark.paper.plan import (
     Estimator,

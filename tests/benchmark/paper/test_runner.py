@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from nfbmr.benchmark.ledger import Key, Ledger, Row
 from nfbmr.benchmark.paper import runner
-from nfbmr.benchmark.paper.ledger import Key, Ledger, Row
 from nfbmr.benchmark.paper.plan import Estimator, Request, Task, make_tasks, read_source
 from nfbmr.benchmark.paper.product import Learnt, Product
 from nfbmr.benchmark.paper.runner import Failed, run_tasks

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nfbmr.benchmark.ledger import Ledger
 from nfbmr.benchmark.paper.figures import draw_figures
-from nfbmr.benchmark.paper.ledger import Ledger
 from nfbmr.benchmark.paper.page import write_page, write_tables
 from nfbmr.benchmark.paper.plan import (
     Estimator,

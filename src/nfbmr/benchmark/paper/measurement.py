@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr import scoring
-from nfbmr.benchmark.paper.ledger import Row
+from nfbmr.benchmark.ledger import Row
 from nfbmr.benchmark.paper.product import Learnt, Product
 from nfbmr.benchmark.paper.systems import System
 from nfbmr.config import ScoringSettings

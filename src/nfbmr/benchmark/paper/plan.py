@@ -6,7 +6,6 @@ network, a step of each stage. Decoding and figures are not in them.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,7 @@ from typing import Any
 
 import torch
 
-from nfbmr.benchmark.paper.ledger import Key, Ledger
+from nfbmr.benchmark.ledger import Key, Ledger, data_mark
 from nfbmr.benchmark.paper.pairs import Pair, normalised
 from nfbmr.benchmark.paper.systems import (
     BackboneName,
@@ -109,7 +108,7 @@ def make_tasks(sources: Iterable[Source], request: Request) -> list[Task]:
     tasks = []
     systems: dict[tuple[str, int], System] = {}
     for source in sources:
-        data = _data_mark(source.found)
+        data = data_mark(source.found)
         for seed in request.seeds:
             for key in wanted_systems(source.dataset, request.tables, request.systems):
                 if (key, seed) not in systems:
@@ -122,17 +121,6 @@ def make_tasks(sources: Iterable[Source], request: Request) -> list[Task]:
             "are about --mvtec, 3 and 4 about --dagm, 1 and 5 about --data too"
         )
     return tasks
-
-
-def _data_mark(found: DataSet) -> str:
-    """Names the pictures by their paths below the root, and their lengths."""
-    digest = hashlib.sha256()
-    for sample in found.samples:
-        for path in filter(None, (sample.path, sample.mask)):
-            inside = path.is_relative_to(found.root)
-            name = path.relative_to(found.root).as_posix() if inside else path.as_posix()
-            digest.update(f"{name} {path.stat().st_size}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

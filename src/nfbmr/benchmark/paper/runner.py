@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from nfbmr import provenance
+from nfbmr.benchmark.ledger import Ledger
 from nfbmr.benchmark.paper.exhibits import write_exhibits
-from nfbmr.benchmark.paper.ledger import Ledger
 from nfbmr.benchmark.paper.measurement import measure
 from nfbmr.benchmark.paper.plan import Estimator, Request, Task, left_to_do
 from nfbmr.benchmark.paper.product import Product

@@ -6,12 +6,14 @@ weights and pictures. Of several rows with the same four keys the last one count
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nfbmr.data.layouts import DataSet
 from nfbmr.errors import DataError
 
 Row = dict[str, Any]
@@ -80,3 +82,14 @@ class Ledger:
             stream.flush()
             os.fsync(stream.fileno())
         self._rows[key_of(row)] = row
+
+
+def data_mark(found: DataSet) -> str:
+    """Names the pictures by their paths below the root, and their lengths."""
+    digest = hashlib.sha256()
+    for sample in found.samples:
+        for path in filter(None, (sample.path, sample.mask)):
+            inside = path.is_relative_to(found.root)
+            name = path.relative_to(found.root).as_posix() if inside else path.as_posix()
+            digest.update(f"{name} {path.stat().st_size}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()

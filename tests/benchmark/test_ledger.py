@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nfbmr.benchmark.paper.ledger import Key, Ledger, Row, key_of
+from nfbmr.benchmark.ledger import Key, Ledger, Row, key_of
 from nfbmr.errors import DataError
 
 

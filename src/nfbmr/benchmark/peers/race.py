@@ -1,0 +1,207 @@
+"""The race: every peer and nfbmr on the same pictures, each in a process of its own, one at a time.
+
+Scores and maps come back as files; the figures are computed here, by the same code for all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from nfbmr import provenance
+from nfbmr.benchmark.ledger import Key, Ledger, Row, data_mark
+from nfbmr.benchmark.paper.plan import read_source
+from nfbmr.benchmark.peers import worker
+from nfbmr.benchmark.peers.catalogue import LITE0, OURS, peer
+from nfbmr.benchmark.peers.environment import peers_python
+from nfbmr.config import preset, settings_hash
+from nfbmr.data.images import image_size, read_mask, resize_map
+from nfbmr.data.layouts import DataSet, Sample
+from nfbmr.fitting import without_copies
+from nfbmr.metrics import average_precision, image_auroc
+from nfbmr.networks.backbone import SourceNetwork
+from nfbmr.networks.weights import load_weights
+from nfbmr.pixel_metrics import PixelMetrics
+
+_log = logging.getLogger(__name__)
+
+_DATASET = "race"
+_TAIL = 400  # characters of a failed peer's last words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Race:
+    """What is asked for."""
+
+    data: tuple[tuple[str, Path], ...]
+    """Name and path of each set."""
+    peers: tuple[str, ...]
+    """Keys of peers, besides nfbmr."""
+    seeds: tuple[int, ...]
+    seconds: float
+    """That a peer may train; a peer's own documented epochs end it sooner."""
+    preset: str = "fast"
+    """Of nfbmr."""
+
+    def keys(self) -> list[Key]:
+        """Returns the rows in the order in which they run: nfbmr first, seed by seed."""
+        return [
+            Key(_DATASET, name, system, seed)
+            for seed in self.seeds
+            for system in (OURS, *self.peers)
+            for name, _ in self.data
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """A row that could not be measured, and why."""
+
+    key: Key
+    reason: str
+
+
+def run(race: Race, out: Path) -> tuple[list[Row], list[Lost]]:
+    """Measures the rows that are not there; one that fails does not stop the others.
+
+    Args:
+        race: what is asked for.
+        out: the results folder; `results.jsonl` in it is written row by row.
+
+    Raises:
+        LayoutError: a set cannot be read or has no good or no defective test pictures.
+        MissingExtraError: the peers' environment cannot be made.
+    """
+    found = {name: read_source(_DATASET, name, path).found for name, path in race.data}
+    ledger = Ledger(out / "results.jsonl")
+    keys, lost = race.keys(), []
+    marks = {key: _mark(race, key, found[key.category]) for key in keys}
+    todo = [key for key in keys if not ledger.has(key, marks[key])]
+    _log.info("%d rows, %d of them are there already", len(keys), len(keys) - len(todo))
+    for number, key in enumerate(todo, start=1):
+        work = out / ".work" / f"{key.category}-{key.system}-{key.seed}"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        name = f"{key.category}, {key.system}, seed {key.seed}"
+        try:
+            row = _measure(race, key, found[key.category], work)
+        except _FailedError as error:
+            lost.append(Lost(key=key, reason=str(error)))
+            _log.warning("[%d of %d] %s failed: %s", number, len(todo), name, error)
+            continue
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        ledger.add({**key._asdict(), "mark": marks[key]} | row)
+        _log.info(
+            "[%d of %d] %s: AUROC %.2f %%, fit %.0f s, %.0f ms",
+            *(number, len(todo), name, 100 * row["image_auroc"]),
+            *(row["fit_seconds"], row["inspect_ms"]),
+        )
+    return ledger.rows(keys), lost
+
+
+class _FailedError(Exception):
+    """A process of the race ended badly; never leaves this module."""
+
+
+def _mark(race: Race, key: Key, data: DataSet) -> str:
+    """Names what a row depends on: settings, time, pictures."""
+    if key.system == OURS:
+        how: Any = settings_hash(preset(race.preset))
+    else:
+        how = [asdict(peer(key.system)), race.seconds]
+    text = json.dumps([1, how, data_mark(data)])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _measure(race: Race, key: Key, data: DataSet, work: Path) -> Row:
+    good = without_copies(data)
+    job: dict[str, Any] = {
+        "train": [str(sample.path.resolve()) for sample in good],
+        "test": [str(sample.path.resolve()) for sample in data.test],
+        "seed": key.seed,
+        "threads": os.cpu_count() or 1,
+        "out": str(work),
+    }
+    if key.system == OURS:
+        command = [sys.executable, "-m", "nfbmr.benchmark.peers.ours"]
+        job["options"] = {"preset": race.preset}
+    else:
+        command = [str(_python()), worker.__file__]
+        job |= asdict(peer(key.system)) | {"seconds": race.seconds}
+        job["weights"] = str(_lite0_weights(work))
+    file = work / "job.json"
+    file.write_text(json.dumps(job), encoding="utf-8")
+    done = subprocess.run([*command, str(file)], capture_output=True, text=True, check=False)
+    if done.returncode or not (work / "facts.json").is_file():
+        raise _FailedError(f"ended with {done.returncode}: {done.stderr.strip()[-_TAIL:]}")
+    facts: Row = json.loads((work / "facts.json").read_text(encoding="utf-8"))
+    row = _figures(data.test, np.load(work / "scores.npy"), _maps(work, facts["map_size"]))
+    row |= {"n_train": len(good), "n_test": len(data.test), "commit": provenance.commit()}
+    return row | facts | {"created": provenance.now()}
+
+
+@cache
+def _python() -> Path:
+    return peers_python()
+
+
+def _lite0_weights(folder: Path) -> Path:
+    """Writes the embedded weights in timm's names, for a process that lacks nfbmr."""
+    network = SourceNetwork(LITE0, (7,))
+    load_weights(network, "embedded")
+    path = folder / "lite0.safetensors"
+    save_file({k: v.contiguous() for k, v in network.trunk.state_dict().items()}, path)
+    return path
+
+
+def _maps(folder: Path, size: list[int] | None) -> Iterator[NDArray[np.float32]] | None:
+    """Reads the maps (H, W) one at a time; None where the peer points at nothing."""
+    if size is None:
+        return None
+    return _read_maps(folder / "maps.f32", (size[0], size[1]))
+
+
+def _read_maps(path: Path, size: tuple[int, int]) -> Iterator[NDArray[np.float32]]:
+    with path.open("rb") as stream:
+        while block := stream.read(4 * size[0] * size[1]):
+            yield np.frombuffer(block, np.float32).reshape(size)
+
+
+def _figures(
+    samples: Sequence[Sample],
+    scores: NDArray[np.float64],
+    maps: Iterator[NDArray[np.float32]] | None,
+) -> Row:
+    is_defect = np.array([sample.is_defect for sample in samples])
+    if len(scores) != len(samples) or not np.isfinite(scores).all():
+        raise _FailedError(f"{len(scores)} scores of {len(samples)} pictures, or not finite")
+    pixels = PixelMetrics()
+    if maps is not None and any(sample.mask for sample in samples):
+        for sample, heat in zip(samples, maps, strict=True):
+            if sample.mask is not None:
+                mask = read_mask(sample.mask)
+                pixels.update(resize_map(heat, mask.shape), mask)
+            elif not sample.is_defect:
+                pixels.update(resize_map(heat, image_size(sample.path)), None)
+    pixel = pixels.compute()
+    return {
+        "image_auroc": image_auroc(scores, is_defect),
+        "image_ap": average_precision(scores, is_defect),
+        "pixel_auroc": pixel.pixel_auroc,
+        "aupro": pixel.aupro,
+    }

@@ -1,0 +1,148 @@
+"""What the race gave: one table a set, one over all, and the picture: AUROC against time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nfbmr.benchmark.ledger import Row
+from nfbmr.benchmark.peers.catalogue import OURS, PEERS
+from nfbmr.files import written_beside
+from nfbmr.reporting.plots import load_matplotlib
+
+_TITLES = {OURS: "**nfbmr**"} | {one.key: one.title for one in PEERS}
+_COLUMNS = (
+    ("image AUROC", "image_auroc", 100, 1),
+    ("AP", "image_ap", 100, 1),
+    ("pixel AUROC", "pixel_auroc", 100, 1),
+    ("AUPRO", "aupro", 100, 1),
+    ("fit, s", "fit_seconds", 1, 0),
+    ("ms per image", "inspect_ms", 1, 0),
+    ("peak memory, MB", "peak_mb", 1, 0),
+    ("model, MB", "model_mb", 1, 1),
+)
+_ACCURACY = ("image_auroc", "image_ap", "pixel_auroc", "aupro")
+_RATIOS = ("fit_seconds", "inspect_ms")
+
+
+def is_random(row: Row) -> bool:
+    """Whether the row was made with random weights, so that its accuracy means nothing."""
+    return any(str(source).startswith("random") for source in row["weights"])
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """Returns Markdown: a table for each set, then the mean ranks."""
+    names = list(dict.fromkeys(row["category"] for row in rows))
+    parts = [_of_set(name, [row for row in rows if row["category"] == name]) for name in names]
+    return "\n".join([*parts, _ranks(rows, names)])
+
+
+def _of_set(name: str, rows: list[Row]) -> str:
+    heads = ["", *(title for title, *_ in _COLUMNS)]
+    lines = [f"### {name}", "", _line(heads), "|---" + "|---:" * len(_COLUMNS) + "|"]
+    ours = {key: _mean(rows, OURS, key) for key in _RATIOS}
+    for system in dict.fromkeys(row["system"] for row in rows):
+        own = [row for row in rows if row["system"] == system]
+        cells = [_TITLES[system] + (" (random weights)" if is_random(own[0]) else "")]
+        for _, key, factor, digits in _COLUMNS:
+            values = [factor * row[key] for row in own if row[key] is not None]
+            if not values or (key in _ACCURACY and is_random(own[0])):
+                cells.append("-")
+                continue
+            spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+            base = ours.get(key)
+            times = f" ({np.mean(values) / base:.1f}x)" if base and system != OURS else ""
+            cells.append(f"{np.mean(values):.{digits}f}{spread}{times}")
+        lines.append(_line(cells))
+    return "\n".join([*lines, ""])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _mean(rows: Sequence[Row], system: str, key: str) -> float | None:
+    values = [row[key] for row in rows if row["system"] == system and row[key] is not None]
+    return float(np.mean(values)) if values else None
+
+
+def _ranks(rows: Sequence[Row], names: list[str]) -> str:
+    """Ranks those that have an image AUROC on every set; 1 is best, ties share the mean."""
+    from scipy.stats import rankdata
+
+    measured = [row for row in rows if not is_random(row)]
+    systems = [
+        system
+        for system in dict.fromkeys(row["system"] for row in measured)
+        if {row["category"] for row in measured if row["system"] == system} == set(names)
+    ]
+    if not systems:
+        return ""
+    means = np.array(
+        [
+            [
+                _mean([row for row in measured if row["category"] == name], system, "image_auroc")
+                for system in systems
+            ]
+            for name in names
+        ],
+        dtype=float,
+    )  # (sets, systems)
+    ranks = np.stack([rankdata(-row) for row in means])
+    lines = [
+        "### Rank by image AUROC",
+        "",
+        _line(["", *names, "mean rank", "mean AUROC"]),
+        "|---" + "|---:" * (len(names) + 2) + "|",
+    ]
+    for place in np.argsort(ranks.mean(axis=0), kind="stable"):
+        own = [f"{rank:g}" for rank in ranks[:, place]]
+        end = [f"{ranks[:, place].mean():.2f}", f"{100 * means[:, place].mean():.1f}"]
+        lines.append(_line([_TITLES[systems[place]], *own, *end]))
+    return "\n".join([*lines, ""])
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Draws mean image AUROC over the sets against time to fit, and against time per image.
+
+    Args:
+        rows: of the race.
+        path: of the picture; its suffix is the format.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        OSError: it cannot be written.
+    """
+    matplotlib, figure_class = load_matplotlib()
+    measured = [row for row in rows if not is_random(row)]
+    with matplotlib.rc_context({"font.size": 9, "svg.hashsalt": "nfbmr"}):
+        figure = figure_class(figsize=(9.0, 3.8), layout="constrained")
+        for axes, (key, label) in zip(
+            figure.subplots(1, 2, sharey=True),
+            (("fit_seconds", "seconds to fit"), ("inspect_ms", "milliseconds per image")),
+            strict=True,
+        ):
+            for system in dict.fromkeys(row["system"] for row in measured):
+                x, y = _mean(measured, system, key), _mean(measured, system, "image_auroc")
+                assert x is not None, system
+                assert y is not None, system
+                ours = system == OURS
+                colour, marker, size = ("#d9622b", "*", 190) if ours else ("#3f8fb5", "o", 40)
+                axes.scatter([x], [100 * y], s=size, marker=marker, color=colour, zorder=3)
+                axes.annotate(
+                    _TITLES[system].strip("*"),
+                    (x, 100 * y),
+                    xytext=(6, 5),
+                    textcoords="offset points",
+                    weight="bold" if ours else "normal",
+                )
+            axes.set_xscale("log")
+            axes.set_xlabel(f"{label} (logarithmic)")
+            axes.margins(0.18)
+            axes.grid(alpha=0.2)
+            axes.spines[["top", "right"]].set_visible(False)
+        figure.axes[0].set_ylabel("image AUROC, mean over sets, %")
+        with written_beside(path) as beside:
+            figure.savefig(beside, format=path.suffix[1:], dpi=150)

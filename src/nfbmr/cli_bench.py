@@ -1,0 +1,99 @@
+"""The commands `nfbmr bench peers` and `nfbmr bench speed`: their words, and one call each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nfbmr.arguments import parse_numbers, parse_pairs, parse_words
+from nfbmr.errors import SettingsError
+
+bench = typer.Typer(
+    help="Measure accuracy and speed, alone or against other tools.", no_args_is_help=True
+)
+
+_Data = Annotated[
+    list[str],
+    typer.Option(metavar="NAME=PATH", help="A set with test pictures; may be repeated."),
+]
+_Out = Annotated[Path, typer.Option("-o", "--out", metavar="RESULTS", help="A folder.")]
+_Seeds = Annotated[str, typer.Option(metavar="0,1", help="Of weights, batches and splits.")]
+_Peers = Annotated[
+    str | None, typer.Option(metavar="A,B", help="Only these; 'none' for nfbmr alone.")
+]
+_Minutes = Annotated[
+    float, typer.Option(metavar="N", min=0.1, help="That a peer may train on one set.")
+]
+
+
+@bench.command()
+def peers(
+    data: _Data,
+    out: _Out,
+    seeds: _Seeds = "0,1,2",
+    peers: _Peers = None,
+    minutes: _Minutes = 10.0,
+) -> None:
+    """Race nfbmr against anomalib's models: same pictures, weights, metrics and machine.
+
+    The first run installs anomalib into an environment of its own. Rows that are finished are
+    kept, so a run that was interrupted goes on where it was.
+    """
+    from nfbmr.benchmark.peers import race, report
+    from nfbmr.benchmark.peers.catalogue import PEERS
+    from nfbmr.console import shown_progress
+    from nfbmr.files import written_beside
+
+    known = [one.key for one in PEERS]
+    chosen = parse_words(peers or ",".join(known))
+    if strange := [key for key in chosen if key not in (*known, "none")]:
+        raise SettingsError(
+            f"--peers {', '.join(strange)}: unknown; expected 'none' or some of {', '.join(known)}"
+        )
+    wanted = race.Race(
+        data=tuple((name, Path(path)) for name, path in parse_pairs("--data", data)),
+        peers=() if "none" in chosen else chosen,
+        seeds=parse_numbers("--seeds", seeds),
+        seconds=60 * minutes,
+    )
+    with shown_progress():
+        rows, lost = race.run(wanted, out)
+    if rows:
+        text = report.tables(rows)
+        with written_beside(out / "peers.md") as beside:
+            beside.write_text(text, encoding="utf-8")
+        for suffix in ("png", "svg"):
+            report.draw(rows, out / f"peers.{suffix}")
+        print(text)
+    for one in lost:
+        print(f"failed: {one.key.category}, {one.key.system}, seed {one.key.seed}: {one.reason}")
+    if lost:
+        raise typer.Exit(1)
+
+
+@bench.command()
+def speed(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")],
+    pictures: Annotated[
+        Path, typer.Argument(metavar="PICTURES", help="A folder of pictures, or one.")
+    ],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+) -> None:
+    """Time each part of a picture's way from file to verdict."""
+    from nfbmr.benchmark.speed import parts, throughput
+    from nfbmr.data.layouts import read_data
+    from nfbmr.inference import load
+
+    inspector = load(model, device=device)
+    paths = (
+        [pictures]
+        if pictures.is_file()
+        else [sample.path for sample in read_data(pictures).samples]
+    )
+    height, width = inspector.facts.size
+    print(f"{model}, {height} x {width} pixels, {inspector.runtime.name}, one picture at a time")
+    for part in parts(inspector, paths):
+        print(f"{part.name:24}{part.median:9.1f} ms   95 % below {part.percentile_95:.1f} ms")
+    print(f"{'in batches, from files':24}{throughput(inspector, paths):9.1f} pictures a second")
