@@ -57,7 +57,7 @@ class Race:
     preset: str = "fast"
     """Of nfbmr."""
 
-    def keys(self) -> list[Key]:
+    def rows(self) -> list[Key]:
         """Returns the rows in the order in which they run: nfbmr first, seed by seed."""
         return [
             Key(_DATASET, name, system, seed)
@@ -88,7 +88,7 @@ def run(race: Race, out: Path) -> tuple[list[Row], list[Lost]]:
     """
     found = {name: read_source(_DATASET, name, path).found for name, path in race.data}
     ledger = Ledger(out / "results.jsonl")
-    keys, lost = race.keys(), []
+    keys, lost = race.rows(), []
     marks = {key: _mark(race, key, found[key.category]) for key in keys}
     todo = [key for key in keys if not ledger.has(key, marks[key])]
     _log.info("%d rows, %d of them are there already", len(keys), len(keys) - len(todo))

@@ -1,0 +1,59 @@
+"""Tables and picture of the race, from rows by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nfbmr.benchmark.peers import report
+
+Row = dict[str, Any]
+
+
+def row(category: str, system: str, seed: int, auroc: float, **given: Any) -> Row:
+    values: Row = {
+        **{"category": category, "system": system, "seed": seed, "image_auroc": auroc},
+        **{"image_ap": 0.5, "pixel_auroc": None, "aupro": None, "fit_seconds": 10.0},
+        **{"inspect_ms": 20.0, "peak_mb": 1000.0, "model_mb": 6.0, "weights": ["embedded"]},
+    }
+    return values | given
+
+
+ROWS = [
+    *(row("tiles", "nfbmr", seed, 0.98 + seed / 100) for seed in (0, 1)),
+    row("tiles", "padim", 0, 0.9, fit_seconds=5.0, inspect_ms=50.0),
+    row("tiles", "uflow", 0, 0.999, weights=["random resnet18"]),
+    row("cells", "nfbmr", 0, 0.94),
+    row("cells", "padim", 0, 0.95),
+]
+
+
+def test_a_table_has_mean_spread_and_the_ratio_to_ours() -> None:
+    text = report.tables(ROWS)
+    assert "| **nfbmr** | 98.5 ± 0.7 | 50.0 ± 0.0 | - | - | 10 ± 0 | 20 ± 0 |" in text
+    assert "| PaDiM | 90.0 | 50.0 | - | - | 5 (0.5x) | 50 (2.5x) |" in text
+
+
+def test_random_weights_have_no_accuracy_and_no_rank() -> None:
+    text = report.tables(ROWS)
+    assert "| U-Flow (random weights) | - | - | - | - | 10 (1.0x) |" in text
+    assert "U-Flow" not in text[text.index("### Rank") :]
+
+
+def test_ranks_are_means_over_sets() -> None:
+    ranks = report.tables(ROWS).partition("### Rank")[2]
+    assert "| **nfbmr** | 1 | 2 | 1.50 | 96.2 |" in ranks
+    assert "| PaDiM | 2 | 1 | 1.50 | 92.5 |" in ranks
+
+
+def test_a_system_that_lacks_a_set_has_no_rank() -> None:
+    ranks = report.tables([*ROWS, row("tiles", "dfm", 0, 0.97)]).partition("### Rank")[2]
+    assert "DFM" not in ranks
+
+
+def test_the_picture_is_drawn(tmp_path: Path) -> None:
+    for suffix in ("png", "svg"):
+        report.draw(ROWS, tmp_path / f"race.{suffix}")
+    assert (tmp_path / "race.png").read_bytes().startswith(b"\x89PNG")
+    text = (tmp_path / "race.svg").read_text(encoding="utf-8")
+    assert "</svg>" in text
