@@ -27,6 +27,7 @@ app = typer.Typer(
     help="Finds defects on products after seeing only good ones.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -248,7 +249,7 @@ def doctor(
         print(line)
     if data is not None:
         for line in diagnosis.data_set(data, preset.value):
-            print(line)
+            print(printable(line))
 
 
 @app.command()

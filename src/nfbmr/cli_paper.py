@@ -15,6 +15,7 @@ from nfbmr.arguments import (
     parse_weights,
     parse_words,
 )
+from nfbmr.files import printable
 
 
 class PaperBackbone(enum.StrEnum):
@@ -104,11 +105,11 @@ def paper(
     )
     if dry_run:
         for line in describe_plan(where, out, request, device):
-            print(line)
+            print(printable(line))
         return
     with shown_progress() as progress:
         failed = reproduce(where, out, request, device=device, progress=progress)
     for one in failed:
-        print(f"failed: {one.name}: {one.reason}")
+        print(printable(f"failed: {one.name}: {one.reason}"))
     if failed:
         raise typer.Exit(1)

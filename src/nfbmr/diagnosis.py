@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from nfbmr import config, provenance
@@ -64,8 +65,9 @@ def data_set(data: Path, preset: str) -> list[str]:
         option = "--dagm" if DAGM_2007.counts.keys() >= products.keys() else "--mvtec"
         return [
             *completeness(data),
-            f"One of them, and the time that its fit will take: nfbmr doctor {one}",
-            f"The paper's experiments on all of them: nfbmr paper {option} {data} -o RESULTS",
+            f"One of them, and the time that its fit will take: nfbmr doctor {quote(str(one))}",
+            "The paper's experiments on all of them: "
+            f"nfbmr paper {option} {quote(str(data))} -o RESULTS",
         ]
     found = read_data(data)
     official = compared(found)

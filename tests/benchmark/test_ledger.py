@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from nfbmr.benchmark.ledger import Key, Ledger, Row, key_of
+from nfbmr.benchmark.ledger import Key, Ledger, Row, alone_in, data_mark, key_of
+from nfbmr.data.layouts import read_data
 from nfbmr.errors import DataError
 
 
@@ -83,11 +85,13 @@ def test_a_last_line_cut_short_is_dropped_and_the_next_row_has_a_line_of_its_own
     kept: int, path: Path
 ) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(lines[:2]) + lines[2][:kept])
+    cut = b"".join(lines[:2]) + lines[2][:kept]
+    path.write_bytes(cut)
     ledger = Ledger(path)
-    assert path.read_bytes() == b"".join(lines[:2])
+    assert path.read_bytes() == cut, "reading changes nothing"
     assert ledger.has(key("nf"), "a"), "the row before the one that was cut"
     ledger.add(row("b-pfm"))
+    assert path.read_bytes().startswith(b"".join(lines[:2]) + b'{"dataset"')
     assert Ledger(path).rows([key("pfm"), key("b-pfm")]) == [row("pfm", auroc=None), row("b-pfm")]
 
 
@@ -96,12 +100,37 @@ def test_a_last_line_that_misses_only_its_end_is_kept_and_ended(path: Path) -> N
     path.write_bytes(whole[:-1])
     ledger = Ledger(path)
     assert ledger.has(key("nf"), "b")
-    assert path.read_bytes() == whole
+    assert path.read_bytes() == whole[:-1], "reading changes nothing"
     ledger.add(row("b-pfm"))
+    assert path.read_bytes().startswith(whole)
     assert Ledger(path).rows([key("nf"), key("b-pfm")]) == [
         row("nf", "b", auroc=0.75),
         row("b-pfm"),
     ]
+
+
+def test_a_folder_has_one_run_at_a_time(tmp_path: Path) -> None:
+    with alone_in(tmp_path / "new"):
+        with (
+            pytest.raises(DataError, match="another run is writing there"),
+            alone_in(tmp_path / "new"),
+        ):
+            pass
+        with alone_in(tmp_path / "other"):
+            pass
+    with alone_in(tmp_path / "new"):
+        pass
+
+
+def test_a_mark_knows_labels_and_the_split(tmp_path: Path) -> None:
+    marks = set()
+    for split, label in (("test", "good"), ("test", "crack"), ("train", "good")):
+        table = tmp_path / "cells.csv"
+        for name in ("a.png", "b.png"):
+            Image.new("RGB", (8, 8)).save(tmp_path / name)
+        table.write_text(f"path,label,split\na.png,good,train\nb.png,{label},{split}\n")
+        marks.add(data_mark(read_data(table)))
+    assert len(marks) == 3
 
 
 @pytest.mark.parametrize(

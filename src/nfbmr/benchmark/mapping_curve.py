@@ -26,9 +26,11 @@ import numpy as np
 
 from nfbmr import scoring
 from nfbmr.arguments import parse_numbers, parse_pairs
+from nfbmr.benchmark.paper.plan import read_source
 from nfbmr.config import ScoringSettings, Settings, preset, with_changes
-from nfbmr.data.layouts import DataSet, read_data
+from nfbmr.data.layouts import DataSet
 from nfbmr.devices import choose_device
+from nfbmr.errors import NfbmrError
 from nfbmr.feature_cache import FeatureCache
 from nfbmr.feature_store import FeatureStore
 from nfbmr.features import build_features
@@ -97,7 +99,7 @@ def _one_width(
     seen = []
 
     def look(what: str, done: int, total: int, loss: float | None = None) -> None:  # noqa: ARG001
-        if what == "mapping" and done in STEPS:
+        if what == "mapping" and (done in STEPS or done == total):
             held = feature_maps(detector, data.store, data.held_out, device)
             seen.append((done, held, feature_maps(detector, test, np.arange(len(test)), device)))
 
@@ -143,23 +145,31 @@ def measure(
     """Measures what is not measured yet; rows are kept in `curve.jsonl` as they come."""
     path = out / "curve.jsonl"
     out.mkdir(parents=True, exist_ok=True)
-    rows = (
-        [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-        if path.is_file()
-        else []
-    )
+    rows = _read_rows(path)
     there = {(row["set"], row["seed"], row["width"]) for row in rows if row["steps"] == last}
     for name, data in sets:
         for seed in seeds:
             for width in widths:
                 if (name, seed, width) in there:
                     continue
-                for row in curve(read_data(data), seed, (width,), last, out / "work" / name):
+                found = read_source("other", name, data).found
+                for row in curve(found, seed, (width,), last, out / "work" / name):
                     rows.append(row | {"set": name})
                     with path.open("a", encoding="utf-8") as stream:
                         stream.write(json.dumps(rows[-1]) + "\n")
                     print(rows[-1], flush=True)
     return rows
+
+
+def _read_rows(path: Path) -> list[Row]:
+    """Reads the rows; a last line that a kill cut short is dropped from the file, too."""
+    if not path.is_file():
+        return []
+    whole, _, rest = path.read_text("utf-8").rpartition("\n")
+    if rest:
+        with written_beside(path) as beside:
+            beside.write_text(f"{whole}\n" if whole else "", encoding="utf-8")
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def table(rows: list[Row], key: str = "auroc_asm") -> str:
@@ -224,6 +234,13 @@ def main() -> None:
     parser.add_argument("--widths", default=",".join(map(str, WIDTHS)))
     parser.add_argument("--last", type=int, default=STEPS[-1], help="the most steps")
     arguments = parser.parse_args()
+    try:
+        _run(arguments)
+    except NfbmrError as error:
+        parser.error(str(error))
+
+
+def _run(arguments: argparse.Namespace) -> None:
     sets = [(name, Path(path)) for name, path in parse_pairs("--data", arguments.data)]
     rows = measure(
         sets,

@@ -269,7 +269,7 @@ def _walk(folder: Path, depth: int) -> tuple[list[Path], list[Path]]:
 
 
 def _official_name(folder: Path) -> str:
-    name = folder.resolve().name
+    name = folder.resolve().name if folder.name in ("", "..") else folder.name
     return _ORDER.get(name.lower(), name)
 
 

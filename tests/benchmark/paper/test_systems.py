@@ -145,19 +145,37 @@ def test_changes_reach_every_flow_system() -> None:
         settings = make_system(key, "fast", 0, changes=changes).settings
         assert (settings.flow.hidden, settings.size) == (32, (64, 96))
         assert settings.mapping.latent == (B_PFM_LATENT if key == "nf-b-pfm" else 24)
-    assert make_system("nf-bmr-3", "fast", 0, changes={"mapping": {"n": 1}}).settings.mapping.n == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"mapping": {"n": 1}}, r"--set mapping\.n"),
+        ({"mapping": {"kind": "b-pfm"}}, r"--set mapping\.kind"),
+        ({"scoring": {"maps": ["norm"]}}, r"--set scoring\.maps"),
+        ({"seed": 3}, "--set seed"),
+    ],
+)
+def test_what_makes_a_system_is_not_to_be_set(changes: dict[str, Any], said: str) -> None:
+    for key in SYSTEMS:
+        with pytest.raises(SettingsError, match=said):
+            make_system(key, "fast", 0, changes=changes)
+
+
+def test_weights_of_a_network_that_takes_no_part_are_refused() -> None:
+    with pytest.raises(SettingsError, match=r"--weights resnet34=.*resnet34\.tv_in1k"):
+        make_system("nf", "paper", 0, weights={"resnet34": "r34.pth"})
 
 
 def test_changes_under_pair_are_of_the_pairs_stage_alone() -> None:
-    changes = {"pair": {"epochs": 2, "batch_of": "images"}, "seed": 7}
+    changes = {"pair": {"epochs": 2, "batch_of": "images"}}
     plain = pair_of("b-pfm")
     changed = make_system("b-pfm", "fast", 4, changes=changes)
     stage = replace(plain.stage, steps=None, epochs=2, batch_of="images")
     assert changed.pair == replace(plain, stage=stage)
     assert changed.settings == make_system("b-pfm", "fast", 4).settings
-    assert changed.settings.seed == 4, "seeds are asked for by name"
     assert make_system("nf", "fast", 4, changes=changes) == make_system("nf", "fast", 4)
-    assert changes == {"pair": {"epochs": 2, "batch_of": "images"}, "seed": 7}
+    assert changes == {"pair": {"epochs": 2, "batch_of": "images"}}, "the caller's are kept"
 
 
 @pytest.mark.parametrize(

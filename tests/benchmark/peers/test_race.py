@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +47,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Peers run `FAKE` by the Python of the tests."""
     script = tmp_path / "fake.py"
     script.write_text(FAKE, encoding="utf-8")
-    monkeypatch.setattr(race.worker, "__file__", str(script))
+    monkeypatch.setattr("nfbmr.benchmark.peers.worker.__file__", str(script))
     monkeypatch.setattr(race, "_python", lambda: Path(sys.executable))
     return script
 
@@ -115,7 +116,7 @@ def test_a_peer_that_fails_does_not_stop_the_others(
 
 def test_our_own_row(mvtec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
-    run = race.subprocess.run
+    run = subprocess.run
 
     def quicker(command: list[str], **options: Any) -> Any:
         """The preset with fewer steps: what is tested is the way, not the accuracy."""
@@ -130,7 +131,7 @@ def test_our_own_row(mvtec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         )
         return run([command[0], "-c", script, command[-1]], **options)
 
-    monkeypatch.setattr(race.subprocess, "run", quicker)
+    monkeypatch.setattr("subprocess.run", quicker)
     (row,), lost = race.run(a_race(mvtec), tmp_path / "out")
     assert not lost
     assert len(calls[0]["train"]) == 16

@@ -124,7 +124,7 @@ def group_size(rows: Iterable[Row], group: str) -> int:
 
 def is_random(row: Row) -> bool:
     """Whether the row was made with random weights, so that its accuracy means nothing."""
-    return "random" in str(row.get("weights", "")).lower()
+    return bool(re.search(r"(^| and )random\b", str(row.get("weights", ""))))
 
 
 def number(row: Row, figure: str) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nfbmr.benchmark.ledger import Ledger
+from nfbmr.benchmark.ledger import Ledger, alone_in
 from nfbmr.benchmark.paper.figures import draw_figures
 from nfbmr.benchmark.paper.page import write_page, write_tables
 from nfbmr.benchmark.paper.plan import (
@@ -63,6 +63,11 @@ def read_sources(data: Data) -> tuple[list[Source], list[Failed]]:
             found = categories(root).items()
             named += [(dataset, name, path) for name, path in found if name not in other.counts]
     named += [("other", name, path) for name, path in data.others]
+    if not named and (data.mvtec or data.dagm):
+        raise DataError(
+            "found products of the other official set alone; expected MVTec AD's categories with "
+            "--mvtec and DAGM 2007's classes with --dagm; exchange the two"
+        )
     if not named:
         raise DataError(
             "no data: give --mvtec DIR, --dagm DIR or --data NAME=PATH; with --dry-run alone the "
@@ -82,6 +87,8 @@ def read_sources(data: Data) -> tuple[list[Source], list[Failed]]:
         except DataError as error:
             failed.append(Failed(name=f"{dataset} {name}", reason=str(error)))
             _log.warning("%s %s is left out: %s", dataset, name, error)
+    if not sources:
+        raise DataError(f"nothing can be used: {'; '.join(one.reason for one in failed)}")
     return sources, failed
 
 
@@ -110,13 +117,14 @@ def reproduce(
     """
     sources, failed = read_sources(data)
     tasks = make_tasks(sources, request)
-    ledger = Ledger(out / RESULTS)
-    try:
-        failed += run_tasks(tasks, request, ledger, out, choose_device(device), progress)
-    except KeyboardInterrupt:  # what is finished can be looked at
+    with alone_in(out):
+        ledger = Ledger(out / RESULTS)
+        try:
+            failed += run_tasks(tasks, request, ledger, out, choose_device(device), progress)
+        except KeyboardInterrupt:  # what is finished can be looked at
+            publish(tasks, ledger, out, request)
+            raise
         publish(tasks, ledger, out, request)
-        raise
-    publish(tasks, ledger, out, request)
     return failed
 
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from nfbmr.benchmark.paper.product import Learnt, Product
-from nfbmr.benchmark.paper.systems import BackboneName
+from nfbmr.benchmark.paper.systems import OTHER
 from nfbmr.data.images import load_image, read_mask, resize_image, resize_map
 from nfbmr.data.layouts import Sample
 from nfbmr.errors import NfbmrError
@@ -29,11 +29,6 @@ from nfbmr.scoring import MAPS
 _THUMBNAIL = 256
 _TYPES = 5
 _VECTORS = 60  # good ones, and as many defective ones
-OTHER: dict[BackboneName, tuple[str, str]] = {
-    "paper": ("tf_efficientnet_b3.aa_in1k", "hub"),
-    "fast": ("tf_efficientnet_lite2", "embedded"),
-}
-"""The second pre-trained network of Fig. 7 (B3 in the paper), and where its weights are."""
 
 
 def write_exhibits(product: Product, learnt: Learnt, path: Path, weights: dict[str, str]) -> None:

@@ -198,7 +198,10 @@ class Product:
         )
         seconds = clock.seconds_per_image()
         file = self.work / "seconds_per_image.json"
-        known = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+        try:
+            known = json.loads(file.read_text("utf-8"))
+        except (OSError, ValueError):  # none yet, or cut off when the power was
+            known = {}
         if seconds is not None and store.key not in known:
             known[store.key] = seconds
             with written_beside(file) as beside:

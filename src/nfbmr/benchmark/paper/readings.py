@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,9 @@ def read_exhibits(results: Path, category: Category) -> Exhibits | None:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             found = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+    except (
+        *(OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError),
+        *(zipfile.BadZipFile, zlib.error),
+    ):
         return None
     return found if found.keys() >= _NEEDED else None

@@ -6,6 +6,7 @@ import itertools
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from nfbmr.benchmark.paper.exhibits import write_exhibits
 from nfbmr.benchmark.paper.measurement import measure
 from nfbmr.benchmark.paper.plan import Estimator, Request, Task, left_to_do
 from nfbmr.benchmark.paper.product import Product
-from nfbmr.errors import NfbmrError
+from nfbmr.errors import DataError, NfbmrError, TrainingError
 from nfbmr.estimates import duration
 from nfbmr.progress import Progress, silent
 
@@ -67,12 +68,18 @@ def run_tasks(
     for (dataset, category), group in by_category:
         own = list(group)
         work = results / ".work" / dataset / category
+        if any(one.is_symlink() for one in (work, work.parent)):
+            raise DataError(
+                f"{work}: found a link; expected a folder of this program's own, for it is deleted "
+                "when the category is finished; remove the link"
+            )
         product = Product(own[0].source.found, request.backbone, work, device, progress)
         try:
             for number, task in enumerate(own, start=done + 1):
                 line = _run(task, product, request, ledger, results, device)
                 _log.info("[%d of %d] %s; %s", number, len(todo), line, clock.tick())
-        except NfbmrError as error:
+        except (NfbmrError, torch.OutOfMemoryError) as found:
+            error = found if isinstance(found, NfbmrError) else _out_of_memory(found)
             failed.append(Failed(name=f"{dataset} {category}", reason=str(error)))
             _log.warning("%s %s failed: %s", dataset, category, error)
             clock.skip(done + len(own))
@@ -83,13 +90,19 @@ def run_tasks(
     return failed
 
 
+def _out_of_memory(error: Exception) -> NfbmrError:
+    return TrainingError(
+        f"the device's memory is full ({str(error).splitlines()[0]}); give smaller batches, such "
+        "as --set stage_one.batch=2 --set stage_two.batch=2, or another --device"
+    )
+
+
 def _remove_empty(folder: Path) -> None:
-    """Removes a folder of folders in which nothing is left."""
-    if folder.is_dir():
+    """Removes a folder of folders in which nothing is left; a link is somebody else's."""
+    if folder.is_dir() and not folder.is_symlink():
         for child in folder.iterdir():
-            if child.is_dir():
-                _remove_empty(child)
-        if not any(folder.iterdir()):
+            _remove_empty(child)
+        with suppress(OSError):  # it holds something, or another process was faster
             folder.rmdir()
 
 

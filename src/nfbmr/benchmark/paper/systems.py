@@ -111,6 +111,22 @@ def _digest(weights: str) -> str:
         ) from None
 
 
+_FIXED = ("seed", "mapping.kind", "mapping.n", "scoring.maps")
+
+
+def _is_given(changes: dict[str, Any], name: str) -> bool:
+    first, _, rest = name.partition(".")
+    value = changes.get(first)
+    return first in changes if not rest else isinstance(value, dict) and rest in value
+
+
+OTHER: dict[BackboneName, tuple[str, str]] = {
+    "paper": ("tf_efficientnet_b3.aa_in1k", "hub"),
+    "fast": ("tf_efficientnet_lite2", "embedded"),
+}
+"""The second pre-trained network of Fig. 7 (B3 in the paper), and where its weights are."""
+
+
 def make_system(
     key: str,
     backbone: BackboneName,
@@ -138,10 +154,22 @@ def make_system(
     """
     weights, changes = weights or {}, dict(changes or {})
     of_pair = changes.pop("pair", {})
+    if fixed := [name for name in _FIXED if _is_given(changes, name)]:
+        raise SettingsError(
+            f"--set {', '.join(fixed)}: these make the systems what they are; expected other "
+            "settings, and --seeds and --systems to choose rows"
+        )
     base = with_changes(config.preset(backbone), {**changes, "seed": seed})
     name = base.backbone.name
     chosen = weights.get(name, weights.get("", base.backbone.weights))
     base = replace(base, backbone=replace(base.backbone, weights=chosen))
+    pair_of_all = _pair("mb-pfm", backbone, {}, {})
+    known = ("", name, pair_of_all.source, pair_of_all.target, OTHER[backbone][0])
+    if strange := [network for network in weights if network not in known]:
+        raise SettingsError(
+            f"--weights {', '.join(strange)}=...: no network of these systems; expected FILE alone "
+            f"for {name}, or NETWORK=FILE with one of {', '.join(dict.fromkeys(known[1:]))}"
+        )
     if key in PAIR_SYSTEMS:
         maps: tuple[config.MapName, ...] = ("target",) if key == "pfm" else ("asm",)
         settings = replace(base, scoring=replace(base.scoring, maps=maps))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from nfbmr import provenance
-from nfbmr.benchmark.ledger import Key, Ledger, Row, data_mark
+from nfbmr.benchmark.ledger import Key, Ledger, Row, alone_in, data_mark
 from nfbmr.benchmark.paper.plan import read_source
 from nfbmr.benchmark.peers import worker
 from nfbmr.benchmark.peers.catalogue import LITE0, OURS, peer
@@ -87,7 +87,13 @@ def run(race: Race, out: Path) -> tuple[list[Row], list[Lost]]:
         MissingExtraError: the peers' environment cannot be made.
     """
     found = {name: read_source(_DATASET, name, path).found for name, path in race.data}
-    ledger = Ledger(out / "results.jsonl")
+    with alone_in(out):
+        return _run(race, found, Ledger(out / "results.jsonl"), out)
+
+
+def _run(
+    race: Race, found: dict[str, DataSet], ledger: Ledger, out: Path
+) -> tuple[list[Row], list[Lost]]:
     keys, lost = race.rows(), []
     marks = {key: _mark(race, key, found[key.category]) for key in keys}
     todo = [key for key in keys if not ledger.has(key, marks[key])]
