@@ -47,6 +47,8 @@ class BackboneSettings:
     """1-based block stages or module paths; the first gives the grid of y, others are pooled."""
     neighbours: bool = True
     """Also append the 3x3 mean of the first stage, so that one position sees around itself."""
+    scales: Annotated[tuple[Share, ...], Field(max_length=4)] = ()
+    """Shares of the sides at which SNN looks at the picture once more; those stages join y."""
     padding: Literal["native", "static"] = "native"
     """`static` pads as efficientnet-pytorch does, for the design resolution whatever comes in."""
     weights: str = "embedded"

@@ -109,6 +109,34 @@ def test_grids_that_do_not_divide_are_pooled_too() -> None:
     torch.testing.assert_close(y[:, 192:], F.adaptive_avg_pool2d(three, (4, 3)))
 
 
+def test_a_smaller_copy_of_the_image_joins_y_on_the_grid_of_the_first() -> None:
+    images = pixels((128, 192), n=2)
+    plain = SourceNetwork(LITE0, (6, 5), neighbours=True)
+    scaled = SourceNetwork(LITE0, (6, 5), neighbours=True, scales=(0.7,))
+    scaled.load_state_dict(plain.state_dict())
+    y = scaled(images)
+    assert scaled.channels == y.shape[1] == plain.channels + 192 + 112
+    assert y.shape[2:] == plain(images).shape[2:] == scaled.grid((128, 192))
+    torch.testing.assert_close(y[:, : plain.channels], plain(images), rtol=0, atol=0)
+    # 0.7 of 128 x 192, to the nearest multiple of 32.
+    x = (images.permute(0, 3, 1, 2).float() / 255 - plain.mean) / plain.std
+    small = F.interpolate(x, (96, 128), mode="bilinear", align_corners=False)
+    first, second = plain._levels(small)
+    assert first.shape[2:] == (3, 4)
+    for level, place in ((first, slice(-304, -112)), (second, slice(-112, None))):
+        wanted = (
+            F.interpolate(level, y.shape[2:], mode="bilinear", align_corners=False)
+            if level.shape[2] < y.shape[2]
+            else F.adaptive_avg_pool2d(level, y.shape[2:])
+        )
+        torch.testing.assert_close(y[:, place], wanted, rtol=0, atol=1e-5)
+
+
+def test_a_copy_is_never_smaller_than_a_cell() -> None:
+    network = SourceNetwork(LITE0, (4,), scales=(0.01, 0.5))
+    assert network(pixels((64, 96))).shape == (1, 3 * 80, 4, 6)
+
+
 def test_lite_and_imagenet_networks_normalise_in_their_own_way() -> None:
     lite, b5 = SourceNetwork(LITE0, (1,)), SourceNetwork("resnet18", (1,))
     assert lite.mean.flatten().tolist() == lite.std.flatten().tolist() == [0.5] * 3
@@ -178,10 +206,10 @@ def test_stays_frozen_and_in_evaluation_mode() -> None:
 
 
 def test_can_be_rebuilt_from_its_arguments_and_tensors() -> None:
-    network = SourceNetwork(LITE0, (4, 3), neighbours=True, padding="static")
+    network = SourceNetwork(LITE0, (4, 3), neighbours=True, scales=(0.5,), padding="static")
     for tensor in network.state_dict().values():
         tensor.add_(1) if tensor.is_floating_point() else None
-    again = SourceNetwork(LITE0, (4, 3), neighbours=True, padding="static")
+    again = SourceNetwork(LITE0, (4, 3), neighbours=True, scales=(0.5,), padding="static")
     assert again.fingerprint() != network.fingerprint()
     again.load_state_dict(network.state_dict())
     assert again.fingerprint() == network.fingerprint()
@@ -191,6 +219,7 @@ def test_can_be_rebuilt_from_its_arguments_and_tensors() -> None:
 def test_fingerprint_names_all_that_features_depend_on() -> None:
     make = partial(SourceNetwork, LITE0)
     networks = [make((4,)), make((3,)), make((4, 3)), make((4,), neighbours=True)]
+    networks += [make((4,), scales=(0.5,)), make((4,), scales=(0.7,))]
     networks += [make((4,), padding="static"), make((4,))]
     with torch.no_grad():
         next(networks[-1].parameters()).view(-1)[0] += 1e-6
@@ -239,7 +268,7 @@ def test_refuses_what_it_cannot_cut(
 
 
 def test_exports_as_a_graph_with_any_batch() -> None:
-    network = SourceNetwork(LITE0, (4, 3), neighbours=True)
+    network = SourceNetwork(LITE0, (4, 3), neighbours=True, scales=(0.7,))
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(
         network, (pixels((64, 96), 2),), dynamic_shapes={"pixels": {0: batch}}

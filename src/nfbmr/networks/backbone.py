@@ -29,6 +29,7 @@ SEED = 0
 
 # Two sides, so that swapped axes show; large enough for a stride of 32 to leave 2 x 3 cells.
 _PROBE = (64, 96)
+_SIDE = 32  # sides of a smaller copy of an image are multiples of it
 
 
 class SourceNetwork(nn.Module):
@@ -44,6 +45,7 @@ class SourceNetwork(nn.Module):
         stages: module paths in timm's network, the first gives the grid of y.
         padding: `native` or `static`.
         neighbours: whether the 3x3 mean of the first stage is part of y.
+        scales: of the smaller copies of the image whose stages are part of y.
         channels: C.
         stride: pixels per cell of the grid, nominally; `grid` is exact.
         steps: paths of the layers in the order in which they run.
@@ -58,6 +60,7 @@ class SourceNetwork(nn.Module):
         stages: tuple[int | str, ...],
         *,
         neighbours: bool = False,
+        scales: tuple[float, ...] = (),
         padding: Literal["native", "static"] = "native",
     ) -> None:
         """Builds the network and cuts it; the caller's random generator is left as it was.
@@ -69,6 +72,8 @@ class SourceNetwork(nn.Module):
                 EfficientNets do, else the n-th entry of timm's feature list. A string is a path
                 in timm's network, e.g. `layer3`.
             neighbours: append the 3x3 mean of the first stage's map; cells outside do not count.
+            scales: shares of the image's sides, in (0, 1); the network looks at the image at each
+                of these sizes, too, and its stages there join y. Sides are rounded to 32 pixels.
             padding: `native`: timm's. `static`: TF's SAME rule for the network's design
                 resolution, whatever comes in, as efficientnet-pytorch does.
 
@@ -84,6 +89,7 @@ class SourceNetwork(nn.Module):
         self.stages = paths
         self.padding = padding
         self.neighbours = neighbours
+        self.scales = scales
         self.steps = tuple(_steps(model, set(paths), name))
         self.trunk = _cut(model, self.steps)
         config = _config(model)
@@ -102,23 +108,26 @@ class SourceNetwork(nn.Module):
             settings.name,
             settings.stages,
             neighbours=settings.neighbours,
+            scales=settings.scales,
             padding=settings.padding,
         )
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Maps pixels, uint8 (B, H, W, 3) RGB, to y, float32 (B, C, H', W')."""
-        first, *finer = self.levels(pixels)  # (B, c, H', W') each, the others with finer grids
-        parts = [first, *(_pooled_to(first, level) for level in finer)]
+        x = self._normalised(pixels)
+        first, *finer = self._levels(x)  # (B, c, H', W') each, the others with finer grids
+        parts = [first, *(_at_grid_of(first, level) for level in finer)]
         if self.neighbours:
             parts.append(F.avg_pool2d(first, 3, stride=1, padding=1, count_include_pad=False))
+        for scale in self.scales:
+            size = [max(_SIDE, _SIDE * round(side * scale / _SIDE)) for side in x.shape[-2:]]
+            smaller = F.interpolate(x, size, mode="bilinear", align_corners=False)
+            parts += [_at_grid_of(first, level) for level in self._levels(smaller)]
         return torch.cat(parts, dim=1)  # (B, C, H', W')
 
     def levels(self, pixels: Tensor) -> list[Tensor]:
         """Maps pixels, uint8 (B, H, W, 3) RGB, to the map (B, c, h, w) of each of `stages`."""
-        assert pixels.dtype == torch.uint8, pixels.dtype
-        x = pixels.permute(0, 3, 1, 2).float() / 255  # (B, 3, H, W)
-        maps = self._stage_maps((x - self.mean) / self.std)
-        return [maps[path] for path in self.stages]
+        return self._levels(self._normalised(pixels))
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """Returns (H', W') for images of `size` (H, W); computes shapes only."""
@@ -133,10 +142,10 @@ class SourceNetwork(nn.Module):
     def fingerprint(self) -> str:
         """Names what y depends on: 64 hexadecimal digits, equal for equal features.
 
-        SHA-256 over stages, padding, neighbours, and name, shape and bytes of every tensor.
+        SHA-256 over stages, padding, neighbours, scales, and name, shape and bytes of every tensor.
         """
         digest = hashlib.sha256(
-            repr((self.name, self.stages, self.padding, self.neighbours)).encode()
+            repr((self.name, self.stages, self.padding, self.neighbours, self.scales)).encode()
         )
         for key, tensor in sorted(self.state_dict().items()):
             if key.endswith("num_batches_tracked"):  # not read in evaluation mode
@@ -144,6 +153,17 @@ class SourceNetwork(nn.Module):
             digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
             digest.update(tensor.cpu().contiguous().reshape(-1).numpy().data)
         return digest.hexdigest()
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        """Maps pixels, uint8 (B, H, W, 3), to what the network takes, float32 (B, 3, H, W)."""
+        assert pixels.dtype == torch.uint8, pixels.dtype
+        x = pixels.permute(0, 3, 1, 2).float() / 255
+        return (x - self.mean) / self.std
+
+    def _levels(self, x: Tensor) -> list[Tensor]:
+        """Maps normalised pixels (B, 3, H, W) to the map (B, c, h, w) of each of `stages`."""
+        maps = self._stage_maps(x)
+        return [maps[path] for path in self.stages]
 
     def _stage_maps(self, x: Tensor) -> dict[str, Tensor]:
         """Runs the layers on normalised pixels (B, 3, H, W); returns stage path -> (B, c, h, w)."""
@@ -180,7 +200,8 @@ class SourceNetwork(nn.Module):
                 "first, it gives the grid"
             )
         channels = [found[path].shape[1] for path in self.stages]
-        return sum(channels) + self.neighbours * channels[0], strides[0]
+        repeated = (1 + len(self.scales)) * sum(channels)
+        return repeated + self.neighbours * channels[0], strides[0]
 
 
 def _build(name: str) -> nn.Module:
@@ -289,12 +310,17 @@ def _stride(features: Tensor, name: str, path: str) -> int:
     )
 
 
-def _pooled_to(first: Tensor, finer: Tensor) -> Tensor:
-    """Averages a finer map (B, c, h, w) down to the grid of the first (B, ., H', W')."""
-    (height, width), (h, w) = first.shape[-2:], finer.shape[-2:]
+def _at_grid_of(first: Tensor, level: Tensor) -> Tensor:
+    """Brings a map (B, c, h, w) to the grid of the first (B, ., H', W').
+
+    A finer map is averaged, a coarser one interpolated.
+    """
+    (height, width), (h, w) = first.shape[-2:], level.shape[-2:]
+    if h < height or w < width:
+        return F.interpolate(level, (height, width), mode="bilinear", align_corners=False)
     if h % height == 0 and w % width == 0:
-        return F.avg_pool2d(finer, (h // height, w // width))
-    return F.adaptive_avg_pool2d(finer, (height, width))
+        return F.avg_pool2d(level, (h // height, w // width))
+    return F.adaptive_avg_pool2d(level, (height, width))
 
 
 def _on_meta(network: SourceNetwork, pixels: Tensor) -> Tensor:

@@ -300,7 +300,11 @@ def _from_hub(name: str) -> _Tensors:
 
 def _fresh(network: SourceNetwork) -> SourceNetwork:
     return SourceNetwork(
-        network.name, network.stages, neighbours=network.neighbours, padding=network.padding
+        network.name,
+        network.stages,
+        neighbours=network.neighbours,
+        scales=network.scales,
+        padding=network.padding,
     )
 
 
