@@ -9,6 +9,7 @@ import typer
 
 from nfbmr.arguments import parse_numbers, parse_pairs, parse_words
 from nfbmr.errors import SettingsError
+from nfbmr.files import printable
 
 bench = typer.Typer(
     help="Measure accuracy and speed, alone or against other tools.", no_args_is_help=True
@@ -38,8 +39,9 @@ def peers(
 ) -> None:
     """Race nfbmr against anomalib's models: same pictures, weights, metrics and machine.
 
-    The first run installs anomalib into an environment of its own. Rows that are finished are
-    kept, so a run that was interrupted goes on where it was.
+    Needs the extra: pip install 'nfbmr[peers]'. The first run installs anomalib into an
+    environment of its own, gigabytes. Rows that are finished are kept, so a run that was
+    interrupted goes on where it was.
     """
     from nfbmr.benchmark.peers import race, report
     from nfbmr.benchmark.peers.catalogue import PEERS
@@ -68,7 +70,8 @@ def peers(
             report.draw(rows, out / f"peers.{suffix}")
         print(text)
     for one in lost:
-        print(f"failed: {one.key.category}, {one.key.system}, seed {one.key.seed}: {one.reason}")
+        name = f"{one.key.category}, {one.key.system}, seed {one.key.seed}"
+        print(printable(f"failed: {name}: {one.reason}"))
     if lost:
         raise typer.Exit(1)
 
