@@ -40,7 +40,7 @@ from nfbmr.feature_store import FeatureStore, Shape, blaming_disk, write_rows
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Of an entry, and of what its numbers mean; part of the key."""
 
 _STALE_SECONDS = 24 * 3600

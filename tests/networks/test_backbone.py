@@ -66,7 +66,8 @@ def test_cut_network_equals_the_whole_one_there(
     assert y.dtype == torch.float32
     assert y.shape == (2, network.channels, *network.grid(size))
     assert y.std() > 0
-    torch.testing.assert_close(y, whole_network_at(network, path, images), rtol=1e-5, atol=1e-6)
+    # Batch norms are folded: equal up to rounding.
+    torch.testing.assert_close(y, whole_network_at(network, path, images), rtol=1e-4, atol=1e-4)
 
 
 def test_stages_are_pooled_to_the_first_and_joined_with_its_neighbours() -> None:

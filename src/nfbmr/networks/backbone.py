@@ -10,6 +10,7 @@ c h w = channels and grid of one stage, before the stages are joined.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
@@ -23,6 +24,7 @@ from torch.func import functional_call
 
 from nfbmr.config import BackboneSettings
 from nfbmr.errors import SettingsError
+from nfbmr.networks.folding import folded
 
 SEED = 0
 """Of the weights that a network has before others are loaded; equal in every process."""
@@ -30,6 +32,7 @@ SEED = 0
 # Two sides, so that swapped axes show; large enough for a stride of 32 to leave 2 x 3 cells.
 _PROBE = (64, 96)
 _SIDE = 32  # sides of a smaller copy of an image are multiples of it
+_ROUNDING = 1e-3  # by which features may differ where batch norms are folded, of the largest
 
 
 class SourceNetwork(nn.Module):
@@ -39,6 +42,9 @@ class SourceNetwork(nn.Module):
     The weights are random (`SEED`) until `nfbmr.networks.weights.load_weights` or
     `load_state_dict` sets them; nothing is ever downloaded here. Nothing in it requires a
     gradient, so a forward pass records none.
+
+    It computes with a copy whose batch norms are folded (`nfbmr.networks.folding`), made at the
+    first pass and again once the tensors have been loaded or moved.
 
     Attributes:
         name: timm's name, with its tag where one was given.
@@ -92,6 +98,8 @@ class SourceNetwork(nn.Module):
         self.scales = scales
         self.steps = tuple(_steps(model, set(paths), name))
         self.trunk = _cut(model, self.steps)
+        self._quick: list[nn.Module] = []  # a list: no part of the state
+        self.register_load_state_dict_post_hook(_forget_copy)  # type: ignore[no-untyped-call]
         config = _config(model)
         self.register_buffer("mean", torch.tensor(config["mean"]).reshape(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(config["std"]).reshape(1, 3, 1, 1))
@@ -167,19 +175,49 @@ class SourceNetwork(nn.Module):
 
     def _stage_maps(self, x: Tensor) -> dict[str, Tensor]:
         """Runs the layers on normalised pixels (B, 3, H, W); returns stage path -> (B, c, h, w)."""
+        return self._maps_of(self._quick_trunk(x), x)
+
+    def _maps_of(self, trunk: nn.Module, x: Tensor) -> dict[str, Tensor]:
         maps = {}
         for path in self.steps:
-            x = self.trunk.get_submodule(path)(x)
+            x = trunk.get_submodule(path)(x)
             if path in self.stages:
                 maps[path] = x
         return maps
+
+    def _quick_trunk(self, x: Tensor) -> nn.Module:
+        """Returns the copy with folded batch norms; the trunk itself for shapes and exports."""
+        if x.is_meta or torch.compiler.is_compiling():
+            return self.trunk
+        if not self._quick:
+            self._quick.append(self._folded_trunk())
+        return self._quick[0]
+
+    @torch.no_grad()
+    def _folded_trunk(self) -> nn.Module:
+        """Folds the trunk; where that changes its features, returns the trunk as it is."""
+        trunk = folded(self.trunk)
+        x = torch.rand(1, 3, *_PROBE, generator=torch.Generator().manual_seed(SEED))
+        expected, found = (self._maps_of(t, x.to(self.mean.device)) for t in (self.trunk, trunk))
+        same = all(
+            torch.dist(found[path], expected[path], math.inf)
+            <= _ROUNDING * expected[path].abs().max()
+            for path in self.stages
+        )
+        return trunk if same else self.trunk
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> SourceNetwork:
+        """Forgets the copy where the tensors are moved or converted."""
+        self._quick.clear()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def _probe(self, model: nn.Module) -> tuple[int, int]:
         """Compares the cut network with the whole one on a small image; returns C and stride."""
         x = torch.rand(1, 3, *_PROBE, generator=torch.Generator().manual_seed(SEED))
         try:
             expected = _hooked_maps(model, self.stages, x)
-            found = self._stage_maps(x)
+            found = self._maps_of(self.trunk, x)
         except Exception as error:  # a network that is no chain of modules fails in its own way
             raise SettingsError(
                 f"'{self.name}' cannot be cut at {self.stages} ({error}); choose a "
@@ -202,6 +240,10 @@ class SourceNetwork(nn.Module):
         channels = [found[path].shape[1] for path in self.stages]
         repeated = (1 + len(self.scales)) * sum(channels)
         return repeated + self.neighbours * channels[0], strides[0]
+
+
+def _forget_copy(network: SourceNetwork, _keys: object) -> None:
+    network._quick.clear()
 
 
 def _build(name: str) -> nn.Module:

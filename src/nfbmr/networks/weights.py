@@ -263,7 +263,7 @@ def _fit(network: SourceNetwork, tensors: _Tensors, where: str) -> None:
             f"{where}: {len(bad)} tensors hold NaN, infinities or no decimals, first "
             f"{', '.join(bad[:3])}; get the weights again"
         )
-    network.trunk.load_state_dict({key: named[key] for key in wanted}, strict=False)
+    network.load_state_dict({f"trunk.{key}": named[key] for key in wanted}, strict=False)
 
 
 def _refuse(network: SourceNetwork, where: str, faults: dict[str, list[str]]) -> None:
