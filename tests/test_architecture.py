@@ -27,6 +27,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "feature_store",
         "data.images",
         "data.tables",
+        "networks.cutting",
+        "networks.folding",
         "pixel_metrics",
         "reporting.pictures",
         "reporting.templates",

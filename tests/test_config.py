@@ -62,6 +62,9 @@ def test_unknown_preset_names_the_known_ones() -> None:
         ({"seed": 2**32}, r"seed"),
         ({"size": [64]}, r"size"),
         ({"size": [0, 64]}, r"size"),
+        ({"flow": {"dropout": 1}}, r"flow\.dropout"),
+        ({"flow": {"dropout": -0.1}}, r"flow\.dropout"),
+        ({"scoring": {"heat": "asm,norm"}}, r"scoring\.heat"),
         ({"backbone": {"stages": []}}, r"backbone.*at least one stage"),
         ({"scoring": {"maps": ["source", "source"]}}, r"scoring.*each name once"),
         ({"scoring": {"statistics": []}}, r"scoring.*at least one"),
@@ -82,6 +85,8 @@ def test_wrong_settings_are_refused_by_name(changes: dict[str, Any], named: str)
         ({"stage_one": {"least_steps": 9, "most_steps": 8}}, "most_steps is below least_steps"),
         ({"flow": {"kernel": 3}}, "3x3 kernel needs batch_of = images"),
         ({"stage_two": {"batch_of": "positions"}}, "mapping sees neighbours"),
+        ({"scoring": {"maps": ["target"]}}, "kind none makes no mapping errors"),
+        ({"scoring": {"heat": "source"}}, "kind none makes no mapping errors"),
     ],
 )
 def test_settings_that_clash_are_refused(changes: dict[str, Any], named: str) -> None:
@@ -133,6 +138,8 @@ def test_hash_ignores_the_seed_and_nothing_else() -> None:
         {"pixel_budget": 128 * 128},
         {"backbone": {"weights": "random"}},
         {"flow": {"clamp": 2.0}},
+        {"flow": {"dropout": 0.2}},
+        {"scoring": {"heat": "norm"}},
         {"mapping": {"inner": 7}},
         {"stage_one": {"batch": 7}},
         {"stage_two": {"clip_norm": None}},

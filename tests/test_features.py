@@ -22,7 +22,7 @@ from torch import Tensor
 
 from nfbmr.data.images import load_image
 from nfbmr.errors import DataError, ImageError
-from nfbmr.feature_cache import FeatureCache, default_cache_root
+from nfbmr.feature_cache import FORMAT, FeatureCache, default_cache_root
 from nfbmr.feature_store import FeatureStore, write_store
 from nfbmr.features import build_features, features_key
 from nfbmr.networks.backbone import SourceNetwork
@@ -191,7 +191,7 @@ def test_damage_after_the_first_opening_is_noticed_too(cache: FeatureCache) -> N
 def test_entries_of_another_format_are_not_used(cache: FeatureCache) -> None:
     fake_entry(cache, "1")
     header, _ = entry_files(cache)
-    header.write_text(json.dumps({**json.loads(header.read_text()), "format": 2}))
+    header.write_text(json.dumps({**json.loads(header.read_text()), "format": FORMAT + 1}))
     assert again(cache).entries() == []
     assert again(cache).open("1" * 64) is None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -17,6 +18,7 @@ from nfbmr.config import CalibrationSettings, ScoringSettings
 from nfbmr.errors import BundleTamperedError, CalibrationError
 from nfbmr.scoring import (
     LEAST_HELD_OUT,
+    MAPS,
     Calibration,
     Maps,
     calibrate,
@@ -337,6 +339,21 @@ def test_heatmap_is_never_scaled_by_the_picture_itself() -> None:
     changed = heatmap(loud, ALL, calibration)
     assert changed[0, 0] > 10
     assert (changed.ravel()[1:] == calm.ravel()[1:]).all()
+
+
+def test_a_heatmap_of_one_map_does_not_look_at_the_others() -> None:
+    maps = good_maps(20)
+    scoring = replace(ALL, heat="likelihood")
+    calibration = calibrate(maps, scoring, 0.2)
+    alone = calibrate(maps, replace(ALL, maps=("likelihood",)), 0.2)
+    assert calibration.map_mean == alone.map_mean
+    assert len(calibration.map_mean) == 1
+    changed = maps[0].copy()
+    changed[MAPS.index("target")] += 100
+    heat = heatmap(changed, scoring, calibration)
+    assert (heat == heatmap(maps[0], replace(ALL, maps=("likelihood",)), alone)).all()
+    scores = [image_scores(m[None], scoring, calibration)[0] for m in (maps[0], changed)]
+    assert scores[1] > scores[0]
 
 
 # ---- JSON

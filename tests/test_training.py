@@ -39,7 +39,8 @@ N, GRID, CHANNELS = 9, (3, 4), 40
 NEVER = math.inf
 TINY: dict[str, Any] = {
     "flow": {"hidden": 8, "blocks": 2},
-    "mapping": {"latent": 8, "inner": 4, "n": 1},
+    "mapping": {"kind": "bmr", "latent": 8, "inner": 4, "n": 1},
+    "scoring": {"maps": ["source", "target", "likelihood", "norm"]},
     "stage_one": {"steps": 6, "batch": 16},
     "stage_two": {"steps": 4, "batch": 2},
 }

@@ -25,6 +25,7 @@ Depth = Annotated[int, Field(ge=1, le=64)]
 Side = Annotated[int, Field(ge=32, le=8_192)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Dropped = Annotated[float, Field(ge=0, lt=1)]
 
 PresetName = Literal["fast", "accurate", "paper"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -78,6 +79,8 @@ class FlowSettings:
     """1: each position is a vector of its own; 3: sub-networks see the neighbours."""
     clamp: PositiveFloat = 3.0
     """Soft clamp of the log-scale: clamp * 0.636 * atan(s / clamp)."""
+    dropout: Dropped = 0.0
+    """Share of the hidden channels left out in a training step, so that few images suffice."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
@@ -140,6 +143,8 @@ class ScoringSettings:
     """How each map is reduced to a number."""
     top_share: Share = 0.03
     """Share of the positions that `top` averages."""
+    heat: MapName | None = None
+    """The map that the heatmap shows; by default the mean of `maps`, each standardised."""
 
     @model_validator(mode="after")
     def _check(self) -> ScoringSettings:
@@ -188,7 +193,8 @@ class Settings:
             raise ValueError("a flow with a 3x3 kernel needs batch_of = images in stage_one")
         if self.stage_two.batch_of == "positions":
             raise ValueError("stage_two: the mapping sees neighbours; use batch_of = images")
-        if self.mapping.kind == "none" and {"source", "target", "asm"} & set(self.scoring.maps):
+        shown = {*self.scoring.maps, self.scoring.heat}
+        if self.mapping.kind == "none" and {"source", "target", "asm"} & shown:
             raise ValueError(
                 "mapping.kind none makes no mapping errors; "
                 'use scoring.maps = ["likelihood", "norm"], or one of the two'
@@ -202,6 +208,8 @@ _ADAPTER: TypeAdapter[Settings] = TypeAdapter(Settings)
 def _fast() -> Settings:
     return Settings(
         preset="fast",
+        backbone=BackboneSettings(scales=(0.7,)),
+        flow=FlowSettings(dropout=0.1),
         # Positions are independent vectors for a 1x1 flow: drawing them from all images at once
         # makes each step see the whole variety, and matrix products beat small convolutions.
         # Passes, not steps: a fixed number of steps that suits many images overfits few, which
@@ -215,6 +223,10 @@ def _fast() -> Settings:
             learning_rate=2e-3,
         ),
         stage_two=StageSettings(steps=300, batch=8, learning_rate=1e-3),
+        # On these features BMR's errors add nothing to what TNF knows (docs/research.md), at half
+        # of the cost.
+        mapping=MappingSettings(kind="none"),
+        scoring=ScoringSettings(maps=("likelihood", "norm"), heat="likelihood"),
     )
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -40,6 +40,8 @@ class Stage:
     setting: Literal["stage_one", "stage_two", "pair"]
     """Where `how` stands in the settings, for advice."""
     steps: int
+    seed: int
+    """Of what the network itself draws in a step: which channels it drops."""
     network: nn.Module
     """What the optimiser changes."""
     state: nn.Module
@@ -116,7 +118,7 @@ class Optimiser:
     def _step(self, stage: Stage, optimiser: torch.optim.Adam, step: int) -> float:
         how = stage.how
         optimiser.param_groups[0]["lr"] = learning_rate(how, step, stage.steps)
-        with autocast(how.precision, self.device):
+        with autocast(how.precision, self.device), self._draws_of(stage, step):
             loss = stage.loss(*stage.batch(step))
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -125,6 +127,13 @@ class Optimiser:
             nn.utils.clip_grad_norm_(stage.network.parameters(), how.clip_norm)
         optimiser.step()
         return value
+
+    @contextmanager
+    def _draws_of(self, stage: Stage, step: int) -> Iterator[None]:
+        """Makes torch's own draws a function of the step; the caller's generators stay."""
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(int(rng(stage.seed, 4, step).integers(2**63)))
+            yield
 
     def _file(self, stage: Stage) -> Path:
         return self.work / f"{stage.name}.safetensors"

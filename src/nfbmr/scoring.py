@@ -95,7 +95,7 @@ class Calibration:
     statistic_std: tuple[float, ...]
     """Likewise, (M,), above 0."""
     map_mean: tuple[float, ...]
-    """Of each chosen map over all positions of the held-out images."""
+    """Of each map of the heatmap over all positions of the held-out images."""
     map_std: tuple[float, ...]
     """Likewise, above 0."""
     heat_zero: float
@@ -210,7 +210,7 @@ def calibrate(maps: Maps, scoring: ScoringSettings, rate: float) -> Calibration:
             "Fit again with --fresh, and with float32 precision if it happens again"
         )
     table = statistics(maps, scoring)
-    chosen = _choose(maps, scoring.maps)
+    chosen = _choose(maps, _shown(scoring))
     map_mean = chosen.mean(axis=(0, 2, 3))
     map_std = _positive(chosen.std(axis=(0, 2, 3)))
     fused = _fuse(chosen, map_mean, map_std)
@@ -298,13 +298,19 @@ def p_values(scores: Floats, calibration: Calibration) -> Floats:
 def heatmap(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> NDArray[np.float32]:
     """Fuses one image's raw maps (K, H, W) to one map (H, W) on the good images' scale.
 
+    The maps are `scoring.heat` alone, or all of `scoring.maps`.
+
     0 is a typical good position; 1 is what the highest position of a good picture exceeds in
     the asked share of good pictures. Never scaled by the picture itself, so a good part is calm.
     """
     mean, std = np.array(calibration.map_mean), np.array(calibration.map_std)
-    fused = _fuse(_choose(maps[None], scoring.maps), mean, std)[0]
+    fused = _fuse(_choose(maps[None], _shown(scoring)), mean, std)[0]
     scaled = (fused - calibration.heat_zero) / (calibration.heat_one - calibration.heat_zero)
     return np.asarray(scaled, dtype=np.float32)
+
+
+def _shown(scoring: ScoringSettings) -> tuple[MapName, ...]:
+    return (scoring.heat,) if scoring.heat else scoring.maps
 
 
 def _fuse(maps: Floats, mean: Floats, std: Floats) -> Floats:

@@ -133,3 +133,37 @@ def test_learning_reaches_the_likelihood_of_a_gaussian() -> None:
     entropy = 3 / 2 + math.log(0.2 * 3.0 * 1.0)  # of the Gaussian, without D / 2 * log(2 pi)
     assert losses[0] > 8
     assert losses[-1] == pytest.approx(entropy, abs=0.3)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_dropout_leaves_out_its_share_in_training_and_nothing_else(kernel: int) -> None:
+    flow = TargetFlow(4, blocks=1, hidden=640, kernel=kernel, dropout=0.25, seed=1)
+    plain = TargetFlow(4, blocks=1, hidden=640, kernel=kernel, seed=1)
+    for one in (flow, plain):
+        for parameter in one.parameters():
+            parameter.data.fill_(0.5)
+    y = draw(1, 20, 30, 4).float()
+    assert torch.equal(flow.eval()(y)[0], plain.eval()(y)[0])
+    torch.manual_seed(0)
+    h = torch.ones(7, 101, 3)  # no multiple of eight
+    (block,) = flow.train().blocks
+    assert isinstance(block, AffineCoupling)
+    kept = block.net1._drop(h)
+    assert sorted(kept.unique().tolist()) == [0.0, pytest.approx(4 / 3)]
+    assert float((kept == 0).double().mean()) == pytest.approx(0.25, abs=0.03)
+    assert not torch.equal(flow(y)[0], flow(y)[0])
+    assert torch.equal(plain.train()(y)[0], plain.eval()(y)[0])
+
+
+@pytest.mark.parametrize("hidden", [1, 640])
+def test_what_is_dropped_is_the_same_for_the_same_state_of_torchs_generator(hidden: int) -> None:
+    flow = TargetFlow(5, hidden=hidden, dropout=0.5).train()
+    for parameter in flow.parameters():
+        torch.nn.init.constant_(parameter, 0.3)
+    y = draw(40, 5).float()
+    found = []
+    for seed in (4, 4, 5):
+        torch.manual_seed(seed)
+        found.append(flow(y)[0])
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])

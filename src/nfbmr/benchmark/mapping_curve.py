@@ -27,7 +27,8 @@ import numpy as np
 from nfbmr import scoring
 from nfbmr.arguments import parse_numbers, parse_pairs
 from nfbmr.benchmark.paper.plan import read_source
-from nfbmr.config import ScoringSettings, Settings, preset, with_changes
+from nfbmr.benchmark.paper.systems import base_settings
+from nfbmr.config import ScoringSettings, Settings, with_changes
 from nfbmr.data.layouts import DataSet
 from nfbmr.devices import choose_device
 from nfbmr.errors import NfbmrError
@@ -61,7 +62,7 @@ def curve(
         work: a folder for features and checkpoints.
     """
     settings = with_changes(
-        preset("fast"),
+        base_settings("fast"),
         {
             "seed": seed,
             "stage_two": {"steps": last, "schedule": "constant", "learning_rate": 3e-4},

@@ -12,10 +12,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Literal
 
-import timm
 import torch
 import torch.nn.functional as F
 from timm.layers.conv2d_same import Conv2dSame
@@ -24,10 +22,16 @@ from torch.func import functional_call
 
 from nfbmr.config import BackboneSettings
 from nfbmr.errors import SettingsError
+from nfbmr.networks.cutting import (
+    SEED,
+    build,
+    cut,
+    hooked_maps,
+    stage_path,
+    steps_up_to,
+    weights_config,
+)
 from nfbmr.networks.folding import folded
-
-SEED = 0
-"""Of the weights that a network has before others are loaded; equal in every process."""
 
 # Two sides, so that swapped axes show; large enough for a stride of 32 to leave 2 x 3 cells.
 _PROBE = (64, 96)
@@ -87,8 +91,8 @@ class SourceNetwork(nn.Module):
             SettingsError: the network, or a stage, is unknown or unusable here.
         """
         super().__init__()
-        model = _build(name)
-        paths = tuple(_stage_path(model, name, stage) for stage in stages)
+        model = build(name)
+        paths = tuple(stage_path(model, name, stage) for stage in stages)
         if not paths or len(set(paths)) != len(paths):
             raise SettingsError(f"stages {stages} of '{name}': give one or more, each once")
         self.name = name
@@ -96,11 +100,11 @@ class SourceNetwork(nn.Module):
         self.padding = padding
         self.neighbours = neighbours
         self.scales = scales
-        self.steps = tuple(_steps(model, set(paths), name))
-        self.trunk = _cut(model, self.steps)
+        self.steps = tuple(steps_up_to(model, set(paths), name))
+        self.trunk = cut(model, self.steps)
         self._quick: list[nn.Module] = []  # a list: no part of the state
         self.register_load_state_dict_post_hook(_forget_copy)  # type: ignore[no-untyped-call]
-        config = _config(model)
+        config = weights_config(model)
         self.register_buffer("mean", torch.tensor(config["mean"]).reshape(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(config["std"]).reshape(1, 3, 1, 1))
         self.requires_grad_(False)
@@ -216,7 +220,7 @@ class SourceNetwork(nn.Module):
         """Compares the cut network with the whole one on a small image; returns C and stride."""
         x = torch.rand(1, 3, *_PROBE, generator=torch.Generator().manual_seed(SEED))
         try:
-            expected = _hooked_maps(model, self.stages, x)
+            expected = hooked_maps(model, self.stages, x)
             found = self._maps_of(self.trunk, x)
         except Exception as error:  # a network that is no chain of modules fails in its own way
             raise SettingsError(
@@ -244,99 +248,6 @@ class SourceNetwork(nn.Module):
 
 def _forget_copy(network: SourceNetwork, _keys: object) -> None:
     network._quick.clear()
-
-
-def _build(name: str) -> nn.Module:
-    """Returns timm's whole network with random weights; never touches the network or the hub."""
-    if not timm.is_model(name):  # also refuses "hf-hub:..." names, which would download
-        raise SettingsError(
-            f"timm {timm.__version__} knows no network '{name}'; expected a name such as "
-            "'tf_efficientnet_lite0'; timm.list_models() lists all"
-        )
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(SEED)
-        try:
-            model: nn.Module = timm.create_model(name, pretrained=False)
-        except RuntimeError as error:
-            raise SettingsError(f"timm cannot build '{name}': {error}") from error
-    return model.eval()
-
-
-def _config(model: nn.Module) -> Mapping[str, Any]:
-    """Returns what timm records of the network's weights: mean, std, input size."""
-    config = model.pretrained_cfg
-    assert isinstance(config, Mapping), type(config)
-    return config
-
-
-def _stage_path(model: nn.Module, name: str, stage: int | str) -> str:
-    """Translates a stage number into a module path and checks that there is such a module."""
-    modules = {path for path, _ in model.named_modules() if path}
-    if isinstance(stage, str):
-        if stage in modules:
-            return stage
-        top = ", ".join(path for path, _ in model.named_children())
-        raise SettingsError(f"'{name}' has no module '{stage}'; its outermost ones are {top}")
-    blocks = getattr(model, "blocks", None)
-    if isinstance(blocks, nn.Sequential):
-        paths = [f"blocks.{index}" for index in range(len(blocks))]
-    else:
-        paths = [info["module"] for info in getattr(model, "feature_info", [])]
-    if not 1 <= stage <= len(paths):
-        raise SettingsError(
-            f"stage {stage}: '{name}' has {len(paths)} stages, counted from 1; a module path "
-            "may be given instead"
-        )
-    return paths[stage - 1]
-
-
-def _steps(parent: nn.Module, levels: set[str], name: str, prefix: str = "") -> list[str]:
-    """Returns the paths of the modules to run, in order, up to the last of `levels`."""
-    steps: list[str] = []
-    last = 0
-    for child_name, child in parent.named_children():
-        path = prefix + child_name
-        inside = {level for level in levels if level.startswith(path + ".")}
-        if not inside:
-            steps.append(path)
-        elif path in levels or type(child).forward is not nn.Sequential.forward:
-            raise SettingsError(f"'{name}' cannot be cut at {sorted(inside)}, inside '{path}'")
-        else:
-            steps += _steps(child, inside, name, path + ".")
-        if inside or path in levels:
-            last = len(steps)
-    return steps[:last]
-
-
-def _cut(model: nn.Module, steps: tuple[str, ...]) -> nn.Sequential:
-    """Moves the modules of `steps` into nested containers that keep timm's names."""
-    trunk = nn.Sequential()
-    for path in steps:
-        *parents, leaf = path.split(".")
-        holder: nn.Module = trunk
-        for parent in parents:
-            if parent not in dict(holder.named_children()):
-                holder.add_module(parent, nn.Sequential())
-            holder = holder.get_submodule(parent)
-        holder.add_module(leaf, model.get_submodule(path))
-    return trunk
-
-
-def _hooked_maps(model: nn.Module, paths: tuple[str, ...], x: Tensor) -> dict[str, Tensor]:
-    """Runs timm's whole network on x (B, 3, H, W); returns path -> output of that module."""
-    maps: dict[str, Tensor] = {}
-
-    def keep(path: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
-        maps[path] = output.clone()  # a later in-place activation must not change it
-
-    handles = [
-        model.get_submodule(path).register_forward_hook(partial(keep, path)) for path in paths
-    ]
-    with torch.no_grad():
-        model(x)
-    for handle in handles:
-        handle.remove()
-    return maps
 
 
 def _stride(features: Tensor, name: str, path: str) -> int:

@@ -66,6 +66,7 @@ class Detector(nn.Module):
             hidden=settings.flow.hidden,
             kernel=settings.flow.kernel,
             clamp=settings.flow.clamp,
+            dropout=settings.flow.dropout,
             seed=settings.seed,
         )
         self.mapping = _mapping(source.channels, settings)

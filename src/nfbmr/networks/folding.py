@@ -2,6 +2,8 @@
 
 In evaluation mode a batch norm is one factor and one shift per channel, constants that a linear
 layer in front of it can take over.
+
+Shapes: c h w = channels in, height and width of a kernel; c' = channels out.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from nfbmr.benchmark.dagm_like import write_tree
 from nfbmr.benchmark.ledger import Key, Ledger, Row
 from nfbmr.benchmark.paper.plan import Estimator, Request, Source, Task, make_tasks, read_source
 from nfbmr.benchmark.paper.runner import run_tasks
-from nfbmr.networks import backbone, weights
+from nfbmr.networks import backbone, cutting, weights
 from nfbmr.networks.backbone import SourceNetwork
 
 CHANGES: dict[str, Any] = {
@@ -36,7 +36,7 @@ CHANGES: dict[str, Any] = {
 @contextmanager
 def networks_built_once() -> Iterator[None]:
     """Most of a tiny run is building the same networks with the same weights: copies them."""
-    build, built = backbone._build, dict[str, nn.Module]()
+    build, built = cutting.build, dict[str, nn.Module]()
     grid, grids = SourceNetwork.grid, dict[tuple[object, ...], tuple[int, int]]()
 
     def copied(name: str) -> nn.Module:
@@ -51,7 +51,7 @@ def networks_built_once() -> Iterator[None]:
         return grids[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backbone, "_build", copied)
+        patch.setattr(backbone, "build", copied)
         patch.setattr(SourceNetwork, "grid", grid_of)
         patch.setattr(weights, "read_tensors", functools.cache(weights.read_tensors))
         yield

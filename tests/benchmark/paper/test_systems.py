@@ -18,11 +18,12 @@ from nfbmr.benchmark.paper.systems import (
     Level,
     PairSettings,
     System,
+    base_settings,
     make_system,
     pair_size,
     wanted_systems,
 )
-from nfbmr.config import MapName, ScoringSettings, StageSettings, preset
+from nfbmr.config import MapName, MappingSettings, ScoringSettings, StageSettings
 from nfbmr.errors import SettingsError
 
 BACKBONES: tuple[BackboneName, ...] = ("fast", "paper")
@@ -40,7 +41,7 @@ def pair_of(key: str, backbone: BackboneName = "fast", **options: Any) -> PairSe
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_nf_bmr_n_differ_in_n_alone(backbone: BackboneName) -> None:
-    plain = preset(backbone)
+    plain = base_settings(backbone)
     for n in (1, 2, 3):
         found = make_system(f"nf-bmr-{n}", backbone, 0)
         expected = replace(
@@ -54,7 +55,7 @@ def test_nf_bmr_n_differ_in_n_alone(backbone: BackboneName) -> None:
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_flow_system_has_the_same_flow(backbone: BackboneName) -> None:
     systems = [make_system(key, backbone, 3) for key in FLOW_SYSTEMS]
-    settings = [replace(s.settings, mapping=preset("fast").mapping) for s in systems]
+    settings = [replace(s.settings, mapping=MappingSettings()) for s in systems]
     settings = [replace(s, scoring=ScoringSettings()) for s in settings]
     assert settings == [settings[0]] * len(FLOW_SYSTEMS)
     assert settings[0].seed == 3
@@ -64,13 +65,13 @@ def test_every_flow_system_has_the_same_flow(backbone: BackboneName) -> None:
 def test_the_flow_alone_judges_by_its_likelihood(backbone: BackboneName) -> None:
     settings = make_system("nf", backbone, 0).settings
     assert settings.mapping.kind == "none"
-    assert settings.scoring == replace(preset(backbone).scoring, maps=("likelihood",))
+    assert settings.scoring == replace(base_settings(backbone).scoring, maps=("likelihood",))
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_nfbmr_is_nf_bmr_2_with_a_score_of_its_own(backbone: BackboneName) -> None:
     own, papers = (make_system(key, backbone, 0).settings for key in ("nfbmr", "nf-bmr-2"))
-    assert own.scoring == ScoringSettings() == preset("fast").scoring
+    assert own.scoring == ScoringSettings()
     assert replace(own, scoring=papers.scoring) == papers
 
 

@@ -206,6 +206,7 @@ def _stage(
         how=how,
         setting="pair",
         steps=total_steps(how, len(train), stores[0].grid),
+        seed=seed,
         network=network,
         state=network,
         batch=batch,

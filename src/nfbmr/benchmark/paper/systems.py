@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nfbmr import config
-from nfbmr.config import ScoringSettings, Settings, StageSettings, weights_kind, with_changes
+from nfbmr.config import (
+    BackboneSettings,
+    FlowSettings,
+    MappingSettings,
+    ScoringSettings,
+    Settings,
+    StageSettings,
+    weights_kind,
+    with_changes,
+)
 from nfbmr.errors import SettingsError
 
 BackboneName = Literal["paper", "fast"]
@@ -127,6 +136,23 @@ OTHER: dict[BackboneName, tuple[str, str]] = {
 """The second pre-trained network of Fig. 7 (B3 in the paper), and where its weights are."""
 
 
+def base_settings(backbone: BackboneName) -> Settings:
+    """Returns what the systems have in common: all of the preset `paper`, or most of `fast`.
+
+    The paper's method looks at a picture in one size and has BMR; `fast` would not be it. So here
+    `fast` means its network, its size of picture and its way to train.
+    """
+    if backbone == "paper":
+        return config.preset("paper")
+    return replace(
+        config.preset("fast"),
+        backbone=BackboneSettings(),
+        flow=FlowSettings(),
+        mapping=MappingSettings(),
+        scoring=ScoringSettings(),
+    )
+
+
 def make_system(
     key: str,
     backbone: BackboneName,
@@ -159,7 +185,7 @@ def make_system(
             f"--set {', '.join(fixed)}: these make the systems what they are; expected other "
             "settings, and --seeds and --systems to choose rows"
         )
-    base = with_changes(config.preset(backbone), {**changes, "seed": seed})
+    base = with_changes(base_settings(backbone), {**changes, "seed": seed})
     name = base.backbone.name
     chosen = weights.get(name, weights.get("", base.backbone.weights))
     base = replace(base, backbone=replace(base.backbone, weights=chosen))
