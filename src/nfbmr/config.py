@@ -215,7 +215,7 @@ def _fast() -> Settings:
         # Passes, not steps: a fixed number of steps that suits many images overfits few, which
         # the likelihood of held-out good images shows. The bounds keep the time about a minute.
         stage_one=StageSettings(
-            epochs=10,
+            epochs=7,
             least_steps=200,
             most_steps=600,
             batch=1024,
@@ -236,11 +236,9 @@ def _accurate() -> Settings:
         fast,
         preset="accurate",
         pixel_budget=448 * 448,
-        backbone=BackboneSettings(name="tf_efficientnet_lite2"),
-        flow=FlowSettings(hidden=1024),
-        mapping=MappingSettings(latent=1024, inner=256),
-        stage_one=replace(fast.stage_one, most_steps=1200),
-        stage_two=StageSettings(steps=600, batch=8, learning_rate=1e-3),
+        backbone=replace(fast.backbone, name="tf_efficientnet_lite2"),
+        flow=replace(fast.flow, hidden=1024),
+        stage_one=replace(fast.stage_one, epochs=10, most_steps=1200),
     )
 
 
