@@ -35,7 +35,7 @@ def peers(
     out: _Out,
     seeds: _Seeds = "0,1,2",
     peers: _Peers = None,
-    minutes: _Minutes = 10.0,
+    minutes: _Minutes = 5.0,
 ) -> None:
     """Race nfbmr against anomalib's models: same pictures, weights, metrics and machine.
 

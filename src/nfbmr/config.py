@@ -29,7 +29,7 @@ Dropped = Annotated[float, Field(ge=0, lt=1)]
 
 PresetName = Literal["fast", "accurate", "paper"]
 Precision = Literal["auto", "float32", "bfloat16"]
-MapName = Literal["source", "target", "likelihood", "norm", "asm"]
+MapName = Literal["source", "target", "likelihood", "norm", "residual", "asm"]
 StatisticName = Literal["max", "top", "mean"]
 
 
@@ -50,6 +50,10 @@ class BackboneSettings:
     """Also append the 3x3 mean of the first stage, so that one position sees around itself."""
     scales: Annotated[tuple[Share, ...], Field(max_length=4)] = ()
     """Shares of the sides at which SNN looks at the picture once more; those stages join y."""
+    scale_stages: tuple[tuple[int | str, ...], ...] = ()
+    """The stages taken at each of `scales`, where they are not `stages`."""
+    detail: int | str | None = None
+    """A finer stage kept beside y on its own grid, for the residual; see `SubspaceSettings`."""
     padding: Literal["native", "static"] = "native"
     """`static` pads as efficientnet-pytorch does, for the design resolution whatever comes in."""
     weights: str = "embedded"
@@ -64,6 +68,13 @@ class BackboneSettings:
     def _check(self) -> BackboneSettings:
         if not self.stages:
             raise ValueError("stages: at least one stage is needed")
+        if self.scale_stages and len(self.scale_stages) != len(self.scales):
+            raise ValueError(
+                f"scale_stages: one tuple of stages for each of the {len(self.scales)} scales, "
+                f"or none at all; found {len(self.scale_stages)}"
+            )
+        if not all(self.scale_stages):
+            raise ValueError("scale_stages: at least one stage for each scale")
         return self
 
 
@@ -81,6 +92,16 @@ class FlowSettings:
     """Soft clamp of the log-scale: clamp * 0.636 * atan(s / clamp)."""
     dropout: Dropped = 0.0
     """Share of the hidden channels left out in a training step, so that few images suffice."""
+    position: Annotated[int, Field(ge=0, le=32)] = 0
+    """Waves along each side that tell the sub-networks where a position lies; 0: they cannot."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class SubspaceSettings:
+    """The subspace of good pictures that `backbone.detail` is compared with."""
+
+    rank: Annotated[int, Field(ge=1, le=4096)] = 128
+    """Directions; fewer where there are fewer training images."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
@@ -182,6 +203,7 @@ class Settings:
     backbone: BackboneSettings = Field(default_factory=BackboneSettings)
     flow: FlowSettings = Field(default_factory=FlowSettings)
     mapping: MappingSettings = Field(default_factory=MappingSettings)
+    subspace: SubspaceSettings = Field(default_factory=SubspaceSettings)
     stage_one: StageSettings = Field(default_factory=lambda: StageSettings(steps=400))
     stage_two: StageSettings = Field(default_factory=lambda: StageSettings(steps=300))
     scoring: ScoringSettings = Field(default_factory=ScoringSettings)
@@ -199,6 +221,8 @@ class Settings:
                 "mapping.kind none makes no mapping errors; "
                 'use scoring.maps = ["likelihood", "norm"], or one of the two'
             )
+        if self.backbone.detail is None and "residual" in shown:
+            raise ValueError("the residual is that of a stage: name it as backbone.detail")
         return self
 
 
@@ -208,8 +232,11 @@ _ADAPTER: TypeAdapter[Settings] = TypeAdapter(Settings)
 def _fast() -> Settings:
     return Settings(
         preset="fast",
-        backbone=BackboneSettings(scales=(0.7,)),
-        flow=FlowSettings(dropout=0.1),
+        # The picture at three sizes: fine detail, and what surrounds it (docs/research.md).
+        backbone=BackboneSettings(
+            stages=(6,), scales=(0.7, 0.5), scale_stages=((6, 5), (6,)), detail=5
+        ),
+        flow=FlowSettings(dropout=0.1, position=6),
         # Positions are independent vectors for a 1x1 flow: drawing them from all images at once
         # makes each step see the whole variety, and matrix products beat small convolutions.
         # Passes, not steps: a fixed number of steps that suits many images overfits few, which
@@ -226,7 +253,7 @@ def _fast() -> Settings:
         # On these features BMR's errors add nothing to what TNF knows (docs/research.md), at half
         # of the cost.
         mapping=MappingSettings(kind="none"),
-        scoring=ScoringSettings(maps=("likelihood", "norm"), heat="likelihood"),
+        scoring=ScoringSettings(maps=("likelihood", "norm", "residual"), heat="residual"),
     )
 
 

@@ -54,7 +54,7 @@ def measure_parts(network: SourceNetwork, settings: Settings, size: tuple[int, i
         size: (H, W) of its pictures.
     """
     device = network.mean.device
-    detector = Detector(network, settings).to(device)
+    detector = Detector(network, settings, size).to(device)
     pixels = noise((1, *size, 3))
     image = seconds(lambda: network(torch.from_numpy(pixels).to(device)), device)
     grid, channels = network.grid(size), network.channels
@@ -62,7 +62,9 @@ def measure_parts(network: SourceNetwork, settings: Settings, size: tuple[int, i
     def flow_step(batch: int) -> None:
         how = settings.stage_one
         shape = (batch,) if how.batch_of == "positions" else (batch, *grid)
-        z, log_det = detector.flow(torch.randn(*shape, channels, device=device))
+        y = torch.randn(*shape, channels, device=device)
+        where = None if not detector.waves else y.new_zeros(*shape, 4 * detector.waves)
+        z, log_det = detector.flow(y, where)
         negative_log_likelihood(z, log_det).mean().backward()  # type: ignore[no-untyped-call]
 
     def mapping_step(batch: int) -> None:

@@ -68,7 +68,7 @@ def build_features(
         if progress is not None:
             progress(len(paths), len(paths))
         return store
-    shape = (len(paths), *network.grid(size), network.channels)
+    shape = (len(paths), *network.grid(size), network.outputs)
     chunks = Chunks(cache.chunks_folder(key), shape)
     _build_chunks(chunks, paths, network, size, batch, progress)
     backbone = f"{network.name} {'+'.join(network.stages)}"

@@ -149,7 +149,7 @@ def learn(name: str, good: list[Sample], plan: Plan, job: Job) -> Bundle:
     )
     train_indices, held_out = split_held_out(len(good), plan.n_held_out, job.settings.seed)
     features = TrainingData(store=store, train=train_indices, held_out=held_out)
-    detector = Detector(network, job.settings)
+    detector = Detector(network, job.settings, plan.size)
     hashes = [fingerprint(sample.path) for sample in good]
     origin = _Origin(
         name=name,

@@ -292,7 +292,7 @@ class TorchRuntime:
                 "pip install 'nfbmr[train]'"
             ) from None
         settings = bundle.settings
-        detector = Detector(SourceNetwork.of(settings.backbone), settings)
+        detector = Detector(SourceNetwork.of(settings.backbone), settings, bundle.facts.size)
         tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in bundle.tensors.items()}
         try:
             detector.load_state_dict(tensors)

@@ -46,7 +46,7 @@ class Stage:
     """What the optimiser changes."""
     state: nn.Module
     """What a checkpoint holds: the network, and what else belongs to it."""
-    batch: Callable[[int], tuple[Tensor, ...]]
+    batch: Callable[[int], tuple[Tensor | None, ...]]
     """Step -> what `loss` is called with."""
     loss: Callable[..., Tensor]
 

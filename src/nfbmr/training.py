@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from nfbmr.config import Settings
 from nfbmr.feature_store import FeatureStore, write_store
 from nfbmr.networks.detector import Detector
-from nfbmr.networks.flow import negative_log_likelihood
+from nfbmr.networks.flow import negative_log_likelihood, position_code
 from nfbmr.networks.mapping import BidirectionalMapping
 from nfbmr.optimisation import (
     Optimiser,
@@ -134,7 +135,9 @@ def train(
         seconds += position.seconds
         assert position.loss is not None, "a stage has at least one step"
         losses[name] = position.loss
-    return Trained(seconds=seconds, losses=losses)
+    started = time.monotonic()
+    run.learn_subspace()
+    return Trained(seconds=seconds + time.monotonic() - started, losses=losses)
 
 
 class _Run:
@@ -154,6 +157,8 @@ class _Run:
         self.work = work
         self.device = device
         self.z: FeatureStore | None = None
+        waves, grid = self.detector.waves, data.store.grid
+        self.where = position_code(grid, waves, device) if waves else None
 
     def prepare(self, name: str, *, fresh: bool) -> None:
         """Makes what a stage needs besides its own checkpoint."""
@@ -183,8 +188,23 @@ class _Run:
             loss=self.flow_loss,
         )
 
-    def flow_batch(self, step: int) -> tuple[Tensor]:
-        """Draws standardised features: (P, C) of positions, or (B, H, W, C) of images."""
+    def learn_subspace(self) -> None:
+        """Finds the subspace of the training images' detail; a second or two, so never kept."""
+        if self.detector.subspace is None:
+            return
+
+        def batches() -> Iterator[Tensor]:
+            for indices in _chunks(self.data.train):
+                rows = torch.from_numpy(self.data.store.read(indices)).to(self.device)
+                yield self.detector.standardised(rows)[1]
+
+        self.detector.subspace.learn(batches, self.settings.seed)
+
+    def flow_batch(self, step: int) -> tuple[Tensor, Tensor | None]:
+        """Draws standardised features and where they lie.
+
+        Of positions, (P, C) and (P, E); or of images, (B, H, W, C) and (H, W, E).
+        """
         how, train, store = self.settings.stage_one, self.data.train, self.data.store
         seed = self.settings.seed
         if how.batch_of == "positions":
@@ -193,13 +213,15 @@ class _Run:
             height, width = store.grid
             positions = generator.integers(height * width, size=how.batch)
             rows = store.read_positions(images, positions)
+            where = None if self.where is None else self.where.flatten(0, 1)[positions]
         else:
             rows = store.read(train[batch_of_images(how, len(train), (seed, 1), step)])
-        return (self.detector.standardisation(torch.from_numpy(rows).to(self.device)),)
+            where = self.where
+        return self.detector.standardised(torch.from_numpy(rows).to(self.device))[0], where
 
-    def flow_loss(self, y: Tensor) -> Tensor:
+    def flow_loss(self, y: Tensor, where: Tensor | None) -> Tensor:
         """Eq. 8, per channel so that rates and clipping do not depend on the backbone."""
-        z, log_det = self.detector.flow(y)
+        z, log_det = self.detector.flow(y, where)
         return negative_log_likelihood(z, log_det).mean() / y.shape[-1]
 
     # ---- stage two: BMR, eq. 11-13
@@ -227,10 +249,10 @@ class _Run:
         def batches() -> Iterator[NDArray[np.float32]]:
             for indices in _chunks(self.data.train):
                 y = torch.from_numpy(self.data.store.read(indices)).to(self.device)
-                z, _ = self.detector.flow(self.detector.standardisation(y))
+                z, _ = self.detector.flow(self.detector.standardised(y)[0], self.where)
                 yield z.cpu().numpy()
 
-        shape = (len(self.data.train), *self.data.store.grid, self.data.store.channels)
+        shape = (len(self.data.train), *self.data.store.grid, self.detector.source.channels)
         self.work.mkdir(parents=True, exist_ok=True)
         self.z = write_store(self.work / "z.f32", shape, batches())
 
@@ -241,7 +263,7 @@ class _Run:
         chosen = batch_of_images(how, len(self.data.train), (seed, 2), step)
         y = torch.from_numpy(self.data.store.read(self.data.train[chosen])).to(self.device)
         z = torch.from_numpy(self.z.read(chosen)).to(self.device)
-        return self.detector.standardisation(y).permute(0, 3, 1, 2), z.permute(0, 3, 1, 2)
+        return self.detector.standardised(y)[0].permute(0, 3, 1, 2), z.permute(0, 3, 1, 2)
 
     def mapping_loss(self, y: Tensor, z: Tensor) -> Tensor:
         """loss_S + loss_T, each a mean square over positions and channels."""

@@ -1,10 +1,12 @@
 """SNN, the source network (section 3.1): a frozen timm network, cut off after the last stage used.
 
 Its features are y. Section 3.1 takes one stage, the sixth of EfficientNet-B5; several stages may
-be joined here, and the 3x3 mean of the first one.
+be joined here, the 3x3 mean of the first one, and stages of smaller copies of the image. Behind y
+may stand the detail: a finer stage, whose cells that lie in one cell of y are channels of it.
 
 Shapes: B = images, H W = the image's pixels, H' W' = grid of y, C = channels of y,
-c h w = channels and grid of one stage, before the stages are joined.
+c h w = channels and grid of one stage, before the stages are joined, k = cells of the detail along
+the side of a cell of y, C' = C + c * k * k, all that comes out.
 """
 
 from __future__ import annotations
@@ -56,7 +58,11 @@ class SourceNetwork(nn.Module):
         padding: `native` or `static`.
         neighbours: whether the 3x3 mean of the first stage is part of y.
         scales: of the smaller copies of the image whose stages are part of y.
+        scale_stages: module paths, a tuple for each of `scales`.
+        detail: module path of the detail; None where there is none.
         channels: C.
+        detail_channels: c * k * k; 0 without detail.
+        detail_factor: k; 1 without detail.
         stride: pixels per cell of the grid, nominally; `grid` is exact.
         steps: paths of the layers in the order in which they run.
     """
@@ -71,6 +77,8 @@ class SourceNetwork(nn.Module):
         *,
         neighbours: bool = False,
         scales: tuple[float, ...] = (),
+        scale_stages: tuple[tuple[int | str, ...], ...] = (),
+        detail: int | str | None = None,
         padding: Literal["native", "static"] = "native",
     ) -> None:
         """Builds the network and cuts it; the caller's random generator is left as it was.
@@ -84,6 +92,8 @@ class SourceNetwork(nn.Module):
             neighbours: append the 3x3 mean of the first stage's map; cells outside do not count.
             scales: shares of the image's sides, in (0, 1); the network looks at the image at each
                 of these sizes, too, and its stages there join y. Sides are rounded to 32 pixels.
+            scale_stages: which stages, a tuple for each of `scales`; by default `stages`.
+            detail: a stage that is not coarser than the first one, to stand behind y.
             padding: `native`: timm's. `static`: TF's SAME rule for the network's design
                 resolution, whatever comes in, as efficientnet-pytorch does.
 
@@ -92,7 +102,11 @@ class SourceNetwork(nn.Module):
         """
         super().__init__()
         model = build(name)
-        paths = tuple(stage_path(model, name, stage) for stage in stages)
+
+        def found(numbers: tuple[int | str, ...]) -> tuple[str, ...]:
+            return tuple(stage_path(model, name, number) for number in numbers)
+
+        paths = found(stages)
         if not paths or len(set(paths)) != len(paths):
             raise SettingsError(f"stages {stages} of '{name}': give one or more, each once")
         self.name = name
@@ -100,7 +114,15 @@ class SourceNetwork(nn.Module):
         self.padding = padding
         self.neighbours = neighbours
         self.scales = scales
-        self.steps = tuple(steps_up_to(model, set(paths), name))
+        self.scale_stages = tuple(map(found, scale_stages)) or (paths,) * len(scales)
+        assert len(self.scale_stages) == len(scales), (scale_stages, scales)
+        self.detail = None if detail is None else stage_path(model, name, detail)
+        self._taken = tuple(
+            dict.fromkeys(
+                [*paths, *sum(self.scale_stages, ()), *([self.detail] if self.detail else [])]
+            )
+        )
+        self.steps = tuple(steps_up_to(model, set(self._taken), name))
         self.trunk = cut(model, self.steps)
         self._quick: list[nn.Module] = []  # a list: no part of the state
         self.register_load_state_dict_post_hook(_forget_copy)  # type: ignore[no-untyped-call]
@@ -109,7 +131,7 @@ class SourceNetwork(nn.Module):
         self.register_buffer("std", torch.tensor(config["std"]).reshape(1, 3, 1, 1))
         self.requires_grad_(False)
         self.eval()
-        self.channels, self.stride = self._probe(model)
+        self.channels, self.stride, self.detail_channels, self.detail_factor = self._probe(model)
         if padding == "static":
             _make_padding_static(self, tuple(config["input_size"][1:]))
 
@@ -121,25 +143,39 @@ class SourceNetwork(nn.Module):
             settings.stages,
             neighbours=settings.neighbours,
             scales=settings.scales,
+            scale_stages=settings.scale_stages,
+            detail=settings.detail,
             padding=settings.padding,
         )
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Maps pixels, uint8 (B, H, W, 3) RGB, to y, float32 (B, C, H', W')."""
+        """Maps pixels, uint8 (B, H, W, 3) RGB, to y and detail, float32 (B, C', H', W')."""
         x = self._normalised(pixels)
-        first, *finer = self._levels(x)  # (B, c, H', W') each, the others with finer grids
+        maps = self._stage_maps(x)
+        first, *finer = (maps[path] for path in self.stages)  # (B, c, H', W'), others finer
         parts = [first, *(_at_grid_of(first, level) for level in finer)]
         if self.neighbours:
             parts.append(F.avg_pool2d(first, 3, stride=1, padding=1, count_include_pad=False))
-        for scale in self.scales:
+        for scale, paths in zip(self.scales, self.scale_stages, strict=True):
             size = [max(_SIDE, _SIDE * round(side * scale / _SIDE)) for side in x.shape[-2:]]
             smaller = F.interpolate(x, size, mode="bilinear", align_corners=False)
-            parts += [_at_grid_of(first, level) for level in self._levels(smaller)]
-        return torch.cat(parts, dim=1)  # (B, C, H', W')
+            levels = self._stage_maps(smaller)
+            parts += [_at_grid_of(first, levels[path]) for path in paths]
+        if self.detail is not None:
+            grid = [self.detail_factor * side for side in first.shape[-2:]]
+            fine = _at_size(maps[self.detail], (grid[0], grid[1]))
+            parts.append(F.pixel_unshuffle(fine, self.detail_factor))
+        return torch.cat(parts, dim=1)  # (B, C', H', W')
 
     def levels(self, pixels: Tensor) -> list[Tensor]:
         """Maps pixels, uint8 (B, H, W, 3) RGB, to the map (B, c, h, w) of each of `stages`."""
-        return self._levels(self._normalised(pixels))
+        maps = self._stage_maps(self._normalised(pixels))
+        return [maps[path] for path in self.stages]
+
+    @property
+    def outputs(self) -> int:
+        """C', the channels of y and detail together."""
+        return self.channels + self.detail_channels
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """Returns (H', W') for images of `size` (H, W); computes shapes only."""
@@ -154,11 +190,12 @@ class SourceNetwork(nn.Module):
     def fingerprint(self) -> str:
         """Names what y depends on: 64 hexadecimal digits, equal for equal features.
 
-        SHA-256 over stages, padding, neighbours, scales, and name, shape and bytes of every tensor.
+        SHA-256 over stages, padding, neighbours, scales, detail, and name, shape and bytes of every
+        tensor.
         """
-        digest = hashlib.sha256(
-            repr((self.name, self.stages, self.padding, self.neighbours, self.scales)).encode()
-        )
+        one = (self.name, self.stages, self.padding, self.neighbours)
+        more = (self.scales, self.scale_stages, self.detail)
+        digest = hashlib.sha256(repr((*one, *more)).encode())
         for key, tensor in sorted(self.state_dict().items()):
             if key.endswith("num_batches_tracked"):  # not read in evaluation mode
                 continue
@@ -172,11 +209,6 @@ class SourceNetwork(nn.Module):
         x = pixels.permute(0, 3, 1, 2).float() / 255
         return (x - self.mean) / self.std
 
-    def _levels(self, x: Tensor) -> list[Tensor]:
-        """Maps normalised pixels (B, 3, H, W) to the map (B, c, h, w) of each of `stages`."""
-        maps = self._stage_maps(x)
-        return [maps[path] for path in self.stages]
-
     def _stage_maps(self, x: Tensor) -> dict[str, Tensor]:
         """Runs the layers on normalised pixels (B, 3, H, W); returns stage path -> (B, c, h, w)."""
         return self._maps_of(self._quick_trunk(x), x)
@@ -185,7 +217,7 @@ class SourceNetwork(nn.Module):
         maps = {}
         for path in self.steps:
             x = trunk.get_submodule(path)(x)
-            if path in self.stages:
+            if path in self._taken:
                 maps[path] = x
         return maps
 
@@ -206,7 +238,7 @@ class SourceNetwork(nn.Module):
         same = all(
             torch.dist(found[path], expected[path], math.inf)
             <= _ROUNDING * expected[path].abs().max()
-            for path in self.stages
+            for path in self._taken
         )
         return trunk if same else self.trunk
 
@@ -216,34 +248,43 @@ class SourceNetwork(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
-    def _probe(self, model: nn.Module) -> tuple[int, int]:
-        """Compares the cut network with the whole one on a small image; returns C and stride."""
+    def _probe(self, model: nn.Module) -> tuple[int, int, int, int]:
+        """Compares the cut network with the whole one on a small image.
+
+        Returns C, the stride, c * k * k and k.
+        """
         x = torch.rand(1, 3, *_PROBE, generator=torch.Generator().manual_seed(SEED))
         try:
-            expected = hooked_maps(model, self.stages, x)
+            expected = hooked_maps(model, self._taken, x)
             found = self._maps_of(self.trunk, x)
         except Exception as error:  # a network that is no chain of modules fails in its own way
             raise SettingsError(
                 f"'{self.name}' cannot be cut at {self.stages} ({error}); choose a "
                 "convolutional network that takes images of any size"
             ) from error
-        strides = []
-        for path in self.stages:
-            strides.append(_stride(found[path], self.name, path))
+        strides = {}
+        for path in self._taken:
+            strides[path] = _stride(found[path], self.name, path)
             if not torch.equal(found[path], expected[path]):
                 raise SettingsError(
                     f"'{self.name}' gives other features when it is cut at '{path}': its modules "
                     "do not simply run in the order in which it lists them, or a later one "
                     "writes over this one's output; choose another stage or network"
                 )
-        if any(stride > strides[0] for stride in strides):
+        stride = strides[self.stages[0]]
+        full = (*self.stages, *([self.detail] if self.detail else []))
+        if any(strides[path] > stride for path in full):
             raise SettingsError(
-                f"stages {self.stages} of '{self.name}' have strides {strides}: name the coarsest "
-                "first, it gives the grid"
+                f"stages {full} of '{self.name}' have strides {[strides[p] for p in full]}: name "
+                "the coarsest first, it gives the grid"
             )
-        channels = [found[path].shape[1] for path in self.stages]
-        repeated = (1 + len(self.scales)) * sum(channels)
-        return repeated + self.neighbours * channels[0], strides[0]
+        channels = {path: maps.shape[1] for path, maps in found.items()}
+        joined = (*self.stages, *sum(self.scale_stages, ()))
+        total = sum(channels[path] for path in joined) + self.neighbours * channels[self.stages[0]]
+        if self.detail is None:
+            return total, stride, 0, 1
+        factor = max(1, round(stride / strides[self.detail]))
+        return total, stride, channels[self.detail] * factor**2, factor
 
 
 def _forget_copy(network: SourceNetwork, _keys: object) -> None:
@@ -268,7 +309,11 @@ def _at_grid_of(first: Tensor, level: Tensor) -> Tensor:
 
     A finer map is averaged, a coarser one interpolated.
     """
-    (height, width), (h, w) = first.shape[-2:], level.shape[-2:]
+    return _at_size(level, (first.shape[-2], first.shape[-1]))
+
+
+def _at_size(level: Tensor, size: tuple[int, int]) -> Tensor:
+    (height, width), (h, w) = size, level.shape[-2:]
     if h < height or w < width:
         return F.interpolate(level, (height, width), mode="bilinear", align_corners=False)
     if h % height == 0 and w % width == 0:

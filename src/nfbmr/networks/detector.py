@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from nfbmr.config import Settings
 from nfbmr.networks.backbone import SourceNetwork
-from nfbmr.networks.flow import TargetFlow, negative_log_likelihood
+from nfbmr.networks.flow import TargetFlow, negative_log_likelihood, position_code
 from nfbmr.networks.mapping import BidirectionalMapping, b_pfm, bmr, mapping_errors
+from nfbmr.networks.subspace import Subspace
 
 
 class Standardisation(nn.Module):
@@ -53,13 +54,23 @@ class Standardisation(nn.Module):
 
 
 class Detector(nn.Module):
-    """SNN, standardisation, TNF and BMR in one module; ready after `__init__`, in eval mode."""
+    """SNN, standardisation, TNF, BMR and subspace in one module, in eval mode."""
 
-    def __init__(self, source: SourceNetwork, settings: Settings) -> None:
-        """Builds TNF and the mapping around a source network, from `settings.seed`."""
+    def __init__(
+        self, source: SourceNetwork, settings: Settings, size: tuple[int, int] | None = None
+    ) -> None:
+        """Builds what follows a source network, from `settings.seed`.
+
+        Args:
+            source: SNN.
+            settings: of the fit.
+            size: (H, W) of the pictures; needed where there is detail, whose subspace is that of
+                whole pictures.
+        """
         super().__init__()
         self.source = source
-        self.standardisation = Standardisation(source.channels)
+        self.standardisation = Standardisation(source.outputs)
+        self.waves = settings.flow.position
         self.flow = TargetFlow(
             source.channels,
             blocks=settings.flow.blocks,
@@ -67,10 +78,21 @@ class Detector(nn.Module):
             kernel=settings.flow.kernel,
             clamp=settings.flow.clamp,
             dropout=settings.flow.dropout,
+            where=4 * settings.flow.position,
             seed=settings.seed,
         )
         self.mapping = _mapping(source.channels, settings)
         """None where the flow judges alone."""
+        self.subspace: Subspace | None = None
+        """None where there is no detail."""
+        if source.detail is not None:
+            assert size is not None, "the subspace of detail needs the pictures' size"
+            self.subspace = Subspace(
+                source.grid(size),
+                source.detail_channels,
+                source.detail_factor,
+                settings.subspace.rank,
+            )
         self.eval()
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -78,20 +100,38 @@ class Detector(nn.Module):
         return self.maps(self.source(pixels).permute(0, 2, 3, 1))
 
     def maps(self, y: Tensor) -> Tensor:
-        """Maps raw source features y (B, H, W, C), channels last, to raw maps (B, K, H, W).
+        """Maps what SNN gives (B, H, W, C'), channels last, to raw maps (B, K, k * H, k * W).
 
-        Without a mapping there are no mapping errors: their maps are zero.
+        Without a mapping there are no mapping errors, without detail there is no residual: such a
+        map is zero. The detail's grid is k times as fine as that of y, whose maps are repeated.
         """
-        y = self.standardisation(y)
-        z, log_det = self.flow(y)
+        y, detail = self.standardised(y)
+        z, log_det = self.flow(y, self.where(y))
         likelihood = negative_log_likelihood(z, log_det)  # (B, H, W)
         norm = z.square().sum(dim=-1) / 2  # (B, H, W)
-        if self.mapping is None:
-            return torch.stack([norm.new_zeros(norm.shape)] * 2 + [likelihood, norm], dim=1)
-        y, z = y.permute(0, 3, 1, 2), z.permute(0, 3, 1, 2)  # (B, C, H, W)
-        z_mt, y_ms = self.mapping(y, z)
-        source, target = mapping_errors(y, z, z_mt, y_ms)  # (B, H, W) each
-        return torch.stack([source, target, likelihood, norm], dim=1)
+        source = target = torch.zeros_like(norm)
+        if self.mapping is not None:
+            y, z = y.permute(0, 3, 1, 2), z.permute(0, 3, 1, 2)  # (B, C, H, W)
+            z_mt, y_ms = self.mapping(y, z)
+            source, target = mapping_errors(y, z, z_mt, y_ms)  # (B, H, W) each
+        maps = torch.stack([source, target, likelihood, norm], dim=1)  # (B, K - 1, H, W)
+        if self.subspace is None:
+            return torch.cat([maps, torch.zeros_like(maps[:, :1])], dim=1)
+        k = self.subspace.factor
+        maps = maps.repeat_interleave(k, dim=2).repeat_interleave(k, dim=3)
+        return torch.cat([maps, self.subspace(detail)[:, None]], dim=1)
+
+    def standardised(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Standardises what SNN gives (..., C'): y (..., C) and detail (..., c * k * k)."""
+        parts = [self.source.channels, self.source.detail_channels]
+        y, detail = self.standardisation(features).split(parts, dim=-1)
+        return y, detail
+
+    def where(self, y: Tensor) -> Tensor | None:
+        """Says where positions of y (B, H, W, C) lie, (H, W, E); None where TNF is not told."""
+        if not self.waves:
+            return None
+        return position_code((y.shape[1], y.shape[2]), self.waves, y.device)
 
 
 def _mapping(channels: int, settings: Settings) -> BidirectionalMapping | None:

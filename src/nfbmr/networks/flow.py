@@ -1,7 +1,8 @@
 """TNF, the target flow: Real-NVP, an invertible map from features y to a standard normal z.
 
-Shapes: B = images, H W = grid, D = features of one position. Tensors are channels last, (..., D);
-a flow with a 1x1 kernel takes any leading axes, one with a 3x3 kernel (B, H, W, D).
+Shapes: B = images, H W = grid, D = features of one position, E = numbers that say where it lies.
+Tensors are channels last, (..., D); a flow with a 1x1 kernel takes any leading axes, one with a 3x3
+kernel (B, H, W, D).
 
 Section 3.2 of the paper. Its eq. 5 prints y2 on the right, which has no closed inverse; the
 coupling here is sequential, as Real-NVP's is (Dinh et al. 2017, eq. 7-8).
@@ -9,12 +10,18 @@ coupling here is sequential, as Real-NVP's is (Dinh et al. 2017, eq. 7-8).
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 
 class _SubNetwork(nn.Module):
-    """s and b of eq. 4-5: one hidden layer, its output split into log-scale and shift."""
+    """s and b of eq. 4-5: one hidden layer, its output split into log-scale and shift.
+
+    Beside the features it may see where they lie: what is normal differs from place to place, and
+    the padding of SNN alone makes a border look unlike the middle. The map stays invertible in y.
+    """
 
     def __init__(
         self,
@@ -23,11 +30,13 @@ class _SubNetwork(nn.Module):
         hidden: int,
         kernel: int,
         dropout: float,
+        where: int,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
         self.kernel = kernel
         self.dropout = dropout
+        features += where
         shape1 = (hidden, features) if kernel == 1 else (hidden, features, kernel, kernel)
         shape2 = (2 * out, hidden) if kernel == 1 else (2 * out, hidden, kernel, kernel)
         bound = (features * kernel * kernel) ** -0.5
@@ -38,8 +47,10 @@ class _SubNetwork(nn.Module):
         self.weight2 = nn.Parameter(torch.zeros(shape2))
         self.bias2 = nn.Parameter(torch.zeros(2 * out))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, where: Tensor | None) -> tuple[Tensor, Tensor]:
         """Maps x (..., features) to log-scale and shift, each (..., out), in x's precision."""
+        if where is not None:
+            x = torch.cat([x, where.expand(*x.shape[:-1], -1)], dim=-1)
         if self.kernel == 1:
             h = self._drop(nn.functional.linear(x, self.weight1, self.bias1).relu())
             h = nn.functional.linear(h, self.weight2, self.bias2)
@@ -85,6 +96,7 @@ class AffineCoupling(nn.Module):
         kernel: int = 1,
         clamp: float = 3.0,
         dropout: float = 0.0,
+        where: int = 0,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -94,30 +106,30 @@ class AffineCoupling(nn.Module):
         self.register_buffer("permutation", permutation)
         self.register_buffer("inverse_permutation", torch.argsort(permutation))
         first, second = self.parts
-        self.net1 = _SubNetwork(first, second, hidden, kernel, dropout, generator)
-        self.net2 = _SubNetwork(second, first, hidden, kernel, dropout, generator)
+        self.net1 = _SubNetwork(first, second, hidden, kernel, dropout, where, generator)
+        self.net2 = _SubNetwork(second, first, hidden, kernel, dropout, where, generator)
 
     def _soft_clamp(self, log_scale: Tensor) -> Tensor:
         """Bounds the log-scale to about +-clamp; 0.636 = 2 / pi."""
         return self.clamp * 0.636 * torch.atan(log_scale / self.clamp)
 
-    def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, y: Tensor, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Maps y (..., D) to z (..., D) and log|det dz/dy| of each position (...)."""
         y1, y2 = torch.split(y.index_select(-1, self.permutation), self.parts, dim=-1)
-        s1, b1 = self.net1(y1)
+        s1, b1 = self.net1(y1, where)
         s1 = self._soft_clamp(s1)
         z2 = s1.exp() * y2 + b1
-        s2, b2 = self.net2(z2)
+        s2, b2 = self.net2(z2, where)
         s2 = self._soft_clamp(s2)
         z1 = s2.exp() * y1 + b2
         return torch.cat([z1, z2], dim=-1), s1.sum(dim=-1) + s2.sum(dim=-1)
 
-    def inverse(self, z: Tensor) -> Tensor:
+    def inverse(self, z: Tensor, where: Tensor | None = None) -> Tensor:
         """Maps z (..., D) back to y (..., D); exact up to rounding."""
         z1, z2 = torch.split(z, self.parts, dim=-1)
-        s2, b2 = self.net2(z2)
+        s2, b2 = self.net2(z2, where)
         y1 = (z1 - b2) * (-self._soft_clamp(s2)).exp()
-        s1, b1 = self.net1(y1)
+        s1, b1 = self.net1(y1, where)
         y2 = (z2 - b1) * (-self._soft_clamp(s1)).exp()
         return torch.cat([y1, y2], dim=-1).index_select(-1, self.inverse_permutation)
 
@@ -138,37 +150,57 @@ class TargetFlow(nn.Module):
         kernel: int = 1,
         clamp: float = 3.0,
         dropout: float = 0.0,
+        where: int = 0,
         seed: int = 0,
     ) -> None:
         """Builds the flow for `features` >= 2 channels; permutations and weights from `seed`.
 
         `dropout` is the share of hidden channels left out in training mode, drawn from torch's
-        own generator.
+        own generator. `where` is E: how many numbers say where a position lies.
         """
         super().__init__()
         assert features >= 2, "a coupling needs two parts"
         generator = torch.Generator().manual_seed(seed)
         self.blocks = nn.ModuleList(
             AffineCoupling(
-                features, hidden, kernel=kernel, clamp=clamp, dropout=dropout, generator=generator
+                features,
+                hidden,
+                kernel=kernel,
+                clamp=clamp,
+                dropout=dropout,
+                where=where,
+                generator=generator,
             )
             for _ in range(blocks)
         )
 
-    def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps y (..., D) to z (..., D) and log|det dz/dy| of each position (...)."""
+    def forward(self, y: Tensor, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Maps y (..., D), lying at `where` (..., E), to z (..., D) and log|det dz/dy| (...)."""
         log_det = y.new_zeros(y.shape[:-1])
         for block in self.blocks:
-            y, block_log_det = block(y)
+            y, block_log_det = block(y, where)
             log_det = log_det + block_log_det
         return y, log_det
 
-    def inverse(self, z: Tensor) -> Tensor:
-        """Maps z (..., D) back to y (..., D)."""
+    def inverse(self, z: Tensor, where: Tensor | None = None) -> Tensor:
+        """Maps z (..., D), lying at `where` (..., E), back to y (..., D)."""
         for block in reversed(self.blocks):
             assert isinstance(block, AffineCoupling)
-            z = block.inverse(z)
+            z = block.inverse(z, where)
         return z
+
+
+def position_code(grid: tuple[int, int], waves: int, device: torch.device) -> Tensor:
+    """Returns where each position of a grid (H, W) lies, (H, W, E), E = 4 * waves, in [-1, 1].
+
+    Sine and cosine of 1 to `waves` half waves along each side: the same place of a product has the
+    same code on every grid.
+    """
+    centres = [(torch.arange(side, device=device) + 0.5) / side for side in grid]
+    down, across = torch.meshgrid(*centres, indexing="ij")  # (H, W) each
+    order = torch.arange(1, waves + 1, device=device)
+    angles = math.pi * torch.stack([down, across], dim=-1)[..., None] * order  # (H, W, 2, waves)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(2)  # (H, W, E)
 
 
 def negative_log_likelihood(z: Tensor, log_det: Tensor) -> Tensor:

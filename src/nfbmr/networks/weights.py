@@ -305,6 +305,8 @@ def _fresh(network: SourceNetwork) -> SourceNetwork:
         network.stages,
         neighbours=network.neighbours,
         scales=network.scales,
+        scale_stages=network.scale_stages,
+        detail=network.detail,
         padding=network.padding,
     )
 

@@ -129,9 +129,10 @@ def _vectors(product: Product, learnt: Learnt, weights: dict[str, str]) -> dict[
     for sample in samples:
         pixels = torch.from_numpy(load_image(sample.path, size)[None]).to(runtime.device)
         with torch.inference_mode():
-            y = detector.source(pixels).permute(0, 2, 3, 1)
-            z, _ = detector.flow(detector.standardisation(y))
-            grids = {"source": y[0], "target": z[0]}
+            features = detector.source(pixels).permute(0, 2, 3, 1)
+            y, _ = detector.standardised(features)
+            z, _ = detector.flow(y, detector.where(y))
+            grids = {"source": features[0, ..., : detector.source.channels], "target": z[0]}
             if other is not None:
                 grids["other"] = other(pixels)[0].permute(1, 2, 0)
         place = rng.random(2)

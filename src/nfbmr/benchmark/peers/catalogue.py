@@ -36,6 +36,8 @@ class Peer:
     """(H, W)."""
     fits_coreset: bool = False
     """PatchCore: keep as large a coreset as the time allows, and at most its default."""
+    patience: float = 1.0
+    """Times the seconds that a peer may train."""
     note: str = ""
 
 
@@ -46,7 +48,8 @@ PEERS: tuple[Peer, ...] = (
         model="Patchcore",
         options={"layers": [_STRIDE_8, _STRIDE_16]},
         fits_coreset=True,
-        note="coreset as large as the time allows, at most 10 %",
+        patience=2.0,
+        note="coreset as large as twice the time allows, at most 10 %",
     ),
     Peer(
         key="padim",

@@ -129,9 +129,20 @@ def _mark(race: Race, key: Key, data: DataSet) -> str:
     if key.system == OURS:
         how: Any = settings_hash(preset(race.preset))
     else:
-        how = [asdict(peer(key.system)), race.seconds]
+        how = [asdict(peer(key.system)), _seconds(race, key)]
     text = json.dumps([1, how, data_mark(data)])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _seconds(race: Race, key: Key) -> float:
+    return race.seconds * peer(key.system).patience
+
+
+def _cores() -> int:
+    """Counts the processor cores that this process may use; `taskset` limits them."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _measure(race: Race, key: Key, data: DataSet, work: Path) -> Row:
@@ -140,7 +151,7 @@ def _measure(race: Race, key: Key, data: DataSet, work: Path) -> Row:
         "train": [str(sample.path.resolve()) for sample in good],
         "test": [str(sample.path.resolve()) for sample in data.test],
         "seed": key.seed,
-        "threads": os.cpu_count() or 1,
+        "threads": _cores(),
         "out": str(work),
     }
     if key.system == OURS:
@@ -148,7 +159,7 @@ def _measure(race: Race, key: Key, data: DataSet, work: Path) -> Row:
         job["options"] = {"preset": race.preset}
     else:
         command = [str(_python()), worker.__file__]
-        job |= asdict(peer(key.system)) | {"seconds": race.seconds}
+        job |= asdict(peer(key.system)) | {"seconds": _seconds(race, key)}
         job["weights"] = str(_lite0_weights(work))
     file = work / "job.json"
     file.write_text(json.dumps(job), encoding="utf-8")
@@ -157,7 +168,8 @@ def _measure(race: Race, key: Key, data: DataSet, work: Path) -> Row:
         raise _FailedError(f"ended with {done.returncode}: {done.stderr.strip()[-_TAIL:]}")
     facts: Row = json.loads((work / "facts.json").read_text(encoding="utf-8"))
     row = _figures(data.test, np.load(work / "scores.npy"), _maps(work, facts["map_size"]))
-    row |= {"n_train": len(good), "n_test": len(data.test), "commit": provenance.commit()}
+    row |= {"n_train": len(good), "n_test": len(data.test), "threads": job["threads"]}
+    row |= {"seconds_allowed": job.get("seconds"), "commit": provenance.commit()}
     return row | facts | {"created": provenance.now()}
 
 
