@@ -118,13 +118,14 @@ def draw() -> Draw:
 
 @pytest.fixture(scope="session")
 def tiny() -> Settings:
-    """Settings that learn in half a second; a grid of 8 x 8."""
+    """Settings that learn in half a second; y on a grid of 8 x 8, the detail on 16 x 16."""
     changes = {
         "size": [64, 64],
-        "backbone": {"stages": [3, 2]},
+        "backbone": {"stages": [3], "scales": [0.5], "scale_stages": [[3, 2]], "detail": 2},
         "flow": {"hidden": 16, "blocks": 2},
         "mapping": {"kind": "bmr", "latent": 16, "inner": 8, "n": 1},
-        "scoring": {"maps": ["source", "target", "likelihood", "norm"]},
+        "subspace": {"rank": 4},
+        "scoring": {"maps": ["source", "target", "likelihood", "norm", "residual"]},
         "stage_one": {"steps": 30, "batch": 64},
         "stage_two": {"steps": 15, "batch": 2},
         "calibration": {"false_alarm_rate": 0.2},

@@ -42,6 +42,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "networks.backbone",
         "networks.flow",
         "networks.mapping",
+        "networks.subspace",
         "optimisation",
         "scoring",
     ),

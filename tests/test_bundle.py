@@ -37,7 +37,7 @@ from nfbmr.errors import (
     BundleTamperedError,
     BundleVersionError,
 )
-from nfbmr.scoring import calibrate, recalibrate
+from nfbmr.scoring import MAPS, calibrate, recalibrate
 
 PARTS = (CONFIG, TENSORS, CALIBRATION, CARD)
 
@@ -62,7 +62,7 @@ def facts(**changes: Any) -> Facts:
 
 def content(**changes: Any) -> Bundle:
     rng = np.random.default_rng(0)
-    maps = rng.gamma(2.0, 1.0, (10, 4, 3, 4)).astype(np.float32)
+    maps = rng.gamma(2.0, 1.0, (10, len(MAPS), 3, 4)).astype(np.float32)
     settings = preset("fast")
     made = Bundle(
         settings=settings,

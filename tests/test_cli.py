@@ -29,6 +29,8 @@ TINY = [
     "--size=64",
     "--device=cpu",
     "--set=backbone.stages=[3,2]",
+    "--set=backbone.scale_stages=[[3],[3]]",
+    "--set=backbone.detail=2",
     "--set=flow.hidden=16",
     "--set=mapping.latent=16",
     "--set=mapping.inner=8",
@@ -92,6 +94,8 @@ def test_fit_takes_a_preset_a_backbone_and_weights(good_folder: Path, tmp_path: 
     assert settings.backbone.name == "tf_efficientnet_lite1"
     assert settings.backbone.weights == "random"
     assert settings.backbone.stages == (3, 2)
+    assert settings.backbone.scale_stages == ((3,), (3,))
+    assert settings.backbone.detail == 2
 
 
 def test_fit_takes_the_seed_as_any_other_setting(good_folder: Path, tmp_path: Path) -> None:

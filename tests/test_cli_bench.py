@@ -44,14 +44,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[race.Race]:
     return seen
 
 
-def test_all_peers_three_seeds_ten_minutes(asked: list[race.Race], tmp_path: Path) -> None:
+def test_all_peers_three_seeds_five_minutes(asked: list[race.Race], tmp_path: Path) -> None:
     result = run("peers", "--data", f"widget={tmp_path}", "-o", tmp_path / "out")
     assert asked == [
         race.Race(
             data=(("widget", tmp_path),),
             peers=tuple(one.key for one in PEERS),
             seeds=(0, 1, 2),
-            seconds=600.0,
+            seconds=300.0,
         )
     ]
     assert result.exit_code == 1, "one row is lost"

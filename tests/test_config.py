@@ -38,6 +38,41 @@ def test_paper_is_the_papers() -> None:
     assert (paper.scoring.maps, paper.scoring.statistics) == (("asm",), ("max",))
 
 
+def test_fast_and_accurate_look_at_three_sizes_and_the_detail() -> None:
+    for settings in (preset("fast"), preset("accurate")):
+        assert settings.backbone.stages == (6,)
+        assert settings.backbone.scales == (0.7, 0.5)
+        assert settings.backbone.scale_stages == ((6, 5), (6,))
+        assert settings.backbone.detail == 5
+        assert settings.flow.position == 6
+        assert settings.subspace.rank == 128
+        assert settings.scoring.maps == ("likelihood", "norm", "residual")
+        assert settings.scoring.heat == "residual"
+
+
+def test_paper_has_nothing_that_the_paper_has_not() -> None:
+    paper = preset("paper")
+    assert (paper.backbone.scales, paper.backbone.scale_stages) == ((), ())
+    assert paper.backbone.detail is None
+    assert paper.flow.position == 0
+    assert paper.flow.dropout == 0
+    assert paper.scoring.heat is None
+
+
+def test_copies_without_stages_of_their_own_are_no_clash() -> None:
+    backbone = with_changes(preset("fast"), {"backbone": {"scale_stages": []}}).backbone
+    assert (backbone.scales, backbone.scale_stages) == ((0.7, 0.5), ())
+
+
+def test_detail_is_left_out_together_with_the_residual() -> None:
+    changes = {"backbone": {"detail": None}, "scoring": {"maps": ["norm"], "heat": None}}
+    changed = with_changes(preset("fast"), changes)
+    assert changed.backbone.detail is None
+    assert changed.scoring.maps == ("norm",)
+    kept = with_changes(preset("fast"), {"scoring": {"maps": ["norm"], "heat": None}})
+    assert kept.backbone.detail == 5, "detail that no map shows is no clash"
+
+
 def test_unknown_preset_names_the_known_ones() -> None:
     with pytest.raises(SettingsError, match=r"'quick' is unknown.*fast, accurate, paper"):
         preset("quick")
@@ -69,6 +104,12 @@ def test_unknown_preset_names_the_known_ones() -> None:
         ({"scoring": {"maps": ["source", "source"]}}, r"scoring.*each name once"),
         ({"scoring": {"statistics": []}}, r"scoring.*at least one"),
         ({"scoring": {"maps": ["colour"]}}, r"scoring\.maps"),
+        ({"flow": {"position": -1}}, r"flow\.position"),
+        ({"flow": {"position": 33}}, r"flow\.position"),
+        ({"subspace": {"rank": 0}}, r"subspace\.rank"),
+        ({"subspace": {"rank": 4097}}, r"subspace\.rank"),
+        ({"backbone": {"detail": [5]}}, r"backbone\.detail"),
+        ({"backbone": {"scale_stages": [6, 5]}}, r"backbone\.scale_stages"),
     ],
 )
 def test_wrong_settings_are_refused_by_name(changes: dict[str, Any], named: str) -> None:
@@ -87,6 +128,25 @@ def test_wrong_settings_are_refused_by_name(changes: dict[str, Any], named: str)
         ({"stage_two": {"batch_of": "positions"}}, "mapping sees neighbours"),
         ({"scoring": {"maps": ["target"]}}, "kind none makes no mapping errors"),
         ({"scoring": {"heat": "source"}}, "kind none makes no mapping errors"),
+        ({"backbone": {"scale_stages": [[6]]}}, "each of the 2 scales, or none at all; found 1"),
+        ({"backbone": {"scales": [0.5]}}, "each of the 1 scales, or none at all; found 2"),
+        ({"backbone": {"scales": []}}, "each of the 0 scales, or none at all; found 2"),
+        ({"backbone": {"scale_stages": [[6], []]}}, "at least one stage for each scale"),
+        ({"backbone": {"detail": None}}, r"residual.*name it as backbone\.detail"),
+        (
+            {
+                "backbone": {"detail": None},
+                "scoring": {"maps": ["likelihood"], "heat": "residual"},
+            },
+            r"residual.*name it as backbone\.detail",
+        ),
+        (
+            {
+                "backbone": {"detail": None},
+                "scoring": {"maps": ["residual"], "heat": "likelihood"},
+            },
+            r"residual.*name it as backbone\.detail",
+        ),
     ],
 )
 def test_settings_that_clash_are_refused(changes: dict[str, Any], named: str) -> None:
@@ -139,6 +199,10 @@ def test_hash_ignores_the_seed_and_nothing_else() -> None:
         {"backbone": {"weights": "random"}},
         {"flow": {"clamp": 2.0}},
         {"flow": {"dropout": 0.2}},
+        {"flow": {"position": 5}},
+        {"subspace": {"rank": 64}},
+        {"backbone": {"detail": 4}},
+        {"backbone": {"scale_stages": [[6], [6]]}},
         {"scoring": {"heat": "norm"}},
         {"mapping": {"inner": 7}},
         {"stage_one": {"batch": 7}},

@@ -56,6 +56,16 @@ def test_parts_are_measured_where_the_network_is(
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
+def test_parts_of_a_network_with_detail_have_the_grid_of_y(tiny: Settings) -> None:
+    network = SourceNetwork.of(tiny.backbone)
+    assert network.detail_channels
+    for waves in (0, 6):
+        settings = with_changes(tiny, {"flow": {"position": waves}})
+        parts = measure_parts(network, settings, (64, 96))
+        assert parts.grid == (8, 12)
+        assert 0 < parts.flow_step < math.inf
+
+
 def test_a_flow_that_judges_alone_has_no_steps_of_a_mapping(
     tiny: Settings, network: SourceNetwork
 ) -> None:

@@ -104,6 +104,15 @@ def test_entry_i_is_y_of_path_i(network: Counted, paths: list[Path], cache: Feat
         np.testing.assert_allclose(found, y.permute(0, 2, 3, 1).numpy(), rtol=1e-4, atol=1e-5)
 
 
+def test_what_is_kept_is_y_and_detail(paths: list[Path], cache: FeatureCache) -> None:
+    network = SourceNetwork("tf_efficientnet_lite0", (3,), detail=2)
+    store = build_features(paths, network, SIZE, cache=cache, batch=2)
+    assert store.shape == (5, 8, 12, 40 + 24 * 4)
+    pixels = torch.from_numpy(np.stack([load_image(path, SIZE) for path in paths]))
+    expected = network(pixels).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_allclose(everything(store), expected, rtol=1e-4, atol=1e-5)
+
+
 # ---- hit or miss
 
 

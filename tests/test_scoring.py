@@ -39,7 +39,7 @@ ONE = ScoringSettings(maps=("source",), statistics=("mean",))
 
 
 def good_maps(n: int, seed: int = 0, grid: tuple[int, int] = (3, 4)) -> Maps:
-    return np.random.default_rng(seed).gamma(2.0, 1.0, (n, 4, *grid)).astype(np.float32)
+    return np.random.default_rng(seed).gamma(2.0, 1.0, (n, len(MAPS), *grid)).astype(np.float32)
 
 
 def calibration_of(scores: list[float], rate: float) -> Calibration:
@@ -63,7 +63,7 @@ def calibration_of(scores: list[float], rate: float) -> Calibration:
 
 
 def test_statistics_counted_by_hand() -> None:
-    maps = np.zeros((1, 4, 2, 4), np.float32)
+    maps = np.zeros((1, len(MAPS), 2, 4), np.float32)
     maps[0, 0] = [[1, 2, 3, 4], [5, 6, 7, 8]]
     maps[0, 1] = 10
     found = statistics(maps, ScoringSettings(maps=("source", "target"), top_share=0.25))
@@ -231,7 +231,7 @@ def test_good_images_exceed_the_threshold_at_the_asked_rate() -> None:
     rng = np.random.default_rng(0)
     alarms = 0
     for _ in range(rounds):
-        maps = rng.gamma(2.0, 1.0, (n + 1, 4, 2, 2)).astype(np.float32)
+        maps = rng.gamma(2.0, 1.0, (n + 1, len(MAPS), 2, 2)).astype(np.float32)
         calibration = calibrate(maps[:n], ALL, rate)
         alarms += int(image_scores(maps[n:], ALL, calibration)[0] > calibration.threshold)
     spread = math.sqrt(rate * (1 - rate) / rounds)  # of a binomial share
@@ -243,7 +243,7 @@ def test_p_values_of_good_images_are_uniform() -> None:
     n, rounds = 39, 400
     found = []
     for _ in range(rounds):
-        maps = rng.gamma(2.0, 1.0, (n + 1, 4, 2, 2)).astype(np.float32)
+        maps = rng.gamma(2.0, 1.0, (n + 1, len(MAPS), 2, 2)).astype(np.float32)
         calibration = calibrate(maps[:n], ONE, 0.1)
         found.append(p_values(image_scores(maps[n:], ONE, calibration), calibration)[0])
     for share in (0.1, 0.25, 0.5, 0.75):
@@ -277,7 +277,7 @@ def test_maps_that_are_not_finite_are_refused(value: float) -> None:
 
 @pytest.mark.parametrize("n", [5, 6, 10])
 def test_maps_without_any_spread_do_not_divide_by_zero(n: int) -> None:
-    maps = np.full((n, 4, 3, 4), 2.5, np.float32)
+    maps = np.full((n, len(MAPS), 3, 4), 2.5, np.float32)
     calibration = calibrate(maps, ALL, 0.1)
     assert calibration.scores == (0.0,) * n
     assert image_scores(maps, ALL, calibration).tolist() == [0.0] * n
@@ -293,7 +293,7 @@ def test_the_fewest_images_are_enough_to_calibrate() -> None:
 
 
 def test_an_image_unlike_all_others_has_a_large_score_but_no_absurd_one() -> None:
-    maps = np.zeros((5, 4, 3, 4), np.float32)
+    maps = np.zeros((5, len(MAPS), 3, 4), np.float32)
     maps[4] = 1
     # The pooled spread is 0.4, the four others' nothing: a thousandth of the former serves.
     expected = [(0 - 0.25) / 0.5] * 4 + [1 / (1e-3 * 0.4)]

@@ -24,7 +24,9 @@ from nfbmr.errors import TrainingError
 from nfbmr.feature_store import FeatureStore, write_store
 from nfbmr.networks.backbone import SourceNetwork
 from nfbmr.networks.detector import Detector
+from nfbmr.networks.flow import TargetFlow, position_code
 from nfbmr.progress import Progress, silent
+from nfbmr.scoring import MAPS
 from nfbmr.training import (
     Trained,
     TrainingData,
@@ -404,10 +406,162 @@ def test_calibration_maps_are_those_of_the_held_out_images(
 ) -> None:
     detector = Detector(source, settings_of("positions"))
     maps = calibration_maps(detector, data, torch.device("cpu"))
-    assert maps.shape == (2, 4, *GRID)
+    assert maps.shape == (2, len(MAPS), *GRID)
     with torch.no_grad():
         expected = detector.maps(torch.from_numpy(data.store.read(data.held_out))).numpy()
     np.testing.assert_allclose(maps, expected, rtol=1e-5)
+
+
+DETAIL_SIZE = (12, 16)  # of pictures: stage 2's grid is GRID, stage 1 is twice as fine
+
+
+@pytest.fixture(scope="module")
+def detailed() -> SourceNetwork:
+    return SourceNetwork("tf_efficientnet_lite0", (2,), detail=1)
+
+
+@pytest.fixture(scope="module")
+def detailed_data(
+    tmp_path_factory: pytest.TempPathFactory, detailed: SourceNetwork
+) -> TrainingData:
+    shape = (N, *GRID, detailed.outputs)
+    y = np.random.default_rng(0).gamma(1.0, 2.0, shape).astype(np.float32)
+    store = write_store(tmp_path_factory.mktemp("features") / "y.f32", y.shape, [y])
+    chosen, held_out = split_held_out(N, 2, 0)
+    return TrainingData(store=store, train=chosen, held_out=held_out)
+
+
+def learn_detailed(
+    network: SourceNetwork,
+    data: TrainingData,
+    work: Path,
+    progress: Progress = silent,
+    **changes: Any,
+) -> Detector:
+    settings = settings_of("positions", subspace={"rank": 3}, **changes)
+    detector = Detector(network, settings, DETAIL_SIZE)
+    train(
+        detector,
+        data,
+        settings,
+        work=work,
+        device=torch.device("cpu"),
+        progress=progress,
+        checkpoint_seconds=NEVER,
+    )
+    return detector
+
+
+def test_the_subspace_is_that_of_the_training_images(
+    detailed: SourceNetwork, detailed_data: TrainingData, tmp_path: Path
+) -> None:
+    detector = learn_detailed(detailed, detailed_data, tmp_path)
+    assert detector.subspace is not None
+    features = detailed_data.store.read(detailed_data.train).astype(np.float64)
+    features = (features - features.mean((0, 1, 2))) / features.std((0, 1, 2))
+    rows = features[..., detailed.channels :].reshape(len(features), -1)
+    assert rows.shape == (7, 3 * 4 * 16 * 4)
+    np.testing.assert_allclose(detector.subspace.mean.numpy(), rows.mean(0), atol=1e-5)
+    directions = np.linalg.svd(rows - rows.mean(0), full_matrices=False)[2][:3]
+    found = detector.subspace.basis.double().numpy()
+    np.testing.assert_allclose(found @ found.T, directions.T @ directions, atol=1e-3)
+    held_out = torch.from_numpy(detailed_data.store.read(detailed_data.held_out))
+    with torch.no_grad():
+        maps = detector.maps(held_out)
+    assert maps.shape == (2, len(MAPS), 6, 8)
+    calibrating = calibration_maps(detector, detailed_data, torch.device("cpu"))
+    np.testing.assert_allclose(calibrating, maps.numpy(), rtol=1e-5)
+
+
+def test_stopped_or_started_again_the_subspace_has_the_same_bits(
+    detailed: SourceNetwork, detailed_data: TrainingData, tmp_path: Path
+) -> None:
+    whole = learn_detailed(detailed, detailed_data, tmp_path / "whole").state_dict()
+    assert whole["subspace.basis"].any()
+    stopper = Stopper("mapping", 2, KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        learn_detailed(detailed, detailed_data, tmp_path / "stopped", stopper)
+    stopped = learn_detailed(detailed, detailed_data, tmp_path / "stopped").state_dict()
+    assert_equal(stopped, whole)
+    finished = learn_detailed(detailed, detailed_data, tmp_path / "whole").state_dict()
+    assert_equal(finished, whole)
+
+
+def test_another_rank_trains_nothing_anew(
+    detailed: SourceNetwork, detailed_data: TrainingData, tmp_path: Path
+) -> None:
+    first = learn_detailed(detailed, detailed_data, tmp_path).state_dict()
+    settings = settings_of("positions", subspace={"rank": 2})
+    detector, recorder = Detector(detailed, settings, DETAIL_SIZE), Recorder()
+    train(
+        detector,
+        detailed_data,
+        settings,
+        work=tmp_path,
+        device=torch.device("cpu"),
+        progress=recorder,
+    )
+    assert recorder.heard == []
+    assert detector.state_dict()["subspace.basis"].shape == (3 * 4 * 16 * 4, 2)
+    assert torch.equal(
+        detector.state_dict()["flow.blocks.0.net1.weight1"], first["flow.blocks.0.net1.weight1"]
+    )
+
+
+def test_detail_is_no_part_of_what_flow_and_mapping_see(
+    detailed: SourceNetwork, detailed_data: TrainingData, tmp_path: Path
+) -> None:
+    plain = SourceNetwork("tf_efficientnet_lite0", (2,))
+    y = detailed_data.store.read(np.arange(N))[..., : plain.channels]
+    store = write_store(tmp_path / "y.f32", y.shape, [np.ascontiguousarray(y)])
+    data = replace(detailed_data, store=store)
+    with_detail = learn_detailed(detailed, detailed_data, tmp_path / "one").state_dict()
+    without = learn_detailed(plain, data, tmp_path / "other").state_dict()
+    learnt = [name for name in without if name.startswith(("flow", "mapping"))]
+    assert learnt
+    assert [n for n in learnt if not torch.equal(without[n], with_detail[n])] == []
+
+
+@pytest.mark.parametrize("mode", ["positions", "images", "neighbours"])
+def test_the_flow_is_told_where_the_drawn_positions_lie(
+    mode: str,
+    source: SourceNetwork,
+    data: TrainingData,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Features are replaced by where they lie: what the flow is told must agree with them."""
+    settings = settings_of(mode)
+    rows = np.zeros((N, *GRID, CHANNELS), np.float32)
+    rows[..., 0] = np.arange(GRID[0])[:, None]
+    rows[..., 1] = np.arange(GRID[1])
+    store = write_store(tmp_path / "y.f32", rows.shape, [rows])
+    heard: list[tuple[Tensor, Tensor]] = []
+    original = TargetFlow.forward
+
+    def spy(self: TargetFlow, y: Tensor, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        assert where is not None
+        heard.append((y.detach(), where))
+        return original(self, y, where)
+
+    monkeypatch.setattr(TargetFlow, "forward", spy)
+    detector = Detector(source, settings)
+    train(
+        detector,
+        replace(data, store=store),
+        settings,
+        work=tmp_path / "work",
+        device=torch.device("cpu"),
+        progress=silent,
+        checkpoint_seconds=NEVER,
+    )
+    assert len(heard) > 6
+    code = position_code(GRID, settings.flow.position, torch.device("cpu"))
+    mean, std = detector.standardisation.mean[:2], detector.standardisation.std[:2]
+    for y, where in heard:
+        cells = (y[..., :2] * std + mean).round().long()
+        told = where.expand(*y.shape[:-1], -1)
+        assert torch.equal(told, code[cells[..., 0], cells[..., 1]])
 
 
 def test_an_epoch_visits_every_training_image_once(

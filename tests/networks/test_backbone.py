@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nfbmr.config import BackboneSettings
 from nfbmr.errors import SettingsError
 from nfbmr.networks.backbone import SourceNetwork, _StaticConv2d
 
@@ -122,7 +123,8 @@ def test_a_smaller_copy_of_the_image_joins_y_on_the_grid_of_the_first() -> None:
     # 0.7 of 128 x 192, to the nearest multiple of 32.
     x = (images.permute(0, 3, 1, 2).float() / 255 - plain.mean) / plain.std
     small = F.interpolate(x, (96, 128), mode="bilinear", align_corners=False)
-    first, second = plain._levels(small)
+    maps = plain._stage_maps(small)
+    first, second = (maps[path] for path in plain.stages)
     assert first.shape[2:] == (3, 4)
     for level, place in ((first, slice(-304, -112)), (second, slice(-112, None))):
         wanted = (
@@ -131,6 +133,125 @@ def test_a_smaller_copy_of_the_image_joins_y_on_the_grid_of_the_first() -> None:
             else F.adaptive_avg_pool2d(level, y.shape[2:])
         )
         torch.testing.assert_close(y[:, place], wanted, rtol=0, atol=1e-5)
+
+
+def test_of_each_copy_only_its_own_stages_join() -> None:
+    images = pixels((128, 192), n=2)
+    plain = SourceNetwork(LITE0, (6, 5))
+    network = SourceNetwork(LITE0, (6,), scales=(0.7, 0.5), scale_stages=((6, 5), (6,)))
+    assert network.state_dict().keys() == plain.state_dict().keys()
+    network.load_state_dict(plain.state_dict())
+    assert network.stages == ("blocks.5",)
+    assert network.scale_stages == (("blocks.5", "blocks.4"), ("blocks.5",))
+    assert (network.channels, network.outputs) == (192 + 192 + 112 + 192,) * 2
+    y = network(images)
+    x = (images.permute(0, 3, 1, 2).float() / 255 - plain.mean) / plain.std
+    expected = [plain(images)[:, :192]]
+    for size, paths in (((96, 128), ("blocks.5", "blocks.4")), ((64, 96), ("blocks.5",))):
+        small = F.interpolate(x, size, mode="bilinear", align_corners=False)
+        maps = plain._stage_maps(small)
+        for path in paths:
+            level = maps[path]
+            expected.append(
+                F.interpolate(level, (4, 6), mode="bilinear", align_corners=False)
+                if level.shape[2] < 4
+                else F.adaptive_avg_pool2d(level, (4, 6))
+            )
+    torch.testing.assert_close(y, torch.cat(expected, dim=1), rtol=0, atol=1e-5)
+
+
+def test_a_copy_may_give_a_stage_that_the_picture_does_not() -> None:
+    network = SourceNetwork(LITE0, (4,), scales=(0.5,), scale_stages=((3, "blocks.5"),))
+    assert network.channels == 80 + 40 + 192
+    assert network.steps[-1] == "blocks.5", "the network runs as far as the copy needs"
+    y = network(pixels((128, 192)))
+    assert y.shape == (1, 312, 8, 12) == (1, network.channels, *network.grid((128, 192)))
+    torch.testing.assert_close(y[:, :80], SourceNetwork(LITE0, (4,))(pixels((128, 192))))
+
+
+def test_copies_give_the_stages_of_the_picture_where_nothing_else_is_asked() -> None:
+    images = pixels((64, 96))
+    short = SourceNetwork(LITE0, (4, 3), scales=(0.5, 0.7))
+    full = SourceNetwork(LITE0, (4, 3), scales=(0.5, 0.7), scale_stages=((4, 3), (4, 3)))
+    assert short.scale_stages == full.scale_stages == (("blocks.3", "blocks.2"),) * 2
+    assert short.fingerprint() == full.fingerprint()
+    assert torch.equal(short(images), full(images))
+
+
+@pytest.mark.parametrize(
+    ("name", "stages", "detail", "factor"),
+    [
+        (LITE0, (6,), 5, 2),
+        (LITE0, (4, 3), 2, 4),
+        (LITE0, (4,), 3, 2),  # a stage that runs before the first
+        (LITE0, (4,), 5, 1),  # as coarse as the first, and behind it
+        (LITE0, (4,), 4, 1),  # the same
+        ("resnet18", (3,), "layer1", 2),
+    ],
+)
+def test_behind_y_stands_the_detail_cell_by_cell(
+    name: str, stages: tuple[int | str, ...], detail: int | str, factor: int
+) -> None:
+    images = pixels((64, 96), n=2)
+    network = SourceNetwork(name, stages, neighbours=True, scales=(0.5,), detail=detail)
+    plain = SourceNetwork(name, stages, neighbours=True, scales=(0.5,))
+    alone = SourceNetwork(name, (detail,))(images)
+    assert network.detail_factor == factor
+    assert network.detail_channels == alone.shape[1] * factor**2
+    assert (network.channels, network.stride) == (plain.channels, plain.stride)
+    assert network.outputs == network.channels + network.detail_channels
+    found = network(images)
+    grid = network.grid((64, 96))
+    assert grid == plain.grid((64, 96))
+    assert found.shape == (2, network.outputs, *grid)
+    torch.testing.assert_close(found[:, : network.channels], plain(images), rtol=0, atol=0)
+    assert torch.equal(F.pixel_shuffle(found[:, network.channels :], factor), alone)
+    levels = network.levels(images)
+    assert len(levels) == len(stages), "the detail is no level of y"
+    assert torch.equal(levels[0], found[:, : levels[0].shape[1]])
+
+
+@pytest.mark.parametrize("size", [(100, 76), (75, 101)])
+def test_detail_whose_grid_does_not_fit_is_brought_to_that_of_y(size: tuple[int, int]) -> None:
+    network = SourceNetwork(LITE0, (4,), detail=2)
+    alone = SourceNetwork(LITE0, (2,))(pixels(size))
+    height, width = network.grid(size)
+    fine = 4 * height, 4 * width
+    assert tuple(alone.shape[2:]) != fine
+    found = F.pixel_shuffle(network(pixels(size))[:, network.channels :], 4)
+    expected = F.interpolate(alone, fine, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(found, expected)
+
+
+def test_without_detail_nothing_stands_behind_y() -> None:
+    network = SourceNetwork(LITE0, (4,))
+    assert network.detail is None
+    assert (network.detail_channels, network.detail_factor) == (0, 1)
+    assert network.outputs == network.channels == network(pixels((64, 64))).shape[1]
+
+
+def test_detail_is_not_coarser_than_the_first_stage() -> None:
+    for detail in (6, "blocks.5"):
+        with pytest.raises(SettingsError, match=r"detail blocks\.5 .* not coarser"):
+            SourceNetwork(LITE0, (4,), detail=detail)
+    with pytest.raises(SettingsError, match="each once"):
+        SourceNetwork(LITE0, (4,), scales=(0.5,), scale_stages=((3, 3),))
+    with pytest.raises(SettingsError, match="has 7 stages"):
+        SourceNetwork(LITE0, (4,), detail=8)
+    with pytest.raises(SettingsError, match=r"no module 'blocks\.9'"):
+        SourceNetwork(LITE0, (4,), scales=(0.5,), scale_stages=(("blocks.9",),))
+
+
+def test_a_network_is_built_as_its_settings_say() -> None:
+    settings = BackboneSettings(
+        stages=(4,), scales=(0.5,), scale_stages=((4, 3),), detail=2, neighbours=True
+    )
+    expected = SourceNetwork(
+        LITE0, (4,), neighbours=True, scales=(0.5,), scale_stages=((4, 3),), detail=2
+    )
+    found = SourceNetwork.of(settings)
+    assert found.fingerprint() == expected.fingerprint()
+    assert torch.equal(found(pixels((64, 64))), expected(pixels((64, 64))))
 
 
 def test_a_copy_is_never_smaller_than_a_cell() -> None:
@@ -207,10 +328,11 @@ def test_stays_frozen_and_in_evaluation_mode() -> None:
 
 
 def test_can_be_rebuilt_from_its_arguments_and_tensors() -> None:
-    network = SourceNetwork(LITE0, (4, 3), neighbours=True, scales=(0.5,), padding="static")
+    make = partial(SourceNetwork, LITE0, (4, 3), neighbours=True, padding="static", detail=2)
+    network = make(scales=(0.5,), scale_stages=((3,),))
     for tensor in network.state_dict().values():
         tensor.add_(1) if tensor.is_floating_point() else None
-    again = SourceNetwork(LITE0, (4, 3), neighbours=True, scales=(0.5,), padding="static")
+    again = make(scales=(0.5,), scale_stages=((3,),))
     assert again.fingerprint() != network.fingerprint()
     again.load_state_dict(network.state_dict())
     assert again.fingerprint() == network.fingerprint()
@@ -221,6 +343,8 @@ def test_fingerprint_names_all_that_features_depend_on() -> None:
     make = partial(SourceNetwork, LITE0)
     networks = [make((4,)), make((3,)), make((4, 3)), make((4,), neighbours=True)]
     networks += [make((4,), scales=(0.5,)), make((4,), scales=(0.7,))]
+    networks += [make((4,), scales=(0.5,), scale_stages=((s,),)) for s in (2, 3)]
+    networks += [make((4,), detail=detail) for detail in (2, 3, 4)]
     networks += [make((4,), padding="static"), make((4,))]
     with torch.no_grad():
         next(networks[-1].parameters()).view(-1)[0] += 1e-6
@@ -269,7 +393,9 @@ def test_refuses_what_it_cannot_cut(
 
 
 def test_exports_as_a_graph_with_any_batch() -> None:
-    network = SourceNetwork(LITE0, (4, 3), neighbours=True, scales=(0.7,))
+    network = SourceNetwork(
+        LITE0, (4, 3), neighbours=True, scales=(0.7,), scale_stages=((3, 2),), detail=2
+    )
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(
         network, (pixels((64, 96), 2),), dynamic_shapes={"pixels": {0: batch}}

@@ -5,53 +5,163 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nfbmr.config import Settings, with_changes
 from nfbmr.networks.backbone import SourceNetwork
 from nfbmr.networks.detector import Detector, Standardisation
+from nfbmr.networks.flow import AffineCoupling, position_code
 from nfbmr.scoring import MAPS
+
+SIZE, K = (64, 96), 2  # y on a grid of 8 x 12, the detail on 16 x 24
+C = 64  # channels of y; those of the detail are 24 * K * K
 
 
 @pytest.fixture(scope="module", params=["bmr", "b-pfm"])
 def detector(request: pytest.FixtureRequest, tiny: Settings) -> Detector:
     settings = with_changes(tiny, {"mapping": {"kind": request.param}})
-    source = SourceNetwork("tf_efficientnet_lite0", (3, 2))
-    detector = Detector(source, settings)
+    source = SourceNetwork("tf_efficientnet_lite0", (3, 2), detail=2)
+    detector = Detector(source, settings, SIZE)
     generator = torch.Generator().manual_seed(0)
     assert detector.mapping is not None
     for parameter in [*detector.flow.parameters(), *detector.mapping.parameters()]:
         parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
-    detector.standardisation.mean.copy_(torch.randn(source.channels, generator=generator))
-    detector.standardisation.std.copy_(torch.rand(source.channels, generator=generator) + 0.5)
+    detector.standardisation.mean.copy_(torch.randn(source.outputs, generator=generator))
+    detector.standardisation.std.copy_(torch.rand(source.outputs, generator=generator) + 0.5)
+    assert detector.subspace is not None
+    mean, basis = detector.subspace.mean, detector.subspace.basis
+    mean.copy_(torch.randn(mean.shape, generator=generator))
+    basis.copy_(torch.linalg.qr(torch.randn(basis.shape, generator=generator)).Q)
     return detector
 
 
 def pixels(n: int) -> Tensor:
     generator = torch.Generator().manual_seed(1)
-    return torch.randint(0, 256, (n, 64, 96, 3), dtype=torch.uint8, generator=generator)
+    return torch.randint(0, 256, (n, *SIZE, 3), dtype=torch.uint8, generator=generator)
 
 
 def test_each_map_is_what_its_name_says(detector: Detector) -> None:
     assert detector.mapping is not None
     with torch.no_grad():
         maps = detector(pixels(2)).numpy()
-        y = detector.source(pixels(2)).permute(0, 2, 3, 1)
-        y = (y - detector.standardisation.mean) / detector.standardisation.std
-        z, log_det = detector.flow(y)
+        features = detector.source(pixels(2)).permute(0, 2, 3, 1)
+        features = (features - detector.standardisation.mean) / detector.standardisation.std
+        y, detail = features[..., :C], features[..., C:]
+        z, log_det = detector.flow(y, detector.where(y))
         z_mt = detector.mapping.to_target(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         y_ms = detector.mapping.to_source(z.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-    expected = {
+    of_y = {
         "source": ((y - y_ms) ** 2).sum(-1),
         "target": ((z - z_mt) ** 2).sum(-1),
         "likelihood": (z**2).sum(-1) / 2 - log_det,
         "norm": (z**2).sum(-1) / 2,
     }
-    assert maps.shape == (2, len(MAPS), 8, 12)
+    expected = {name: np.kron(value.numpy(), np.ones((1, K, K))) for name, value in of_y.items()}
+    expected["residual"] = residual_by_hand(detector, detail)
+    assert maps.shape == (2, len(MAPS), 16, 24)
     for k, name in enumerate(MAPS):
-        np.testing.assert_allclose(maps[:, k], expected[name].numpy(), rtol=1e-4)
+        np.testing.assert_allclose(maps[:, k], expected[name], rtol=1e-4)
         for other in set(MAPS) - {name}:
-            assert not np.allclose(maps[:, k], expected[other].numpy(), rtol=1e-2)
+            assert not np.allclose(maps[:, k], expected[other], rtol=1e-2)
+
+
+def residual_by_hand(detector: Detector, detail: Tensor) -> NDArray[np.float64]:
+    """Standardised detail (B, H, W, c * k * k) to what the subspace leaves, (B, k * H, k * W)."""
+    assert detector.subspace is not None
+    basis = detector.subspace.basis.double()
+    centred = detail.flatten(1).double() - detector.subspace.mean
+    left = (centred - centred @ basis @ basis.T).reshape(detail.shape).permute(0, 3, 1, 2)
+    found: NDArray[np.float64] = F.pixel_shuffle(left, K).norm(dim=1).numpy()
+    return found
+
+
+def test_the_residual_is_the_subspaces_of_the_standardised_detail(detector: Detector) -> None:
+    assert detector.subspace is not None
+    with torch.no_grad():
+        maps = detector(pixels(2))
+        features = detector.source(pixels(2)).permute(0, 2, 3, 1)
+        y, detail = detector.standardised(features)
+        assert (y.shape, detail.shape) == ((2, 8, 12, C), (2, 8, 12, 24 * K * K))
+        assert torch.equal(torch.cat([y, detail], -1), detector.standardisation(features))
+        assert torch.equal(maps[:, MAPS.index("residual")], detector.subspace(detail))
+
+
+def test_maps_of_y_are_repeated_over_the_finer_cells(detector: Detector) -> None:
+    with torch.no_grad():
+        maps = detector(pixels(2))
+    of_y = [k for k, name in enumerate(MAPS) if name != "residual"]
+    cells = F.pixel_unshuffle(maps, K).reshape(2, len(MAPS), K * K, 8, 12)
+    spread = cells.amax(dim=2) - cells.amin(dim=2)  # (B, K, H, W)
+    assert not spread[:, of_y].any()
+    assert spread[:, MAPS.index("residual")].min() > 0
+    assert (maps[:, of_y].flatten(2).std(dim=-1) > 0).all()
+
+
+def test_detail_changes_nothing_but_the_residual(detector: Detector) -> None:
+    with torch.no_grad():
+        features = detector.source(pixels(2)).permute(0, 2, 3, 1)
+        before = detector.maps(features)
+        features[0, 5, 7, C] += 10  # the first channel of the cell's first finer cell
+        after = detector.maps(features)
+    changed = (before != after).nonzero()
+    assert set(changed[:, 1].tolist()) == {MAPS.index("residual")}
+    assert set(changed[:, 0].tolist()) == {0}
+    growth = (after - before)[0, MAPS.index("residual")]
+    assert divmod(int(growth.argmax()), 24) == (5 * K, 7 * K)
+
+
+def test_without_detail_there_is_no_residual_and_the_grid_is_that_of_y(
+    detector: Detector, tiny: Settings
+) -> None:
+    plain = Detector(SourceNetwork("tf_efficientnet_lite0", (3, 2)), tiny)
+    assert plain.subspace is None
+    with torch.no_grad():
+        maps = plain(pixels(2))
+        y, detail = plain.standardised(plain.source(pixels(2)).permute(0, 2, 3, 1))
+    assert maps.shape == (2, len(MAPS), 8, 12)
+    assert not maps[:, MAPS.index("residual")].any()
+    assert (maps[:, MAPS.index("norm")] > 0).all()
+    assert (y.shape, detail.shape) == ((2, 8, 12, C), (2, 8, 12, 0))
+
+
+def test_the_subspace_has_the_pictures_grid_and_the_asked_directions(
+    detector: Detector, tiny: Settings
+) -> None:
+    settings = with_changes(tiny, {"subspace": {"rank": 7}})
+    subspace = Detector(detector.source, settings, (96, 64)).subspace
+    assert subspace is not None
+    assert (subspace.grid, subspace.factor) == ((12, 8), K)
+    assert subspace.basis.shape == (12 * 8 * 24 * K * K, 7)
+    with pytest.raises(AssertionError, match="needs the pictures' size"):
+        Detector(detector.source, settings)
+
+
+def test_tnf_is_told_where_positions_lie_if_it_has_waves(
+    detector: Detector, tiny: Settings
+) -> None:
+    settings = with_changes(tiny, {"flow": {"position": 3}})
+    told = Detector(detector.source, settings, SIZE)
+    where = told.where(torch.zeros(5, 2, 7, C))
+    assert where is not None
+    assert torch.equal(where, position_code((2, 7), 3, torch.device("cpu")))
+    for block in told.flow.blocks:
+        assert isinstance(block, AffineCoupling)
+        assert block.net1.weight1.shape == (settings.flow.hidden, C // 2 + 12)
+    untold = Detector(detector.source, with_changes(tiny, {"flow": {"position": 0}}), SIZE)
+    assert untold.where(torch.zeros(5, 2, 7, C)) is None
+    with torch.no_grad():
+        assert untold(pixels(1)).isfinite().all()
+
+
+def test_equal_features_score_differently_in_different_places_where_tnf_is_told(
+    detector: Detector,
+) -> None:
+    features = torch.zeros(1, 8, 12, detector.source.outputs)
+    with torch.no_grad():
+        norm = detector.maps(features)[0, MAPS.index("norm"), ::K, ::K]
+    assert len(set(norm.flatten().tolist())) == 8 * 12
 
 
 def test_a_picture_scores_the_same_alone_and_among_others(detector: Detector) -> None:
@@ -75,7 +185,7 @@ def test_a_flow_alone_has_the_same_flow_maps_and_no_mapping_errors(
     detector: Detector, tiny: Settings
 ) -> None:
     alone = {"mapping": {"kind": "none"}, "scoring": {"maps": ["likelihood"]}}
-    flow = Detector(detector.source, with_changes(tiny, alone))
+    flow = Detector(detector.source, with_changes(tiny, alone), SIZE)
     flow.load_state_dict(
         {k: v for k, v in detector.state_dict().items() if not k.startswith("mapping")}
     )

@@ -8,12 +8,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from nfbmr.networks.flow import AffineCoupling, TargetFlow, negative_log_likelihood
+from nfbmr.networks.flow import (
+    AffineCoupling,
+    TargetFlow,
+    negative_log_likelihood,
+    position_code,
+)
+
+CPU = torch.device("cpu")
 
 
-def random_flow(features: int, *, kernel: int = 1, blocks: int = 3, seed: int = 3) -> TargetFlow:
+def random_flow(
+    features: int, *, kernel: int = 1, blocks: int = 3, where: int = 0, seed: int = 3
+) -> TargetFlow:
     """A flow in float64 whose every parameter is random, the last layers too."""
-    flow = TargetFlow(features, blocks=blocks, hidden=7, kernel=kernel, seed=seed).double()
+    flow = TargetFlow(
+        features, blocks=blocks, hidden=7, kernel=kernel, where=where, seed=seed
+    ).double()
     generator = torch.Generator().manual_seed(seed)
     for parameter in flow.parameters():
         noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
@@ -68,6 +79,114 @@ def test_flow_that_sees_neighbours_inverts_and_has_the_log_det_of_the_grid(featu
     torch.testing.assert_close(log_det.sum(), torch.linalg.slogdet(jacobian).logabsdet)
     outside = jacobian.reshape(6, features, 6, features)[0, :, 5]
     assert outside.abs().max() > 0  # it does see beyond one position
+
+
+# ---- a flow that is told where a position lies
+
+
+@pytest.mark.parametrize("features", [2, 3, 6, 9])
+@pytest.mark.parametrize("blocks", [1, 4])
+def test_told_where_it_inverts_and_has_the_log_det_of_the_jacobian_in_y(
+    features: int, blocks: int
+) -> None:
+    flow = random_flow(features, blocks=blocks, where=8)
+    y, where = draw(12, features), position_code((3, 4), 2, CPU).flatten(0, 1).double()
+    z, log_det = flow(y, where)
+    assert not torch.allclose(z, y)
+    torch.testing.assert_close(flow.inverse(z, where), y)
+    torch.testing.assert_close(flow(flow.inverse(y, where), where)[0], y)
+    jacobian = torch.func.vmap(torch.func.jacrev(lambda v, w: flow(v[None], w[None])[0][0]))(
+        y, where
+    )
+    expected = torch.linalg.slogdet(jacobian).logabsdet
+    assert expected.abs().min() > 1e-3
+    torch.testing.assert_close(log_det, expected)
+
+
+@pytest.mark.parametrize("features", [4, 5])
+def test_told_where_it_may_see_neighbours_too(features: int) -> None:
+    flow = random_flow(features, kernel=3, blocks=2, where=8)
+    y, where = draw(1, 2, 3, features), position_code((2, 3), 2, CPU).double()
+    z, log_det = flow(y, where)
+    torch.testing.assert_close(flow.inverse(z, where), y)
+    jacobian = torch.func.jacrev(lambda v: flow(v, where)[0])(y).reshape(y.numel(), y.numel())
+    torch.testing.assert_close(log_det.sum(), torch.linalg.slogdet(jacobian).logabsdet)
+    assert not torch.allclose(z, flow(y, where.flip(0))[0])
+
+
+def test_the_same_features_differ_from_place_to_place_only_where_it_is_told() -> None:
+    y = draw(5).expand(3, 4, 5)
+    where = position_code((3, 4), 2, CPU).double()
+    told, log_det = random_flow(5, where=8)(y, where)
+    told, log_det = told.flatten(0, 1), log_det.flatten()
+    between = torch.cdist(told, told) + torch.eye(12)
+    assert between.min() > 1e-3
+    assert len(log_det.unique()) == 12
+    untold = random_flow(5)(y)[0]
+    torch.testing.assert_close(untold, untold[:1, :1].expand_as(untold))
+
+
+def test_one_grid_tells_all_images_where_and_each_position_its_own() -> None:
+    flow = random_flow(5, where=8)
+    y, where = draw(2, 3, 4, 5), position_code((3, 4), 2, CPU).double()
+    z, log_det = flow(y, where)
+    for image in range(2):
+        rows, places = y[image].flatten(0, 1), where.flatten(0, 1)
+        order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
+        own_z, own_log_det = flow(rows[order], places[order])
+        torch.testing.assert_close(z[image].flatten(0, 1)[order], own_z)
+        torch.testing.assert_close(log_det[image].flatten()[order], own_log_det)
+
+
+@pytest.mark.parametrize("waves", [1, 6, 32])
+@pytest.mark.parametrize("grid", [(15, 6), (1, 1), (2, 9)])
+def test_position_code_is_four_numbers_a_wave_between_minus_one_and_one(
+    grid: tuple[int, int], waves: int
+) -> None:
+    code = position_code(grid, waves, CPU)
+    assert code.shape == (*grid, 4 * waves)
+    assert code.dtype == torch.float32
+    assert code.isfinite().all()
+    assert code.abs().max() <= 1
+
+
+def test_position_code_is_sines_and_cosines_of_half_waves() -> None:
+    code = position_code((2, 5), 3, CPU).numpy()
+    for row, column in ((0, 0), (1, 3)):
+        sides = ((row + 0.5) / 2, (column + 0.5) / 5)
+        for number, (side, wave) in enumerate((side, wave) for side in sides for wave in (1, 2, 3)):
+            axis, order = divmod(number, 3)
+            # of each axis: its sines, then its cosines
+            at = 6 * axis + order
+            angle = math.pi * wave * side
+            assert code[row, column, at] == pytest.approx(math.sin(angle), abs=1e-6)
+            assert code[row, column, at + 3] == pytest.approx(math.cos(angle), abs=1e-6)
+
+
+@pytest.mark.parametrize("waves", [1, 6])
+def test_no_two_positions_have_the_same_code(waves: int) -> None:
+    code = position_code((15, 6), waves, CPU).flatten(0, 1)
+    between = torch.cdist(code, code, compute_mode="donot_use_mm_for_euclid_dist")
+    assert (between + 10 * torch.eye(90)).min() > 0.1
+
+
+def test_the_same_place_has_the_same_code_on_every_grid() -> None:
+    coarse, fine = position_code((3, 5), 6, CPU), position_code((9, 25), 6, CPU)
+    torch.testing.assert_close(fine[1::3, 2::5], coarse)
+    assert not torch.allclose(fine[::3, ::5], coarse, atol=0.1)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_told_where_it_starts_as_the_same_permutation(kernel: int) -> None:
+    flow = TargetFlow(6, blocks=4, hidden=8, kernel=kernel, where=8, seed=0)
+    y, code = torch.randn(2, 3, 4, 6), position_code((3, 4), 2, CPU)
+    z, log_det = flow(y, code)
+    assert (log_det == 0).all()
+    assert torch.equal(z.sort(dim=-1).values, y.sort(dim=-1).values)
+    assert torch.equal(z, flow(y, torch.zeros_like(code))[0])
+
+
+# ---- how it starts, and what it keeps
 
 
 @pytest.mark.parametrize("kernel", [1, 3])

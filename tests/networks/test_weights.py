@@ -119,6 +119,18 @@ def test_load_embedded_sets_every_tensor_and_says_so() -> None:
         assert torch.equal(tensor, network.state_dict()[key]), key
 
 
+@pytest.mark.parametrize("source", ["embedded", "random"])
+def test_weights_reach_as_far_as_copies_and_detail_need_the_network(source: str) -> None:
+    network = SourceNetwork(LITE0, (4,), scales=(0.5,), scale_stages=((6,),), detail=5)
+    randomise(network.trunk)
+    load_weights(network, source)
+    expected = SourceNetwork(LITE0, (6,))
+    load_weights(expected, source)
+    assert network.state_dict().keys() == expected.state_dict().keys()
+    for key, tensor in expected.state_dict().items():
+        assert torch.equal(network.state_dict()[key], tensor), key
+
+
 def test_embedded_needs_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="only for tf_efficientnet_lite0"):
         load_weights(SourceNetwork("resnet18", (2,)), "embedded")

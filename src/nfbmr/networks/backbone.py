@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -102,26 +103,17 @@ class SourceNetwork(nn.Module):
         """
         super().__init__()
         model = build(name)
-
-        def found(numbers: tuple[int | str, ...]) -> tuple[str, ...]:
-            return tuple(stage_path(model, name, number) for number in numbers)
-
-        paths = found(stages)
-        if not paths or len(set(paths)) != len(paths):
-            raise SettingsError(f"stages {stages} of '{name}': give one or more, each once")
         self.name = name
-        self.stages = paths
+        self.stages = _paths(model, name, stages)
         self.padding = padding
         self.neighbours = neighbours
         self.scales = scales
-        self.scale_stages = tuple(map(found, scale_stages)) or (paths,) * len(scales)
+        chosen = scale_stages or (stages,) * len(scales)
+        self.scale_stages = tuple(_paths(model, name, those) for those in chosen)
         assert len(self.scale_stages) == len(scales), (scale_stages, scales)
         self.detail = None if detail is None else stage_path(model, name, detail)
-        self._taken = tuple(
-            dict.fromkeys(
-                [*paths, *sum(self.scale_stages, ()), *([self.detail] if self.detail else [])]
-            )
-        )
+        at_full_size = [*self.stages, self.detail] if self.detail else self.stages
+        self._taken = tuple(dict.fromkeys([*at_full_size, *chain(*self.scale_stages)]))
         self.steps = tuple(steps_up_to(model, set(self._taken), name))
         self.trunk = cut(model, self.steps)
         self._quick: list[nn.Module] = []  # a list: no part of the state
@@ -271,20 +263,38 @@ class SourceNetwork(nn.Module):
                     "do not simply run in the order in which it lists them, or a later one "
                     "writes over this one's output; choose another stage or network"
                 )
+        return self._widths({path: maps.shape[1] for path, maps in found.items()}, strides)
+
+    def _widths(
+        self, channels: Mapping[str, int], strides: Mapping[str, int]
+    ) -> tuple[int, int, int, int]:
+        """Returns C, the stride, c * k * k and k from channels and strides of the stages."""
         stride = strides[self.stages[0]]
-        full = (*self.stages, *([self.detail] if self.detail else []))
-        if any(strides[path] > stride for path in full):
+        if any(strides[path] > stride for path in self.stages):
             raise SettingsError(
-                f"stages {full} of '{self.name}' have strides {[strides[p] for p in full]}: name "
-                "the coarsest first, it gives the grid"
+                f"stages {self.stages} of '{self.name}' have strides "
+                f"{[strides[path] for path in self.stages]}: name the coarsest first, it gives the "
+                "grid"
             )
-        channels = {path: maps.shape[1] for path, maps in found.items()}
-        joined = (*self.stages, *sum(self.scale_stages, ()))
+        if self.detail is not None and strides[self.detail] > stride:
+            raise SettingsError(
+                f"backbone.detail {self.detail} of '{self.name}' has stride "
+                f"{strides[self.detail]}, the grid of {self.stages[0]} has {stride}: choose a "
+                "stage that is not coarser, or none (detail=null, and scoring.maps without residual)"
+            )
+        joined = (*self.stages, *chain(*self.scale_stages))
         total = sum(channels[path] for path in joined) + self.neighbours * channels[self.stages[0]]
         if self.detail is None:
             return total, stride, 0, 1
         factor = max(1, round(stride / strides[self.detail]))
         return total, stride, channels[self.detail] * factor**2, factor
+
+
+def _paths(model: nn.Module, name: str, stages: tuple[int | str, ...]) -> tuple[str, ...]:
+    paths = tuple(stage_path(model, name, stage) for stage in stages)
+    if not paths or len(set(paths)) != len(paths):
+        raise SettingsError(f"stages {stages} of '{name}': give one or more, each once")
+    return paths
 
 
 def _forget_copy(network: SourceNetwork, _keys: object) -> None:

@@ -1,9 +1,11 @@
 """The one graph that is trained, exported and served: uint8 pixels -> raw maps.
 
-Shapes: B = images, C = channels of y and z, H W = grid, K = raw maps (`nfbmr.scoring.MAPS`).
+Shapes: B = images, C = channels of y and z, H W = grid of y, K = raw maps (`nfbmr.scoring.MAPS`),
+C' = C + c * k * k = channels of y and detail, k = cells of the detail along a cell of y.
 
-SNN gives y; y is standardised with statistics of the training images; TNF gives z; BMR maps
-both ways; the four raw maps leave. Fusion, image score and threshold are numpy, outside.
+SNN gives y and detail, standardised with statistics of the training images; TNF gives z; BMR maps
+both ways; the subspace leaves a residual of the detail; the raw maps leave. Fusion, image score and
+threshold are numpy, outside.
 """
 
 from __future__ import annotations

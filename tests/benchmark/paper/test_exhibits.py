@@ -158,7 +158,7 @@ def features(learnt: Learnt, sample: Sample) -> tuple[NDArray[Any], NDArray[Any]
     pixels = torch.from_numpy(load_image(sample.path, (64, 64))[None])
     with torch.inference_mode():
         y = runtime.detector.source(pixels).permute(0, 2, 3, 1)
-        z, _ = runtime.detector.flow(runtime.detector.standardisation(y))
+        z, _ = runtime.detector.flow(runtime.detector.standardisation(y), runtime.detector.where(y))
     return y[0].numpy(), z[0].numpy()
 
 

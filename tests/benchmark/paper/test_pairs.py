@@ -34,6 +34,7 @@ from nfbmr.networks.backbone import SourceNetwork
 from nfbmr.networks.mapping import BidirectionalMapping
 from nfbmr.optimisation import Optimiser
 from nfbmr.progress import Progress, silent
+from nfbmr.scoring import MAPS
 
 N = 18  # more than go through a network at a time
 TRAIN = np.arange(0, N, 2)
@@ -180,7 +181,7 @@ def test_maps_are_squared_differences_of_normalised_features(
     with torch.no_grad():
         maps = pair.maps([(torch.from_numpy(y), torch.from_numpy(z)) for y, z in levels]).numpy()
     grid = own[0].source.grid
-    assert maps.shape == (N, 4, *grid)
+    assert maps.shape == (N, len(MAPS), *grid)
     assert (maps[:, 2:] == 0).all(), "there is no flow"
     assert (maps[:, 0] == 0).all() == (kind == "pfm")
     errors = [enlarged(by_hand(pair, i, y, z), grid) for i, (y, z) in enumerate(levels)]
@@ -209,7 +210,7 @@ def test_pixels_give_the_maps_of_their_features(build: Built) -> None:
         levels.append((y, z))
     with torch.no_grad():
         expected = pair.maps(levels)
-    assert expected.shape == (3, 4, 16, 24)
+    assert expected.shape == (3, len(MAPS), 16, 24)
     found = PairRuntime(pair, CPU).run(pixels.numpy())
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5, atol=1e-7)
@@ -303,7 +304,7 @@ def test_the_first_loss_is_the_mean_square_of_both_ways(
     build: Built, data: list[LevelData], tmp_path: Path
 ) -> None:
     """A batch of all images and batch-norm's own statistics: counted from the maps' formula."""
-    stage = replace(IMAGES, epochs=None, steps=1, batch=len(TRAIN))
+    stage = replace(IMAGES, epochs=None, steps=1, batch=len(TRAIN), precision="float32")
     expected = []
     for kind in ("pfm", "b-pfm"):
         pair, recorder = build(KINDS[kind]), Recorder()

@@ -54,7 +54,7 @@ def test_maps_from_kept_features_are_those_of_the_pictures(
     inspector = learnt[key].inspector
     expected = inspector.runtime.run(pixels(list(product.test), inspector.facts.size))
     maps = learnt[key].maps
-    assert maps.shape == (8, 4, *((8, 8) if key == "nf-bmr-2" else (4, 4)))
+    assert maps.shape == (8, len(scoring.MAPS), *((8, 8) if key == "nf-bmr-2" else (4, 4)))
     np.testing.assert_allclose(maps, expected, rtol=1e-3, atol=1e-4)
     judged = inspector.judge(maps, [(None, size) for size in product.test_sizes])
     for sample, result in zip(product.test, judged, strict=True):
@@ -102,7 +102,7 @@ def test_a_pair_sees_pictures_of_its_own_size(
     found = product.learn(ask().system("pfm", 0))
     assert asked == [("paper", (64, 64))]
     assert found.inspector.facts.size == (64, 96)
-    assert found.maps.shape == (8, 4, 4, 6)
+    assert found.maps.shape == (8, len(scoring.MAPS), 4, 6)
     assert (found.maps[:, 0] == 0).all(), "one way"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -29,7 +30,8 @@ job = json.loads(Path(sys.argv[1]).read_text())
 if job["model"] == "Dfm":
     sys.exit("no room for the memory bank")
 out = Path(job["out"])
-assert (Path(job["weights"]).stat().st_size > 1e6) and job["train"] and job["seconds"] == 6.0
+assert (Path(job["weights"]).stat().st_size > 1e6) and job["train"]
+assert job["seconds"] == (12.0 if job["model"] == "Patchcore" else 6.0)
 pictures = [np.asarray(Image.open(name).convert("L"), np.float32) for name in job["test"]]
 np.save(out / "scores.npy", np.array([np.median(p) for p in pictures]))
 with (out / "maps.f32").open("wb") as stream:
@@ -91,6 +93,42 @@ def test_figures_come_from_the_files_of_a_peer(
     assert not list((tmp_path / "out" / ".work").iterdir())
 
 
+def test_patchcore_gets_twice_the_seconds_and_a_row_says_what_it_had(
+    mvtec: Path, tmp_path: Path, fake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del fake
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 5, 7}, raising=False)
+    wanted = without_ours(a_race(mvtec, "patchcore", "padim", "stfpm"), monkeypatch)
+    rows, lost = race.run(wanted, tmp_path / "out")
+    assert not lost
+    assert {row["system"]: row["seconds_allowed"] for row in rows} == {
+        "patchcore": 12.0,
+        "padim": 6.0,
+        "stfpm": 6.0,
+    }
+    assert {row["threads"] for row in rows} == {3}, "the cores that the process may use"
+
+
+def test_where_no_limit_of_cores_is_known_all_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    for found, expected in ((6, 6), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda found=found: found)
+        assert race._cores() == expected
+
+
+def test_patience_is_part_of_what_a_row_is_measured_by(
+    mvtec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, data = a_race(mvtec, "patchcore"), read_data(mvtec)
+    ours, patchcore = (race._mark(wanted, key, data) for key in wanted.rows())
+    longer = replace(wanted, seconds=7.0)
+    assert race._mark(longer, longer.rows()[0], data) == ours, "nfbmr has no limit"
+    assert race._mark(longer, longer.rows()[1], data) != patchcore
+    impatient = replace(peer("patchcore"), patience=1.0)
+    monkeypatch.setattr(race, "peer", lambda _: impatient)
+    assert race._mark(wanted, wanted.rows()[1], data) != patchcore
+
+
 def test_finished_rows_stay_and_a_longer_time_runs_anew(
     mvtec: Path, tmp_path: Path, fake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +174,8 @@ def test_our_own_row(mvtec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not lost
     assert len(calls[0]["train"]) == 16
     assert row["system"] == OURS
+    assert row["threads"] == calls[0]["threads"] >= 1
+    assert row["seconds_allowed"] is None, "nfbmr ends by itself"
     assert row["map_size"] == [64, 64]
     assert 0 <= row["image_auroc"] <= 1
     assert 0 <= row["aupro"] <= 1
@@ -153,6 +193,7 @@ def test_the_catalogue_is_consistent() -> None:
     assert len(set(keys)) == len(keys)
     assert OURS not in keys
     assert all(peer(key).key == key for key in keys)
+    assert {one.key: one.patience for one in PEERS if one.patience != 1} == {"patchcore": 2}
     assert {"Patchcore", "Padim", "Fastflow", "Cflow", "ReverseDistillation", "Dfm"} <= {
         one.model for one in PEERS
     }

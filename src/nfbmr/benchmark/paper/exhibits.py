@@ -74,7 +74,7 @@ def _pictures(product: Product, learnt: Learnt) -> dict[str, Any]:
     pixels = np.stack([load_image(s.path, learnt.inspector.facts.size) for s in samples])
     with torch.inference_mode():
         y = runtime.detector.source(torch.from_numpy(pixels).to(runtime.device))
-        y = runtime.detector.standardisation(y.permute(0, 2, 3, 1))
+        y, _ = runtime.detector.standardised(y.permute(0, 2, 3, 1))
     shown = [results[i] for i in chosen]
     return {
         "images": np.stack([load_image(s.path, size) for s in samples]),
