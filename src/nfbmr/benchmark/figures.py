@@ -25,12 +25,17 @@ from nfbmr.config import preset, settings_hash
 from nfbmr.data.layouts import read_data
 
 RATES = (0.01, 0.05)
+FEW = 25
+"""Good pictures where few are learnt from."""
 Row = dict[str, Any]
 
 
 def data_sets(shared: Path, out: Path) -> dict[str, Path]:
     """Returns name -> data of the sets that are here; tables are written to `out`."""
-    found = {"solar mono": solar_cells.write_table("mono", out / "solar_mono.csv")}
+    found = {
+        f"solar {kind}": solar_cells.write_table(kind, out / f"solar_{kind}.csv")
+        for kind in ("mono", "poly")
+    }
     for name in ("magnetic_tile", "kolektorsdd"):
         if (shared / name).is_dir():
             found[name] = shared / name
@@ -38,6 +43,24 @@ def data_sets(shared: Path, out: Path) -> dict[str, Path]:
         table = out / "kolektorsdd_shuffled.csv"
         found["kolektorsdd, good pictures shuffled"] = _shuffled(found["kolektorsdd"], table)
     return found
+
+
+def few(data: Path, table: Path, seed: int) -> Path:
+    """Writes a table of all test pictures and of `FEW` good ones, drawn by the seed."""
+    from nfbmr.fitting import without_copies
+
+    found = read_data(data)
+    good = without_copies(found)
+    drawn = np.random.default_rng(seed).choice(len(good), FEW, replace=False)
+    with table.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["path", "label", "mask", "split"])
+        for index in sorted(drawn):
+            writer.writerow([good[index].path.resolve(), "good", "", "train"])
+        for sample in found.test:
+            mask = sample.mask.resolve() if sample.mask else ""
+            writer.writerow([sample.path.resolve(), sample.defect, mask, "test"])
+    return table
 
 
 def _shuffled(data: Path, table: Path) -> Path:
@@ -162,16 +185,27 @@ def measure(shared: Path, out: Path, preset_name: str, seeds: tuple[int, ...]) -
     known = {row["name"]: row for row in _rows(path) if row["mark"] == mark and not dirty}
     plan: dict[str, Callable[[], tuple[Row, float, float]]] = {}
     sets = data_sets(shared, out)
-    for seed in seeds:
-        for name, data in sets.items():
-            folder = out / f"{name}-{seed}".replace(" ", "_").replace(",", "")
+    small = {
+        f"{name}, {FEW} good pictures": data
+        for name, data in sets.items()
+        if not name.endswith("shuffled")
+    }
+    for name, data, seed in [
+        (name, data, seed)
+        for group in (sets, small)
+        for seed in seeds
+        for name, data in group.items()
+    ]:
+        folder = out / f"{name}-{seed}".replace(" ", "_").replace(",", "")
+        if name in small:
+            data = few(data, folder.with_suffix(".csv"), seed)
 
-            def run(
-                data: Path = data, seed: int = seed, folder: Path = folder
-            ) -> tuple[Row, float, float]:
-                return in_child(lambda: accuracy(data, seed, preset_name, folder))
+        def run(
+            data: Path = data, seed: int = seed, folder: Path = folder
+        ) -> tuple[Row, float, float]:
+            return in_child(lambda: accuracy(data, seed, preset_name, folder))
 
-            plan[f"{name} | seed {seed}"] = run
+        plan[f"{name} | seed {seed}"] = run
     if "magnetic_tile" in sets:
         folder = out / "memory"
         folder.mkdir(exist_ok=True)

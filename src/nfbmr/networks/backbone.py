@@ -280,7 +280,7 @@ class SourceNetwork(nn.Module):
             raise SettingsError(
                 f"backbone.detail {self.detail} of '{self.name}' has stride "
                 f"{strides[self.detail]}, the grid of {self.stages[0]} has {stride}: choose a "
-                "stage that is not coarser, or none (detail=null, and scoring.maps without residual)"
+                "stage that is not coarser, or none: detail=null, and no residual in scoring"
             )
         joined = (*self.stages, *chain(*self.scale_stages))
         total = sum(channels[path] for path in joined) + self.neighbours * channels[self.stages[0]]
