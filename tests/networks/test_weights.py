@@ -12,7 +12,7 @@ import pytest
 import skimage
 import timm
 import torch
-import torchvision  # type: ignore[import-untyped]
+import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn

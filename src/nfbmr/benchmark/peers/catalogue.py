@@ -37,8 +37,13 @@ class Peer:
     fits_coreset: bool = False
     """PatchCore: keep as large a coreset as the time allows, and at most its default."""
     patience: float = 1.0
-    """Times the seconds that a peer may train."""
+    """Times the seconds that a peer may train; little where only its speed is measured."""
     note: str = ""
+
+    @property
+    def times_only(self) -> bool:
+        """Whether its weights are random, so that only speed, memory and size mean anything."""
+        return self.backbone is None
 
 
 PEERS: tuple[Peer, ...] = (
@@ -80,6 +85,7 @@ PEERS: tuple[Peer, ...] = (
         model="ReverseDistillation",
         backbone=None,
         epochs=200,
+        patience=0.2,
         note="its decoder mirrors a Wide-ResNet-50",
     ),
     Peer(
@@ -91,7 +97,29 @@ PEERS: tuple[Peer, ...] = (
         epochs=200,
         batch=16,
         size=(448, 448),
+        patience=0.2,
         note="knows three networks by name",
+    ),
+    Peer(
+        key="efficientad",
+        title="EfficientAD-S",
+        model="EfficientAd",
+        backbone=None,
+        epochs=1000,
+        batch=1,
+        patience=0.2,
+        note="its teacher comes by download alone, and so do the pictures beside it",
+    ),
+    Peer(
+        key="csflow",
+        title="CS-Flow",
+        model="Csflow",
+        backbone=None,
+        epochs=240,
+        batch=16,
+        size=(768, 768),
+        patience=0.2,
+        note="needs EfficientNet-B5 from a hub",
     ),
 )
 """In the order in which they run: the quick ones first."""
