@@ -197,13 +197,12 @@ def measure(shared: Path, out: Path, preset_name: str, seeds: tuple[int, ...]) -
         for name, data in group.items()
     ]:
         folder = out / f"{name}-{seed}".replace(" ", "_").replace(",", "")
-        if name in small:
-            data = few(data, folder.with_suffix(".csv"), seed)
 
         def run(
-            data: Path = data, seed: int = seed, folder: Path = folder
+            data: Path = data, seed: int = seed, folder: Path = folder, drawn: bool = name in small
         ) -> tuple[Row, float, float]:
-            return in_child(lambda: accuracy(data, seed, preset_name, folder))
+            table = few(data, folder.with_suffix(".csv"), seed) if drawn else data
+            return in_child(lambda: accuracy(table, seed, preset_name, folder))
 
         plan[f"{name} | seed {seed}"] = run
     if "magnetic_tile" in sets:
