@@ -125,7 +125,7 @@ def tiny() -> Settings:
         "flow": {"hidden": 16, "blocks": 2},
         "mapping": {"kind": "bmr", "latent": 16, "inner": 8, "n": 1},
         "subspace": {"rank": 4},
-        "scoring": {"maps": ["source", "target", "likelihood", "norm", "residual"]},
+        "scoring": {"maps": ["source", "target", "likelihood", "norm", "distance", "residual"]},
         "stage_one": {"steps": 30, "batch": 64},
         "stage_two": {"steps": 15, "batch": 2},
         "calibration": {"false_alarm_rate": 0.2},

@@ -41,6 +41,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "metrics",
         "networks.backbone",
         "networks.flow",
+        "networks.gaussian",
         "networks.mapping",
         "networks.subspace",
         "optimisation",

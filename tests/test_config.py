@@ -46,7 +46,8 @@ def test_fast_and_accurate_look_at_three_sizes_and_the_detail() -> None:
         assert settings.backbone.detail == 5
         assert settings.flow.position == 6
         assert settings.subspace.rank == 128
-        assert settings.scoring.maps == ("likelihood", "norm", "residual")
+        assert settings.gaussian.rank == 192
+        assert settings.scoring.maps == ("norm", "distance")
         assert settings.scoring.heat == "residual"
 
 
@@ -54,6 +55,7 @@ def test_paper_has_nothing_that_the_paper_has_not() -> None:
     paper = preset("paper")
     assert (paper.backbone.scales, paper.backbone.scale_stages) == ((), ())
     assert paper.backbone.detail is None
+    assert paper.gaussian.rank == 0
     assert paper.flow.position == 0
     assert paper.flow.dropout == 0
     assert paper.scoring.heat is None
@@ -106,6 +108,8 @@ def test_unknown_preset_names_the_known_ones() -> None:
         ({"scoring": {"maps": ["colour"]}}, r"scoring\.maps"),
         ({"flow": {"position": -1}}, r"flow\.position"),
         ({"flow": {"position": 33}}, r"flow\.position"),
+        ({"gaussian": {"rank": -1}}, r"gaussian\.rank"),
+        ({"gaussian": {"rank": 4097}}, r"gaussian\.rank"),
         ({"subspace": {"rank": 0}}, r"subspace\.rank"),
         ({"subspace": {"rank": 4097}}, r"subspace\.rank"),
         ({"backbone": {"detail": [5]}}, r"backbone\.detail"),
@@ -132,6 +136,11 @@ def test_wrong_settings_are_refused_by_name(changes: dict[str, Any], named: str)
         ({"backbone": {"scales": [0.5]}}, "each of the 1 scales, or none at all; found 2"),
         ({"backbone": {"scales": []}}, "each of the 0 scales, or none at all; found 2"),
         ({"backbone": {"scale_stages": [[6], []]}}, "at least one stage for each scale"),
+        ({"gaussian": {"rank": 0}}, r"distance.*give gaussian\.rank"),
+        (
+            {"gaussian": {"rank": 0}, "scoring": {"maps": ["norm"], "heat": "distance"}},
+            r"distance.*give gaussian\.rank",
+        ),
         ({"backbone": {"detail": None}}, r"residual.*name it as backbone\.detail"),
         (
             {
@@ -200,6 +209,7 @@ def test_hash_ignores_the_seed_and_nothing_else() -> None:
         {"flow": {"clamp": 2.0}},
         {"flow": {"dropout": 0.2}},
         {"flow": {"position": 5}},
+        {"gaussian": {"rank": 64}},
         {"subspace": {"rank": 64}},
         {"backbone": {"detail": 4}},
         {"backbone": {"scale_stages": [[6], [6]]}},

@@ -42,6 +42,7 @@ NEVER = math.inf
 TINY: dict[str, Any] = {
     "flow": {"hidden": 8, "blocks": 2},
     "mapping": {"kind": "bmr", "latent": 8, "inner": 4, "n": 1},
+    "gaussian": {"rank": 0},
     "scoring": {"maps": ["source", "target", "likelihood", "norm"]},
     "stage_one": {"steps": 6, "batch": 16},
     "stage_two": {"steps": 4, "batch": 2},
@@ -438,7 +439,7 @@ def learn_detailed(
     progress: Progress = silent,
     **changes: Any,
 ) -> Detector:
-    settings = settings_of("positions", subspace={"rank": 3}, **changes)
+    settings = settings_of("positions", subspace={"rank": 3}, gaussian={"rank": 5}, **changes)
     detector = Detector(network, settings, DETAIL_SIZE)
     train(
         detector,
@@ -473,11 +474,24 @@ def test_the_subspace_is_that_of_the_training_images(
     np.testing.assert_allclose(calibrating, maps.numpy(), rtol=1e-5)
 
 
+def test_the_gaussians_are_those_of_the_training_images(
+    detailed: SourceNetwork, detailed_data: TrainingData, tmp_path: Path
+) -> None:
+    detector = learn_detailed(detailed, detailed_data, tmp_path)
+    assert detector.gaussians is not None
+    features = detailed_data.store.read(detailed_data.train).astype(np.float64)
+    features = (features - features.mean((0, 1, 2))) / features.std((0, 1, 2))
+    rows = features[..., : detailed.channels] @ detector.gaussians.directions.double().numpy()
+    expected = rows.mean(axis=0).reshape(12, 5)
+    np.testing.assert_allclose(detector.gaussians.mean.numpy(), expected, atol=1e-4)
+
+
 def test_stopped_or_started_again_the_subspace_has_the_same_bits(
     detailed: SourceNetwork, detailed_data: TrainingData, tmp_path: Path
 ) -> None:
     whole = learn_detailed(detailed, detailed_data, tmp_path / "whole").state_dict()
     assert whole["subspace.basis"].any()
+    assert whole["gaussians.whitening"].any()
     stopper = Stopper("mapping", 2, KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         learn_detailed(detailed, detailed_data, tmp_path / "stopped", stopper)
@@ -491,7 +505,7 @@ def test_another_rank_trains_nothing_anew(
     detailed: SourceNetwork, detailed_data: TrainingData, tmp_path: Path
 ) -> None:
     first = learn_detailed(detailed, detailed_data, tmp_path).state_dict()
-    settings = settings_of("positions", subspace={"rank": 2})
+    settings = settings_of("positions", subspace={"rank": 2}, gaussian={"rank": 4})
     detector, recorder = Detector(detailed, settings, DETAIL_SIZE), Recorder()
     train(
         detector,
@@ -503,6 +517,7 @@ def test_another_rank_trains_nothing_anew(
     )
     assert recorder.heard == []
     assert detector.state_dict()["subspace.basis"].shape == (3 * 4 * 16 * 4, 2)
+    assert detector.state_dict()["gaussians.mean"].shape == (3 * 4, 4)
     assert torch.equal(
         detector.state_dict()["flow.blocks.0.net1.weight1"], first["flow.blocks.0.net1.weight1"]
     )

@@ -29,7 +29,7 @@ Dropped = Annotated[float, Field(ge=0, lt=1)]
 
 PresetName = Literal["fast", "accurate", "paper"]
 Precision = Literal["auto", "float32", "bfloat16"]
-MapName = Literal["source", "target", "likelihood", "norm", "residual", "asm"]
+MapName = Literal["source", "target", "likelihood", "norm", "distance", "residual", "asm"]
 StatisticName = Literal["max", "top", "mean"]
 
 
@@ -94,6 +94,14 @@ class FlowSettings:
     """Share of the hidden channels left out in a training step, so that few images suffice."""
     position: Annotated[int, Field(ge=0, le=32)] = 0
     """Waves along each side that tell the sub-networks where a position lies; 0: they cannot."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class GaussianSettings:
+    """A Gaussian of y for each position, and the distance from it."""
+
+    rank: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Main directions of y that it looks at; 0: there is none."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
@@ -203,6 +211,7 @@ class Settings:
     backbone: BackboneSettings = Field(default_factory=BackboneSettings)
     flow: FlowSettings = Field(default_factory=FlowSettings)
     mapping: MappingSettings = Field(default_factory=MappingSettings)
+    gaussian: GaussianSettings = Field(default_factory=GaussianSettings)
     subspace: SubspaceSettings = Field(default_factory=SubspaceSettings)
     stage_one: StageSettings = Field(default_factory=lambda: StageSettings(steps=400))
     stage_two: StageSettings = Field(default_factory=lambda: StageSettings(steps=300))
@@ -221,6 +230,8 @@ class Settings:
                 "mapping.kind none makes no mapping errors; "
                 'use scoring.maps = ["likelihood", "norm"], or one of the two'
             )
+        if not self.gaussian.rank and "distance" in shown:
+            raise ValueError("the distance is that from Gaussians: give gaussian.rank, e.g. 192")
         if self.backbone.detail is None and "residual" in shown:
             raise ValueError("the residual is that of a stage: name it as backbone.detail")
         return self
@@ -253,7 +264,9 @@ def _fast() -> Settings:
         # On these features BMR's errors add nothing to what TNF knows (docs/research.md), at half
         # of the cost.
         mapping=MappingSettings(kind="none"),
-        scoring=ScoringSettings(maps=("likelihood", "norm", "residual"), heat="residual"),
+        gaussian=GaussianSettings(rank=192),
+        # Two judges of a position that err on different pictures; and the map that outlines best.
+        scoring=ScoringSettings(maps=("norm", "distance"), heat="residual"),
     )
 
 

@@ -24,9 +24,10 @@ from pydantic.dataclasses import dataclass
 from nfbmr.config import CalibrationSettings, MapName, ScoringSettings
 from nfbmr.errors import BundleTamperedError, CalibrationError
 
-MAPS = ("source", "target", "likelihood", "norm", "residual")
+MAPS = ("source", "target", "likelihood", "norm", "distance", "residual")
 """The detector's raw maps, in the order of their axis: eq. 14's source and target errors,
-TNF's |z|^2 / 2 - log|det| (eq. 8), |z|^2 / 2, and what the subspace of good pictures leaves."""
+TNF's |z|^2 / 2 - log|det| (eq. 8), |z|^2 / 2, the distance from the position's Gaussian, and what
+the subspace of good pictures leaves."""
 
 Maps = NDArray[np.float32]
 """Raw maps of images, (N, K, H, W) float32 with K = len(MAPS)."""

@@ -136,6 +136,7 @@ def train(
         assert position.loss is not None, "a stage has at least one step"
         losses[name] = position.loss
     started = time.monotonic()
+    run.learn_gaussians()
     run.learn_subspace()
     return Trained(seconds=seconds + time.monotonic() - started, losses=losses)
 
@@ -190,15 +191,21 @@ class _Run:
 
     def learn_subspace(self) -> None:
         """Finds the subspace of the training images' detail; a second or two, so never kept."""
-        if self.detector.subspace is None:
-            return
+        if self.detector.subspace is not None:
+            self.detector.subspace.learn(
+                lambda: (detail for _, detail in self.standardised()), self.settings.seed
+            )
 
-        def batches() -> Iterator[Tensor]:
-            for indices in _chunks(self.data.train):
-                rows = torch.from_numpy(self.data.store.read(indices)).to(self.device)
-                yield self.detector.standardised(rows)[1]
+    def learn_gaussians(self) -> None:
+        """Finds the Gaussians of the training images' positions; a few seconds, never kept."""
+        if self.detector.gaussians is not None:
+            self.detector.gaussians.learn(lambda: (y for y, _ in self.standardised()))
 
-        self.detector.subspace.learn(batches, self.settings.seed)
+    def standardised(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Gives y (B, H, W, C) and detail (B, H, W, c * k * k) of all training images once."""
+        for indices in _chunks(self.data.train):
+            rows = torch.from_numpy(self.data.store.read(indices)).to(self.device)
+            yield self.detector.standardised(rows)
 
     def flow_batch(self, step: int) -> tuple[Tensor, Tensor | None]:
         """Draws standardised features and where they lie.

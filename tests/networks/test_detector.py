@@ -34,6 +34,9 @@ def detector(request: pytest.FixtureRequest, tiny: Settings) -> Detector:
     mean, basis = detector.subspace.mean, detector.subspace.basis
     mean.copy_(torch.randn(mean.shape, generator=generator))
     basis.copy_(torch.linalg.qr(torch.randn(basis.shape, generator=generator)).Q)
+    assert detector.gaussians is not None
+    for tensor in detector.gaussians.buffers():
+        tensor.copy_(torch.randn(tensor.shape, generator=generator))
     return detector
 
 
@@ -50,6 +53,8 @@ def test_each_map_is_what_its_name_says(detector: Detector) -> None:
         features = (features - detector.standardisation.mean) / detector.standardisation.std
         y, detail = features[..., :C], features[..., C:]
         z, log_det = detector.flow(y, detector.where(y))
+        assert detector.gaussians is not None
+        distance = detector.gaussians(y)
         z_mt = detector.mapping.to_target(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         y_ms = detector.mapping.to_source(z.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     of_y = {
@@ -57,6 +62,7 @@ def test_each_map_is_what_its_name_says(detector: Detector) -> None:
         "target": ((z - z_mt) ** 2).sum(-1),
         "likelihood": (z**2).sum(-1) / 2 - log_det,
         "norm": (z**2).sum(-1) / 2,
+        "distance": distance,
     }
     expected = {name: np.kron(value.numpy(), np.ones((1, K, K))) for name, value in of_y.items()}
     expected["residual"] = residual_by_hand(detector, detail)
@@ -112,16 +118,20 @@ def test_detail_changes_nothing_but_the_residual(detector: Detector) -> None:
     assert divmod(int(growth.argmax()), 24) == (5 * K, 7 * K)
 
 
-def test_without_detail_there_is_no_residual_and_the_grid_is_that_of_y(
+def test_without_detail_and_gaussians_there_are_no_such_maps_and_the_grid_is_that_of_y(
     detector: Detector, tiny: Settings
 ) -> None:
-    plain = Detector(SourceNetwork("tf_efficientnet_lite0", (3, 2)), tiny)
+    settings = with_changes(
+        tiny, {"gaussian": {"rank": 0}, "scoring": {"maps": ["norm"], "heat": None}}
+    )
+    plain = Detector(SourceNetwork("tf_efficientnet_lite0", (3, 2)), settings)
+    assert plain.gaussians is None
     assert plain.subspace is None
     with torch.no_grad():
         maps = plain(pixels(2))
         y, detail = plain.standardised(plain.source(pixels(2)).permute(0, 2, 3, 1))
     assert maps.shape == (2, len(MAPS), 8, 12)
-    assert not maps[:, MAPS.index("residual")].any()
+    assert not maps[:, [MAPS.index("residual"), MAPS.index("distance")]].any()
     assert (maps[:, MAPS.index("norm")] > 0).all()
     assert (y.shape, detail.shape) == ((2, 8, 12, C), (2, 8, 12, 0))
 
@@ -134,8 +144,11 @@ def test_the_subspace_has_the_pictures_grid_and_the_asked_directions(
     assert subspace is not None
     assert (subspace.grid, subspace.factor) == ((12, 8), K)
     assert subspace.basis.shape == (12 * 8 * 24 * K * K, 7)
-    with pytest.raises(AssertionError, match="needs the pictures' size"):
+    with pytest.raises(AssertionError, match="Gaussians of the positions need the pictures' size"):
         Detector(detector.source, settings)
+    changes = {"gaussian": {"rank": 0}, "scoring": {"maps": ["residual"]}}
+    with pytest.raises(AssertionError, match="detail needs the pictures' size"):
+        Detector(detector.source, with_changes(settings, changes))
 
 
 def test_tnf_is_told_where_positions_lie_if_it_has_waves(

@@ -4,7 +4,8 @@ Shapes: B = images, C = channels of y and z, H W = grid of y, K = raw maps (`nfb
 C' = C + c * k * k = channels of y and detail, k = cells of the detail along a cell of y.
 
 SNN gives y and detail, standardised with statistics of the training images; TNF gives z; BMR maps
-both ways; the subspace leaves a residual of the detail; the raw maps leave. Fusion, image score and
+both ways; Gaussians of the positions give a distance; the subspace leaves a residual of the
+detail; the raw maps leave. Fusion, image score and
 threshold are numpy, outside.
 """
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from nfbmr.config import Settings
 from nfbmr.networks.backbone import SourceNetwork
 from nfbmr.networks.flow import TargetFlow, negative_log_likelihood, position_code
+from nfbmr.networks.gaussian import PositionGaussians
 from nfbmr.networks.mapping import BidirectionalMapping, b_pfm, bmr, mapping_errors
 from nfbmr.networks.subspace import Subspace
 
@@ -56,7 +58,7 @@ class Standardisation(nn.Module):
 
 
 class Detector(nn.Module):
-    """SNN, standardisation, TNF, BMR and subspace in one module, in eval mode."""
+    """SNN, standardisation, TNF, BMR, Gaussians and subspace in one module, in eval mode."""
 
     def __init__(
         self, source: SourceNetwork, settings: Settings, size: tuple[int, int] | None = None
@@ -66,8 +68,8 @@ class Detector(nn.Module):
         Args:
             source: SNN.
             settings: of the fit.
-            size: (H, W) of the pictures; needed where there is detail, whose subspace is that of
-                whole pictures.
+            size: (H, W) of the pictures; needed by what knows each position: the Gaussians, and
+                the subspace of detail.
         """
         super().__init__()
         self.source = source
@@ -85,6 +87,13 @@ class Detector(nn.Module):
         )
         self.mapping = _mapping(source.channels, settings)
         """None where the flow judges alone."""
+        self.gaussians: PositionGaussians | None = None
+        """None where the settings ask for none."""
+        if settings.gaussian.rank:
+            assert size is not None, "Gaussians of the positions need the pictures' size"
+            self.gaussians = PositionGaussians(
+                source.grid(size), source.channels, settings.gaussian.rank
+            )
         self.subspace: Subspace | None = None
         """None where there is no detail."""
         if source.detail is not None:
@@ -104,19 +113,22 @@ class Detector(nn.Module):
     def maps(self, y: Tensor) -> Tensor:
         """Maps what SNN gives (B, H, W, C'), channels last, to raw maps (B, K, k * H, k * W).
 
-        Without a mapping there are no mapping errors, without detail there is no residual: such a
-        map is zero. The detail's grid is k times as fine as that of y, whose maps are repeated.
+        Without a mapping there are no mapping errors, without Gaussians there is no distance,
+        without detail no residual: such a map is zero. The detail's grid is k times as fine as that
+        of y, whose maps are repeated.
         """
         y, detail = self.standardised(y)
         z, log_det = self.flow(y, self.where(y))
         likelihood = negative_log_likelihood(z, log_det)  # (B, H, W)
         norm = z.square().sum(dim=-1) / 2  # (B, H, W)
-        source = target = torch.zeros_like(norm)
+        source = target = distance = torch.zeros_like(norm)
+        if self.gaussians is not None:
+            distance = self.gaussians(y)  # (B, H, W)
         if self.mapping is not None:
             y, z = y.permute(0, 3, 1, 2), z.permute(0, 3, 1, 2)  # (B, C, H, W)
             z_mt, y_ms = self.mapping(y, z)
             source, target = mapping_errors(y, z, z_mt, y_ms)  # (B, H, W) each
-        maps = torch.stack([source, target, likelihood, norm], dim=1)  # (B, K - 1, H, W)
+        maps = torch.stack([source, target, likelihood, norm, distance], dim=1)  # (B, K - 1, H, W)
         if self.subspace is None:
             return torch.cat([maps, torch.zeros_like(maps[:, :1])], dim=1)
         k = self.subspace.factor

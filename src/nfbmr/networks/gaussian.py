@@ -1,0 +1,91 @@
+"""A Gaussian for each position of the grid, and how far from it a picture's features lie.
+
+What is normal depends on the place: a border, a busbar, a corner. PaDiM (Defard et al. 2020) has a
+Gaussian of its own for each place; here y is first turned to its main directions over all places,
+and each covariance leans on the common one, so that few pictures suffice and a texture, which is
+alike everywhere, is not torn apart. The flow bends where the Gaussian cannot, the Gaussian is exact
+where the flow only came near: the two err on different pictures.
+
+Shapes: B = images, H W = grid of y, P = H * W positions, C = channels of y, d = directions kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+_COMMON = 0.1  # weight of the common covariance beside that of the place, 1
+_FLOOR = 1e-2  # of the variance of each direction: what never moved may still move
+
+
+class PositionGaussians(nn.Module):
+    """Means and whitening matrices; ready once `learn` or `load_state_dict` ran."""
+
+    directions: Tensor
+    mean: Tensor
+    whitening: Tensor
+
+    def __init__(self, grid: tuple[int, int], channels: int, rank: int) -> None:
+        """Makes room for d = `rank` directions, C at most.
+
+        Args:
+            grid: (H, W).
+            channels: C.
+            rank: d.
+        """
+        super().__init__()
+        rank = min(rank, channels)
+        places = grid[0] * grid[1]
+        self.register_buffer("directions", torch.zeros(channels, rank))
+        self.register_buffer("mean", torch.zeros(places, rank))
+        self.register_buffer("whitening", torch.zeros(places, rank, rank))
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Maps standardised y (B, H, W, C) to Mahalanobis distances (B, H, W), >= 0."""
+        centred = (y.flatten(1, 2) @ self.directions) - self.mean  # (B, P, d)
+        white = centred.transpose(0, 1) @ self.whitening  # (P, B, d)
+        return white.square().sum(dim=-1).sqrt().T.reshape(y.shape[:-1])
+
+    @torch.no_grad()
+    def learn(self, batches: Callable[[], Iterator[Tensor]]) -> None:
+        """Finds directions, means and covariances in two passes and in bounded memory.
+
+        Args:
+            batches: each call gives y of all training images once, (B, H, W, C), standardised.
+        """
+        self._learn_directions(batches)
+        rank, places = self.directions.shape[1], len(self.mean)
+        total = torch.zeros_like(self.mean, dtype=torch.float64)
+        scatter = torch.zeros_like(self.whitening, dtype=torch.float64)  # its mean goes later
+        count = 0
+        for batch in batches():
+            rows = (batch.flatten(1, 2) @ self.directions).transpose(0, 1).double()  # (P, B, d)
+            total += rows.sum(dim=1)
+            scatter.baddbmm_(rows.transpose(1, 2), rows)
+            count += batch.shape[0]
+        mean = total / count  # (P, d)
+        own = scatter / count - mean[:, :, None] * mean[:, None, :]
+        # Every direction gets the same say in the floor, whatever its variance.
+        spread = own.diagonal(dim1=1, dim2=2).mean(dim=0).clamp_min(1e-12).sqrt()  # (d,)
+        own /= spread[:, None] * spread
+        covariance = (own + _COMMON * own.mean(dim=0)) / (1 + _COMMON)
+        covariance *= 1 - _FLOOR
+        covariance += _FLOOR * torch.eye(rank, dtype=covariance.dtype, device=covariance.device)
+        self.mean.copy_(mean)
+        unit = torch.eye(rank, dtype=covariance.dtype, device=covariance.device)
+        for place in range(places):  # one at a time: a batch would hold three copies in float64
+            root = torch.linalg.cholesky(covariance[place])
+            inverse = torch.linalg.solve_triangular(root, unit, upper=False)
+            self.whitening[place] = (inverse / spread).T
+
+    def _learn_directions(self, batches: Callable[[], Iterator[Tensor]]) -> None:
+        """Sets the main directions of y over all places and images."""
+        channels, rank = self.directions.shape
+        square = torch.zeros(channels, channels, device=self.directions.device)
+        for batch in batches():
+            rows = batch.reshape(-1, channels)
+            square.addmm_(rows.T, rows)
+        _, found = torch.linalg.eigh(square.double())  # ascending
+        self.directions.copy_(found.flip(1)[:, :rank])
