@@ -14,10 +14,13 @@ from hypothesis import settings as hypothesis_settings
 from numpy.typing import NDArray
 from PIL import Image
 
+from nfbmr.bundle import read_bundle
 from nfbmr.config import Settings, preset, with_changes
+from nfbmr.export import add_graphs, runtimes_here
 from nfbmr.features import FeatureCache
 from nfbmr.fitting import fit
 from nfbmr.inference import Inspector, load
+from nfbmr.runtimes import TorchRuntime
 
 Draw = Callable[..., NDArray[np.uint8]]
 
@@ -151,8 +154,25 @@ def model(tmp_path_factory: pytest.TempPathFactory, tiny: Settings) -> Path:
     """A fitted model directory; tests only read it."""
     root = tmp_path_factory.mktemp("model")
     data = write_mvtec(root / "widget")
-    fit(data, root / "fitted", settings=tiny, device="cpu", cache=FeatureCache(root / "cache"))
+    cache = FeatureCache(root / "cache")
+    fit(data, root / "fitted", settings=tiny, device="cpu", cache=cache, export=False)
     return root / "fitted"
+
+
+@pytest.fixture(scope="session")
+def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The fitted model with a graph for each runtime that is here; tests only read it."""
+    path = Path(shutil.copytree(model, tmp_path_factory.mktemp("exported") / "model"))
+    bundle = read_bundle(path)
+    add_graphs(path, bundle, TorchRuntime(bundle, "cpu"), runtimes_here(), [])
+    return path
+
+
+@pytest.fixture(autouse=True)
+def fits_export_nothing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An export takes longer than a tiny fit; a test that wants one says so with its marker."""
+    if "exports" not in request.keywords:
+        monkeypatch.setattr("nfbmr.fitting.runtimes_here", list)
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "devices",
         "console",
         "checkpoint",
+        "exports",
         "feature_store",
         "data.images",
         "data.tables",
@@ -36,6 +37,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     # 2: one step of the method each
     (
         "data.folders",
+        "facts",
         "feature_cache",
         "feature_chunks",
         "metrics",
@@ -57,14 +59,18 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "reporting.plots",
     ),
     # 4: learning, inspecting, showing
-    ("data.collections", "inference", "reporting.report", "training"),
-    # 5: what a user asks for
-    ("evaluation", "fitting", "results"),
-    # 6: the public names, and what plans or feeds a fit
+    ("data.collections", "reporting.report", "runtimes", "training"),
+    ("inference",),
+    # 6: what a user asks for
+    ("evaluation", "results"),
+    ("graphs",),
+    ("export",),
+    ("fitting",),
+    # 9: the public names, and what plans or feeds a fit
     ("", "benchmark.dagm_like", "benchmark.solar_cells", "estimates"),
-    # 7: measuring and showing the whole
+    # 10: measuring and showing the whole
     ("benchmark.figures", "benchmark.kills", "benchmark.result_picture", "diagnosis"),
-    # 8: the paper's experiments: what is asked for and stated, and the command line's words
+    # 11: the paper's experiments: what is asked for and stated, and the command line's words
     (
         "arguments",
         "benchmark.ledger",
@@ -77,7 +83,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "benchmark.speed",
     ),
     ("benchmark.paper.aggregates", "benchmark.paper.pairs"),
-    # 10: one category, one drawing, one table
+    # 13: one category, one drawing, one table
     (
         "benchmark.paper.drawing",
         "benchmark.paper.plan",
@@ -97,8 +103,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     ("benchmark.paper.figures", "benchmark.paper.page", "benchmark.paper.runner"),
     ("benchmark.paper.command",),
-    ("cli_bench", "cli_paper"),
-    # 15: the command line
+    ("cli_bench", "cli_deploy", "cli_paper"),
+    # 18: the command line
     ("cli",),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

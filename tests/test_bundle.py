@@ -22,9 +22,7 @@ from nfbmr.bundle import (
     MANIFEST,
     TENSORS,
     Bundle,
-    Facts,
     is_bundle,
-    model_card,
     read_bundle,
     refuse_to_replace_other_things,
     replace_calibration,
@@ -37,6 +35,7 @@ from nfbmr.errors import (
     BundleTamperedError,
     BundleVersionError,
 )
+from nfbmr.facts import Facts
 from nfbmr.scoring import MAPS, calibrate, recalibrate
 
 PARTS = (CONFIG, TENSORS, CALIBRATION, CARD)
@@ -402,7 +401,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_card_says_what_the_model_is() -> None:
-    card = model_card(content())
+    card = content().card()
     assert card.startswith("# bottle: a defect detector by nfbmr\n")
     assert "Learnt from 40 good pictures; 10 more were held out" in card
     assert "| pictures are resized to | 64 x 96 (H x W) |" in card
@@ -411,8 +410,8 @@ def test_card_says_what_the_model_is() -> None:
 
 def test_card_has_no_markup_from_a_hostile_name() -> None:
     hostile = "<script>alert(1)</script>\n# [x](javascript:y) | `rm` ![i](http://e) *b* &lt;"
-    card = model_card(content(facts=facts(name=hostile, weights=hostile)))
-    plain = model_card(content())
+    card = content(facts=facts(name=hostile, weights=hostile)).card()
+    plain = content().card()
     assert len(card.splitlines()) == len(plain.splitlines())
     for sign in "<>[]`*&!#|:":
         assert card.count(sign) == plain.count(sign), sign

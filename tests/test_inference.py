@@ -24,7 +24,8 @@ from nfbmr.errors import (
     ImageError,
     SettingsError,
 )
-from nfbmr.inference import Failure, Inspection, Inspector, Runtime, TorchRuntime, load
+from nfbmr.inference import Failure, Inspection, Inspector, load
+from nfbmr.runtimes import Runtime, TorchRuntime
 
 Draw = Callable[..., NDArray[np.uint8]]
 

@@ -5,10 +5,24 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from nfbmr.errors import SettingsError
 from nfbmr.results import FORMATS, Format
+
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+RuntimeName = Annotated[
+    str,
+    typer.Option(
+        "--runtime",
+        metavar="NAME",
+        help="auto, torch, onnx, openvino or tensorrt; auto takes the fastest that is here.",
+    ),
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="For one picture. [default: all cores]")]
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -6,6 +6,8 @@
       model.safetensors   every tensor, the backbone's too
       calibration.json    scores of held-out good images, scales, threshold
       README.md           the model card
+      model*.onnx         the graph for other runtimes than torch, and in
+      exports.json        how each was proved; both only where it was exported
 
 The hashes find damage and mix-ups. They are no signature: whoever can write the directory can
 also write matching hashes, so take models from whom you trust with your verdicts. What a file
@@ -19,16 +21,17 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from nfbmr.config import Settings, Side, from_dict, to_dict
+from nfbmr.config import Settings, from_dict, to_dict
 from nfbmr.errors import (
     BundleError,
     BundleNotFoundError,
@@ -36,6 +39,8 @@ from nfbmr.errors import (
     BundleVersionError,
     SettingsError,
 )
+from nfbmr.exports import GRAPHS, Export, exports_from_json, exports_to_json
+from nfbmr.facts import Facts, model_card
 from nfbmr.scoring import Calibration, calibration_from_dict, calibration_to_dict
 
 FORMAT = 1
@@ -46,41 +51,13 @@ CONFIG = "config.json"
 TENSORS = "model.safetensors"
 CALIBRATION = "calibration.json"
 CARD = "README.md"
+EXPORTS = "exports.json"
 _PARTS = (CONFIG, TENSORS, CALIBRATION, CARD)
+_MAYBE = {EXPORTS, *GRAPHS.values()}
 _JSON_LIMIT = 64 * 2**20
-_FINAL_FILES = {MANIFEST, *_PARTS}
+_FINAL_FILES = {MANIFEST, *_PARTS, *_MAYBE}
 
 Tensors = dict[str, NDArray[Any]]
-
-
-class Facts(BaseModel):
-    """What `config.json` says besides the settings; read from disk, so checked."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    name: str
-    """What the model is called in reports: the data's name."""
-    size: tuple[Side, Side] = Field(description="(H, W) in pixels that every image is resized to")
-    weights: str
-    """Where the backbone's weights came from."""
-    n_train: int = Field(ge=0)
-    """Good images that were trained on."""
-    n_held_out: int = Field(ge=0)
-    """Good images that were held out."""
-    trained_on: tuple[str, ...]
-    """sha256 of the files that were trained on, to notice them in a test or a calibration."""
-    held_out: tuple[str, ...]
-    """sha256 of the files that were held out."""
-    fit_seconds: float = Field(ge=0)
-    """Wall-clock time of the fit, features included."""
-    created: str
-    """UTC, ISO 8601."""
-    commit: str | None
-    """Of the program, where it ran from a checkout."""
-    versions: dict[str, str]
-    """Of Python and the packages that computed."""
-    losses: dict[str, float]
-    """Last training loss of each stage, per channel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +68,14 @@ class Bundle:
     facts: Facts
     calibration: Calibration
     tensors: Tensors
-    """Each finite; by the detector's own names."""
+    """Each finite; by the detector's own names. Empty where they were not asked for."""
+    exports: tuple[Export, ...] = ()
+    """Graphs that lie beside."""
+
+    def card(self) -> str:
+        """Returns the model card."""
+        threshold = self.calibration.describe()
+        return model_card(self.facts, self.settings, threshold, self.exports)
 
 
 def write_bundle(path: Path, bundle: Bundle) -> None:
@@ -105,21 +89,46 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
     """
     from safetensors import SafetensorError
 
+    assert not bundle.exports, "graphs are added once the model stands: add_exports"
     refuse_to_replace_other_things(path)
     _check_finite(bundle.tensors, "the model to be written")
+    try:
+        with _beside(path) as folder:
+            _write_parts(folder, bundle)
+    except SafetensorError as error:
+        raise BundleError(f"cannot write a model to {path}: {error}") from None
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Gives a new folder beside `path`; what is in it in the end takes the place of `path`.
+
+    Nothing of it is left, and `path` is as it was, where the body fails.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
         raise BundleError(f"cannot write a model to {path}: {error}") from None
     try:
-        _write_parts(beside, bundle)
+        yield beside
+        _write_manifest(beside)
         beside.chmod(0o755)
         swap_into_place(beside, path)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise BundleError(f"cannot write a model to {path}: {error}") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextmanager
+def _changed(path: Path) -> Iterator[Path]:
+    """Gives a copy of a sound model directory, to change; it then takes the place of `path`."""
+    parts = _check_parts(path)
+    with _beside(path) as folder:
+        for name in parts:
+            shutil.copy2(path / name, folder / name)
+        yield folder
 
 
 def _write_parts(folder: Path, bundle: Bundle) -> None:
@@ -129,14 +138,15 @@ def _write_parts(folder: Path, bundle: Bundle) -> None:
     _write_text(folder / CONFIG, _json(config))
     save_file({k: np.ascontiguousarray(v) for k, v in bundle.tensors.items()}, folder / TENSORS)
     _write_text(folder / CALIBRATION, _json(calibration_to_dict(bundle.calibration)))
-    _write_text(folder / CARD, model_card(bundle))
-    _write_manifest(folder)
+    _write_text(folder / CARD, bundle.card())
 
 
 def _write_manifest(folder: Path) -> None:
-    parts = {name: _sha256(folder / name) for name in _PARTS}
+    there = sorted(item.name for item in folder.iterdir())
+    assert set(_PARTS) <= set(there) <= _FINAL_FILES - {MANIFEST}, there
+    parts = {name: _sha256(folder / name) for name in there}
     _write_text(folder / MANIFEST, _json({"format": FORMAT, "parts": parts}))
-    for name in _FINAL_FILES:
+    for name in (MANIFEST, *there):
         (folder / name).chmod(0o644)  # safetensors writes for the owner alone
         with (folder / name).open("rb") as stream:
             os.fsync(stream.fileno())
@@ -156,15 +166,19 @@ def swap_into_place(beside: Path, path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def read_bundle(path: Path) -> Bundle:
+def read_bundle(path: Path, *, tensors: bool = True) -> Bundle:
     """Reads a model directory and checks every part of it. Runs no code from it.
+
+    Args:
+        path: the directory.
+        tensors: whether torch's tensors are needed; a graph has its own.
 
     Raises:
         BundleNotFoundError: there is no model directory at `path`.
         BundleVersionError: its format is newer than this program.
         BundleTamperedError: a part is missing, truncated, changed, or holds impossible values.
     """
-    _check_parts(path)
+    parts = _check_parts(path)
     config = _read_json(path / CONFIG)
     try:
         settings = from_dict(config["settings"])
@@ -174,9 +188,24 @@ def read_bundle(path: Path) -> Bundle:
             f"{path / CONFIG} holds values that this program did not write ({_brief(error)}); "
             "restore the file or fit again"
         ) from None
-    tensors = _read_tensors(path / TENSORS)
-    calibration = calibration_from_dict(_read_json(path / CALIBRATION))
-    return Bundle(settings=settings, facts=facts, calibration=calibration, tensors=tensors)
+    return Bundle(
+        settings=settings,
+        facts=facts,
+        calibration=calibration_from_dict(_read_json(path / CALIBRATION)),
+        tensors=_read_tensors(path / TENSORS) if tensors else {},
+        exports=_read_exports(path, parts),
+    )
+
+
+def _read_exports(path: Path, parts: set[str]) -> tuple[Export, ...]:
+    if EXPORTS not in parts:
+        return ()
+    exports = exports_from_json((path / EXPORTS).read_bytes())
+    if missing := {export.file for export in exports} - parts:
+        raise BundleTamperedError(
+            f"{path / EXPORTS} names {', '.join(sorted(missing))}, which is not there; export again"
+        )
+    return exports
 
 
 def replace_calibration(path: Path, calibration: Calibration) -> None:
@@ -187,14 +216,31 @@ def replace_calibration(path: Path, calibration: Calibration) -> None:
     Raises:
         BundleError: as `read_bundle`, or it cannot be written.
     """
-    bundle = read_bundle(path)
-    changed = Bundle(
-        settings=bundle.settings,
-        facts=bundle.facts,
-        calibration=calibration,
-        tensors=bundle.tensors,
-    )
-    write_bundle(path, changed)
+    bundle = replace(read_bundle(path, tensors=False), calibration=calibration)
+    with _changed(path) as folder:
+        _write_text(folder / CALIBRATION, _json(calibration_to_dict(calibration)))
+        _write_text(folder / CARD, bundle.card())
+
+
+def add_exports(path: Path, graphs: Mapping[str, Path], exports: tuple[Export, ...]) -> None:
+    """Gives a model directory graphs for other runtimes; those of the same name are replaced.
+
+    Args:
+        path: the directory.
+        graphs: name in the directory -> file to copy.
+        exports: how each was proved.
+
+    Raises:
+        BundleError: as `read_bundle`, or it cannot be written.
+    """
+    bundle = read_bundle(path, tensors=False)
+    kept = {export.name: export for export in (*bundle.exports, *exports)}
+    bundle = replace(bundle, exports=tuple(kept.values()))
+    with _changed(path) as folder:
+        for name, file in graphs.items():
+            shutil.copyfile(file, folder / name)
+        _write_text(folder / EXPORTS, exports_to_json(bundle.exports))
+        _write_text(folder / CARD, bundle.card())
 
 
 def is_bundle(path: Path) -> bool:
@@ -227,7 +273,8 @@ def refuse_to_replace_other_things(path: Path) -> None:
         )
 
 
-def _check_parts(path: Path) -> None:
+def _check_parts(path: Path) -> set[str]:
+    """Checks the hash of each part; returns their names."""
     if not (path / MANIFEST).is_file():
         what = "holds no nfbmr model" if path.is_dir() else "does not exist"
         raise BundleNotFoundError(
@@ -240,9 +287,9 @@ def _check_parts(path: Path) -> None:
             f"{path} has format {found}, this program reads up to {FORMAT}; update nfbmr"
         )
     parts = manifest.get("parts")
-    if found != FORMAT or not isinstance(parts, dict) or set(parts) != set(_PARTS):
+    if found != FORMAT or not isinstance(parts, dict) or not _names_parts(set(parts)):
         raise BundleTamperedError(f"{path / MANIFEST} is not one that nfbmr wrote; restore it")
-    for name in _PARTS:
+    for name in sorted(parts):
         part = path / name
         if not part.is_file():
             raise BundleTamperedError(f"{part} is missing; restore the model or fit again")
@@ -251,6 +298,11 @@ def _check_parts(path: Path) -> None:
                 f"{part} is not the file that was written (its sha256 differs): it was changed "
                 "or cut short; restore the model or fit again"
             )
+    return set(parts)
+
+
+def _names_parts(names: set[str]) -> bool:
+    return set(_PARTS) <= names <= {*_PARTS, *_MAYBE}
 
 
 def _read_tensors(path: Path) -> Tensors:
@@ -304,34 +356,3 @@ def _write_text(path: Path, text: str) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def model_card(bundle: Bundle) -> str:
-    """Returns the model card, Markdown: what it learnt from, its threshold, what it needs."""
-    facts, settings = bundle.facts, bundle.settings
-    height, width = facts.size
-    lines = [
-        f"# {_plain(facts.name)}: a defect detector by nfbmr",
-        "",
-        f"Learnt from {facts.n_train} good pictures; {facts.n_held_out} more were held out and "
-        "calibrate it. No defect was seen.",
-        "",
-        "| | |",
-        "|---|---|",
-        f"| preset, seed | {settings.preset}, {settings.seed} |",
-        f"| pictures are resized to | {height} x {width} (H x W) |",
-        f"| backbone | {_plain(settings.backbone.name)}, {_plain(facts.weights)} |",
-        f"| fitted in | {facts.fit_seconds:.0f} s, {facts.created} |",
-        "",
-        *bundle.calibration.describe(),
-        "",
-        "Use: `nfbmr inspect MODEL PICTURE`, or `nfbmr.load(MODEL).inspect(PICTURE)`.",
-        "The threshold changes without retraining: `nfbmr calibrate`.",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _plain(text: str) -> str:
-    """Keeps a name from being read as Markdown or HTML."""
-    return "".join(c if c.isalnum() or c in " ._-+()/" else "_" for c in text)

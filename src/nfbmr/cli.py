@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from nfbmr.arguments import parse_changes, parse_size, put, where_to_write
+from nfbmr.arguments import (
+    Device,
+    ModelPath,
+    RuntimeName,
+    Threads,
+    parse_changes,
+    parse_size,
+    put,
+    where_to_write,
+)
 from nfbmr.cli_bench import bench
+from nfbmr.cli_deploy import export
 from nfbmr.cli_paper import paper
 from nfbmr.errors import DataError, NfbmrError, SettingsError
 from nfbmr.files import printable
@@ -31,8 +41,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+
+Fresh = Annotated[bool, typer.Option("--fresh", help="Do not go on from an interrupted fit.")]
+ExportToo = Annotated[
+    bool,
+    typer.Option("--export/--no-export", help="Also make a graph that runs without torch."),
+]
 
 
 class Preset(enum.StrEnum):
@@ -90,9 +104,8 @@ def fit(
         typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. flow.hidden=256."),
     ] = None,
     device: Device = "auto",
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Do not go on from an interrupted fit.")
-    ] = False,
+    fresh: Fresh = False,
+    export_: ExportToo = True,
 ) -> None:
     """Learn from good pictures."""
     from nfbmr.console import shown_progress
@@ -108,7 +121,7 @@ def fit(
     ):
         if value is not None:
             put(changes, key, value)
-    changes |= {"preset": preset, "device": device, "fresh": fresh}
+    changes |= {"preset": preset, "device": device, "fresh": fresh, "export": export_}
     with shown_progress() as progress:
         found = run(data, out, progress=progress, **changes)
     _log.info("Learnt in %.0f s: %s", found.facts.fit_seconds, out)
@@ -119,14 +132,16 @@ def evaluate(
     model: ModelPath,
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A data set with test pictures.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="REPORT", help="A folder.")],
+    runtime: RuntimeName = "auto",
     device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
     """Compare a model's verdicts with labels: metrics.json, scores.csv, report.html."""
     from nfbmr import evaluation
     from nfbmr.console import shown_progress
     from nfbmr.inference import load
 
-    inspector = load(model, device=device)
+    inspector = load(model, runtime=runtime, device=device, threads=threads)
     with shown_progress() as progress:
         done = evaluation.evaluate(inspector, data, out, progress=progress)
     for line in evaluation.headline(done.metrics):
@@ -156,7 +171,9 @@ def inspect(
             help="End with 1 when a defect was found, 2 when a picture is unreadable.",
         ),
     ] = False,
+    runtime: RuntimeName = "auto",
     device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
     """Judge pictures: good or defect, how sure, and where."""
     from nfbmr.inference import Failure, load
@@ -166,7 +183,7 @@ def inspect(
         raise SettingsError("--heatmaps needs a place: give a folder with -o")
     chosen, rows_file, folder = where_to_write(form.value if form else None, out)
     pictures = list(_pictures(paths))
-    inspector = load(model, device=device)
+    inspector = load(model, runtime=runtime, device=device, threads=threads)
     worst = 0
     with open_writer(chosen, rows_file) as write:
         for done, result in enumerate(inspector.inspect_many(pictures)):
@@ -197,14 +214,16 @@ def calibrate(
     false_alarm_rate: Annotated[
         float | None, typer.Option(help="[default: the rate now in force]")
     ] = None,
+    runtime: RuntimeName = "auto",
     device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
     """Set another threshold, without retraining."""
     from nfbmr.data.images import fingerprint
     from nfbmr.data.layouts import read_data
     from nfbmr.inference import load
 
-    inspector = load(model, device=device)
+    inspector = load(model, runtime=runtime, device=device, threads=threads)
     kept = inspector.calibration.false_alarm_rate
     rate = kept if false_alarm_rate is None else false_alarm_rate
     images = None
@@ -224,11 +243,11 @@ def calibrate(
 @app.command()
 def info(model: ModelPath) -> None:
     """Show what a model is: its data, settings, threshold and origin."""
-    from nfbmr.bundle import model_card, read_bundle
+    from nfbmr.bundle import read_bundle
     from nfbmr.config import settings_hash
 
     bundle = read_bundle(model)
-    print(model_card(bundle))
+    print(bundle.card())
     parameters = sum(v.size for v in bundle.tensors.values())
     print(f"parameters {parameters / 1e6:.1f} M; settings {settings_hash(bundle.settings)}")
     versions = ", ".join(f"{name} {version}" for name, version in bundle.facts.versions.items())
@@ -273,6 +292,7 @@ def cache(
     print(f"{kept.size() / 1e6:.1f} MB of {kept.limit_bytes / 1e6:.0f} MB in {kept.root}")
 
 
+app.command()(export)
 app.command()(paper)
 app.add_typer(bench, name="bench")
 

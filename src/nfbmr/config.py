@@ -253,7 +253,7 @@ def _fast() -> Settings:
         # Passes, not steps: a fixed number of steps that suits many images overfits few, which
         # the likelihood of held-out good images shows. The bounds keep the time about a minute.
         stage_one=StageSettings(
-            epochs=7,
+            epochs=10,
             least_steps=200,
             most_steps=600,
             batch=1024,
@@ -278,7 +278,7 @@ def _accurate() -> Settings:
         pixel_budget=448 * 448,
         backbone=replace(fast.backbone, name="tf_efficientnet_lite2"),
         flow=replace(fast.flow, hidden=1024),
-        stage_one=replace(fast.stage_one, epochs=10, most_steps=1200),
+        stage_one=replace(fast.stage_one, most_steps=1200),
     )
 
 

@@ -24,6 +24,7 @@ from nfbmr.progress import Progress
 
 _TITLES = {
     "features": "Features (SNN)",
+    "export": "Graph for other runtimes",
     "flow": "Stage one (TNF)",
     "mapping": "Stage two (BMR)",
     "inspect": "Inspecting",

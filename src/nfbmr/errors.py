@@ -8,6 +8,7 @@
     ├── WeightsError           backbone weights cannot be reached or do not fit the network
     ├── TrainingError          learning cannot start or cannot go on
     ├── CalibrationError       scores of good images are too few or unusable
+    ├── ExportError            an exported graph does not answer as torch does, or cannot be made
     ├── MissingExtraError      an optional dependency is not installed
     └── BundleError            a model directory cannot be used
         ├── BundleNotFoundError    there is none at this path
@@ -51,6 +52,10 @@ class TrainingError(NfbmrError):
 
 class CalibrationError(NfbmrError):
     """Scores of good images are too few or unusable."""
+
+
+class ExportError(NfbmrError):
+    """An exported graph does not answer as torch does, or cannot be made."""
 
 
 class MissingExtraError(NfbmrError):

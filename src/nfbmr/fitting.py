@@ -12,18 +12,21 @@ from typing import Any
 import torch
 
 from nfbmr import config, provenance, scoring
-from nfbmr.bundle import Bundle, Facts, refuse_to_replace_other_things, write_bundle
+from nfbmr.bundle import Bundle, refuse_to_replace_other_things, write_bundle
 from nfbmr.config import Settings
 from nfbmr.data.images import choose_size, fingerprint, image_size
 from nfbmr.data.layouts import DataSet, Sample, find_duplicates, read_data
 from nfbmr.devices import choose_device
-from nfbmr.errors import ImageError, TrainingError
+from nfbmr.errors import ExportError, ImageError, MissingExtraError, TrainingError
+from nfbmr.export import add_graphs, runtimes_here
+from nfbmr.facts import Facts
 from nfbmr.features import FeatureCache, build_features
 from nfbmr.inference import Inspector, load
 from nfbmr.networks.backbone import SourceNetwork
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.weights import load_weights
 from nfbmr.progress import Progress, silent
+from nfbmr.runtimes import TorchRuntime
 from nfbmr.scoring import LEAST_HELD_OUT, held_out_count, images_needed
 from nfbmr.training import (
     Trained,
@@ -51,6 +54,7 @@ def fit(
     cache: FeatureCache | None = None,
     progress: Progress = silent,
     checkpoint_seconds: float = 10.0,
+    export: bool = True,
     **changes: Any,
 ) -> Inspector:
     """Learns good pictures and writes a model directory; goes on where an interrupted fit stopped.
@@ -66,13 +70,12 @@ def fit(
         cache: of features; by default the user's.
         progress: hears how far the work is.
         checkpoint_seconds: at most this much work is lost to a kill.
+        export: also make graphs for the other runtimes that are here; a failure is a warning.
         **changes: single settings over the preset, e.g. `seed=1` or `flow={"hidden": 256}`.
 
     Raises:
         LayoutError: the data cannot be read as a data set.
-        ImageError: a picture cannot be decoded.
-        SettingsError: a setting is wrong.
-        WeightsError: the backbone's weights cannot be had.
+        ImageError, SettingsError, WeightsError: a picture, a setting or the weights are to blame.
         TrainingError: too few pictures, or training broke down.
         BundleError: the model cannot be written.
     """
@@ -91,12 +94,31 @@ def fit(
         checkpoint_seconds=checkpoint_seconds,
     )
     found = read_data(data)
-    bundle = learn(found.name, *_announced(found, chosen), job)
+    good, plan = _announced(found, chosen)
+    bundle = learn(found.name, good, plan, job)
     write_bundle(path, bundle)
     forget(work)
-    for line in bundle.calibration.describe():
-        _log.info("%s", line)
+    if export:
+        _export(path, bundle, good, progress)
+    _log.info("%s", "\n".join(bundle.calibration.describe()))
     return load(path, device=device)
+
+
+def _export(path: Path, bundle: Bundle, good: list[Sample], progress: Progress) -> None:
+    """Adds graphs to a finished model; the model stands whatever becomes of them."""
+    wanted = runtimes_here()
+    if not wanted:
+        return
+    progress("export", 0, 1)
+    held_out = set(bundle.facts.held_out)
+    pictures = [sample.path for sample in good if fingerprint(sample.path) in held_out]
+    try:
+        exports = add_graphs(path, bundle, TorchRuntime(bundle, "cpu"), wanted, pictures)
+    except (ExportError, MissingExtraError) as error:
+        _log.warning("The model runs with torch alone: %s", error)
+        return
+    progress("export", 1, 1)
+    _log.info("Runs without torch: %s", ", ".join(export.name for export in exports))
 
 
 def _announced(found: DataSet, settings: Settings) -> tuple[list[Sample], Plan]:

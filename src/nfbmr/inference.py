@@ -13,30 +13,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr import scoring
-from nfbmr.bundle import Bundle, Facts, read_bundle, replace_calibration
+from nfbmr.bundle import Bundle, replace_calibration
 from nfbmr.config import ScoringSettings, Settings
 from nfbmr.data.images import ImageInput, read_image, resize_image, resize_map
-from nfbmr.errors import BundleTamperedError, ImageError, MissingExtraError, SettingsError
+from nfbmr.errors import ImageError, SettingsError
+from nfbmr.facts import Facts
+from nfbmr.runtimes import Runtime, open_runtime
 from nfbmr.scoring import Calibration, Maps
-
-
-class Runtime(Protocol):
-    """Runs the exported graph; torch is one, others will join."""
-
-    @property
-    def name(self) -> str:
-        """Short name for the screen."""
-        ...
-
-    def run(self, pixels: NDArray[np.uint8]) -> Maps:
-        """Maps uint8 RGB pixels (N, H, W, 3) of the model's size to raw maps (N, K, H', W')."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,60 +256,26 @@ def _path_of(image: ImageInput) -> str | None:
     return os.fspath(image) if isinstance(image, str | os.PathLike) else None
 
 
-class TorchRuntime:
-    """The graph in torch, as it was trained."""
-
-    name = "torch"
-
-    def __init__(self, bundle: Bundle, device: str = "auto") -> None:
-        """Builds the network and fills it from the bundle; nothing is downloaded.
-
-        Raises:
-            MissingExtraError: torch or timm is not installed.
-            BundleTamperedError: the tensors are not those of the network the settings describe.
-        """
-        try:
-            import torch
-
-            from nfbmr.devices import choose_device
-            from nfbmr.networks.backbone import SourceNetwork
-            from nfbmr.networks.detector import Detector
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(
-                f"{error.name} is not installed; torch inspects this model: "
-                "pip install 'nfbmr[train]'"
-            ) from None
-        settings = bundle.settings
-        detector = Detector(SourceNetwork.of(settings.backbone), settings, bundle.facts.size)
-        tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in bundle.tensors.items()}
-        try:
-            detector.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise BundleTamperedError(
-                f"the model's tensors do not fit its settings ({str(error).splitlines()[0]}); "
-                "restore the model or fit again"
-            ) from None
-        self.device = choose_device(device)
-        self.detector = detector.to(self.device)
-        self._torch = torch
-
-    def run(self, pixels: NDArray[np.uint8]) -> Maps:
-        """Maps uint8 RGB pixels (N, H, W, 3) to raw maps (N, K, H', W') float32."""
-        with self._torch.inference_mode():
-            maps = self.detector(self._torch.from_numpy(pixels).to(self.device))
-        return np.asarray(maps.cpu().numpy(), dtype=np.float32)
-
-
-def load(path: str | os.PathLike[str], *, device: str = "auto") -> Inspector:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    runtime: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+) -> Inspector:
     """Loads a model directory.
 
     Args:
         path: what `fit` wrote.
+        runtime: `auto`, `torch`, `onnx`, `openvino` or `tensorrt`. `auto` takes the fastest that
+            is installed here and that the model was exported for.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
+        threads: for one picture; by default all cores.
 
     Raises:
         BundleError: there is none, it is damaged, or its format is newer.
-        MissingExtraError: torch is not installed.
+        SettingsError: there is no such runtime, or the model was not exported for it.
+        MissingExtraError: the runtime is not installed.
     """
-    bundle = read_bundle(Path(path))
-    return Inspector(bundle, TorchRuntime(bundle, device), Path(path))
+    bundle, opened = open_runtime(Path(path), runtime, device=device, threads=threads)
+    return Inspector(bundle, opened, Path(path))

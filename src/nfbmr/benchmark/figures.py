@@ -88,7 +88,9 @@ def accuracy(data: Path, seed: int, preset_name: str, folder: Path) -> Row:
     from nfbmr.fitting import fit
 
     cache = FeatureCache(folder / "cache")  # its own, so that every fit pays for its features
-    inspector = fit(data, folder / "model", preset=preset_name, seed=seed, cache=cache)
+    inspector = fit(
+        data, folder / "model", preset=preset_name, seed=seed, cache=cache, export=False
+    )
     cache.clear()
     done = evaluate(inspector, data, folder / "report")
     good = np.array([not sample.is_defect for sample in done.samples])
@@ -158,7 +160,7 @@ def memory(data: Path, folder: Path) -> Row:
             from nfbmr.fitting import fit
 
             cache = FeatureCache(folder / f"cache-{name}")
-            fit(table, folder / f"model-{name}", settings=settings, cache=cache)
+            fit(table, folder / f"model-{name}", settings=settings, cache=cache, export=False)
             return {"images": n}
 
         done, peak, _ = in_child(work)

@@ -175,6 +175,12 @@ class SourceNetwork(nn.Module):
         height, width = _on_meta(self, pixels).shape[-2:]
         return int(height), int(width)
 
+    def fold(self) -> None:
+        """Folds the batch norms for good, for an export; the tensors have other names then."""
+        trunk = self._folded_trunk()
+        assert isinstance(trunk, nn.Sequential)
+        self.trunk = trunk
+
     def train(self, mode: bool = True) -> SourceNetwork:  # noqa: ARG002
         """Stays in evaluation mode: in training mode B5's batch-norm statistics turn to NaN."""
         return super().train(False)

@@ -19,7 +19,7 @@ from nfbmr.benchmark.paper.plan import Request, Task
 from nfbmr.benchmark.paper.product import Learnt, Product
 from nfbmr.data.images import load_image
 from nfbmr.data.layouts import Sample, read_data
-from nfbmr.inference import TorchRuntime
+from nfbmr.runtimes import TorchRuntime
 
 Arrays = dict[str, NDArray[Any]]
 C, OTHER_C = 40 + 24 + 40, 208  # stages 3 and 2 of Lite0 with neighbours; stage 6 of Lite2

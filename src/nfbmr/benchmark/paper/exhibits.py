@@ -21,9 +21,10 @@ from nfbmr.data.images import load_image, read_mask, resize_image, resize_map
 from nfbmr.data.layouts import Sample
 from nfbmr.errors import NfbmrError
 from nfbmr.files import written_beside
-from nfbmr.inference import Inspection, TorchRuntime
+from nfbmr.inference import Inspection
 from nfbmr.networks.backbone import SourceNetwork
 from nfbmr.networks.weights import load_weights
+from nfbmr.runtimes import TorchRuntime
 from nfbmr.scoring import MAPS
 
 _THUMBNAIL = 256

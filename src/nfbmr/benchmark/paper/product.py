@@ -21,19 +21,21 @@ import torch
 from nfbmr import provenance, scoring
 from nfbmr.benchmark.paper.pairs import LevelData, Pair, PairRuntime, pair_maps, train_pair
 from nfbmr.benchmark.paper.systems import BackboneName, System, pair_size
-from nfbmr.bundle import Bundle, Facts
+from nfbmr.bundle import Bundle
 from nfbmr.config import ScoringSettings, Settings
 from nfbmr.data.images import image_size
 from nfbmr.data.layouts import DataSet, Sample
+from nfbmr.facts import Facts
 from nfbmr.feature_cache import FeatureCache
 from nfbmr.feature_store import FeatureStore
 from nfbmr.features import build_features
 from nfbmr.files import written_beside
 from nfbmr.fitting import Job, Plan, learn, plan_fit, source_network, without_copies
-from nfbmr.inference import Inspector, TorchRuntime
+from nfbmr.inference import Inspector
 from nfbmr.networks.backbone import SourceNetwork
 from nfbmr.optimisation import Optimiser
 from nfbmr.progress import Progress, silent
+from nfbmr.runtimes import TorchRuntime
 from nfbmr.scoring import Maps
 from nfbmr.training import feature_maps, split_held_out
 

@@ -31,9 +31,9 @@ def main(path: Path) -> None:
     table.write_text("path,label\n" + "".join(f'"{name}",good\n' for name in job["train"]), "utf-8")
     started = time.monotonic()
     cache = FeatureCache(out / "cache")  # its own, so that the features are paid for
-    inspector = fit(
-        table, out / "model", preset=job["options"]["preset"], seed=job["seed"], cache=cache
-    )
+    preset, seed = job["options"]["preset"], job["seed"]
+    # As the peers': in torch, before any export.
+    inspector = fit(table, out / "model", preset=preset, seed=seed, cache=cache, export=False)
     fit_seconds = time.monotonic() - started
     size = inspector.facts.size
     scores, milliseconds = [], []

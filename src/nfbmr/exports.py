@@ -1,0 +1,104 @@
+"""What a model directory says of its exported graphs: which there are, and how they were proved.
+
+A graph takes uint8 pixels (N, H, W, 3) and gives raw maps (N, K, H', W'), whatever computes it. It
+is only ever written together with the report of its gate: `nfbmr.export` compares its answers with
+those of torch and leaves nothing behind where they part. No torch, no ONNX here.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from nfbmr.errors import BundleTamperedError
+
+Target = Literal["onnx", "openvino"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+
+GRAPHS: dict[Precision, str] = {
+    "fp32": "model.onnx",
+    "fp16": "model.fp16.onnx",
+    "bf16": "model.onnx",  # the same graph: OpenVINO rounds while it computes
+    "int8": "model.int8.onnx",
+}
+"""The file of each precision; both runtimes read it."""
+
+
+class Gate(BaseModel):
+    """What was compared before the graph was let through, and by how much it differed at most."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    good: int = Field(ge=0)
+    """Pictures of good parts."""
+    drawn: int = Field(ge=0)
+    """Pictures of noise and shapes, most of them far from good."""
+    maps: float = Field(ge=0)
+    """Difference of a raw map, as a share of the largest value of that map."""
+    maps_allowed: float = Field(gt=0)
+    scores: float = Field(ge=0)
+    """Difference of a score, as a share of the score, or of 1 where the score is smaller."""
+    scores_allowed: float = Field(gt=0)
+    p_values: float = Field(ge=0, le=1)
+    """Difference of a p-value."""
+    milliseconds: float = Field(ge=0)
+    """Of one picture's graph, median, on the machine that exported."""
+    versions: dict[str, str]
+    """Of what computed both sides."""
+
+    def describe(self) -> str:
+        """Returns a sentence."""
+        return (
+            f"same verdict on {self.good} good and {self.drawn} drawn pictures; largest difference "
+            f"of a score {self.scores:.1e} ({self.scores_allowed:.0e} allowed), of a map "
+            f"{self.maps:.1e} ({self.maps_allowed:.0e} allowed), of a p-value {self.p_values:.3g}; "
+            f"{self.milliseconds:.1f} ms a picture"
+        )
+
+
+class Export(BaseModel):
+    """One way to run the model without torch."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    target: Target
+    """The runtime that passed the gate."""
+    precision: Precision
+    gate: Gate
+
+    @property
+    def file(self) -> str:
+        """Name of the graph's file in the model directory."""
+        return GRAPHS[self.precision]
+
+    @property
+    def name(self) -> str:
+        """E.g. `openvino int8`."""
+        return f"{self.target} {self.precision}"
+
+
+_ADAPTER: TypeAdapter[tuple[Export, ...]] = TypeAdapter(tuple[Export, ...])
+
+
+def exports_to_json(exports: tuple[Export, ...]) -> str:
+    """Returns the text of `exports.json`."""
+    return _ADAPTER.dump_json(exports, indent=1).decode() + "\n"
+
+
+def exports_from_json(text: bytes) -> tuple[Export, ...]:
+    """Reads the text back and checks it.
+
+    Raises:
+        BundleTamperedError: it is not one that nfbmr wrote.
+    """
+    try:
+        found = _ADAPTER.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise BundleTamperedError(
+            f"exports.json refused: {first['msg']}; restore the file or export again"
+        ) from None
+    if len({export.name for export in found}) != len(found):
+        raise BundleTamperedError("exports.json names a graph twice; export again")
+    return found

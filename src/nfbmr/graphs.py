@@ -1,0 +1,161 @@
+"""Graph files: from torch's detector to ONNX, and to smaller or coarser forms of that.
+
+Shapes: N = images, H W = the model's size in pixels, K = raw maps, H' W' = grid of the maps.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfbmr.errors import ExportError, MissingExtraError
+from nfbmr.networks.detector import Detector
+
+_OPSET = 18
+_MOST_IMAGES = 4096  # in one batch: torch.export wants a bound
+
+
+def write_graph(detector: Detector, size: tuple[int, int], path: Path) -> None:
+    """Writes the detector as ONNX: `pixels` uint8 (N, H, W, 3) -> `maps` float32 (N, K, H', W').
+
+    Args:
+        detector: left as it is.
+        size: (H, W).
+        path: of the file.
+
+    Raises:
+        MissingExtraError: torch's exporter is not installed.
+        ExportError: the network cannot be expressed in ONNX.
+    """
+    import torch
+
+    _need("onnx", "onnxscript")
+    deployed = copy.deepcopy(detector).cpu().eval()
+    deployed.source.fold()
+    pixels = torch.zeros(2, *size, 3, dtype=torch.uint8)  # of two images: one would be a constant
+    n = torch.export.Dim("n", min=1, max=_MOST_IMAGES)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                deployed,
+                (pixels,),
+                input_names=["pixels"],
+                output_names=["maps"],
+                dynamic_shapes=({0: n},),
+                opset_version=_OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+            assert program is not None
+            program.save(str(path))
+    except Exception as error:  # a network may fail in any way on its way to ONNX
+        raise ExportError(
+            f"'{detector.source.name}' cannot be written as ONNX ({_brief(error)}); "
+            "inspect with torch, or choose another backbone"
+        ) from error
+
+
+def halve(graph: Path, path: Path) -> None:
+    """Writes a graph whose weights are kept in half precision and computed with in single.
+
+    Args:
+        graph: in single precision.
+        path: of the new file, half as large.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+        ExportError: a weight is too large for half precision.
+    """
+    _need("onnx")
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(graph)
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < 1024:
+            continue
+        values = numpy_helper.to_array(tensor)
+        with np.errstate(over="ignore"):
+            half = values.astype(np.float16)
+        if not np.isfinite(half).all():
+            raise ExportError(
+                f"weight '{tensor.name}' reaches {np.abs(values).max():.3g}, more than half "
+                "precision holds (65504); export with fp32"
+            )
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
+        casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+    for place, node in enumerate(casts):
+        model.graph.node.insert(place, node)
+    onnx.save(model, path)
+
+
+def quantise(graph: Path, path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Writes a graph whose convolutions and matrix products run in 8-bit integers.
+
+    Args:
+        graph: in single precision.
+        path: of the new file.
+        pixels: (N, H, W, 3) of good pictures, which set the ranges.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+    """
+    _need("onnx", "onnxruntime")
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+
+    class Good(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.left: Iterator[NDArray[np.uint8]] = iter(pixels)
+
+        def get_next(self) -> dict[str, Any] | None:
+            image = next(self.left, None)
+            return None if image is None else {"pixels": image[None]}
+
+    with _quiet():
+        quantize_static(
+            str(graph),
+            str(path),
+            Good(),
+            per_channel=True,
+            op_types_to_quantize=["Conv"],
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+
+
+def _need(*packages: str) -> None:
+    from importlib.util import find_spec
+
+    if missing := [package for package in packages if find_spec(package) is None]:
+        raise MissingExtraError(
+            f"{', '.join(missing)} not installed; an export needs it: pip install 'nfbmr[train]'"
+        )
+
+
+class _quiet:  # noqa: N801 - reads as a function
+    """Silences what exporters say on standard error: steps, and warnings about themselves."""
+
+    def __enter__(self) -> None:
+        self._caught = warnings.catch_warnings()
+        self._caught.__enter__()
+        warnings.simplefilter("ignore")
+        self._level = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+
+    def __exit__(self, *error: object) -> None:
+        logging.disable(self._level)
+        self._caught.__exit__(None, None, None)
+
+
+def _brief(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:200] if text else type(error).__name__
