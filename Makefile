@@ -9,7 +9,7 @@ BIN := .venv/bin
 DEMO := out/demo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check bench clean help
+.PHONY: demo test test-inference check bench clean help
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,10 +21,17 @@ demo: .venv/.installed ## Install into .venv, learn from pictures of good solar 
 	@echo
 	@echo "Done. Open the report in a browser: $(CURDIR)/$(DEMO)/report/report.html"
 
-test: .venv/.installed ## Run the tests
+test: .venv/.installed test-inference ## Run the tests, those without torch in an environment of their own
 	$(BIN)/python -m pytest
 
-check: .venv/.installed ## Run the linter, the formatter's check, the type checker and the tests
+# A model made where torch is, inspected where it is not, as on a line's computer.
+test-inference: .venv/.installed .venv-inference/.installed
+	rm -rf out/inference_only
+	$(BIN)/python tests/inference_only/make_bundle.py out/inference_only
+	NFBMR_LEFT=$(CURDIR)/out/inference_only .venv-inference/bin/python -m pytest \
+	  --confcutdir tests/inference_only tests/inference_only
+
+check: .venv/.installed test-inference ## Run the linter, the formatter's check, the type checker and the tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -36,6 +43,13 @@ bench: .venv/.installed ## Measure the figures of the README (hours on a CPU)
 clean: ## Remove what the demo and the tools left; .venv and other results in out/ stay
 	rm -rf $(DEMO) dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+.venv-inference/.installed: pyproject.toml constraints.txt
+	@test -x .venv-inference/bin/python || "$(PYTHON)" -m venv .venv-inference
+	@echo "Installing what inspects, without torch, into .venv-inference"
+	@.venv-inference/bin/python -m pip install --quiet --upgrade pip
+	@.venv-inference/bin/python -m pip install --quiet -c constraints.txt -e . pytest
+	@touch $@
 
 # One call of pip for everything, so that it chooses versions that fit together. Of its words only
 # the downloads are shown; its warnings and errors go to standard error as they are.

@@ -185,3 +185,9 @@ def inspector(model: Path) -> Inspector:
 def model_copy(model: Path, tmp_path: Path) -> Path:
     """A copy of the fitted model that a test may change."""
     return Path(shutil.copytree(model, tmp_path / "model-copy"))
+
+
+@pytest.fixture
+def exported_copy(exported: Path, tmp_path: Path) -> Path:
+    """A copy of the exported model that a test may change."""
+    return Path(shutil.copytree(exported, tmp_path / "exported-copy"))

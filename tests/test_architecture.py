@@ -22,12 +22,16 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "config",
         "devices",
+        "webhook",
         "console",
         "checkpoint",
         "exports",
         "feature_store",
         "data.images",
+        "data.sizes",
+        "data.video",
         "data.tables",
+        "data.tiles",
         "networks.cutting",
         "networks.folding",
         "pixel_metrics",
@@ -63,7 +67,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("inference",),
     # 6: what a user asks for
     ("evaluation", "results"),
-    ("graphs",),
+    ("graphs", "watch"),
     ("export",),
     ("fitting",),
     # 9: the public names, and what plans or feeds a fit

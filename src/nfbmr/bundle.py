@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from nfbmr.config import Settings, from_dict, to_dict
+from nfbmr.data.tiles import Tiling, fits
 from nfbmr.errors import (
     BundleError,
     BundleNotFoundError,
@@ -71,6 +72,13 @@ class Bundle:
     """Each finite; by the detector's own names. Empty where they were not asked for."""
     exports: tuple[Export, ...] = ()
     """Graphs that lie beside."""
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """How large pictures are cut; None where they are looked at as they are."""
+        if self.facts.whole is None or self.settings.tiles is None:
+            return None
+        return Tiling(self.facts.whole, self.facts.size, self.settings.tiles.overlap)
 
     def card(self) -> str:
         """Returns the model card."""
@@ -188,6 +196,7 @@ def read_bundle(path: Path, *, tensors: bool = True) -> Bundle:
             f"{path / CONFIG} holds values that this program did not write ({_brief(error)}); "
             "restore the file or fit again"
         ) from None
+    _check_tiles(path, settings, facts)
     return Bundle(
         settings=settings,
         facts=facts,
@@ -195,6 +204,16 @@ def read_bundle(path: Path, *, tensors: bool = True) -> Bundle:
         tensors=_read_tensors(path / TENSORS) if tensors else {},
         exports=_read_exports(path, parts),
     )
+
+
+def _check_tiles(path: Path, settings: Settings, facts: Facts) -> None:
+    if facts.whole is None and settings.tiles is None:
+        return
+    if facts.whole is None or settings.tiles is None or not fits(facts.whole, facts.size):
+        raise BundleTamperedError(
+            f"{path / CONFIG}: tiles of {facts.size} do not fit pictures of {facts.whole}; "
+            "restore the file or fit again"
+        )
 
 
 def _read_exports(path: Path, parts: set[str]) -> tuple[Export, ...]:

@@ -22,7 +22,7 @@ from nfbmr.arguments import (
     where_to_write,
 )
 from nfbmr.cli_bench import bench
-from nfbmr.cli_deploy import export
+from nfbmr.cli_deploy import export, watch
 from nfbmr.cli_paper import paper
 from nfbmr.errors import DataError, NfbmrError, SettingsError
 from nfbmr.files import printable
@@ -42,7 +42,16 @@ app = typer.Typer(
 )
 
 
+Seed = Annotated[
+    int | None, typer.Option(min=0, help="Of split, weights and batches. [default: 0]")
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Do not go on from an interrupted fit.")]
+Tiles = Annotated[
+    bool,
+    typer.Option(
+        "--tiles", help="Cut large pictures into overlapping tiles; judge each as a whole."
+    ),
+]
 ExportToo = Annotated[
     bool,
     typer.Option("--export/--no-export", help="Also make a graph that runs without torch."),
@@ -86,9 +95,7 @@ def fit(
             "[default: by the pictures' median aspect ratio]",
         ),
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Of split, weights and batches. [default: 0]")
-    ] = None,
+    seed: Seed = None,
     false_alarm_rate: Annotated[
         float | None,
         typer.Option(help="Share of good pictures that may be called defects. [default: 0.01]"),
@@ -105,6 +112,7 @@ def fit(
     ] = None,
     device: Device = "auto",
     fresh: Fresh = False,
+    tiles: Tiles = False,
     export_: ExportToo = True,
 ) -> None:
     """Learn from good pictures."""
@@ -118,6 +126,7 @@ def fit(
         ("calibration.false_alarm_rate", false_alarm_rate),
         ("backbone.name", backbone),
         ("backbone.weights", weights),
+        ("tiles.overlap", 0.25 if tiles else None),
     ):
         if value is not None:
             put(changes, key, value)
@@ -293,6 +302,7 @@ def cache(
 
 
 app.command()(export)
+app.command()(watch)
 app.command()(paper)
 app.add_typer(bench, name="bench")
 

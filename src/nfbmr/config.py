@@ -197,6 +197,14 @@ class CalibrationSettings:
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class TileSettings:
+    """Pictures far above the model's size: cut into tiles of that size, judged as a whole."""
+
+    overlap: Annotated[float, Field(ge=0, le=0.9)] = 0.25
+    """Share of a tile's side that it has in common with the next."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_CONFIG)
 class Settings:
     """Everything a fit depends on besides the images and the backbone's weights."""
 
@@ -208,6 +216,8 @@ class Settings:
     """(H, W) in pixels; by default chosen from the training images' median aspect ratio."""
     pixel_budget: Annotated[int, Field(ge=32 * 32, le=8_192 * 8_192)] = 320 * 320
     """Pixels of the chosen size, where `size` is not given."""
+    tiles: TileSettings | None = None
+    """`size` is then that of a tile, square by default; pictures keep their own size."""
     backbone: BackboneSettings = Field(default_factory=BackboneSettings)
     flow: FlowSettings = Field(default_factory=FlowSettings)
     mapping: MappingSettings = Field(default_factory=MappingSettings)

@@ -113,7 +113,7 @@ def add_graphs(
     """
     with tempfile.TemporaryDirectory(prefix="nfbmr-export-") as made:
         work = Path(made)
-        pictures = _pictures(bundle.facts.size, good)
+        pictures = _pictures(bundle.facts.whole or bundle.facts.size, good)
         expected = _inspected(bundle, reference, pictures)
         exports = []
         for target, precision in wanted:
@@ -268,7 +268,10 @@ def _graph(
         graphs.halve(single, path)
     elif precision == "int8":
         chosen = good[:: max(1, len(good) // _RANGES)][:_RANGES]
-        pixels = np.stack([load_image(file, bundle.facts.size) for file in chosen])
+        whole = bundle.facts.whole or bundle.facts.size
+        pixels = np.stack([load_image(file, whole) for file in chosen])
+        if bundle.tiling is not None:
+            pixels = bundle.tiling.cut(pixels)[:: len(bundle.tiling.corners) + 1]
         graphs.quantise(single, path, pixels)
     return path
 

@@ -18,6 +18,8 @@ class Facts(BaseModel):
     name: str
     """What the model is called in reports: the data's name."""
     size: tuple[Side, Side] = Field(description="(H, W) in pixels that every image is resized to")
+    whole: tuple[Side, Side] | None = None
+    """(H, W) that every image is resized to before it is cut into tiles of `size`."""
     weights: str
     """Where the backbone's weights came from."""
     n_train: int = Field(ge=0)
@@ -51,7 +53,6 @@ def model_card(
         threshold: what the calibration says of itself.
         exports: how it runs without torch.
     """
-    height, width = facts.size
     lines = [
         f"# {_plain(facts.name)}: a defect detector by nfbmr",
         "",
@@ -61,7 +62,7 @@ def model_card(
         "| | |",
         "|---|---|",
         f"| preset, seed | {settings.preset}, {settings.seed} |",
-        f"| pictures are resized to | {height} x {width} (H x W) |",
+        *_sizes(facts),
         f"| backbone | {_plain(settings.backbone.name)}, {_plain(facts.weights)} |",
         f"| fitted in | {facts.fit_seconds:.0f} s, {facts.created} |",
         "",
@@ -73,6 +74,16 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _sizes(facts: Facts) -> list[str]:
+    height, width = facts.size
+    if facts.whole is None:
+        return [f"| pictures are resized to | {height} x {width} (H x W) |"]
+    return [
+        f"| pictures are resized to | {facts.whole[0]} x {facts.whole[1]} (H x W) |",
+        f"| and cut into tiles of | {height} x {width} |",
+    ]
 
 
 def _runtimes(exports: Sequence[Export]) -> list[str]:

@@ -13,6 +13,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from nfbmr.data.images import fingerprint, load_image
+from nfbmr.data.tiles import Tiling
 from nfbmr.errors import DataError
 from nfbmr.feature_cache import FORMAT, CacheEntry, FeatureCache
 from nfbmr.feature_chunks import CHUNK, Chunks
@@ -29,6 +31,7 @@ from nfbmr.networks.backbone import SourceNetwork
 __all__ = ["CacheEntry", "FeatureCache", "FeatureStore", "build_features", "features_key"]
 
 _BATCHES_AHEAD = 2
+_Row = Callable[[], NDArray[np.uint8]]
 
 
 def build_features(
@@ -38,6 +41,7 @@ def build_features(
     *,
     cache: FeatureCache,
     batch: int = 8,
+    tiling: Tiling | None = None,
     progress: Callable[[int, int], None] | None = None,
     device: torch.device | str = "cpu",
 ) -> FeatureStore:
@@ -47,11 +51,13 @@ def build_features(
     algorithms for the same sums; it is not part of the key.
 
     Args:
-        paths: the pictures; entry i of the store is y of `paths[i]`.
+        paths: the pictures; entry i of the store is y of `paths[i]`, or the T entries from i * T
+            are those of its tiles.
         network: SNN; it stays on `device`.
         size: (H, W) that the pictures are brought to.
         cache: where to look and to keep.
         batch: images that pass SNN together.
+        tiling: how pictures are cut; its tiles have `size`.
         progress: called with (images done, images in all) after each batch.
         device: where SNN runs.
 
@@ -62,15 +68,16 @@ def build_features(
     if not paths:
         raise DataError("no pictures to compute features of; expected at least one")
     network.to(device)
-    key = features_key(network, size, [fingerprint(path) for path in paths])
+    key = features_key(network, size, [fingerprint(path) for path in paths], tiling)
+    rows = _rows(paths, size, tiling)
     store = cache.open(key)
     if store is not None:
         if progress is not None:
-            progress(len(paths), len(paths))
+            progress(len(rows), len(rows))
         return store
-    shape = (len(paths), *network.grid(size), network.outputs)
+    shape = (len(rows), *network.grid(size), network.outputs)
     chunks = Chunks(cache.chunks_folder(key), shape)
-    _build_chunks(chunks, paths, network, size, batch, progress)
+    _build_chunks(chunks, rows, network, batch, progress)
     backbone = f"{network.name} {'+'.join(network.stages)}"
     store = cache.write(key, shape, chunks, backbone=backbone, size=size)
     chunks.forget()
@@ -79,35 +86,40 @@ def build_features(
 
 def _build_chunks(
     chunks: Chunks,
-    paths: Sequence[Path],
+    rows: Sequence[_Row],
     network: SourceNetwork,
-    size: tuple[int, int],
     batch: int,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Computes the chunks that an earlier, interrupted build has not left."""
     assert CHUNK % batch == 0, "a resumed build needs the same batches"
     missing = chunks.missing()
-    wanted = [paths[image] for number in missing for image in chunks.images(number)]
-    batches = (_run(network, pixels) for pixels in _decoded(wanted, size, batch))
-    done = len(paths) - len(wanted)
+    wanted = [rows[image] for number in missing for image in chunks.images(number)]
+    batches = (_run(network, pixels) for pixels in _decoded(wanted, batch))
+    done = len(rows) - len(wanted)
     for number in missing:
-        rows: list[NDArray[np.float32]] = []
-        while sum(map(len, rows)) < len(chunks.images(number)):
-            rows.append(next(batches))
-            done += len(rows[-1])
+        found: list[NDArray[np.float32]] = []
+        while sum(map(len, found)) < len(chunks.images(number)):
+            found.append(next(batches))
+            done += len(found[-1])
             if progress is not None:
-                progress(done, len(paths))
-        chunks.write(number, np.concatenate(rows))
+                progress(done, len(rows))
+        chunks.write(number, np.concatenate(found))
 
 
-def features_key(network: SourceNetwork, size: tuple[int, int], hashes: Sequence[str]) -> str:
-    """Returns the key of an entry: format, backbone, device, (H, W), the images in their order.
+def features_key(
+    network: SourceNetwork,
+    size: tuple[int, int],
+    hashes: Sequence[str],
+    tiling: Tiling | None = None,
+) -> str:
+    """Returns the key of an entry: format, backbone, device, (H, W), tiles, images in their order.
 
     A GPU may convolve in TF32, which differs by far more than the last bits.
     """
     device = network.mean.device.type
-    text = json.dumps([FORMAT, network.fingerprint(), device, list(size), list(hashes)])
+    cut = [] if tiling is None else [tiling.whole, tiling.corners]
+    text = json.dumps([FORMAT, network.fingerprint(), device, list(size), *cut, list(hashes)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -119,18 +131,28 @@ def _run(network: SourceNetwork, pixels: NDArray[np.uint8]) -> NDArray[np.float3
     return rows
 
 
-def _decoded(
-    paths: Sequence[Path], size: tuple[int, int], batch: int
-) -> Iterator[NDArray[np.uint8]]:
+def _rows(paths: Sequence[Path], size: tuple[int, int], tiling: Tiling | None) -> list[_Row]:
+    """Returns what gives the pixels (H, W, 3) of each entry; a picture is decoded once for all."""
+    if tiling is None:
+        return [partial(load_image, path, size) for path in paths]
+    whole = lru_cache(maxsize=1)(partial(load_image, size=tiling.whole))
+
+    def tile(path: Path, number: int) -> NDArray[np.uint8]:
+        return tiling.cut_one(whole(path), number)
+
+    return [partial(tile, path, t) for path in paths for t in range(len(tiling.corners))]
+
+
+def _decoded(rows: Sequence[_Row], batch: int) -> Iterator[NDArray[np.uint8]]:
     """Yields batches (B, H, W, 3); the next ones are decoded meanwhile, in a thread."""
 
     def load(start: int) -> NDArray[np.uint8]:
-        return np.stack([load_image(path, size) for path in paths[start : start + batch]])
+        return np.stack([row() for row in rows[start : start + batch]])
 
     pool = ThreadPoolExecutor(1, thread_name_prefix="nfbmr-decode")
     waiting: deque[Future[NDArray[np.uint8]]] = deque()
     try:
-        for start in range(0, len(paths), batch):
+        for start in range(0, len(rows), batch):
             waiting.append(pool.submit(load, start))
             if len(waiting) > _BATCHES_AHEAD:
                 yield waiting.popleft().result()

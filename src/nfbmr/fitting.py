@@ -9,15 +9,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nfbmr import config, provenance, scoring
 from nfbmr.bundle import Bundle, refuse_to_replace_other_things, write_bundle
 from nfbmr.config import Settings
-from nfbmr.data.images import choose_size, fingerprint, image_size
+from nfbmr.data.images import fingerprint, image_size
 from nfbmr.data.layouts import DataSet, Sample, find_duplicates, read_data
+from nfbmr.data.sizes import choose_size
+from nfbmr.data.tiles import CELL, LARGEST, Tiling, whole_size
 from nfbmr.devices import choose_device
-from nfbmr.errors import ExportError, ImageError, MissingExtraError, TrainingError
+from nfbmr.errors import (
+    ExportError,
+    ImageError,
+    MissingExtraError,
+    SettingsError,
+    TrainingError,
+)
 from nfbmr.export import add_graphs, runtimes_here
 from nfbmr.facts import Facts
 from nfbmr.features import FeatureCache, build_features
@@ -166,11 +176,17 @@ def learn(name: str, good: list[Sample], plan: Plan, job: Job) -> Bundle:
         network,
         plan.size,
         cache=job.cache,
+        tiling=plan.tiling,
         progress=lambda done, total: job.progress("features", done, total),
         device=job.device,
     )
     train_indices, held_out = split_held_out(len(good), plan.n_held_out, job.settings.seed)
-    features = TrainingData(store=store, train=train_indices, held_out=held_out)
+    features = TrainingData(
+        store=store,
+        train=_entries(train_indices, plan.tiling),
+        held_out=_entries(held_out, plan.tiling),
+        tiling=plan.tiling,
+    )
     detector = Detector(network, job.settings, plan.size)
     hashes = [fingerprint(sample.path) for sample in good]
     origin = _Origin(
@@ -192,6 +208,14 @@ def learn(name: str, good: list[Sample], plan: Plan, job: Job) -> Bundle:
     return _bundle(detector, features, job.settings, plan, trained, origin, before)
 
 
+def _entries(pictures: NDArray[np.int64], tiling: Tiling | None) -> NDArray[np.int64]:
+    """Returns the entries of the store that belong to pictures."""
+    if tiling is None:
+        return pictures
+    count = len(tiling.corners)
+    return (pictures[:, None] * count + np.arange(count)).reshape(-1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Origin:
     name: str
@@ -210,7 +234,8 @@ class Plan:
     """What a fit will do, known before it starts."""
 
     size: tuple[int, int]
-    """(H, W) in pixels."""
+    """(H, W) in pixels, of a tile where pictures are cut."""
+    tiling: Tiling | None = None
     chosen: bool
     """Whether the size was chosen here, and not asked for."""
     n_train: int
@@ -222,8 +247,15 @@ class Plan:
         """Returns sentences for the screen."""
         height, width = self.size
         why = "chosen from the median aspect ratio" if self.chosen else "as asked"
+        size = f"Pictures are resized to {height} x {width} (H x W), {why}"
+        if self.tiling is not None:
+            whole, count = self.tiling.whole, len(self.tiling.corners)
+            size = (
+                f"Pictures are resized to {whole[0]} x {whole[1]} (H x W), their median, and cut "
+                f"into {count} tiles of {height} x {width}"
+            )
         lines = [
-            f"Pictures are resized to {height} x {width} (H x W), {why}",
+            size,
             f"{self.n_train} good pictures to train on, {self.n_held_out} held out to calibrate",
         ]
         needed = images_needed(self.rate)
@@ -249,13 +281,32 @@ def plan_fit(good: list[Sample], settings: Settings) -> Plan:
         )
     sizes = _sizes(good)
     held_out = held_out_count(len(good), settings.calibration)
+    size = settings.size or choose_size(
+        sizes if settings.tiles is None else [(1, 1)], settings.pixel_budget
+    )
     return Plan(
-        size=settings.size or choose_size(sizes, settings.pixel_budget),
+        size=size,
+        tiling=None if settings.tiles is None else _tiling(sizes, size, settings.tiles.overlap),
         chosen=settings.size is None,
         n_train=len(good) - held_out,
         n_held_out=held_out,
         rate=settings.calibration.false_alarm_rate,
     )
+
+
+def _tiling(sizes: list[tuple[int, int]], tile: tuple[int, int], overlap: float) -> Tiling:
+    if any(side % CELL for side in tile):
+        raise SettingsError(
+            f"size {tile[0]} x {tile[1]}: sides of a tile are multiples of {CELL}, e.g. 320"
+        )
+    height, width = (int(np.median(sides)) for sides in zip(*sizes, strict=True))
+    whole = whole_size((height, width), tile)
+    if max(whole) > LARGEST:
+        raise SettingsError(
+            f"pictures of {height} x {width} pixels: up to {LARGEST} a side can be cut into tiles; "
+            "cut or shrink them first"
+        )
+    return Tiling(whole, tile, overlap)
 
 
 def _sizes(good: list[Sample]) -> list[tuple[int, int]]:
@@ -315,11 +366,12 @@ def _bundle(
     facts = Facts(
         name=origin.name,
         size=plan.size,
+        whole=None if plan.tiling is None else plan.tiling.whole,
         weights=origin.weights,
         trained_on=origin.trained_on,
         held_out=origin.held_out,
-        n_train=len(features.train),
-        n_held_out=len(features.held_out),
+        n_train=len(origin.trained_on),
+        n_held_out=len(origin.held_out),
         fit_seconds=before + trained.seconds + time.monotonic() - started,
         created=provenance.now(),
         commit=provenance.commit(),

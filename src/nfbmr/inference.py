@@ -26,6 +26,8 @@ from nfbmr.facts import Facts
 from nfbmr.runtimes import Runtime, open_runtime
 from nfbmr.scoring import Calibration, Maps
 
+_TILES = 8  # that pass the network at once
+
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
@@ -76,6 +78,7 @@ class Inspector:
     def __init__(self, bundle: Bundle, runtime: Runtime, path: Path | None = None) -> None:
         """Joins a model directory's content and a runtime for it; `path` is where it lies."""
         self._bundle = bundle
+        self._tiling = bundle.tiling
         self.runtime = runtime
         self.path = path
 
@@ -99,6 +102,11 @@ class Inspector:
         """A score above it is a defect."""
         return self._bundle.calibration.threshold
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) in pixels that pictures are brought to; a tiled model then cuts them."""
+        return self.facts.whole or self.facts.size
+
     def inspect(self, image: ImageInput) -> Inspection:
         """Inspects one picture.
 
@@ -109,7 +117,7 @@ class Inspector:
         Raises:
             ImageError: the picture cannot be read.
         """
-        (result,) = self._run([_decode(image, self.facts.size)])
+        (result,) = self._run([_decode(image, self.size)])
         if isinstance(result, Failure):
             raise ImageError(result.error)
         return result
@@ -127,6 +135,8 @@ class Inspector:
         Yields:
             An Inspection for each picture, or a Failure for one that cannot be read.
         """
+        if self._tiling is not None:
+            batch = 1  # its tiles make a batch already
         decoded = self._decode_ahead(iter(images), workers, ahead=2 * batch)
         while group := list(itertools.islice(decoded, batch)):
             found = iter(self._run([item for item in group if isinstance(item, _Decoded)]))
@@ -187,7 +197,7 @@ class Inspector:
         with ThreadPoolExecutor(workers, thread_name_prefix="nfbmr-decode") as pool:
             try:
                 for image in images:
-                    waiting.append(pool.submit(_try_decode, image, self.facts.size))
+                    waiting.append(pool.submit(_try_decode, image, self.size))
                     if len(waiting) > ahead:
                         yield waiting.popleft().result()
                 while waiting:
@@ -199,8 +209,16 @@ class Inspector:
     def _run(self, pictures: list[_Decoded]) -> list[Inspection | Failure]:
         if not pictures:
             return []
-        maps = self.runtime.run(np.stack([picture.pixels for picture in pictures]))
+        pixels = np.stack([picture.pixels for picture in pictures])
+        maps = self.runtime.run(pixels) if self._tiling is None else self._of_tiles(pixels)
         return self.judge(maps, [(picture.path, picture.size) for picture in pictures])
+
+    def _of_tiles(self, pixels: NDArray[np.uint8]) -> Maps:
+        """Maps pictures (N, H, W, 3) to the joined maps of their tiles (N, K, H', W')."""
+        assert self._tiling is not None
+        tiles = self._tiling.cut(pixels)
+        parts = [self.runtime.run(tiles[i : i + _TILES]) for i in range(0, len(tiles), _TILES)]
+        return self._tiling.join(np.concatenate(parts))
 
     def judge(
         self, maps: Maps, pictures: Sequence[tuple[str | None, tuple[int, int]]]

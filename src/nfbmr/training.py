@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nfbmr.config import Settings
+from nfbmr.data.tiles import Tiling
 from nfbmr.feature_store import FeatureStore, write_store
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.flow import negative_log_likelihood, position_code
@@ -55,6 +56,9 @@ class TrainingData:
     """Indices (n,) that are trained on."""
     held_out: NDArray[np.int64]
     """Indices that calibrate."""
+    tiling: Tiling | None = None
+    """Where entries are tiles, how they were cut; then indices are those of tiles, and all tiles
+    of a picture are on one side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,8 +286,9 @@ class _Run:
 def calibration_maps(
     detector: Detector, data: TrainingData, device: torch.device
 ) -> NDArray[np.float32]:
-    """Returns the raw maps (n, K, H, W) of the held-out images."""
-    return feature_maps(detector, data.store, data.held_out, device)
+    """Returns the raw maps (n, K, H, W) of the held-out images, as wholes where they were cut."""
+    maps = feature_maps(detector, data.store, data.held_out, device)
+    return maps if data.tiling is None else data.tiling.join(maps)
 
 
 @torch.inference_mode()

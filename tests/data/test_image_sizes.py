@@ -1,4 +1,4 @@
-"""Resizing, masks, the choice of one size, and the name of a content."""
+"""Resizing, masks, and the name of a content."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nfbmr.data.images import choose_size, fingerprint, read_mask, resize_image, resize_map
+from nfbmr.data.images import fingerprint, read_mask, resize_image, resize_map
 from nfbmr.errors import ImageError
 
 
@@ -72,30 +72,6 @@ def test_masks_of_every_kind(tmp_path: Path) -> None:
         mask = read_mask(save(tmp_path / name, image))
         assert mask.dtype == np.bool_
         np.testing.assert_array_equal(mask, expected, err_msg=name)
-
-
-@pytest.mark.parametrize(
-    ("sizes", "budget", "expected"),
-    [
-        ([(300, 300), (512, 512)], 102_400, (320, 320)),
-        ([(1024, 1024)], 100_000, (320, 320)),
-        ([(1260, 500)] * 3, 102_400, (480, 192)),
-        ([(500, 1260)] * 3, 102_400, (192, 480)),
-        ([(100, 200), (100, 100), (200, 100)], 102_400, (320, 320)),  # the median, not the mean
-        ([(100, 100)], 10, (32, 32)),
-        ([(10, 10_000)], 102_400, (32, 3520)),  # as long as 1.1 budgets allow
-    ],
-)
-def test_choose_size(sizes: list[tuple[int, int]], budget: int, expected: tuple[int, int]) -> None:
-    assert choose_size(sizes, budget) == expected
-
-
-@pytest.mark.parametrize("budget", [2_000, 60_000, 200_000])
-@pytest.mark.parametrize("aspect", [0.2, 0.7, 1.0, 1.9])
-def test_chosen_sizes_are_multiples_within_the_budget(budget: int, aspect: float) -> None:
-    height, width = choose_size([(round(1000 * aspect), 1000)], budget, multiple=16)
-    assert height % 16 == 0 == width % 16
-    assert 0.5 * budget <= height * width <= 1.1 * budget
 
 
 def test_fingerprint_is_of_the_bytes(tmp_path: Path) -> None:

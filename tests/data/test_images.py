@@ -228,9 +228,25 @@ def test_one_channel_array() -> None:
     check(read_image(GRAY[..., None]), GRAY_AS_RGB)
 
 
+def test_bytes_of_a_file_are_read_as_the_file_is(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(tmp_path / "turned.png", Image.fromarray(GRAY), exif=exif)
+    np.testing.assert_array_equal(read_image(path.read_bytes()), read_image(path))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b"", "an empty file"), (b"a.png", "another kind"), (b"\x89PNG\r\n\x1a\n", "unreadable")],
+)
+def test_bytes_that_are_no_picture_are_refused(data: bytes, message: str) -> None:
+    with pytest.raises(ImageError, match=f"^{len(data)} bytes: found .*{message}"):
+        read_image(data)
+
+
 def test_other_sources_and_modes_are_refused() -> None:
-    with pytest.raises(ImageError, match="found a bytes; expected a path"):
-        read_image(b"a.png")  # type: ignore[arg-type]
+    with pytest.raises(ImageError, match="found a int; expected a path, bytes, a Pillow image"):
+        read_image(3)  # type: ignore[arg-type]
     with pytest.raises(ImageError, match=r"mode 'HSV'.*convert it"):
         read_image(Image.new("HSV", (2, 2)))
     with pytest.raises(ImageError, match="no pixels"):

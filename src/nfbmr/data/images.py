@@ -23,12 +23,12 @@ The rules, fixed once:
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import os
-import statistics
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -45,8 +45,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from nfbmr.errors import ImageError
 
-ImageInput: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[Any]
-"""What `read_image` takes: a path, a Pillow image, or an array in RGB order."""
+ImageInput: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
+"""What `read_image` takes: a path, a file's bytes, a Pillow image, or an array in RGB order."""
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 """The lower-case suffixes that a folder of pictures is searched for."""
@@ -98,9 +98,9 @@ def read_image(source: ImageInput) -> NDArray[np.uint8]:
     """Reads one picture as RGB, upright.
 
     Args:
-        source: a path; a Pillow image (its current frame; it is not changed beyond being loaded);
-            or an array (H, W) or (H, W, 1 | 3 | 4) in RGB order of bool, uint8, uint16 (full range)
-            or float in [0, 1]. An array has no orientation.
+        source: a path; the bytes of a picture's file; a Pillow image (its current frame; it is not
+            changed beyond being loaded); or an array (H, W) or (H, W, 1 | 3 | 4) in RGB order of
+            bool, uint8, uint16 (full range) or float in [0, 1]. An array has no orientation.
 
     Returns:
         uint8 (H, W, 3), RGB, contiguous and writable; never memory of the source.
@@ -114,6 +114,10 @@ def read_image(source: ImageInput) -> NDArray[np.uint8]:
     if isinstance(source, Image.Image):
         with _blamed_on(name := f"Pillow image of mode {source.mode!r}"):
             return _to_rgb(source, name)
+    if isinstance(source, bytes):
+        name = f"{len(source)} bytes"
+        with _blamed_on(name), _decoded(io.BytesIO(source), name) as image:
+            return _to_rgb(image, name)
     path = _as_path(source)
     with _opened(path) as image:
         return _to_rgb(image, str(path))
@@ -201,38 +205,6 @@ def fingerprint(source: str | os.PathLike[str]) -> str:
     path = _as_path(source)
     with _blamed_on(str(path)), path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def choose_size(
-    sizes: Sequence[tuple[int, int]], budget: int, multiple: int = 32
-) -> tuple[int, int]:
-    """Chooses one (H, W) for pictures of many sizes.
-
-    Among all multiples it minimises |log error of the aspect ratio| + |log error of the area| / 2,
-    against the median aspect ratio (median of log(H / W)) and `budget`. Aspect weighs more: a wrong
-    one distorts every defect, while a wrong area only costs some time or detail.
-
-    Args:
-        sizes: (H, W) of the pictures; at least one.
-        budget: pixels per picture to aim at.
-        multiple: pixels; H and W are multiples of it, at least one each.
-
-    Returns:
-        (H, W) with H * W <= 1.1 * budget, unless one `multiple` squared is already more.
-    """
-    assert len(sizes) > 0 < budget, (len(sizes), budget)
-    aspect = statistics.median(math.log(height / width) for height, width in sizes)
-    most = int(1.1 * budget / multiple**2)  # cells of one multiple squared
-
-    def cost(cells: tuple[int, int]) -> tuple[float, int, int]:
-        rows, columns = cells
-        aspect_error = abs(math.log(rows / columns) - aspect)
-        area_error = abs(math.log(rows * columns * multiple**2 / budget))
-        return round(aspect_error + area_error / 2, 9), rows * columns, rows
-
-    candidates = [(r, c) for r in range(1, most + 1) for c in range(1, most // r + 1)]
-    rows, columns = min(candidates, key=cost, default=(1, 1))
-    return rows * multiple, columns * multiple
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -338,32 +310,41 @@ def _has_metadata_after_pixels(path: Path) -> bool:
 def _as_path(source: object) -> Path:
     if isinstance(source, str | os.PathLike):
         return Path(os.fsdecode(source))
-    expected = "a path, a Pillow image or an array"
+    expected = "a path, bytes, a Pillow image or an array"
     raise _refusal("source", f"a {type(source).__name__}", expected, "pass one of these")
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[ImageFile]:
     """Opens a file by its content, headers only; whatever then fails is the file's fault."""
-    with _blamed_on(str(path)), path.open("rb") as handle:
-        # Nameless: Pillow 12.3 memory-maps named raw TIFFs, and scrambles them if turned by EXIF.
-        image = _decoder(handle, path)(handle)
-        if math.prod(image.size) > PIXEL_LIMIT:
-            found = f"{image.size[1]} x {image.size[0]} pixels"
-            raise _refusal(path, found, f"at most {PIXEL_LIMIT:,} pixels", "cut or shrink it")
+    with (
+        _blamed_on(str(path)),
+        path.open("rb") as handle,
+        _decoded(handle, str(path)) as image,
+    ):
         yield image
 
 
-def _decoder(handle: IO[bytes], path: Path) -> type[ImageFile]:
+@contextmanager
+def _decoded(handle: IO[bytes], name: str) -> Iterator[ImageFile]:
+    # Nameless: Pillow 12.3 memory-maps named raw TIFFs, and scrambles them if turned by EXIF.
+    image = _decoder(handle, name)(handle)
+    if math.prod(image.size) > PIXEL_LIMIT:
+        found = f"{image.size[1]} x {image.size[0]} pixels"
+        raise _refusal(name, found, f"at most {PIXEL_LIMIT:,} pixels", "cut or shrink it")
+    yield image
+
+
+def _decoder(handle: IO[bytes], name: str) -> type[ImageFile]:
     # Not `Image.open`: its limit on pixels is a global setting, and below it comes a warning.
     head = handle.read(8)
     handle.seek(0)
     if not head:
-        raise _refusal(path, "an empty file", _FORMATS, "copy or export it again")
+        raise _refusal(name, "an empty file", _FORMATS, "copy or export it again")
     for magic, decoder in _MAGIC:
         if head.startswith(magic):
             return decoder
-    raise _refusal(path, "another kind of content", _FORMATS, "convert it or take it away")
+    raise _refusal(name, "another kind of content", _FORMATS, "convert it or take it away")
 
 
 @contextmanager

@@ -24,8 +24,8 @@ from nfbmr.benchmark.paper.systems import (
     wanted_systems,
 )
 from nfbmr.config import Settings
-from nfbmr.data.images import choose_size
 from nfbmr.data.layouts import DataSet, read_data
+from nfbmr.data.sizes import choose_size
 from nfbmr.errors import DataError, LayoutError
 from nfbmr.estimates import Parts, measure_parts, noise, seconds, step_seconds
 from nfbmr.networks.backbone import SourceNetwork

@@ -1,0 +1,47 @@
+"""Inspects pictures with an nfbmr model, numpy, Pillow and ONNX Runtime: no nfbmr, no torch.
+
+    python onnx_alone.py MODEL PICTURE...
+
+Prints verdict, score and p-value of each picture, as `nfbmr inspect` does. For models without
+tiles. The same few lines serve in C++ or C#: resize, run the graph, reduce, standardise, average.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+MAPS = ["source", "target", "likelihood", "norm", "distance", "residual"]  # axis 1 of the graph
+
+
+def statistics(values, scoring):
+    """Reduces the positions (P,) of one map to a number for each statistic."""
+    top = max(1, round(scoring["top_share"] * len(values)))
+    found = {"max": values.max(), "top": np.sort(values)[-top:].mean(), "mean": values.mean()}
+    return [found[name] for name in scoring["statistics"]]
+
+
+def main(model, *pictures):
+    config = json.loads((Path(model) / "config.json").read_text())
+    scoring, (height, width) = config["settings"]["scoring"], config["facts"]["size"]
+    calibration = json.loads((Path(model) / "calibration.json").read_text())
+    mean, std = (np.array(calibration[f"statistic_{name}"]) for name in ("mean", "std"))
+    good = np.array(calibration["scores"])
+    session = onnxruntime.InferenceSession(Path(model) / "model.onnx")
+    for picture in pictures:
+        image = Image.open(picture).convert("RGB")
+        pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+        (maps,) = session.run(None, {"pixels": pixels[None]})
+        flat = maps[0].reshape(len(MAPS), -1)
+        found = [statistics(flat[MAPS.index(name)], scoring) for name in scoring["maps"]]
+        score = ((np.concatenate(found) - mean) / std).mean()
+        p_value = (np.sum(good >= score) + 1) / (len(good) + 1)
+        verdict = "DEFECT" if score > calibration["threshold"] else "good"
+        print(f"{verdict:<8} {score:>10.4f} {p_value:>8.4f}  {picture}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

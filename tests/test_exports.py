@@ -1,0 +1,83 @@
+"""What a model directory says of its graphs: written, read back, and refused where it is wrong."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from nfbmr.errors import BundleTamperedError
+from nfbmr.exports import GRAPHS, Export, Gate, exports_from_json, exports_to_json
+
+
+def gate(**changes: Any) -> Gate:
+    values: dict[str, Any] = {
+        "good": 20,
+        "drawn": 16,
+        "maps": 2e-5,
+        "maps_allowed": 1e-3,
+        "scores": 3e-5,
+        "scores_allowed": 1e-4,
+        "p_values": 0.0,
+        "milliseconds": 12.5,
+        "versions": {"torch": "2.14"},
+    }
+    return Gate(**(values | changes))
+
+
+def test_what_is_written_is_read_back() -> None:
+    exports = (
+        Export(target="onnx", precision="fp32", gate=gate()),
+        Export(target="openvino", precision="int8", gate=gate(p_values=0.25)),
+    )
+    assert exports_from_json(exports_to_json(exports).encode()) == exports
+    assert [(e.name, e.file) for e in exports] == [
+        ("onnx fp32", "model.onnx"),
+        ("openvino int8", "model.int8.onnx"),
+    ]
+    assert exports_from_json(exports_to_json(()).encode()) == ()
+
+
+def test_rounding_while_computing_needs_no_file_of_its_own() -> None:
+    assert GRAPHS["bf16"] == GRAPHS["fp32"]
+    assert len(set(GRAPHS.values())) == 3
+
+
+def test_a_gate_says_what_was_compared_and_how_near_it_came() -> None:
+    text = gate().describe()
+    assert "same verdict on 20 good and 16 drawn pictures" in text
+    assert "3.0e-05 (1e-04 allowed)" in text
+    assert "2.0e-05 (1e-03 allowed)" in text
+    assert "12.5 ms" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("target", "tflite"), ("precision", "fp8"), ("gate", None), ("file", "../other.onnx")],
+)
+def test_values_that_nfbmr_did_not_write_are_refused(key: str, value: object) -> None:
+    (written,) = json.loads(
+        exports_to_json((Export(target="onnx", precision="fp32", gate=gate()),))
+    )
+    text = json.dumps([written | {key: value}])
+    with pytest.raises(BundleTamperedError, match=r"exports\.json refused.*export again"):
+        exports_from_json(text.encode())
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"\xff", b"[1]", b"null"])
+def test_something_else_is_refused(text: bytes) -> None:
+    with pytest.raises(BundleTamperedError, match=r"exports\.json refused"):
+        exports_from_json(text)
+
+
+@pytest.mark.parametrize("changes", [{"scores": float("nan")}, {"maps": -1.0}, {"p_values": 1.5}])
+def test_impossible_figures_are_refused(changes: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        gate(**changes)
+
+
+def test_one_graph_is_not_named_twice() -> None:
+    twice = (Export(target="onnx", precision="fp32", gate=gate()),) * 2
+    with pytest.raises(BundleTamperedError, match="twice"):
+        exports_from_json(exports_to_json(twice).encode())
