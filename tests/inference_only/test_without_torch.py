@@ -48,15 +48,18 @@ def test_the_command_inspects(left: Path, said: list[dict[str, Any]], tmp_path: 
     assert len(list(tmp_path.rglob("*.png"))) == len(said)
 
 
-def test_the_command_watches_calibrates_and_tells(left: Path, tmp_path: Path) -> None:
+def test_the_command_watches_calibrates_and_tells(
+    left: Path, said: list[dict[str, Any]], tmp_path: Path
+) -> None:
     hot = tmp_path / "hot"
     hot.mkdir()
     for path in (left / "pictures").iterdir():
         (hot / path.name).write_bytes(path.read_bytes())
     done = command("watch", left / "model", hot, "--once", "--move", "--settle", "0")
     assert done.returncode == 0, done.stderr
-    assert len(list((hot / "defect").iterdir())) == 6
-    assert len(list((hot / "good").iterdir())) == 6
+    moved = sorted(path.name for path in (hot / "defect").iterdir())
+    assert moved == [one["name"] for one in said if one["is_defect"]]
+    assert len(list((hot / "good").iterdir())) == len(said) - len(moved)
     assert command("info", left / "model").returncode == 0
     changed = tmp_path / "model"
     changed.mkdir()
