@@ -16,7 +16,7 @@ from PIL import Image
 
 from nfbmr.bundle import read_bundle
 from nfbmr.config import Settings, preset, with_changes
-from nfbmr.export import add_graphs, runtimes_here
+from nfbmr.exporting import add_graphs, runtimes_here
 from nfbmr.features import FeatureCache
 from nfbmr.fitting import fit
 from nfbmr.inference import Inspector, load

@@ -63,12 +63,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "reporting.plots",
     ),
     # 4: learning, inspecting, showing
-    ("data.collections", "reporting.report", "runtimes", "training"),
+    ("data.collections", "graphs", "reporting.report", "runtimes", "training"),
     ("inference",),
     # 6: what a user asks for
     ("evaluation", "results"),
-    ("graphs", "watch"),
-    ("export",),
+    ("exporting", "watch"),
     ("fitting",),
     # 9: the public names, and what plans or feeds a fit
     ("", "benchmark.dagm_like", "benchmark.solar_cells", "estimates"),

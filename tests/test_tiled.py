@@ -15,7 +15,7 @@ from nfbmr.config import Settings, with_changes
 from nfbmr.data.layouts import read_data
 from nfbmr.data.tiles import Tiling
 from nfbmr.errors import BundleTamperedError, SettingsError
-from nfbmr.export import export
+from nfbmr.exporting import export
 from nfbmr.features import FeatureCache
 from nfbmr.fitting import fit, plan_fit
 from nfbmr.inference import Inspection, Inspector, load

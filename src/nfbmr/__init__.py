@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from nfbmr.errors import NfbmrError
 
 if TYPE_CHECKING:
+    from nfbmr.data.video import frames
     from nfbmr.evaluation import evaluate
+    from nfbmr.exporting import export
     from nfbmr.fitting import fit
     from nfbmr.inference import Failure, Inspection, Inspector, load
 
@@ -23,7 +25,9 @@ __all__ = [
     "Inspector",
     "NfbmrError",
     "evaluate",
+    "export",
     "fit",
+    "frames",
     "load",
 ]
 
@@ -32,7 +36,9 @@ _HOMES = {
     "Inspection": "inference",
     "Inspector": "inference",
     "evaluate": "evaluation",
+    "export": "exporting",
     "fit": "fitting",
+    "frames": "data.video",
     "load": "inference",
 }
 

@@ -49,7 +49,7 @@ def export(
     threads: Threads = None,
 ) -> None:
     """Make a graph that runs without torch, and prove that it answers as torch does."""
-    from nfbmr.export import export as run
+    from nfbmr.exporting import export as run
 
     done = run(
         model,

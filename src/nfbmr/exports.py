@@ -1,8 +1,8 @@
 """What a model directory says of its exported graphs: which there are, and how they were proved.
 
 A graph takes uint8 pixels (N, H, W, 3) and gives raw maps (N, K, H', W'), whatever computes it. It
-is only ever written together with the report of its gate: `nfbmr.export` compares its answers with
-those of torch and leaves nothing behind where they part. No torch, no ONNX here.
+is only ever written together with the report of its gate: `nfbmr.exporting` compares its answers
+with those of torch and leaves nothing behind where they part. No torch, no ONNX here.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from nfbmr.errors import (
     SettingsError,
     TrainingError,
 )
-from nfbmr.export import add_graphs, runtimes_here
+from nfbmr.exporting import add_graphs, runtimes_here
 from nfbmr.facts import Facts
 from nfbmr.features import FeatureCache, build_features
 from nfbmr.inference import Inspector, load

@@ -2,8 +2,8 @@
 
 Shapes: N = images, H W = the model's size in pixels, K = raw maps, H' W' = grid of the maps.
 
-Each gives the same raw maps for the same pixels, as far as `nfbmr.export` has proved. Starting this
-module loads none of them.
+Each gives the same raw maps for the same pixels, as far as `nfbmr.exporting` has proved. Starting
+this module loads none of them.
 """
 
 from __future__ import annotations

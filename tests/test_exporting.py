@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nfbmr.bundle import read_bundle, replace_calibration
 from nfbmr.config import Settings
 from nfbmr.errors import ExportError, SettingsError
-from nfbmr.export import Prover, export
+from nfbmr.exporting import Prover, export
 from nfbmr.exports import Export
 from nfbmr.fitting import fit
 from nfbmr.inference import Inspection, Inspector, load
@@ -58,7 +58,7 @@ def off(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         def wrong(export: Export, graph: Path, threads: int | None = None) -> Runtime:
             return Off(open_export(export, graph, threads), factor, right)
 
-        monkeypatch.setattr("nfbmr.export.open_export", wrong)
+        monkeypatch.setattr("nfbmr.exporting.open_export", wrong)
 
     return make
 
@@ -117,7 +117,7 @@ def test_another_verdict_is_refused_however_near_the_scores(
         bundle = read_bundle(exported)
         return Near(TorchRuntime(bundle, "cpu", threads), 1)
 
-    monkeypatch.setattr("nfbmr.export.open_export", near)
+    monkeypatch.setattr("nfbmr.exporting.open_export", near)
     graph = exported / "model.onnx"
     prover, _ = proving(exported, threshold=plain.score + 1)
     assert 0 < prover.prove("onnx", "fp32", graph).gate.scores < 1e-4
