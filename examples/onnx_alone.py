@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 MAPS = ["source", "target", "likelihood", "norm", "distance", "residual"]  # axis 1 of the graph
 
@@ -27,14 +27,21 @@ def statistics(values, scoring):
 def main(model, *pictures):
     config = json.loads((Path(model) / "config.json").read_text())
     scoring, (height, width) = config["settings"]["scoring"], config["facts"]["size"]
+    if config["facts"]["whole"] or "asm" in scoring["maps"]:
+        sys.exit("this example takes no models with tiles, nor of the preset paper")
     calibration = json.loads((Path(model) / "calibration.json").read_text())
     mean, std = (np.array(calibration[f"statistic_{name}"]) for name in ("mean", "std"))
     good = np.array(calibration["scores"])
     session = onnxruntime.InferenceSession(Path(model) / "model.onnx")
     for picture in pictures:
-        image = Image.open(picture).convert("RGB")
+        image = ImageOps.exif_transpose(Image.open(picture))
+        if image.mode not in ("L", "RGB", "RGBA", "P"):
+            sys.exit(f"{picture}: mode {image.mode}; this example takes 8 bits a channel")
+        image = image.convert("RGB")
         pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
         (maps,) = session.run(None, {"pixels": pixels[None]})
+        if not np.isfinite(maps).all():
+            sys.exit(f"{picture}: the graph gave values that are not finite")
         flat = maps[0].reshape(len(MAPS), -1)
         found = [statistics(flat[MAPS.index(name)], scoring) for name in scoring["maps"]]
         score = ((np.concatenate(found) - mean) / std).mean()

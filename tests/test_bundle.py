@@ -22,10 +22,12 @@ from nfbmr.bundle import (
     MANIFEST,
     TENSORS,
     Bundle,
+    add_exports,
     is_bundle,
     read_bundle,
     refuse_to_replace_other_things,
     replace_calibration,
+    sha256_of,
     write_bundle,
 )
 from nfbmr.config import preset
@@ -35,6 +37,7 @@ from nfbmr.errors import (
     BundleTamperedError,
     BundleVersionError,
 )
+from nfbmr.exports import Export, Gate
 from nfbmr.facts import Facts
 from nfbmr.scoring import MAPS, calibrate, recalibrate
 
@@ -428,3 +431,90 @@ def test_a_folder_that_only_looks_like_a_model_is_left_alone(tmp_path: Path) -> 
     (path / "README.md").rmdir()
     with pytest.raises(BundleError, match="no complete model"):
         refuse_to_replace_other_things(path)
+
+
+# ---- graphs
+
+
+def exported(path: Path, text: bytes = b"graph", **changes: Any) -> Export:
+    """Adds a graph of that content to a model; returns how it was proved."""
+    file = path.parent / "graph"
+    file.write_bytes(text)
+    gate = Gate(
+        good=1,
+        drawn=1,
+        maps=0,
+        maps_allowed=1e-3,
+        scores=0,
+        scores_allowed=1e-4,
+        p_values=0,
+        milliseconds=1,
+        versions={},
+    )
+    values: dict[str, Any] = {"target": "onnx", "precision": "fp32"} | changes
+    export = Export(graph=sha256_of(file), gate=gate, **values)
+    add_exports(path, {export.file: file}, (export,), read_bundle(path).origin)
+    file.unlink()
+    return export
+
+
+def test_graphs_are_added_and_the_rest_stays(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    one = exported(path)
+    two = exported(path, b"coarse", precision="int8")
+    found = read_bundle(path)
+    assert found.exports == (one, two)
+    assert (path / "model.onnx").read_bytes() == b"graph"
+    assert "onnx int8" in (path / "README.md").read_text("utf-8")
+    replace_calibration(path, found.calibration)
+    assert read_bundle(path).exports == (one, two)
+    assert not read_bundle(path, tensors=False).tensors
+
+
+def test_a_replaced_graph_takes_the_proofs_of_the_old_one_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    exported(path)
+    same = exported(path, target="openvino")
+    assert [e.target for e in read_bundle(path).exports] == ["onnx", "openvino"]
+    other = exported(path, b"another graph", target="openvino")
+    assert read_bundle(path).exports == (other,)
+    assert other != same
+
+
+def test_a_graph_of_another_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    (tmp_path / "graph").write_bytes(b"graph")
+    before = snapshot(path)
+    with pytest.raises(BundleError, match="holds another model by now; nothing was kept"):
+        add_exports(path, {"model.onnx": tmp_path / "graph"}, (), "0" * 64)
+    assert snapshot(path) == before
+
+
+def test_a_graph_that_was_not_proved_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    exported(path)
+    (path / "model.onnx").write_bytes(b"hostile")
+    with pytest.raises(BundleTamperedError, match="its sha256 differs"):
+        read_bundle(path)
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["parts"]["model.onnx"] = sha256_of(path / "model.onnx")
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleTamperedError, match="the graph that was proved is not there"):
+        read_bundle(path)
+
+
+def test_other_peoples_files_and_links_outlive_a_calibration(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    link = tmp_path / "current"
+    link.symlink_to(path)
+    replace_calibration(link, content().calibration)
+    assert link.is_symlink()
+    (path / "notes.txt").write_text("mine")
+    with pytest.raises(BundleError, match=r"holds other things \(notes\.txt\)"):
+        replace_calibration(path, content().calibration)
+    assert (path / "notes.txt").read_text() == "mine"

@@ -10,6 +10,8 @@ import pytest
 from nfbmr.errors import BundleTamperedError
 from nfbmr.exports import GRAPHS, Export, Gate, exports_from_json, exports_to_json
 
+GRAPH = "0" * 64
+
 
 def gate(**changes: Any) -> Gate:
     values: dict[str, Any] = {
@@ -28,8 +30,8 @@ def gate(**changes: Any) -> Gate:
 
 def test_what_is_written_is_read_back() -> None:
     exports = (
-        Export(target="onnx", precision="fp32", gate=gate()),
-        Export(target="openvino", precision="int8", gate=gate(p_values=0.25)),
+        Export(target="onnx", precision="fp32", graph=GRAPH, gate=gate()),
+        Export(target="openvino", precision="int8", graph=GRAPH, gate=gate(p_values=0.25)),
     )
     assert exports_from_json(exports_to_json(exports).encode()) == exports
     assert [(e.name, e.file) for e in exports] == [
@@ -54,11 +56,17 @@ def test_a_gate_says_what_was_compared_and_how_near_it_came() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("target", "tflite"), ("precision", "fp8"), ("gate", None), ("file", "../other.onnx")],
+    [
+        ("target", "tflite"),
+        ("precision", "fp8"),
+        ("gate", None),
+        ("graph", "0" * 63),
+        ("file", "../other.onnx"),
+    ],
 )
 def test_values_that_nfbmr_did_not_write_are_refused(key: str, value: object) -> None:
     (written,) = json.loads(
-        exports_to_json((Export(target="onnx", precision="fp32", gate=gate()),))
+        exports_to_json((Export(target="onnx", precision="fp32", graph=GRAPH, gate=gate()),))
     )
     text = json.dumps([written | {key: value}])
     with pytest.raises(BundleTamperedError, match=r"exports\.json refused.*export again"):
@@ -78,6 +86,6 @@ def test_impossible_figures_are_refused(changes: dict[str, float]) -> None:
 
 
 def test_one_graph_is_not_named_twice() -> None:
-    twice = (Export(target="onnx", precision="fp32", gate=gate()),) * 2
+    twice = (Export(target="onnx", precision="fp32", graph=GRAPH, gate=gate()),) * 2
     with pytest.raises(BundleTamperedError, match="twice"):
         exports_from_json(exports_to_json(twice).encode())

@@ -33,7 +33,7 @@ def opened(path: Path, name: str, **options: Any) -> Runtime:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@pytest.mark.parametrize("n", [1, 2, 5])
+@pytest.mark.parametrize("n", [1, 2, 9])
 def test_maps_are_those_of_torch_for_batches_of_any_size(exported: Path, name: str, n: int) -> None:
     expected = opened(exported, "torch").run(pixels(n))
     found = opened(exported, name).run(pixels(n))
@@ -75,7 +75,7 @@ def with_times(path: Path, **milliseconds: float) -> None:
         )
         for export in read_bundle(path, tensors=False).exports
     ]
-    add_exports(path, {}, tuple(changed))
+    add_exports(path, {}, tuple(changed), read_bundle(path, tensors=False).origin)
 
 
 def test_auto_takes_the_fastest_that_is_installed(
@@ -90,6 +90,47 @@ def test_auto_takes_the_fastest_that_is_installed(
     assert isinstance(opened(exported_copy, "auto"), OpenVinoRuntime)
     monkeypatch.setattr("nfbmr.runtimes.is_installed", lambda _: False)
     assert isinstance(opened(exported_copy, "auto"), TorchRuntime)
+
+
+def test_auto_passes_over_a_runtime_that_does_not_start(
+    exported_copy: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    with_times(exported_copy, onnx=3.0, openvino=2.0)
+
+    def broken(*_: object, **__: object) -> None:
+        raise MissingExtraError("openvino is installed but does not start")
+
+    monkeypatch.setattr("nfbmr.runtimes.OpenVinoRuntime", broken)
+    assert isinstance(opened(exported_copy, "auto"), OnnxRuntime)
+    assert "openvino fp32 is passed over" in caplog.text
+
+
+def test_auto_takes_no_coarser_arithmetic_unasked(exported_copy: Path) -> None:
+    bundle = read_bundle(exported_copy, tensors=False)
+    (single, *_) = (export for export in bundle.exports if export.target == "onnx")
+    coarse = single.model_copy(
+        update={
+            "precision": "bf16",
+            "target": "openvino",
+            "gate": single.gate.model_copy(update={"milliseconds": 1e-9}),
+        }
+    )
+    add_exports(exported_copy, {}, (coarse,), bundle.origin)
+    assert "bf16" not in opened(exported_copy, "auto").name
+    assert opened(exported_copy, "openvino:bf16").name == "openvino, bf16"
+    with pytest.raises(SettingsError, match="--to onnx --precision int8"):
+        open_runtime(exported_copy, "onnx:int8")
+
+
+def test_what_runs_is_what_was_read(exported_copy: Path) -> None:
+    for name in TARGETS:
+        runtime = opened(exported_copy, name)
+        expected = runtime.run(pixels(1))
+        kept = (exported_copy / "model.onnx").read_bytes()
+        (exported_copy / "model.onnx").write_bytes(b"another model")
+        np.testing.assert_allclose(runtime.run(pixels(9))[:1], expected, rtol=1e-3, atol=1e-3)
+        (exported_copy / "model.onnx").write_bytes(kept)
 
 
 def test_without_graphs_auto_is_torch(model: Path) -> None:
@@ -118,7 +159,12 @@ def test_a_model_that_was_not_exported_says_how_to(model: Path, name: str) -> No
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [({"name": "tflite"}, "choose one of auto, torch"), ({"threads": 0}, "1 or more")],
+    [
+        ({"name": "tflite"}, "choose one of auto, torch"),
+        ({"name": "onnx:fp8"}, "choose one of auto, torch"),
+        ({"threads": 0}, "1 or more"),
+        ({"name": "openvino", "device": "cuda"}, "OpenVINO runs on the CPU here"),
+    ],
 )
 def test_wrong_wishes_are_refused(exported: Path, options: dict[str, Any], named: str) -> None:
     with pytest.raises(SettingsError, match=named):

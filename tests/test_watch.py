@@ -133,6 +133,46 @@ def test_a_crash_between_log_and_move_inspects_nothing_twice(
             once(inspector, hot, move=True)
     assert once(inspector, hot, move=True) == 0
     assert len(rows(hot)) == 1
+    assert (hot / "good" / "a.png").is_file(), "what the crash left undone is done"
+
+
+def test_a_picture_that_takes_the_name_meanwhile_is_not_moved_for_another(
+    inspector: Inspector, hot: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(hot, "latest.png", draw(0))
+    from nfbmr import watch as module
+
+    append = module._append
+
+    def overwrite(*row: Any) -> None:
+        append(*row)
+        if len(rows(hot)) == 1:
+            os.utime(put(hot, "latest.png", draw(1, defect=True)), ns=(1, 10**18))
+
+    monkeypatch.setattr(module, "_append", overwrite)
+    assert once(inspector, hot, move=True) == 1
+    assert (hot / "latest.png").is_file()
+    assert not list((hot / "good").iterdir())
+    assert once(inspector, hot, move=True) == 1
+    assert (hot / "defect" / "latest.png").is_file()
+
+
+def test_whatever_one_picture_does_the_line_goes_on(
+    inspector: Inspector, hot: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(hot, "a.png", draw(0))
+    put(hot, "b.png", draw(2))
+    run, calls = inspector.runtime.run, []
+
+    def fails_once(pixels: NDArray[np.uint8]) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("no luck")
+        return run(pixels)
+
+    monkeypatch.setattr(inspector.runtime, "run", fails_once)
+    assert once(inspector, hot) == 2
+    assert sorted("error" in row for row in rows(hot)) == [False, True]
 
 
 def test_a_line_that_a_crash_cut_short_is_done_again(

@@ -95,6 +95,19 @@ def test_what_cannot_be_delivered_is_counted_and_said(
     assert f"a.png was not delivered: answered {answer}" in caplog.text
 
 
+def test_a_redirect_is_a_refusal_and_a_strange_answer_ends_nothing(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver.answers = [302]
+    with Webhook(receiver.url, "secret", tries=1) as hook:
+        hook.send({"path": "a.png"})
+        hook.send({"path": object()})
+        hook.send({"path": "b.png"})
+    assert hook.lost == 2
+    assert [json.loads(body)["path"] for body, _ in receiver.heard] == ["a.png", "b.png"]
+    assert "a.png was not delivered: answered 302" in caplog.text
+
+
 def test_nobody_there_holds_up_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with Webhook("http://127.0.0.1:9/none", tries=100, first_pause=60) as hook:
         hook.send({"path": "a.png"})
@@ -102,7 +115,18 @@ def test_nobody_there_holds_up_nothing(caplog: pytest.LogCaptureFixture) -> None
     assert "a.png was not delivered" in caplog.text
 
 
-@pytest.mark.parametrize("url", ["ftp://host/x", "host/x", "file:///etc/passwd", "http://", ""])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://host/x",
+        "host/x",
+        "file:///etc/passwd",
+        "http://",
+        "",
+        "http://h:abc/",
+        "http://h/a b",
+    ],
+)
 def test_other_addresses_are_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="http:// or https:// address was expected"):
         Webhook(url)

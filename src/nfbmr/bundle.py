@@ -72,6 +72,8 @@ class Bundle:
     """Each finite; by the detector's own names. Empty where they were not asked for."""
     exports: tuple[Export, ...] = ()
     """Graphs that lie beside."""
+    origin: str = ""
+    """sha256 of the tensors' file that this was read from: which fit it is."""
 
     @property
     def tiling(self) -> Tiling | None:
@@ -132,10 +134,14 @@ def _beside(path: Path) -> Iterator[Path]:
 @contextmanager
 def _changed(path: Path) -> Iterator[Path]:
     """Gives a copy of a sound model directory, to change; it then takes the place of `path`."""
+    path = path.resolve()  # a link to a model stays one
     parts = _check_parts(path)
+    refuse_to_replace_other_things(path)
     with _beside(path) as folder:
-        for name in parts:
+        for name, sha256 in parts.items():
             shutil.copy2(path / name, folder / name)
+            if sha256_of(folder / name) != sha256:
+                raise BundleError(f"{path} was changed by another program meanwhile; try again")
         yield folder
 
 
@@ -152,7 +158,7 @@ def _write_parts(folder: Path, bundle: Bundle) -> None:
 def _write_manifest(folder: Path) -> None:
     there = sorted(item.name for item in folder.iterdir())
     assert set(_PARTS) <= set(there) <= _FINAL_FILES - {MANIFEST}, there
-    parts = {name: _sha256(folder / name) for name in there}
+    parts = {name: sha256_of(folder / name) for name in there}
     _write_text(folder / MANIFEST, _json({"format": FORMAT, "parts": parts}))
     for name in (MANIFEST, *there):
         (folder / name).chmod(0o644)  # safetensors writes for the owner alone
@@ -203,6 +209,7 @@ def read_bundle(path: Path, *, tensors: bool = True) -> Bundle:
         calibration=calibration_from_dict(_read_json(path / CALIBRATION)),
         tensors=_read_tensors(path / TENSORS) if tensors else {},
         exports=_read_exports(path, parts),
+        origin=parts[TENSORS],
     )
 
 
@@ -216,13 +223,14 @@ def _check_tiles(path: Path, settings: Settings, facts: Facts) -> None:
         )
 
 
-def _read_exports(path: Path, parts: set[str]) -> tuple[Export, ...]:
+def _read_exports(path: Path, parts: Mapping[str, str]) -> tuple[Export, ...]:
     if EXPORTS not in parts:
         return ()
     exports = exports_from_json((path / EXPORTS).read_bytes())
-    if missing := {export.file for export in exports} - parts:
+    if other := {export.file for export in exports if parts.get(export.file) != export.graph}:
         raise BundleTamperedError(
-            f"{path / EXPORTS} names {', '.join(sorted(missing))}, which is not there; export again"
+            f"{path / EXPORTS} names {', '.join(sorted(other))}, but the graph that was proved is "
+            "not there; export again"
         )
     return exports
 
@@ -241,19 +249,28 @@ def replace_calibration(path: Path, calibration: Calibration) -> None:
         _write_text(folder / CARD, bundle.card())
 
 
-def add_exports(path: Path, graphs: Mapping[str, Path], exports: tuple[Export, ...]) -> None:
+def add_exports(
+    path: Path, graphs: Mapping[str, Path], exports: tuple[Export, ...], origin: str
+) -> None:
     """Gives a model directory graphs for other runtimes; those of the same name are replaced.
+
+    What was proved on a file that is replaced by another is forgotten.
 
     Args:
         path: the directory.
         graphs: name in the directory -> file to copy.
         exports: how each was proved.
+        origin: of the bundle that the graphs were compared with.
 
     Raises:
-        BundleError: as `read_bundle`, or it cannot be written.
+        BundleError: as `read_bundle`; another model is there by now; or it cannot be written.
     """
     bundle = read_bundle(path, tensors=False)
-    kept = {export.name: export for export in (*bundle.exports, *exports)}
+    if bundle.origin != origin:
+        raise BundleError(f"{path} holds another model by now; nothing was kept. Export again")
+    hashes = {name: sha256_of(file) for name, file in graphs.items()}
+    still = [e for e in bundle.exports if hashes.get(e.file, e.graph) == e.graph]
+    kept = {export.name: export for export in (*still, *exports)}
     bundle = replace(bundle, exports=tuple(kept.values()))
     with _changed(path) as folder:
         for name, file in graphs.items():
@@ -292,8 +309,8 @@ def refuse_to_replace_other_things(path: Path) -> None:
         )
 
 
-def _check_parts(path: Path) -> set[str]:
-    """Checks the hash of each part; returns their names."""
+def _check_parts(path: Path) -> dict[str, str]:
+    """Checks the hash of each part; returns their names and hashes."""
     if not (path / MANIFEST).is_file():
         what = "holds no nfbmr model" if path.is_dir() else "does not exist"
         raise BundleNotFoundError(
@@ -312,12 +329,12 @@ def _check_parts(path: Path) -> set[str]:
         part = path / name
         if not part.is_file():
             raise BundleTamperedError(f"{part} is missing; restore the model or fit again")
-        if _sha256(part) != parts[name]:
+        if sha256_of(part) != parts[name]:
             raise BundleTamperedError(
                 f"{part} is not the file that was written (its sha256 differs): it was changed "
                 "or cut short; restore the model or fit again"
             )
-    return set(parts)
+    return parts
 
 
 def _names_parts(names: set[str]) -> bool:
@@ -372,6 +389,7 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Returns the hash of a file, 64 hexadecimal digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

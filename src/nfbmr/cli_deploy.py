@@ -106,7 +106,6 @@ def watch(
     from nfbmr.webhook import Webhook
 
     job = Watch(folder=folder, log=out or folder / "nfbmr.jsonl", move=move, settle=settle)
-    started = time.monotonic()
     inspector = load(model, runtime=runtime, device=device, threads=threads)
     _log.info("Watching %s with %s; log: %s", folder, inspector.runtime.name, job.log)
     with ExitStack() as stack:
@@ -121,4 +120,5 @@ def watch(
         def until() -> bool:
             return once and time.monotonic() - started > settle + 2 * job.every
 
+        started = time.monotonic()  # not before: loading takes seconds
         run(inspector, job, until=until, tell=tell)

@@ -11,7 +11,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr import provenance
-from nfbmr.bundle import Bundle, add_exports, read_bundle
+from nfbmr.bundle import Bundle, add_exports, read_bundle, sha256_of
 from nfbmr.data.images import ImageInput, load_image
 from nfbmr.data.layouts import read_data
-from nfbmr.errors import ExportError, SettingsError
+from nfbmr.errors import ExportError, NfbmrError, SettingsError
 from nfbmr.exports import GRAPHS, Export, Gate, Precision, Target
 from nfbmr.inference import Inspection, Inspector
 from nfbmr.runtimes import Runtime, TorchRuntime, is_installed, open_export
@@ -97,6 +97,8 @@ def add_graphs(
     wanted: Sequence[tuple[Target, Precision]],
     good: Sequence[Path],
     threads: int | None = None,
+    *,
+    keep_going: bool = False,
 ) -> tuple[Export, ...]:
     """Makes, proves and adds graphs; all of them or none.
 
@@ -107,21 +109,29 @@ def add_graphs(
         wanted: runtimes and precisions.
         good: good pictures.
         threads: for one picture.
+        keep_going: rather keep those that can be made; what fails is a warning, all is an error.
 
     Raises:
         ExportError, MissingExtraError: as `export`.
+        BundleError: another model lies at `path` by now.
     """
+    most = 1 if bundle.tiling is None else len(bundle.tiling.corners)
+    good = good[: max(8, _MOST_GOOD // most)]
     with tempfile.TemporaryDirectory(prefix="nfbmr-export-") as made:
         work = Path(made)
-        pictures = _pictures(bundle.facts.whole or bundle.facts.size, good)
-        expected = _inspected(bundle, reference, pictures)
-        exports = []
-        for target, precision in wanted:
-            graph = _graph(precision, work, bundle, reference, good)
-            gate = Prover(bundle, expected, len(good[:_MOST_GOOD]), pictures)
-            exports.append(gate.prove(target, precision, graph, threads))
-        graphs = {file.name: file for file in work.glob("*.onnx") if _is_wanted(file, wanted)}
-        add_exports(path, graphs, tuple(exports))
+        pictures = _pictures(bundle.facts.whole or bundle.facts.size, good, max(4, _DRAWN // most))
+        gate = Prover(bundle, _inspected(bundle, reference, pictures), len(good), pictures)
+        exports: list[Export] = []
+        for number, (target, precision) in enumerate(wanted, start=1):
+            try:
+                graph = _graph(precision, work, bundle, reference, good)
+                exports.append(gate.prove(target, precision, graph, threads))
+            except (NfbmrError, ImportError) as error:
+                if not keep_going or (number == len(wanted) and not exports):
+                    raise
+                _log.warning("No graph for %s: %s", target, error)
+        graphs = {export.file: work / export.file for export in exports}
+        add_exports(path, graphs, tuple(exports), bundle.origin)
     return tuple(exports)
 
 
@@ -170,7 +180,7 @@ class Prover:
             milliseconds=0,
             versions=provenance.versions(),
         )
-        export = Export(target=target, precision=precision, gate=empty)
+        export = Export(target=target, precision=precision, graph=sha256_of(graph), gate=empty)
         runtime = open_export(export, graph, threads)
         found = _inspected(self.bundle, runtime, self.pictures)
         measured = {
@@ -228,18 +238,18 @@ def _good(source: str | os.PathLike[str]) -> list[Path]:
     return [sample.path for sample in found.train_good]
 
 
-def _pictures(size: tuple[int, int], good: Sequence[Path]) -> list[ImageInput]:
+def _pictures(size: tuple[int, int], good: Sequence[Path], n: int) -> list[ImageInput]:
     """Returns good pictures, then drawn ones: noise, noise in blocks, slopes, and plain ones."""
     rng = np.random.default_rng(0)
     height, width = size
     drawn: list[NDArray[np.uint8]] = []
-    for number in range(_DRAWN):
+    for number in range(n):
         cells = (1, 4, 32, max(size))[number % 4]
         shape = (-(-height // cells) + 1, -(-width // cells) + 1, 3)
         blocks = rng.integers(0, 256, shape).astype(np.uint8)
         full = blocks.repeat(cells, axis=0).repeat(cells, axis=1)
         drawn.append(np.ascontiguousarray(full[:height, :width]))
-    return [*good[:_MOST_GOOD], *drawn]
+    return [*good, *drawn]
 
 
 def _inspected(
@@ -268,16 +278,18 @@ def _graph(
         graphs.halve(single, path)
     elif precision == "int8":
         chosen = good[:: max(1, len(good) // _RANGES)][:_RANGES]
-        whole = bundle.facts.whole or bundle.facts.size
-        pixels = np.stack([load_image(file, whole) for file in chosen])
-        if bundle.tiling is not None:
-            pixels = bundle.tiling.cut(pixels)[:: len(bundle.tiling.corners) + 1]
-        graphs.quantise(single, path, pixels)
+        graphs.quantise(single, path, np.stack(list(_pixels(bundle, chosen))))
     return path
 
 
-def _is_wanted(file: Path, wanted: Sequence[tuple[Target, Precision]]) -> bool:
-    return file.name in {GRAPHS[precision] for _, precision in wanted}
+def _pixels(bundle: Bundle, files: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
+    """Yields what the graph takes: pictures, or one tile of each, another one each time."""
+    tiling = bundle.tiling
+    for number, file in enumerate(files):
+        picture = load_image(file, bundle.facts.whole or bundle.facts.size)
+        if tiling is not None:
+            picture = tiling.cut_one(picture, number % len(tiling.corners))
+        yield picture
 
 
 def _maps_part(expected: Inspection, found: Inspection) -> float:

@@ -65,6 +65,8 @@ class Export(BaseModel):
     target: Target
     """The runtime that passed the gate."""
     precision: Precision
+    graph: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """sha256 of the file that was proved."""
     gate: Gate
 
     @property

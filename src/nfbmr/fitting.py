@@ -14,20 +14,19 @@ import torch
 from numpy.typing import NDArray
 
 from nfbmr import config, provenance, scoring
-from nfbmr.bundle import Bundle, refuse_to_replace_other_things, write_bundle
+from nfbmr.bundle import (
+    Bundle,
+    read_bundle,
+    refuse_to_replace_other_things,
+    write_bundle,
+)
 from nfbmr.config import Settings
 from nfbmr.data.images import fingerprint, image_size
 from nfbmr.data.layouts import DataSet, Sample, find_duplicates, read_data
 from nfbmr.data.sizes import choose_size
-from nfbmr.data.tiles import CELL, LARGEST, Tiling, whole_size
+from nfbmr.data.tiles import CELL, LARGEST, MOST_TILES, Tiling, whole_size
 from nfbmr.devices import choose_device
-from nfbmr.errors import (
-    ExportError,
-    ImageError,
-    MissingExtraError,
-    SettingsError,
-    TrainingError,
-)
+from nfbmr.errors import ImageError, SettingsError, TrainingError
 from nfbmr.exporting import add_graphs, runtimes_here
 from nfbmr.facts import Facts
 from nfbmr.features import FeatureCache, build_features
@@ -123,8 +122,10 @@ def _export(path: Path, bundle: Bundle, good: list[Sample], progress: Progress) 
     held_out = set(bundle.facts.held_out)
     pictures = [sample.path for sample in good if fingerprint(sample.path) in held_out]
     try:
-        exports = add_graphs(path, bundle, TorchRuntime(bundle, "cpu"), wanted, pictures)
-    except (ExportError, MissingExtraError) as error:
+        bundle = read_bundle(path)
+        reference = TorchRuntime(bundle, "cpu")
+        exports = add_graphs(path, bundle, reference, wanted, pictures, keep_going=True)
+    except Exception as error:  # hours of learning stand; what failed is said
         _log.warning("The model runs with torch alone: %s", error)
         return
     progress("export", 1, 1)
@@ -306,7 +307,13 @@ def _tiling(sizes: list[tuple[int, int]], tile: tuple[int, int], overlap: float)
             f"pictures of {height} x {width} pixels: up to {LARGEST} a side can be cut into tiles; "
             "cut or shrink them first"
         )
-    return Tiling(whole, tile, overlap)
+    tiling = Tiling(whole, tile, overlap)
+    if len(tiling.corners) > MOST_TILES:
+        raise SettingsError(
+            f"{len(tiling.corners)} tiles a picture, {MOST_TILES} at most; make the tiles larger "
+            "(--size) or let them overlap less"
+        )
+    return tiling
 
 
 def _sizes(good: list[Sample]) -> list[tuple[int, int]]:

@@ -216,8 +216,10 @@ class Inspector:
     def _of_tiles(self, pixels: NDArray[np.uint8]) -> Maps:
         """Maps pictures (N, H, W, 3) to the joined maps of their tiles (N, K, H', W')."""
         assert self._tiling is not None
-        tiles = self._tiling.cut(pixels)
-        parts = [self.runtime.run(tiles[i : i + _TILES]) for i in range(0, len(tiles), _TILES)]
+        cuts = self._tiling.tiles(pixels)
+        parts = []
+        while group := list(itertools.islice(cuts, _TILES)):
+            parts.append(self.runtime.run(np.stack(group)))
         return self._tiling.join(np.concatenate(parts))
 
     def judge(
@@ -266,8 +268,8 @@ def _decode(image: ImageInput, size: tuple[int, int]) -> _Decoded:
 def _try_decode(image: ImageInput, size: tuple[int, int]) -> _Decoded | Failure:
     try:
         return _decode(image, size)
-    except ImageError as error:
-        return Failure(path=_path_of(image), error=str(error))
+    except (ImageError, MemoryError) as error:
+        return Failure(path=_path_of(image), error=str(error) or "out of memory")
 
 
 def _path_of(image: ImageInput) -> str | None:

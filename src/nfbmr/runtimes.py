@@ -8,6 +8,7 @@ this module loads none of them.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +19,15 @@ from numpy.typing import NDArray
 
 from nfbmr.bundle import Bundle, read_bundle
 from nfbmr.errors import BundleTamperedError, MissingExtraError, SettingsError
-from nfbmr.exports import Export, Precision, Target
+from nfbmr.exports import GRAPHS, Export, Precision, Target
 from nfbmr.scoring import Maps
+
+_EXACT = {"CUDAExecutionProvider": {"use_tf32": "0"}}  # TF32 moves scores by far more than the gate
 
 RUNTIMES = ("auto", "torch", "onnx", "openvino", "tensorrt")
 """What a user may ask for."""
+
+_log = logging.getLogger(__name__)
 
 _INSTALL = {
     "onnxruntime": "pip install onnxruntime",
@@ -30,6 +35,9 @@ _INSTALL = {
     "torch": "pip install 'nfbmr[train]'",
     "timm": "pip install 'nfbmr[train]'",
 }
+
+
+_TOGETHER = 8  # pictures that OpenVINO computes at once where there are as many
 
 
 class Runtime(Protocol):
@@ -68,8 +76,8 @@ class TorchRuntime:
             from nfbmr.devices import choose_device
             from nfbmr.networks.backbone import SourceNetwork
             from nfbmr.networks.detector import Detector
-        except ModuleNotFoundError as error:
-            raise _missing(error.name or "torch", "torch inspects this model") from None
+        except ImportError as error:
+            raise _missing(error, "torch", "torch inspects this model") from None
         if threads is not None:
             torch.set_num_threads(threads)
         settings = bundle.settings
@@ -101,6 +109,7 @@ class OnnxRuntime:
         graph: Path,
         *,
         provider: str = "CPUExecutionProvider",
+        device: int = 0,
         threads: int | None = None,
     ) -> None:
         """Opens a graph.
@@ -109,6 +118,7 @@ class OnnxRuntime:
             graph: the file.
             provider: of ONNX Runtime, e.g. `CUDAExecutionProvider`; it alone computes, a graph is
                 never moved to the CPU unasked.
+            device: number of the GPU.
             threads: for one picture; by default all cores.
 
         Raises:
@@ -117,8 +127,8 @@ class OnnxRuntime:
         """
         try:
             import onnxruntime
-        except ModuleNotFoundError:
-            raise _missing("onnxruntime", "it runs this graph") from None
+        except ImportError as error:
+            raise _missing(error, "onnxruntime", "it runs this graph") from None
         available = onnxruntime.get_available_providers()
         if provider not in available:
             raise MissingExtraError(
@@ -127,10 +137,16 @@ class OnnxRuntime:
             )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        if provider != "CPUExecutionProvider":
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
         try:
-            session = onnxruntime.InferenceSession(str(graph), options, providers=[provider])
+            chosen = (provider, {"device_id": str(device), **_EXACT.get(provider, {})})
+            if provider == "CPUExecutionProvider":
+                chosen = (provider, {})
+            data = graph.read_bytes()
+            session = onnxruntime.InferenceSession(data, options, providers=[chosen])
         except Exception as error:  # its own errors share no other class
             raise _unreadable(graph, error) from None
         if session.get_providers()[0] != provider:
@@ -166,27 +182,50 @@ class OpenVinoRuntime:
         """
         try:
             import openvino
-        except ModuleNotFoundError:
-            raise _missing("openvino", "it was asked for") from None
-        hints: dict[str, Any] = {
+        except ImportError as error:
+            raise _missing(error, "openvino", "it was asked for") from None
+        self._hints: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         }
         if threads is not None:
-            hints["INFERENCE_NUM_THREADS"] = threads
-        try:
-            self._compiled = openvino.Core().compile_model(graph, "CPU", hints)
-        except RuntimeError as error:
-            raise _unreadable(graph, error) from None
+            self._hints["INFERENCE_NUM_THREADS"] = threads
+        self._core = openvino.Core()
+        self._path, self._graph = graph, graph.read_bytes()  # the file may be replaced meanwhile
+        self._lock = threading.Lock()
+        self._compiled: dict[int, Any] = {}
         self._of_thread = threading.local()
         self.name = "openvino" if precision == "fp32" else f"openvino, {precision}"
+        self._compile(1)
 
     def run(self, pixels: NDArray[np.uint8]) -> Maps:
         """Maps uint8 RGB pixels (N, H, W, 3) to raw maps (N, K, H', W') float32."""
-        if not hasattr(self._of_thread, "request"):  # a request serves one picture at a time
-            self._of_thread.request = self._compiled.create_infer_request()
-        found = self._of_thread.request.infer({0: pixels})
-        return np.array(found[0], dtype=np.float32)  # its own memory is written over next time
+        assert len(pixels), "one picture at least"
+        found, start = [], 0
+        while start < len(pixels):
+            n = _TOGETHER if len(pixels) - start >= _TOGETHER else 1
+            found.append(self._request(n).infer({0: pixels[start : start + n]})[0].copy())
+            start += n
+        return np.concatenate(found).astype(np.float32, copy=False)
+
+    def _request(self, n: int) -> Any:
+        """Returns this thread's request for n pictures; it serves one call at a time."""
+        requests: dict[int, Any] = self._of_thread.__dict__.setdefault("requests", {})
+        if n not in requests:
+            requests[n] = self._compile(n).create_infer_request()
+        return requests[n]
+
+    def _compile(self, n: int) -> Any:
+        """Compiles the graph for n pictures, once: with any number it takes half as long again."""
+        with self._lock:
+            if n not in self._compiled:
+                try:
+                    model = self._core.read_model(self._graph)
+                    model.reshape({0: [n, *list(model.input(0).partial_shape)[1:]]})
+                    self._compiled[n] = self._core.compile_model(model, "CPU", self._hints)
+                except RuntimeError as error:
+                    raise _unreadable(self._path, error) from None
+            return self._compiled[n]
 
 
 def open_runtime(
@@ -196,9 +235,10 @@ def open_runtime(
 
     Args:
         path: the directory.
-        name: one of `RUNTIMES`. `auto`: on a CPU the export that was fastest when it was proved,
-            of those whose runtime is installed, else torch; on another device torch.
-        device: for torch, and `cuda` for ONNX Runtime's provider of that name.
+        name: one of `RUNTIMES`, and if you like a precision, e.g. `openvino:int8`; by default
+            `fp32`, whose verdicts are torch's. `auto`: on a CPU the export that was fastest when
+            it was proved, of those whose runtime starts, else torch; on another device torch.
+        device: for torch; `cuda` or `cuda:1` for ONNX Runtime's providers of that name.
         threads: for one picture; by default all cores.
 
     Raises:
@@ -206,24 +246,51 @@ def open_runtime(
         SettingsError: no runtime has this name, or the model was not exported for it.
         MissingExtraError: it is not installed, or lacks what was asked for.
     """
-    if name not in RUNTIMES:
-        raise SettingsError(f"runtime '{name}' is unknown; choose one of {', '.join(RUNTIMES)}")
+    name, _, precision = name.partition(":")
+    if name not in RUNTIMES or precision not in ("", *GRAPHS):
+        raise SettingsError(
+            f"runtime '{name}' is unknown; choose one of {', '.join(RUNTIMES)}, "
+            f"with a precision if you like: openvino:int8"
+        )
     if threads is not None and threads < 1:
         raise SettingsError(f"threads {threads}: 1 or more were expected")
+    if name == "openvino" and device not in ("auto", "cpu"):
+        raise SettingsError(f"device {device}: OpenVINO runs on the CPU here; use another runtime")
     head = read_bundle(path, tensors=False)
-    usable = _usable(head.exports, name, on_cpu=device in ("auto", "cpu"))
-    if name == "torch" or (name == "auto" and not usable):
+    usable = [e for e in head.exports if e.precision == (precision or "fp32")]
+    if name == "auto":
+        return _fastest(path, head, usable if device in ("auto", "cpu") else [], device, threads)
+    if name == "torch":
         bundle = read_bundle(path)
         return bundle, TorchRuntime(bundle, device, threads)
-    if not usable:
-        raise _not_exported(path, head.exports, name)
-    fastest = min(usable, key=lambda export: export.gate.milliseconds)
-    graph = path / fastest.file
-    if fastest.target == "openvino":
-        return head, OpenVinoRuntime(graph, precision=fastest.precision, threads=threads)
-    provider = {"tensorrt": "Tensorrt", "onnx": "CUDA" if device.startswith("cuda") else "CPU"}
-    chosen = provider.get(name, "CPU") + "ExecutionProvider"
-    return head, OnnxRuntime(graph, provider=chosen, threads=threads)
+    target = "onnx" if name == "tensorrt" else name
+    for export in usable:
+        if export.target != target:
+            continue
+        if target == "openvino" or (name == "onnx" and not device.startswith("cuda")):
+            return head, open_export(export, path / export.file, threads)
+        provider = "Tensorrt" if name == "tensorrt" else "CUDA"
+        number = int(device.partition(":")[2] or 0)
+        runtime = OnnxRuntime(
+            path / export.file, provider=f"{provider}ExecutionProvider", device=number
+        )
+        return head, runtime
+    raise _not_exported(path, head.exports, name, precision)
+
+
+def _fastest(
+    path: Path, head: Bundle, exports: list[Export], device: str, threads: int | None
+) -> tuple[Bundle, Runtime]:
+    """Opens the fastest export that opens, else torch."""
+    for export in sorted(exports, key=lambda one: one.gate.milliseconds):
+        if not is_installed(export.target):
+            continue
+        try:
+            return head, open_export(export, path / export.file, threads)
+        except (MissingExtraError, BundleTamperedError) as error:
+            _log.warning("%s is passed over: %s", export.name, error)
+    bundle = read_bundle(path)
+    return bundle, TorchRuntime(bundle, device, threads)
 
 
 def open_export(export: Export, graph: Path, threads: int | None = None) -> Runtime:
@@ -243,25 +310,24 @@ def is_installed(target: str) -> bool:
     return find_spec(package) is not None
 
 
-def _usable(exports: tuple[Export, ...], name: str, *, on_cpu: bool) -> list[Export]:
-    if name == "auto":
-        return [e for e in exports if on_cpu and is_installed(e.target)]
-    target = "onnx" if name == "tensorrt" else name
-    return [export for export in exports if export.target == target]
-
-
-def _not_exported(path: Path, exports: tuple[Export, ...], name: str) -> SettingsError:
+def _not_exported(
+    path: Path, exports: tuple[Export, ...], name: str, precision: str
+) -> SettingsError:
     there = ", ".join(export.name for export in exports) or "none"
     target = "openvino" if name == "openvino" else "onnx"
+    how = f" --precision {precision}" if precision else ""
     return SettingsError(
         f"{path} was not exported for {name} (its graphs: {there}); "
-        f"run 'nfbmr export {path} --to {target}' where torch is installed"
+        f"run 'nfbmr export {path} --to {target}{how}' where torch is installed"
     )
 
 
-def _missing(package: str, why: str) -> MissingExtraError:
-    hint = _INSTALL.get(package, f"pip install {package}")
-    return MissingExtraError(f"{package} is not installed; {why}: {hint}")
+def _missing(error: ImportError, package: str, why: str) -> MissingExtraError:
+    if isinstance(error, ModuleNotFoundError):
+        package = error.name or package
+        hint = _INSTALL.get(package, f"pip install {package}")
+        return MissingExtraError(f"{package} is not installed; {why}: {hint}")
+    return MissingExtraError(f"{package} is installed but does not start ({error}); {why}")
 
 
 def _unreadable(graph: Path, error: Exception) -> BundleTamperedError:

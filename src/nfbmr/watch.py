@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from nfbmr import provenance
 from nfbmr.data.images import IMAGE_SUFFIXES
 from nfbmr.errors import DataError
 from nfbmr.files import printable
-from nfbmr.inference import Inspector
+from nfbmr.inference import Failure, Inspector
 from nfbmr.results import to_row
 
 _log = logging.getLogger(__name__)
@@ -77,23 +76,27 @@ def watch(
     """
     if not job.folder.is_dir():
         raise DataError(f"{job.folder} is not a folder; make it, or name another")
-    done = _marks_in(job.log)
+    done = _rows_in(job.log)
     seen: dict[Path, tuple[_Mark, float]] = {}
+    stuck: set[Path] = set()  # files that cannot be moved; said once
     count = 0
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("a", encoding="utf-8") as stream:
         while True:
             last = until()
-            for path, mark in _whole(job, done, seen):
+            for path, mark in _whole(job, done, seen, stuck):
+                if mark in done:  # a crash came between the log and the move
+                    _move(path, mark, done[mark], stuck)
+                    continue
                 row = _inspected(inspector, path) | {"file": list(mark), "time": provenance.now()}
                 if _mark(path) != mark:  # it changed while it was read: another picture by now
                     continue
                 _append(stream, row)
-                done.add(mark)
+                done[mark] = row
                 seen.pop(path, None)
                 count += 1
                 if job.move:
-                    _move(path, row)
+                    _move(path, mark, row, stuck)
                 tell(row)
             if last:
                 return count
@@ -101,23 +104,35 @@ def watch(
 
 
 def _inspected(inspector: Inspector, path: Path) -> Row:
-    (result,) = inspector.inspect_many([path])
+    try:
+        (result,) = inspector.inspect_many([path])
+    except Exception as error:  # whatever one picture does, the line goes on
+        _log.exception("%s", printable(str(path)))
+        result = Failure(path=str(path), error=f"{type(error).__name__}: {error}")
     return to_row(result, str(inspector.path or inspector.facts.name))
 
 
-def _whole(job: Watch, done: set[_Mark], seen: dict[Path, tuple[_Mark, float]]) -> Iterator[_Found]:
-    """Yields new files that have stopped changing, the oldest first."""
+def _whole(
+    job: Watch,
+    done: dict[_Mark, Row],
+    seen: dict[Path, tuple[_Mark, float]],
+    stuck: set[Path],
+) -> Iterator[_Found]:
+    """Yields new files that have stopped changing, the oldest first; done ones only to move."""
     now = time.monotonic()
     there: dict[Path, _Mark] = {}
-    with os.scandir(job.folder) as entries:
-        for entry in entries:
-            path = job.folder / entry.name
-            # Hidden names are what programs write to before they rename.
-            if entry.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
-                continue
-            mark = _mark(path)
-            if mark is not None and mark not in done:
-                there[path] = mark
+    try:
+        paths = sorted(job.folder.iterdir())
+    except OSError as error:  # a network folder that is away for a moment
+        _log.warning("%s", printable(f"{job.folder} cannot be read: {error}"))
+        return
+    for path in paths:
+        # Hidden names are what programs write to before they rename.
+        if path.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        mark = _mark(path)
+        if mark is not None and ((job.move and path not in stuck) or mark not in done):
+            there[path] = mark
     for gone in set(seen) - set(there):
         del seen[gone]
     ready = []
@@ -148,8 +163,8 @@ def _append(stream: TextIO, row: Row) -> None:
     os.fsync(stream.fileno())
 
 
-def _move(path: Path, row: Row) -> None:
-    """Moves a file to the folder of its verdict; never over another file."""
+def _move(path: Path, mark: _Mark, row: Row, stuck: set[Path]) -> None:
+    """Moves a file to the folder of its verdict; never over another file, never another file."""
     verdict = "error" if "error" in row else ("defect" if row["is_defect"] else "good")
     folder = path.parent / verdict
     try:
@@ -157,25 +172,32 @@ def _move(path: Path, row: Row) -> None:
         target, number = folder / path.name, 1
         while target.exists():
             target, number = folder / f"{path.stem}-{number}{path.suffix}", number + 1
-        shutil.move(path, target)
+        path.rename(target)
+        moved = _mark(target)
+        if moved is not None and moved[1:] != mark[1:] and not path.exists():
+            target.rename(path)  # another picture took the name since; it has its turn yet
     except OSError as error:  # it is in the log, so it is not inspected again
+        stuck.add(path)
         _log.warning("%s", printable(f"{path} stays where it is: {error}"))
 
 
-def _marks_in(log: Path) -> set[_Mark]:
+def _rows_in(log: Path) -> dict[_Mark, Row]:
     """Reads which files are done; a last line that a crash cut short is taken away."""
     if not log.exists():
-        return set()
+        return {}
     data = log.read_bytes()
     whole = data[: data.rfind(b"\n") + 1]
     if whole != data:
         with log.open("r+b") as stream:
             stream.truncate(len(whole))
-    done = set()
+    done: dict[_Mark, Row] = {}
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
-            name, size, changed = json.loads(line)["file"]
-            done.add((str(name), int(size), int(changed)))
+            row = json.loads(line)
+            name, size, changed = row["file"]
+            if "error" not in row and not isinstance(row["is_defect"], bool):
+                raise ValueError
+            done[str(name), int(size), int(changed)] = row
         except (ValueError, KeyError, TypeError):
             raise DataError(
                 f"{log}, line {number}, is none that a watch wrote; name another log with -o"

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import http.client
 import json
 import logging
 import queue
 import threading
+import time
 import urllib.error
 import urllib.request
 from types import TracebackType
@@ -26,11 +28,19 @@ _log = logging.getLogger(__name__)
 
 _WAITING = 10_000  # rows at most; an outage must not fill the memory
 _SECONDS = 10.0  # for an answer
+_LAST_SECONDS = 30.0  # for all that waits when the program ends
 
 
 def signature(body: bytes, secret: str) -> str:
     """Returns the header's value for a body."""
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Takes a redirect for a refusal: followed, it would become a GET without the row."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Declines."""
 
 
 class Webhook:
@@ -50,8 +60,12 @@ class Webhook:
         Raises:
             SettingsError: the address is no http or https one.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # a port that is no number
+            sound = False
+        if not sound or any(c.isspace() or not c.isprintable() for c in url):
             raise SettingsError(f"webhook {url}: an http:// or https:// address was expected")
         self.url, self.secret = url, secret
         self.tries, self.first_pause = tries, first_pause
@@ -59,6 +73,8 @@ class Webhook:
         """Rows that could not be delivered."""
         self._rows: queue.Queue[dict[str, Any] | None] = queue.Queue(_WAITING)
         self._stopping = threading.Event()
+        self._deadline = float("inf")
+        self._opener = urllib.request.build_opener(_NoRedirect)
         self._thread = threading.Thread(target=self._work, name="nfbmr-webhook", daemon=True)
         self._thread.start()
 
@@ -79,14 +95,21 @@ class Webhook:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Delivers what waits; each row gets one more try at most."""
+        """Delivers what waits, one try a row and half a minute for all; the rest is lost."""
+        self._deadline = time.monotonic() + _LAST_SECONDS
         self._stopping.set()
         self._rows.put(None)
-        self._thread.join()
+        self._thread.join(_LAST_SECONDS + _SECONDS)
 
     def _work(self) -> None:
         while (row := self._rows.get()) is not None:
-            self._deliver(row)
+            try:
+                if time.monotonic() > self._deadline:
+                    self._give_up(row, "the program ends")
+                else:
+                    self._deliver(row)
+            except Exception as error:  # one row must not end the thread
+                self._give_up(row, f"{type(error).__name__}: {error}")
 
     def _deliver(self, row: dict[str, Any]) -> None:
         body = json.dumps(row, allow_nan=False).encode()
@@ -97,14 +120,14 @@ class Webhook:
         for left in range(self.tries - 1, -1, -1):
             request = urllib.request.Request(self.url, body, headers, method="POST")
             try:
-                with urllib.request.urlopen(request, timeout=_SECONDS):
+                with self._opener.open(request, timeout=_SECONDS):
                     return
             except urllib.error.HTTPError as error:
                 why = f"answered {error.code}"
                 if error.code < 500 and error.code not in (408, 429):
                     break  # it was understood and refused; the same again changes nothing
-            except (OSError, ValueError) as error:
-                why = str(error)
+            except (OSError, http.client.HTTPException) as error:
+                why = str(error) or type(error).__name__
             if not left or self._stopping.wait(pause):
                 break
             pause *= 2

@@ -37,7 +37,7 @@ def test_tiles_cover_the_picture_and_overlap_as_asked(tiling: Tiling) -> None:
 @pytest.mark.parametrize("tiling", TILINGS)
 def test_tiles_are_pieces_of_their_picture(tiling: Tiling) -> None:
     pictures = picture_of(tiling)
-    tiles = tiling.cut(pictures)
+    tiles = np.stack(list(tiling.tiles(pictures)))
     count = len(tiling.corners)
     assert tiles.shape == (2 * count, *tiling.tile, 3)
     for number, tile in enumerate(tiles):

@@ -91,6 +91,15 @@ def test_no_more_directions_than_channels() -> None:
     assert gaussians.whitening.shape == (12, C, C)
 
 
+@pytest.mark.parametrize("noise", [1e-8, 1e-7, 1e-6, 1e-5])
+def test_pictures_that_are_almost_the_same_give_finite_distances(noise: float) -> None:
+    same = pictures(1).repeat(15, 1, 1, 1)
+    good = same + noise * draw(15, *GRID, C)
+    gaussians = learnt(good)
+    assert gaussians(good).isfinite().all()
+    assert gaussians.whitening.abs().max() < 1e5
+
+
 @pytest.mark.parametrize("n", [1, 4])
 def test_pictures_that_are_all_the_same_give_finite_distances(n: int) -> None:
     same = pictures(1).repeat(n, 1, 1, 1)

@@ -11,6 +11,7 @@ of each, where a network sees the most around a position.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,6 +23,9 @@ CELL = 32
 
 LARGEST = 8192
 """Pixels; the longest side of a whole."""
+
+MOST_TILES = 1024
+"""Of one picture; more take minutes a picture."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,12 @@ class Tiling:
         )
         return tuple((top, left) for top in down for left in across)
 
-    def cut(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Cuts pictures (N, H, W, 3) into tiles (N * T, h, w, 3), picture by picture."""
+    def tiles(self, pictures: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+        """Yields the tiles (h, w, 3) of pictures (N, H, W, 3), picture by picture, N * T."""
         assert pictures.shape[1:3] == self.whole, pictures.shape
-        return np.stack([self.cut_one(picture, t) for picture in pictures for t in self._numbers])
+        for picture in pictures:
+            for number in range(len(self.corners)):
+                yield self.cut_one(picture, number)
 
     def cut_one(self, picture: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
         """Cuts one tile (h, w, 3) out of a picture (H, W, 3)."""
@@ -76,10 +82,6 @@ class Tiling:
             total[..., place[0], place[1]] += pictures[:, number] * weights
             weight[place] += weights
         return np.asarray(total / weight, dtype=np.float32)
-
-    @property
-    def _numbers(self) -> range:
-        return range(len(self.corners))
 
 
 def fits(whole: tuple[int, int], tile: tuple[int, int]) -> bool:

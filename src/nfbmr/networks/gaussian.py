@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 _COMMON = 0.1  # weight of the common covariance beside that of the place, 1
+_LEAST = 1e-6  # variance of a direction, of channels of variance 1: less is rounding
 _FLOOR = 1e-2  # of the variance of each direction: what never moved may still move
 
 
@@ -68,7 +69,7 @@ class PositionGaussians(nn.Module):
         mean = total / count  # (P, d)
         own = scatter / count - mean[:, :, None] * mean[:, None, :]
         # Every direction gets the same say in the floor, whatever its variance.
-        spread = own.diagonal(dim1=1, dim2=2).mean(dim=0).clamp_min(1e-12).sqrt()  # (d,)
+        spread = own.diagonal(dim1=1, dim2=2).mean(dim=0).clamp_min(_LEAST).sqrt()  # (d,)
         own /= spread[:, None] * spread
         covariance = (own + _COMMON * own.mean(dim=0)) / (1 + _COMMON)
         covariance *= 1 - _FLOOR

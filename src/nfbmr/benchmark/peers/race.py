@@ -27,7 +27,7 @@ from nfbmr.benchmark.ledger import Key, Ledger, Row, alone_in, data_mark
 from nfbmr.benchmark.paper.plan import read_source
 from nfbmr.benchmark.peers import worker
 from nfbmr.benchmark.peers.catalogue import LITE0, OURS, peer
-from nfbmr.benchmark.peers.environment import peers_python
+from nfbmr.benchmark.peers.environment import ANOMALIB, peers_python
 from nfbmr.config import preset, settings_hash
 from nfbmr.data.images import image_size, read_mask, resize_map
 from nfbmr.data.layouts import DataSet, Sample
@@ -131,12 +131,13 @@ class _FailedError(Exception):
 
 
 def _mark(race: Race, key: Key, data: DataSet) -> str:
-    """Names what a row depends on: settings, time, pictures."""
+    """Names what a row depends on: settings, time, pictures, and of a peer what runs it."""
     if key.system == OURS:
         how: Any = settings_hash(preset(race.preset))
     else:
-        how = [asdict(peer(key.system)), _seconds(race, key)]
-    text = json.dumps([1, how, data_mark(data)])
+        code = hashlib.sha256(Path(worker.__file__).read_bytes()).hexdigest()
+        how = [asdict(peer(key.system)), _seconds(race, key), ANOMALIB, code]
+    text = json.dumps([2, how, data_mark(data)])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -139,6 +139,10 @@ def draw(rows: Sequence[Row], path: Path) -> None:
                     weight="bold" if ours else "normal",
                 )
             axes.set_xscale("log")
+            # 20, 50, 100 instead of powers of ten, of which the range may hold one.
+            axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(matplotlib.ticker.ScalarFormatter())
+            axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
             axes.set_xlabel(f"{label} (logarithmic)")
             axes.margins(0.18)
             axes.grid(alpha=0.2)

@@ -160,6 +160,8 @@ def _build(job: dict[str, Any]) -> Any:
     model_class = getattr(models, job["model"])
     size = tuple(job["size"])
     options["pre_processor"] = model_class.configure_pre_processor(image_size=size)
+    if job["backbone"]:
+        _normalise_as_trained(options["pre_processor"], job["backbone"])
     if job["model"] == "EfficientAd":
         options["imagenet_dir"] = _noise_pictures(Path(job["out"]) / "imagenet")
     if job["model"] == "Fastflow" and job["backbone"]:
@@ -167,6 +169,20 @@ def _build(job: dict[str, Any]) -> Any:
     if job["backbone"]:
         options["backbone"] = job["backbone"]
     return model_class(**options, **pieces)
+
+
+def _normalise_as_trained(pre_processor: Any, backbone: str) -> None:
+    """Gives a backbone the contrast that its weights were trained with; anomalib's is ResNet's."""
+    import timm
+    from torchvision.transforms.v2 import Normalize
+
+    trained = timm.get_pretrained_cfg(backbone)
+    assert trained is not None, backbone
+    for compose in (pre_processor.transform, pre_processor.export_transform):
+        for place, step in enumerate(compose.transforms):
+            if isinstance(step, Normalize):
+                compose.transforms[place] = Normalize(mean=trained.mean, std=trained.std)
+        assert any(list(getattr(s, "mean", ())) == list(trained.mean) for s in compose.transforms)
 
 
 def _noise_pictures(root: Path) -> Path:
