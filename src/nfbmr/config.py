@@ -242,6 +242,11 @@ class Settings:
             )
         if not self.gaussian.rank and "distance" in shown:
             raise ValueError("the distance is that from Gaussians: give gaussian.rank, e.g. 192")
+        if self.mapping.kind != "none" and not {"source", "target", "asm"} & shown:
+            raise ValueError(
+                f"mapping.kind {self.mapping.kind} would be learnt and not looked at: name its "
+                'maps, e.g. scoring.maps = ["source", "target", "norm"], or use mapping.kind none'
+            )
         if self.backbone.detail is None and "residual" in shown:
             raise ValueError("the residual is that of a stage: name it as backbone.detail")
         return self
@@ -275,7 +280,8 @@ def _fast() -> Settings:
         # of the cost.
         mapping=MappingSettings(kind="none"),
         gaussian=GaussianSettings(rank=192),
-        # Two judges of a position that err on different pictures; and the map that outlines best.
+        # Two judges of a position that err on different pictures; and, on its finer grid, the map
+        # that outlines well.
         scoring=ScoringSettings(maps=("norm", "distance"), heat="residual"),
     )
 

@@ -7,7 +7,7 @@ Why this fusion. Which map and which reduction separates best depends on the pro
 shows in the maximum, a wrong finish in the mean; TNF's likelihood is best on one product, |z|^2
 or a mapping error on another. Without defects nobody can tell beforehand. So every statistic of
 every map is put on one scale, standard deviations from the held-out good images' mean, and the
-image score is their average: never far from the best single one, and never the worst.
+image score is their average: usually near the best single one (docs/research.md).
 """
 
 from __future__ import annotations
@@ -289,7 +289,8 @@ def p_values(scores: Floats, calibration: Calibration) -> Floats:
     """Returns conformal p-values (N,), in [1 / (n + 1), 1].
 
     The share of calibration images, the new one counted in, that score as high or higher: for
-    exchangeable good images P(p <= a) <= a whatever the distribution (Vovk et al. 2005).
+    exchangeable good images P(p <= a) <= a whatever the distribution (Vovk et al. 2005); here
+    nearly, as the known scores stand on scales of n - 1 images and the new one on that of n.
     """
     known = np.array(calibration.scores)
     at_least = len(known) - np.searchsorted(known, scores, side="left")

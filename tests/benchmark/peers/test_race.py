@@ -134,10 +134,18 @@ def test_finished_rows_stay_and_a_longer_time_runs_anew(
 ) -> None:
     wanted = without_ours(a_race(mvtec, "padim"), monkeypatch)
     first, _ = race.run(wanted, tmp_path / "out")
-    fake.write_text("raise SystemExit('must not run')", encoding="utf-8")
+
+    def refuse(*_: object) -> None:
+        raise race._FailedError("must not run")
+
+    monkeypatch.setattr(race, "_measure", refuse)
     assert race.run(wanted, tmp_path / "out") == (first, [])
     _, lost = race.run(replace(wanted, seconds=7.0), tmp_path / "out")
-    assert [one.reason for one in lost] == ["ended with 1: must not run"]
+    assert [one.reason for one in lost] == ["must not run"]
+    with fake.open("a", encoding="utf-8") as stream:
+        stream.write("# another version of what runs a peer\n")
+    _, lost = race.run(wanted, tmp_path / "out")
+    assert [one.reason for one in lost] == ["must not run"]
 
 
 def test_a_peer_that_fails_does_not_stop_the_others(
