@@ -242,11 +242,6 @@ class Settings:
             )
         if not self.gaussian.rank and "distance" in shown:
             raise ValueError("the distance is that from Gaussians: give gaussian.rank, e.g. 192")
-        if self.mapping.kind != "none" and not {"source", "target", "asm"} & shown:
-            raise ValueError(
-                f"mapping.kind {self.mapping.kind} would be learnt and not looked at: name its "
-                'maps, e.g. scoring.maps = ["source", "target", "norm"], or use mapping.kind none'
-            )
         if self.backbone.detail is None and "residual" in shown:
             raise ValueError("the residual is that of a stage: name it as backbone.detail")
         return self

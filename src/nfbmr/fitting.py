@@ -137,6 +137,9 @@ def _announced(found: DataSet, settings: Settings) -> tuple[list[Sample], Plan]:
     _log.info("%s", found.describe())
     for warning in found.warnings:
         _log.warning("%s", warning)
+    shown = {*settings.scoring.maps, settings.scoring.heat}
+    if settings.mapping.kind != "none" and not {"source", "target", "asm"} & shown:
+        _log.warning("The mapping is learnt but no map of it is in scoring.maps or scoring.heat")
     good = without_copies(found)
     plan = plan_fit(good, settings)
     for line in plan.describe():
