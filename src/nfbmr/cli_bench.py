@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from nfbmr.arguments import parse_numbers, parse_pairs, parse_words
+from nfbmr.arguments import (
+    Device,
+    ModelPath,
+    RuntimeName,
+    Threads,
+    parse_numbers,
+    parse_pairs,
+    parse_words,
+)
 from nfbmr.errors import SettingsError
 from nfbmr.files import printable
 
@@ -78,18 +86,20 @@ def peers(
 
 @bench.command()
 def speed(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")],
+    model: ModelPath,
     pictures: Annotated[
         Path, typer.Argument(metavar="PICTURES", help="A folder of pictures, or one.")
     ],
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    runtime: RuntimeName = "auto",
+    device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
     """Time each part of a picture's way from file to verdict."""
     from nfbmr.benchmark.speed import parts, throughput
     from nfbmr.data.layouts import read_data
     from nfbmr.inference import load
 
-    inspector = load(model, device=device)
+    inspector = load(model, runtime=runtime, device=device, threads=threads)
     paths = (
         [pictures]
         if pictures.is_file()

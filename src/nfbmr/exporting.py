@@ -239,7 +239,7 @@ def _good(source: str | os.PathLike[str]) -> list[Path]:
 
 
 def _pictures(size: tuple[int, int], good: Sequence[Path], n: int) -> list[ImageInput]:
-    """Returns good pictures, then drawn ones: noise, noise in blocks, slopes, and plain ones."""
+    """Returns good pictures, then n drawn ones: noise in finer and coarser blocks, plain ones."""
     rng = np.random.default_rng(0)
     height, width = size
     drawn: list[NDArray[np.uint8]] = []

@@ -8,7 +8,10 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-_PACKAGES = ("nfbmr", "numpy", "pillow", "torch", "timm", "safetensors", "scikit-learn")
+_PACKAGES = (
+    *("nfbmr", "numpy", "pillow", "torch", "timm", "safetensors", "scikit-learn"),
+    *("onnxruntime", "openvino"),
+)
 
 
 def versions() -> dict[str, str]:

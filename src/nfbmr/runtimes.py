@@ -256,13 +256,12 @@ def open_runtime(
         raise SettingsError(f"threads {threads}: 1 or more were expected")
     if name == "openvino" and device not in ("auto", "cpu"):
         raise SettingsError(f"device {device}: OpenVINO runs on the CPU here; use another runtime")
-    head = read_bundle(path, tensors=False)
+    head = read_bundle(path, tensors=name == "torch")
+    if name == "torch":
+        return head, TorchRuntime(head, device, threads)
     usable = [e for e in head.exports if e.precision == (precision or "fp32")]
     if name == "auto":
         return _fastest(path, head, usable if device in ("auto", "cpu") else [], device, threads)
-    if name == "torch":
-        bundle = read_bundle(path)
-        return bundle, TorchRuntime(bundle, device, threads)
     target = "onnx" if name == "tensorrt" else name
     for export in usable:
         if export.target != target:
