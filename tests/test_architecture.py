@@ -40,6 +40,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     # 2: one step of the method each
     (
+        "bundle_folder",
         "data.folders",
         "facts",
         "feature_cache",
@@ -64,9 +65,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     # 4: learning, inspecting, showing
     ("data.collections", "graphs", "reporting.report", "runtimes", "training"),
-    ("inference",),
+    ("inference", "learning"),
     # 6: what a user asks for
-    ("evaluation", "results"),
+    ("evaluation", "relearning", "results"),
     ("exporting", "watch"),
     ("fitting",),
     # 9: the public names, and what plans or feeds a fit
@@ -81,11 +82,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "benchmark.paper.systems",
         "benchmark.peers.catalogue",
         "benchmark.peers.environment",
+        "benchmark.peers.exported",
         "benchmark.peers.ours",
         "benchmark.peers.worker",
         "benchmark.speed",
     ),
-    ("benchmark.paper.aggregates", "benchmark.paper.pairs"),
+    ("benchmark.deployed", "benchmark.paper.aggregates", "benchmark.paper.pairs"),
     # 13: one category, one drawing, one table
     (
         "benchmark.paper.drawing",
@@ -114,6 +116,7 @@ FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
 # Whoever imports labels' figures looks at test results; nothing that learns may be among them.
 USERS_OF_METRICS = {
+    "benchmark.deployed",
     "benchmark.figures",
     "benchmark.mapping_curve",
     "benchmark.paper.charts",
@@ -122,7 +125,16 @@ USERS_OF_METRICS = {
     "evaluation",
     "reporting.plots",
 }
-LEARNS = {"scoring", "features", "training", "inference", "fitting", "bundle"}
+LEARNS = {
+    "bundle",
+    "features",
+    "fitting",
+    "inference",
+    "learning",
+    "relearning",
+    "scoring",
+    "training",
+}
 
 LIGHT = (
     "nfbmr",

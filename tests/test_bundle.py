@@ -14,21 +14,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nfbmr import bundle as module
+from nfbmr import bundle_folder
 from nfbmr.bundle import (
-    CALIBRATION,
+    Bundle,
+    add_exports,
+    for_export,
+    read_bundle,
+    replace_calibration,
+    write_bundle,
+)
+from nfbmr.bundle_folder import (
     CARD,
     CONFIG,
     MANIFEST,
     TENSORS,
-    Bundle,
-    add_exports,
     is_bundle,
-    read_bundle,
     refuse_to_replace_other_things,
-    replace_calibration,
-    sha256_of,
-    write_bundle,
 )
 from nfbmr.config import preset
 from nfbmr.errors import (
@@ -37,8 +38,9 @@ from nfbmr.errors import (
     BundleTamperedError,
     BundleVersionError,
 )
-from nfbmr.exports import Export, Gate
+from nfbmr.exports import CALIBRATION, Export, Gate
 from nfbmr.facts import Facts
+from nfbmr.files import sha256_of
 from nfbmr.scoring import MAPS, calibrate, recalibrate
 
 PARTS = (CONFIG, TENSORS, CALIBRATION, CARD)
@@ -233,7 +235,7 @@ def test_impossible_values_are_refused_whatever_the_hash(
 
 
 def test_a_huge_json_is_not_loaded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_JSON_LIMIT", 100)
+    monkeypatch.setattr(bundle_folder, "_JSON_LIMIT", 100)
     with pytest.raises(BundleTamperedError, match="larger than any"):
         read_bundle(path)
 
@@ -326,7 +328,10 @@ def test_a_damaged_model_can_be_replaced(path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("where", ["_write_manifest", "swap_into_place", "model_card"])
+@pytest.mark.parametrize(
+    "where",
+    ["bundle_folder._write_manifest", "bundle_folder.swap_into_place", "bundle.model_card"],
+)
 def test_trouble_while_writing_leaves_the_old_model(
     path: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: BaseException
 ) -> None:
@@ -334,7 +339,7 @@ def test_trouble_while_writing_leaves_the_old_model(
         raise error
 
     before = snapshot(path)
-    monkeypatch.setattr(module, where, fail)
+    monkeypatch.setattr(f"nfbmr.{where}", fail)
     expected = BundleError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected):
         write_bundle(path, content(facts=facts(name="jar")))
@@ -453,7 +458,8 @@ def exported(path: Path, text: bytes = b"graph", **changes: Any) -> Export:
     )
     values: dict[str, Any] = {"target": "onnx", "precision": "fp32"} | changes
     export = Export(graph=sha256_of(file), gate=gate, **values)
-    add_exports(path, {export.file: file}, (export,), read_bundle(path).origin)
+    own = {} if export.calibration == CALIBRATION else {export.calibration: content().calibration}
+    add_exports(path, {export.file: file}, (export,), read_bundle(path).origin, own)
     file.unlink()
     return export
 
@@ -470,6 +476,26 @@ def test_graphs_are_added_and_the_rest_stays(tmp_path: Path) -> None:
     replace_calibration(path, found.calibration)
     assert read_bundle(path).exports == (one, two)
     assert not read_bundle(path, tensors=False).tensors
+
+
+def test_a_calibration_of_its_own_goes_with_its_graph_alone(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    export = exported(path, precision="int8")
+    bundle = read_bundle(path)
+    own = for_export(path, bundle, export)
+    assert (bundle.of, own.of) == (CALIBRATION, "calibration.onnx.int8.json")
+    changed = recalibrate(own.calibration, 0.4)
+    replace_calibration(path, changed, own.of)
+    assert for_export(path, bundle, export).calibration == changed
+    assert read_bundle(path).calibration == bundle.calibration != changed
+    with pytest.raises(BundleError, match=r"has no calibration\.onnx\.bf16\.json any more"):
+        replace_calibration(path, changed, "calibration.onnx.bf16.json")
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["parts"][own.of]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleTamperedError, match=r"needs calibration\.onnx\.int8\.json"):
+        read_bundle(path)
 
 
 def test_a_replaced_graph_takes_the_proofs_of_the_old_one_with_it(tmp_path: Path) -> None:

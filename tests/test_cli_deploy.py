@@ -53,6 +53,7 @@ def test_export_says_what_was_compared(
     asked: list[tuple[object, ...]] = []
 
     def remembered(path: Path, **options: object) -> Export:
+        assert callable(options.pop("progress"))
         asked.append((path, *options.values()))
         return known
 

@@ -131,7 +131,7 @@ def test_another_verdict_is_refused_however_near_the_scores(
     ("options", "named"),
     [
         ({"precision": "bf16"}, "bf16 is OpenVINO's alone"),
-        ({"precision": "int8"}, "good pictures: give some with --calibrate-on"),
+        ({"precision": "int8"}, "int8 is learnt from good pictures: give those of the fit"),
     ],
 )
 def test_wishes_that_do_not_go_together_are_refused(

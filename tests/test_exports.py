@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from nfbmr.errors import BundleTamperedError
-from nfbmr.exports import GRAPHS, Export, Gate, exports_from_json, exports_to_json
+from nfbmr.exports import (
+    CALIBRATION,
+    PRECISIONS,
+    TARGETS,
+    Export,
+    Gate,
+    calibration_file,
+    exports_from_json,
+    exports_to_json,
+    graph_file,
+)
 
 GRAPH = "0" * 64
 
@@ -34,16 +44,19 @@ def test_what_is_written_is_read_back() -> None:
         Export(target="openvino", precision="int8", graph=GRAPH, gate=gate(p_values=0.25)),
     )
     assert exports_from_json(exports_to_json(exports).encode()) == exports
-    assert [(e.name, e.file) for e in exports] == [
-        ("onnx fp32", "model.onnx"),
-        ("openvino int8", "model.int8.onnx"),
+    assert [(e.name, e.file, e.calibration) for e in exports] == [
+        ("onnx fp32", "model.onnx", "calibration.json"),
+        ("openvino int8", "model.int8.openvino.onnx", "calibration.openvino.int8.json"),
     ]
     assert exports_from_json(exports_to_json(()).encode()) == ()
 
 
-def test_rounding_while_computing_needs_no_file_of_its_own() -> None:
-    assert GRAPHS["bf16"] == GRAPHS["fp32"]
-    assert len(set(GRAPHS.values())) == 3
+def test_what_is_learnt_again_has_files_of_its_own_and_the_rest_shares() -> None:
+    every = [(target, precision) for target in TARGETS for precision in PRECISIONS]
+    assert len({graph_file(*one) for one in every}) == 2 + 2 * 2
+    shared = [one for one in every if calibration_file(*one) == CALIBRATION]
+    assert {precision for _, precision in shared} == {"fp32", "fp16"}
+    assert len({calibration_file(*one) for one in every}) == 1 + 2 * 2
 
 
 def test_a_gate_says_what_was_compared_and_how_near_it_came() -> None:
@@ -52,6 +65,9 @@ def test_a_gate_says_what_was_compared_and_how_near_it_came() -> None:
     assert "3.0e-05 (1e-04 allowed)" in text
     assert "2.0e-05 (1e-03 allowed)" in text
     assert "12.5 ms" in text
+    assert "learnt again" not in text
+    again = Export(target="onnx", precision="int8", graph=GRAPH, gate=gate(others=3))
+    assert "3 good pictures judged otherwise than in single precision" in again.describe()
 
 
 @pytest.mark.parametrize(

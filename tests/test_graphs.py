@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from nfbmr.bundle import read_bundle
 from nfbmr.errors import ExportError, MissingExtraError
-from nfbmr.graphs import halve, quantise, write_graph
+from nfbmr.graphs import halve, join, quantise, write_graph, write_rest, write_source
 from nfbmr.runtimes import OnnxRuntime, TorchRuntime
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
@@ -67,6 +68,24 @@ def test_integers_compute_the_convolutions(exported: Path, tmp_path: Path) -> No
     found = OnnxRuntime(tmp_path / "int8.onnx").run(pixels(2))
     assert found.shape == single.shape
     assert not np.array_equal(found, single)
+
+
+@pytest.mark.slow
+def test_two_parts_make_the_whole(model: Path, exported: Path, tmp_path: Path) -> None:
+    bundle = read_bundle(model)
+    detector = TorchRuntime(bundle, "cpu").detector
+    source, rest, joined, both = (tmp_path / f"{name}.onnx" for name in "srjb")
+    write_source(detector, bundle.facts.size, source)
+    write_rest(detector, bundle.facts.size, rest)
+    join(source, rest, joined)
+    join(source, rest, both, features=True)
+    expected = OnnxRuntime(exported / "model.onnx").run(pixels(3))
+    largest = np.abs(expected).max(axis=(0, 2, 3), keepdims=True)
+    assert (np.abs(OnnxRuntime(joined).run(pixels(3)) - expected) <= 1e-4 * largest).all()
+    y = OnnxRuntime(both, output="y").run(pixels(3))
+    with torch.inference_mode():
+        wanted = detector.source(torch.from_numpy(pixels(3))).numpy()
+    np.testing.assert_allclose(y, wanted, atol=1e-4 * np.abs(wanted).max())
 
 
 def test_an_exporter_that_is_missing_is_named(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 
 from nfbmr.bundle import add_exports, read_bundle
 from nfbmr.errors import BundleTamperedError, MissingExtraError, SettingsError
-from nfbmr.exports import GRAPHS, Target
+from nfbmr.exports import Precision, Target, graph_file
 from nfbmr.inference import Inspection, load
 from nfbmr.runtimes import OnnxRuntime, OpenVinoRuntime, Runtime, TorchRuntime, open_runtime
+from nfbmr.scoring import Calibration
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 
@@ -106,21 +108,64 @@ def test_auto_passes_over_a_runtime_that_does_not_start(
     assert "openvino fp32 is passed over" in caplog.text
 
 
-def test_auto_takes_no_coarser_arithmetic_unasked(exported_copy: Path) -> None:
-    bundle = read_bundle(exported_copy, tensors=False)
+def with_coarse(path: Path, target: Target, precision: Precision) -> Calibration:
+    """Gives a model a copy of its graph under a coarse name; returns that one's calibration."""
+    bundle = read_bundle(path, tensors=False)
     (single, *_) = (export for export in bundle.exports if export.target == "onnx")
-    coarse = single.model_copy(
-        update={
-            "precision": "bf16",
-            "target": "openvino",
-            "gate": single.gate.model_copy(update={"milliseconds": 1e-9}),
-        }
+    gate = single.gate.model_copy(update={"milliseconds": 1e-9})
+    coarse = single.model_copy(update={"precision": precision, "target": target, "gate": gate})
+    own = replace(bundle.calibration, threshold=bundle.calibration.threshold + 1)
+    add_exports(
+        path,
+        {coarse.file: path / single.file},
+        (coarse,),
+        bundle.origin,
+        {coarse.calibration: own},
     )
-    add_exports(exported_copy, {}, (coarse,), bundle.origin)
-    assert "bf16" not in opened(exported_copy, "auto").name
-    assert opened(exported_copy, "openvino:bf16").name == "openvino, bf16"
+    return own
+
+
+def test_auto_takes_no_coarser_arithmetic_unasked(exported_copy: Path) -> None:
+    own = with_coarse(exported_copy, "openvino", "int8")
+    assert "int8" not in opened(exported_copy, "auto").name
+    bundle, runtime = open_runtime(exported_copy, "openvino:int8")
+    assert runtime.name == "openvino, int8"
+    assert bundle.calibration == own
+    assert open_runtime(exported_copy, "auto")[0].calibration != own
     with pytest.raises(SettingsError, match="--to onnx --precision int8"):
         open_runtime(exported_copy, "onnx:int8")
+
+
+def test_a_calibration_is_saved_to_the_graph_that_it_came_from(exported_copy: Path) -> None:
+    with_coarse(exported_copy, "onnx", "int8")
+    inspector = load(exported_copy, runtime="onnx:int8")
+    single = load(exported_copy, runtime="onnx").threshold
+    inspector.recalibrated(0.4).save_calibration()
+    assert load(exported_copy, runtime="onnx:int8").threshold != inspector.threshold
+    assert load(exported_copy, runtime="onnx").threshold == single
+
+
+def test_what_was_learnt_for_the_processor_runs_on_no_gpu(exported_copy: Path) -> None:
+    with_coarse(exported_copy, "onnx", "int8")
+    for name, device in (("tensorrt:int8", "auto"), ("onnx:int8", "cuda")):
+        with pytest.raises(SettingsError, match="int8 was learnt for the processor"):
+            open_runtime(exported_copy, name, device=device)
+
+
+def test_bfloat16_needs_a_processor_that_has_it(
+    exported_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    with_coarse(exported_copy, "openvino", "bf16")
+
+    class Old:
+        def get_property(self, device: str, name: str) -> list[str]:
+            assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
+            return ["FP32", "INT8"]
+
+    monkeypatch.setattr(openvino, "Core", Old)
+    with pytest.raises(MissingExtraError, match="this processor has no bfloat16 arithmetic"):
+        open_runtime(exported_copy, "openvino:bf16")
 
 
 def test_what_runs_is_what_was_read(exported_copy: Path) -> None:
@@ -201,7 +246,7 @@ def test_a_runtime_that_is_missing_says_how_to_install_it(
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_file_that_is_no_graph_is_refused(tmp_path: Path, name: str) -> None:
-    path = tmp_path / GRAPHS["fp32"]
+    path = tmp_path / graph_file("onnx", "fp32")
     path.write_bytes(b"no graph")
     if name == "openvino":
         pytest.importorskip("openvino", reason="OpenVINO is not installed")

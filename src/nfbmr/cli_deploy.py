@@ -37,30 +37,34 @@ def export(
     precision: Annotated[
         Precision,
         typer.Option(
-            help="fp32; fp16: half the file; bf16: OpenVINO, faster; int8: faster, needs pictures."
+            help="fp32; fp16: half the file; int8: faster, learns again; bf16: so, with OpenVINO."
         ),
     ] = Precision.fp32,
     calibrate_on: Annotated[
         Path | None,
         typer.Option(
-            metavar="GOOD_DIR", help="Good pictures to compare torch and the graph on, too."
+            metavar="GOOD_DIR",
+            help="Good pictures to compare on, too; int8 and bf16 learn from them: the fit's own.",
         ),
     ] = None,
     threads: Threads = None,
 ) -> None:
     """Make a graph that runs without torch, and prove that it answers as torch does."""
+    from nfbmr.console import shown_progress
     from nfbmr.exporting import export as run
 
-    done = run(
-        model,
-        to=to.value,
-        precision=precision.value,
-        calibrate_on=calibrate_on,
-        threads=threads,
-    )
+    with shown_progress() as progress:
+        done = run(
+            model,
+            to=to.value,
+            precision=precision.value,
+            calibrate_on=calibrate_on,
+            threads=threads,
+            progress=progress,
+        )
     if calibrate_on is None:
         _log.warning("Compared on drawn pictures alone: give good ones with --calibrate-on")
-    print(f"{done.name}: {done.gate.describe()}")
+    print(f"{done.name}: {done.describe()}")
     print(f"{model / done.file}")
 
 

@@ -17,7 +17,7 @@ from nfbmr.estimates import duration
 from nfbmr.features import FeatureCache
 
 if TYPE_CHECKING:
-    from nfbmr.fitting import Plan
+    from nfbmr.learning import Plan
 
 _SAMPLE = 8
 
@@ -87,7 +87,7 @@ def _estimate(settings: Settings, plan: Plan, paths: list[Path]) -> float:
     """Times a few pictures' decoding and the parts of a fit; the rest is multiplication."""
     from nfbmr.data.images import load_image
     from nfbmr.estimates import measure_parts
-    from nfbmr.fitting import source_network
+    from nfbmr.learning import source_network
 
     few = paths[:_SAMPLE]
     started = time.perf_counter()

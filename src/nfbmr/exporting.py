@@ -2,7 +2,8 @@
 
 The gate: the same pictures go through the same `Inspector` twice, with torch and with the new
 graph. Where a raw map, a score or a verdict parts by more than the precision allows, the export
-fails, says where, and the directory stays as it was.
+fails, says where, and the directory stays as it was. In coarse precisions what follows SNN is
+learnt again (`nfbmr.relearning`), and the graph must agree with what was learnt.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,19 +20,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr import provenance
-from nfbmr.bundle import Bundle, add_exports, read_bundle, sha256_of
-from nfbmr.data.images import ImageInput, load_image
-from nfbmr.data.layouts import read_data
+from nfbmr.bundle import Bundle, add_exports, read_bundle
+from nfbmr.data.images import ImageInput, fingerprint
+from nfbmr.data.layouts import Sample, read_data
 from nfbmr.errors import ExportError, NfbmrError, SettingsError
-from nfbmr.exports import GRAPHS, Export, Gate, Precision, Target
+from nfbmr.exports import LEARNT_AGAIN, Export, Gate, Precision, Target, graph_file
+from nfbmr.files import sha256_of
 from nfbmr.inference import Inspection, Inspector
+from nfbmr.learning import without_copies
+from nfbmr.progress import Progress, silent
 from nfbmr.runtimes import Runtime, TorchRuntime, is_installed, open_export
 
 _log = logging.getLogger(__name__)
 
 _DRAWN = 16
 _MOST_GOOD = 256  # pictures of the gate; more prove no more
-_RANGES = 64  # good pictures that set the ranges of 8-bit integers
 _TIMED = 15
 
 
@@ -46,8 +49,8 @@ class _Allowed:
 _ALLOWED: dict[Precision, _Allowed] = {
     "fp32": _Allowed(maps=1e-3, scores=1e-4),
     "fp16": _Allowed(maps=5e-2, scores=2e-2),
-    "bf16": _Allowed(maps=0.5, scores=0.3),
-    "int8": _Allowed(maps=0.5, scores=0.3),
+    "bf16": _Allowed(maps=5e-2, scores=2e-2),
+    "int8": _Allowed(maps=1e-3, scores=1e-4),
 }
 
 
@@ -58,6 +61,7 @@ def export(
     precision: Precision = "fp32",
     calibrate_on: str | os.PathLike[str] | None = None,
     threads: int | None = None,
+    progress: Progress = silent,
 ) -> Export:
     """Adds a graph to a model directory, once it answers as torch does.
 
@@ -65,28 +69,34 @@ def export(
         path: the model directory.
         to: the runtime that has to prove it.
         precision: `fp32`; `fp16`: weights kept in half the space; `bf16`: OpenVINO rounds while
-            it computes, where the processor can; `int8`: convolutions in 8-bit integers.
+            it computes, where the processor can; `int8`: SNN in 8-bit integers. For the latter two
+            all that follows SNN is learnt again, which takes as long as the fit.
         calibrate_on: a folder of good pictures, or a data set, whose good training pictures are
-            compared, too. `int8` needs it.
+            compared, too. `bf16` and `int8` learn from them: give those of the fit.
         threads: for one picture; by default all cores.
+        progress: hears how far learning again is.
 
     Raises:
         BundleError: there is no sound model.
         SettingsError: runtime and precision do not go together, or pictures are missing.
         ExportError: the graph cannot be made, or does not answer as torch does.
         MissingExtraError: torch, its exporter or the runtime is not installed.
+        TrainingError, ImageError: what follows SNN cannot be learnt again from these pictures.
     """
     if precision == "bf16" and to != "openvino":
         raise SettingsError("bf16 is OpenVINO's alone; use --to openvino, or another precision")
-    if precision == "int8" and calibrate_on is None:
+    if precision in LEARNT_AGAIN and calibrate_on is None:
         raise SettingsError(
-            "int8 learns its ranges from good pictures: give some with --calibrate-on"
+            f"{precision} is learnt from good pictures: give those of the fit with --calibrate-on"
         )
     folder = Path(path)
     bundle = read_bundle(folder)
     good = [] if calibrate_on is None else _good(calibrate_on)
     reference = TorchRuntime(bundle, "cpu", threads)
-    (done,) = add_graphs(folder, bundle, reference, [(to, precision)], good, threads)
+    if precision in LEARNT_AGAIN:
+        return _learn_again(folder, bundle, reference, (to, precision), good, threads, progress)
+    paths = [sample.path for sample in good]
+    (done,) = add_graphs(folder, bundle, reference, [(to, precision)], paths, threads)
     return done
 
 
@@ -115,16 +125,15 @@ def add_graphs(
         ExportError, MissingExtraError: as `export`.
         BundleError: another model lies at `path` by now.
     """
-    most = 1 if bundle.tiling is None else len(bundle.tiling.corners)
-    good = good[: max(8, _MOST_GOOD // most)]
     with tempfile.TemporaryDirectory(prefix="nfbmr-export-") as made:
         work = Path(made)
-        pictures = _pictures(bundle.facts.whole or bundle.facts.size, good, max(4, _DRAWN // most))
-        gate = Prover(bundle, _inspected(bundle, reference, pictures), len(good), pictures)
+        pictures = _pictures(bundle, good)
+        n = len(pictures) - _n_drawn(bundle)
+        gate = Prover(bundle, _inspected(bundle, reference, pictures), n, pictures)
         exports: list[Export] = []
         for number, (target, precision) in enumerate(wanted, start=1):
             try:
-                graph = _graph(precision, work, bundle, reference, good)
+                graph = _graph(precision, work, bundle, reference)
                 exports.append(gate.prove(target, precision, graph, threads))
             except (NfbmrError, ImportError) as error:
                 if not keep_going or (number == len(wanted) and not exports):
@@ -133,6 +142,50 @@ def add_graphs(
         graphs = {export.file: work / export.file for export in exports}
         add_exports(path, graphs, tuple(exports), bundle.origin)
     return tuple(exports)
+
+
+def _learn_again(
+    path: Path,
+    bundle: Bundle,
+    single: TorchRuntime,
+    wanted: tuple[Target, Precision],
+    good: Sequence[Sample],
+    threads: int | None,
+    progress: Progress,
+) -> Export:
+    """Adds a graph whose SNN is coarse, with all that follows learnt again; or nothing.
+
+    The graph must agree with what was learnt, and what was learnt with `single` on drawn pictures,
+    which no good part looks like. How far they part on good pictures is stated.
+    """
+    from nfbmr.relearning import relearn
+
+    with tempfile.TemporaryDirectory(prefix="nfbmr-export-") as made:
+        work = Path(made)
+        learnt = relearn(
+            bundle, single.detector, good, *wanted, work, threads=threads, progress=progress
+        )
+        held_out = set(learnt.bundle.facts.held_out)
+        unseen = [sample.path for sample in good if fingerprint(sample.path) in held_out]
+        pictures = _pictures(bundle, unseen)
+        expected = _inspected(learnt.bundle, learnt.reference, pictures)
+        n = len(pictures) - _n_drawn(bundle)
+        gate = Prover(learnt.bundle, expected, n, pictures)
+        export = gate.prove(*wanted, learnt.graph, threads)
+        pairs = list(zip(expected, _inspected(bundle, single, pictures), strict=True))
+        if any(one.is_defect != two.is_defect for one, two in pairs[n:]):
+            raise ExportError(
+                f"{export.name} judges drawn pictures otherwise than torch in single precision; "
+                "nothing was kept. Learn from more good pictures, or export with more precision"
+            )
+        beside = {
+            "p_values": max(abs(one.p_value - two.p_value) for one, two in pairs[:n]),
+            "others": sum(one.is_defect != two.is_defect for one, two in pairs[:n]),
+        }
+        export = export.model_copy(update={"gate": export.gate.model_copy(update=beside)})
+        own = {export.calibration: learnt.bundle.calibration}
+        add_exports(path, {export.file: learnt.graph}, (export,), bundle.origin, own)
+    return export
 
 
 def runtimes_here() -> list[tuple[Target, Precision]]:
@@ -232,24 +285,33 @@ class Prover:
         return f"drawn picture {number - self.n_good}"
 
 
-def _good(source: str | os.PathLike[str]) -> list[Path]:
+def _good(source: str | os.PathLike[str]) -> list[Sample]:
     found = read_data(source)
     _log.info("%s", found.describe())
-    return [sample.path for sample in found.train_good]
+    return without_copies(found)
 
 
-def _pictures(size: tuple[int, int], good: Sequence[Path], n: int) -> list[ImageInput]:
-    """Returns good pictures, then n drawn ones: noise in finer and coarser blocks, plain ones."""
+def _n_drawn(bundle: Bundle) -> int:
+    return max(4, _DRAWN // _tiles(bundle))
+
+
+def _tiles(bundle: Bundle) -> int:
+    return 1 if bundle.tiling is None else len(bundle.tiling.corners)
+
+
+def _pictures(bundle: Bundle, good: Sequence[Path]) -> list[ImageInput]:
+    """Returns good pictures, then drawn ones: noise in finer and coarser blocks, plain ones."""
     rng = np.random.default_rng(0)
+    size = bundle.facts.whole or bundle.facts.size
     height, width = size
     drawn: list[NDArray[np.uint8]] = []
-    for number in range(n):
+    for number in range(_n_drawn(bundle)):
         cells = (1, 4, 32, max(size))[number % 4]
         shape = (-(-height // cells) + 1, -(-width // cells) + 1, 3)
         blocks = rng.integers(0, 256, shape).astype(np.uint8)
         full = blocks.repeat(cells, axis=0).repeat(cells, axis=1)
         drawn.append(np.ascontiguousarray(full[:height, :width]))
-    return [*good, *drawn]
+    return [*good[: max(8, _MOST_GOOD // _tiles(bundle))], *drawn]
 
 
 def _inspected(
@@ -262,34 +324,18 @@ def _inspected(
     return [result for result in found if isinstance(result, Inspection)]
 
 
-def _graph(
-    precision: Precision, work: Path, bundle: Bundle, reference: TorchRuntime, good: Sequence[Path]
-) -> Path:
+def _graph(precision: Precision, work: Path, bundle: Bundle, reference: TorchRuntime) -> Path:
     """Makes the graph of a precision in `work`, where it is not there yet."""
     from nfbmr import graphs
 
-    path = work / GRAPHS[precision]
-    if path.exists():
-        return path
-    single = work / GRAPHS["fp32"]
+    single, half = (work / graph_file("onnx", one) for one in ("fp32", "fp16"))
     if not single.exists():
         graphs.write_graph(reference.detector, bundle.facts.size, single)
-    if precision == "fp16":
-        graphs.halve(single, path)
-    elif precision == "int8":
-        chosen = good[:: max(1, len(good) // _RANGES)][:_RANGES]
-        graphs.quantise(single, path, np.stack(list(_pixels(bundle, chosen))))
-    return path
-
-
-def _pixels(bundle: Bundle, files: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
-    """Yields what the graph takes: pictures, or one tile of each, another one each time."""
-    tiling = bundle.tiling
-    for number, file in enumerate(files):
-        picture = load_image(file, bundle.facts.whole or bundle.facts.size)
-        if tiling is not None:
-            picture = tiling.cut_one(picture, number % len(tiling.corners))
-        yield picture
+    if precision != "fp16":
+        return single
+    if not half.exists():
+        graphs.halve(single, half)
+    return half
 
 
 def _maps_part(expected: Inspection, found: Inspection) -> float:

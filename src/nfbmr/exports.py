@@ -7,7 +7,7 @@ with those of torch and leaves nothing behind where they part. No torch, no ONNX
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -15,14 +15,31 @@ from nfbmr.errors import BundleTamperedError
 
 Target = Literal["onnx", "openvino"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
+TARGETS: tuple[Target, ...] = get_args(Target)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
-GRAPHS: dict[Precision, str] = {
-    "fp32": "model.onnx",
-    "fp16": "model.fp16.onnx",
-    "bf16": "model.onnx",  # the same graph: OpenVINO rounds while it computes
-    "int8": "model.int8.onnx",
-}
-"""The file of each precision; both runtimes read it."""
+CALIBRATION = "calibration.json"
+"""Torch's, and that of every graph that answers as torch does."""
+
+LEARNT_AGAIN: tuple[Precision, ...] = ("bf16", "int8")
+"""Precisions so coarse that what follows SNN is learnt again, on what SNN gives in them.
+
+The flow knows how little good features move, so coarse features would look defective to a flow that
+learnt from fine ones. Such a graph serves the runtime that it was learnt with, and has a
+calibration of its own.
+"""
+
+
+def graph_file(target: Target, precision: Precision) -> str:
+    """Returns the graph's file name in a model directory; both runtimes share fp32's and fp16's."""
+    coarse = {"fp32": "", "fp16": ".fp16", "bf16": ".bf16", "int8": ".int8"}[precision]
+    own = ".openvino" if precision in LEARNT_AGAIN and target == "openvino" else ""
+    return f"model{coarse}{own}.onnx"
+
+
+def calibration_file(target: Target, precision: Precision) -> str:
+    """Returns the file name of the calibration that goes with a graph."""
+    return f"calibration.{target}.{precision}.json" if precision in LEARNT_AGAIN else CALIBRATION
 
 
 class Gate(BaseModel):
@@ -41,19 +58,27 @@ class Gate(BaseModel):
     """Difference of a score, as a share of the score, or of 1 where the score is smaller."""
     scores_allowed: float = Field(gt=0)
     p_values: float = Field(ge=0, le=1)
-    """Difference of a p-value."""
+    """Difference of a p-value; where it was learnt again, from the model in single precision, for
+    good pictures."""
+    others: int = Field(default=0, ge=0)
+    """Good pictures that the model in single precision judges otherwise; 0 unless learnt again."""
     milliseconds: float = Field(ge=0)
     """Of one picture's graph, median, on the machine that exported."""
     versions: dict[str, str]
     """Of what computed both sides."""
 
-    def describe(self) -> str:
+    def describe(self, *, learnt_again: bool = False) -> str:
         """Returns a sentence."""
+        beside = (
+            f"; learnt again: {self.others} good pictures judged otherwise than in single precision"
+            if learnt_again
+            else ""
+        )
         return (
             f"same verdict on {self.good} good and {self.drawn} drawn pictures; largest difference "
             f"of a score {self.scores:.1e} ({self.scores_allowed:.0e} allowed), of a map "
             f"{self.maps:.1e} ({self.maps_allowed:.0e} allowed), of a p-value {self.p_values:.3g}; "
-            f"{self.milliseconds:.1f} ms a picture"
+            f"{self.milliseconds:.1f} ms a picture{beside}"
         )
 
 
@@ -72,7 +97,16 @@ class Export(BaseModel):
     @property
     def file(self) -> str:
         """Name of the graph's file in the model directory."""
-        return GRAPHS[self.precision]
+        return graph_file(self.target, self.precision)
+
+    @property
+    def calibration(self) -> str:
+        """Name of the file in the model directory that calibrates it."""
+        return calibration_file(self.target, self.precision)
+
+    def describe(self) -> str:
+        """Returns what its gate found, in a sentence."""
+        return self.gate.describe(learnt_again=self.precision in LEARNT_AGAIN)
 
     @property
     def name(self) -> str:

@@ -90,7 +90,7 @@ def _runtimes(exports: Sequence[Export]) -> list[str]:
     if not exports:
         return ["Runs with torch alone: `nfbmr export MODEL` makes a graph that needs none.", ""]
     lines = ["Runs without torch; each graph was compared with torch before it was kept:", ""]
-    return [*lines, *(f"- {export.name}: {export.gate.describe()}" for export in exports), ""]
+    return [*lines, *(f"- {export.name}: {export.describe()}" for export in exports), ""]
 
 
 def _plain(text: str) -> str:

@@ -1,8 +1,10 @@
-"""Writing a file whole or not at all, and showing names that come from other people's folders."""
+"""Files and folders written whole or not at all, hashes, and showing other people's names."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +31,26 @@ def written_beside(path: Path) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def swap_into_place(beside: Path, path: Path) -> None:
+    """Renames a finished folder to `path`; what was there goes once the new one stands."""
+    old = beside.with_name(f"{beside.name}.old")
+    try:
+        if path.exists():
+            path.rename(old)
+        beside.rename(path)
+    except BaseException:  # Ctrl-C between the two renames, too
+        if old.exists() and not path.exists():
+            old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the hash of a file, 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def printable(text: str) -> str:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from nfbmr.errors import ExportError, MissingExtraError
 from nfbmr.networks.detector import Detector
@@ -34,20 +36,83 @@ def write_graph(detector: Detector, size: tuple[int, int], path: Path) -> None:
         MissingExtraError: torch's exporter is not installed.
         ExportError: the network cannot be expressed in ONNX.
     """
-    import torch
+    pixels = torch.zeros(2, *size, 3, dtype=torch.uint8)
+    _write(_folded(detector), pixels, ("pixels", "maps"), path)
 
-    _need("onnx", "onnxscript")
+
+def write_source(detector: Detector, size: tuple[int, int], path: Path) -> None:
+    """Writes SNN alone: `pixels` uint8 (N, H, W, 3) -> `y` float32 (N, C', H', W').
+
+    Args and errors as of `write_graph`.
+    """
+    pixels = torch.zeros(2, *size, 3, dtype=torch.uint8)
+    _write(_folded(detector).source, pixels, ("pixels", "y"), path)
+
+
+def write_rest(detector: Detector, size: tuple[int, int], path: Path) -> None:
+    """Writes what follows SNN: `y` float32 (N, C', H', W') -> `maps` float32 (N, K, H', W').
+
+    Args and errors as of `write_graph`.
+    """
+    y = torch.zeros(2, detector.source.outputs, *detector.source.grid(size))
+    _write(_Rest(detector), y, ("y", "maps"), path)
+
+
+def join(source: Path, rest: Path, path: Path, *, features: bool = False) -> None:
+    """Writes SNN and what follows it as one graph, `pixels` -> `maps`.
+
+    Args:
+        source: as of `write_source`.
+        rest: as of `write_rest`.
+        path: of the new file.
+        features: give `y` (N, C', H', W'), too.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+    """
+    _need("onnx")
+    import onnx
+    from onnx import compose
+
+    first, second = onnx.load(source), onnx.load(rest)
+    second = compose.add_prefix(second, "rest/", rename_inputs=False, rename_outputs=False)
+    second.ir_version = first.ir_version
+    outputs = ["y", "maps"] if features else ["maps"]
+    model = compose.merge_models(first, second, io_map=[("y", "y")], outputs=outputs)
+    onnx.save(model, path)
+
+
+class _Rest(nn.Module):
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Maps y (N, C', H', W') to raw maps (N, K, H', W')."""
+        return self.detector.maps(y.permute(0, 2, 3, 1))
+
+
+def _folded(detector: Detector) -> Detector:
     deployed = copy.deepcopy(detector).cpu().eval()
     deployed.source.fold()
-    pixels = torch.zeros(2, *size, 3, dtype=torch.uint8)  # of two images: one would be a constant
+    return deployed
+
+
+def _write(module: nn.Module, example: Tensor, names: tuple[str, str], path: Path) -> None:
+    """Writes a module of one input (N, ...); the example has two images: one would be a constant.
+
+    Raises:
+        MissingExtraError, ExportError: as `write_graph`.
+    """
+    _need("onnx", "onnxscript")
     n = torch.export.Dim("n", min=1, max=_MOST_IMAGES)
     try:
         with _quiet():
             program = torch.onnx.export(
-                deployed,
-                (pixels,),
-                input_names=["pixels"],
-                output_names=["maps"],
+                module,
+                (example,),
+                input_names=[names[0]],
+                output_names=[names[1]],
                 dynamic_shapes=({0: n},),
                 opset_version=_OPSET,
                 dynamo=True,
@@ -57,7 +122,7 @@ def write_graph(detector: Detector, size: tuple[int, int], path: Path) -> None:
             program.save(str(path))
     except Exception as error:  # a network may fail in any way on its way to ONNX
         raise ExportError(
-            f"'{detector.source.name}' cannot be written as ONNX ({_brief(error)}); "
+            f"the network cannot be written as ONNX ({_brief(error)}); "
             "inspect with torch, or choose another backbone"
         ) from error
 
@@ -99,7 +164,7 @@ def halve(graph: Path, path: Path) -> None:
 
 
 def quantise(graph: Path, path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Writes a graph whose convolutions and matrix products run in 8-bit integers.
+    """Writes a graph whose convolutions, and what joins and bounds them, run in 8-bit integers.
 
     Args:
         graph: in single precision.
@@ -111,6 +176,7 @@ def quantise(graph: Path, path: Path, pixels: NDArray[np.uint8]) -> None:
     """
     _need("onnx", "onnxruntime")
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Good(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -120,16 +186,19 @@ def quantise(graph: Path, path: Path, pixels: NDArray[np.uint8]) -> None:
             image = next(self.left, None)
             return None if image is None else {"pixels": image[None]}
 
+    prepared = path.with_suffix(".prepared")
     with _quiet():
+        quant_pre_process(str(graph), str(prepared), skip_symbolic_shape=True)
         quantize_static(
-            str(graph),
+            str(prepared),
             str(path),
             Good(),
             per_channel=True,
-            op_types_to_quantize=["Conv"],
+            op_types_to_quantize=["Conv", "Add", "Clip", "Relu"],
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
+    prepared.unlink()
 
 
 def _need(*packages: str) -> None:

@@ -188,7 +188,7 @@ class Inspector:
     def save_calibration(self) -> None:
         """Writes the calibration now in force into the model directory it came from."""
         assert self.path is not None, "this inspector was not loaded from a directory"
-        replace_calibration(self.path, self.calibration)
+        replace_calibration(self.path, self.calibration, self._bundle.of)
 
     def _decode_ahead(
         self, images: Iterator[ImageInput], workers: int, ahead: int

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nfbmr.bundle import Bundle, read_bundle
+from nfbmr.bundle import Bundle, for_export, read_bundle
 from nfbmr.errors import BundleTamperedError, MissingExtraError, SettingsError
-from nfbmr.exports import GRAPHS, Export, Precision, Target
+from nfbmr.exports import LEARNT_AGAIN, PRECISIONS, Export, Precision, Target
 from nfbmr.scoring import Maps
+
+if TYPE_CHECKING:
+    from nfbmr.networks.backbone import SourceNetwork
 
 _EXACT = {"CUDAExecutionProvider": {"use_tf32": "0"}}  # TF32 moves scores by far more than the gate
 
@@ -58,13 +60,20 @@ class TorchRuntime:
 
     name = "torch"
 
-    def __init__(self, bundle: Bundle, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: str = "auto",
+        threads: int | None = None,
+        source: SourceNetwork | None = None,
+    ) -> None:
         """Builds the network and fills it from the bundle; nothing is downloaded.
 
         Args:
             bundle: with its tensors.
             device: `auto`, `cpu`, `cuda`, ...
             threads: of the whole process; by default as torch chooses.
+            source: SNN; by default that of the settings.
 
         Raises:
             MissingExtraError: torch or timm is not installed.
@@ -81,7 +90,8 @@ class TorchRuntime:
         if threads is not None:
             torch.set_num_threads(threads)
         settings = bundle.settings
-        detector = Detector(SourceNetwork.of(settings.backbone), settings, bundle.facts.size)
+        source = source or SourceNetwork.of(settings.backbone)
+        detector = Detector(source, settings, bundle.facts.size)
         tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in bundle.tensors.items()}
         try:
             detector.load_state_dict(tensors)
@@ -111,6 +121,7 @@ class OnnxRuntime:
         provider: str = "CPUExecutionProvider",
         device: int = 0,
         threads: int | None = None,
+        output: str = "maps",
     ) -> None:
         """Opens a graph.
 
@@ -120,6 +131,7 @@ class OnnxRuntime:
                 never moved to the CPU unasked.
             device: number of the GPU.
             threads: for one picture; by default all cores.
+            output: which of the graph's outputs `run` returns.
 
         Raises:
             MissingExtraError: ONNX Runtime, or this provider, is not installed.
@@ -154,12 +166,12 @@ class OnnxRuntime:
                 f"ONNX Runtime could not start {provider} and offers {session.get_providers()}; "
                 "check its driver and libraries, or choose another runtime"
             )
-        self._session = session
+        self._session, self._output = session, output
         self.name = f"onnx, {provider.removesuffix('ExecutionProvider')}"
 
     def run(self, pixels: NDArray[np.uint8]) -> Maps:
         """Maps uint8 RGB pixels (N, H, W, 3) to raw maps (N, K, H', W') float32."""
-        (maps,) = self._session.run(None, {"pixels": pixels})
+        (maps,) = self._session.run([self._output], {"pixels": pixels})
         return np.asarray(maps, dtype=np.float32)
 
 
@@ -167,7 +179,12 @@ class OpenVinoRuntime:
     """The exported graph in OpenVINO, the fastest on Intel's and AMD's processors."""
 
     def __init__(
-        self, graph: Path, *, precision: Precision = "fp32", threads: int | None = None
+        self,
+        graph: Path,
+        *,
+        precision: Precision = "fp32",
+        threads: int | None = None,
+        output: str = "maps",
     ) -> None:
         """Opens a graph.
 
@@ -175,9 +192,10 @@ class OpenVinoRuntime:
             graph: the file.
             precision: `bf16` rounds while it computes; with any other, OpenVINO is kept from it.
             threads: for one picture; by default all cores.
+            output: which of the graph's outputs `run` returns.
 
         Raises:
-            MissingExtraError: OpenVINO is not installed.
+            MissingExtraError: OpenVINO is not installed, or the processor lacks the precision.
             BundleTamperedError: it cannot read the file.
         """
         try:
@@ -191,6 +209,13 @@ class OpenVinoRuntime:
         if threads is not None:
             self._hints["INFERENCE_NUM_THREADS"] = threads
         self._core = openvino.Core()
+        able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "bf16" and "BF16" not in able:
+            raise MissingExtraError(
+                "this processor has no bfloat16 arithmetic, and in another precision the model "
+                "would judge otherwise than it was proved; export for it with int8 or fp32"
+            )
+        self._output = output
         self._path, self._graph = graph, graph.read_bytes()  # the file may be replaced meanwhile
         self._lock = threading.Lock()
         self._compiled: dict[int, Any] = {}
@@ -204,7 +229,8 @@ class OpenVinoRuntime:
         found, start = [], 0
         while start < len(pixels):
             n = _TOGETHER if len(pixels) - start >= _TOGETHER else 1
-            found.append(self._request(n).infer({0: pixels[start : start + n]})[0].copy())
+            answer = self._request(n).infer({0: pixels[start : start + n]})
+            found.append(answer[self._output].copy())
             start += n
         return np.concatenate(found).astype(np.float32, copy=False)
 
@@ -247,7 +273,7 @@ def open_runtime(
         MissingExtraError: it is not installed, or lacks what was asked for.
     """
     name, _, precision = name.partition(":")
-    if name not in RUNTIMES or precision not in ("", *GRAPHS):
+    if name not in RUNTIMES or precision not in ("", *PRECISIONS):
         raise SettingsError(
             f"runtime '{name}' is unknown; choose one of {', '.join(RUNTIMES)}, "
             f"with a precision if you like: openvino:int8"
@@ -267,7 +293,12 @@ def open_runtime(
         if export.target != target:
             continue
         if target == "openvino" or (name == "onnx" and not device.startswith("cuda")):
-            return head, open_export(export, path / export.file, threads)
+            opened = open_export(export, path / export.file, threads)
+            return for_export(path, head, export), opened
+        if export.precision in LEARNT_AGAIN:
+            raise SettingsError(
+                f"{export.precision} was learnt for the processor; choose fp32 or fp16 on a GPU"
+            )
         provider = "Tensorrt" if name == "tensorrt" else "CUDA"
         number = int(device.partition(":")[2] or 0)
         runtime = OnnxRuntime(
@@ -294,11 +325,20 @@ def _fastest(
 
 def open_export(export: Export, graph: Path, threads: int | None = None) -> Runtime:
     """Opens an export's graph on the CPU; errors as of the runtime."""
-    opened: dict[Target, Callable[[], Runtime]] = {
-        "onnx": lambda: OnnxRuntime(graph, threads=threads),
-        "openvino": lambda: OpenVinoRuntime(graph, precision=export.precision, threads=threads),
-    }
-    return opened[export.target]()
+    return open_graph(export.target, export.precision, graph, threads)
+
+
+def open_graph(
+    target: Target,
+    precision: Precision,
+    graph: Path,
+    threads: int | None = None,
+    output: str = "maps",
+) -> Runtime:
+    """Opens a graph's file on the CPU, for one of its outputs; errors as of the runtime."""
+    if target == "onnx":
+        return OnnxRuntime(graph, threads=threads, output=output)
+    return OpenVinoRuntime(graph, precision=precision, threads=threads, output=output)
 
 
 def is_installed(target: str) -> bool:

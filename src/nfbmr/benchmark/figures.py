@@ -47,7 +47,7 @@ def data_sets(shared: Path, out: Path) -> dict[str, Path]:
 
 def few(data: Path, table: Path, seed: int) -> Path:
     """Writes a table of all test pictures and of `FEW` good ones, drawn by the seed."""
-    from nfbmr.fitting import without_copies
+    from nfbmr.learning import without_copies
 
     found = read_data(data)
     good = without_copies(found)

@@ -36,7 +36,8 @@ from nfbmr.feature_cache import FeatureCache
 from nfbmr.feature_store import FeatureStore
 from nfbmr.features import build_features
 from nfbmr.files import written_beside
-from nfbmr.fitting import plan_fit, source_network, without_copies
+from nfbmr.fitting import plan_fit
+from nfbmr.learning import source_network, without_copies
 from nfbmr.metrics import image_auroc
 from nfbmr.networks.backbone import SourceNetwork
 from nfbmr.networks.detector import Detector

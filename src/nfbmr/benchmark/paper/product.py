@@ -30,8 +30,9 @@ from nfbmr.feature_cache import FeatureCache
 from nfbmr.feature_store import FeatureStore
 from nfbmr.features import build_features
 from nfbmr.files import written_beside
-from nfbmr.fitting import Job, Plan, learn, plan_fit, source_network, without_copies
+from nfbmr.fitting import plan_fit
 from nfbmr.inference import Inspector
+from nfbmr.learning import Job, Plan, learn, source_network, without_copies
 from nfbmr.networks.backbone import SourceNetwork
 from nfbmr.optimisation import Optimiser
 from nfbmr.progress import Progress, silent

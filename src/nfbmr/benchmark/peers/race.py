@@ -31,7 +31,7 @@ from nfbmr.benchmark.peers.environment import ANOMALIB, peers_python
 from nfbmr.config import preset, settings_hash
 from nfbmr.data.images import image_size, read_mask, resize_map
 from nfbmr.data.layouts import DataSet, Sample
-from nfbmr.fitting import without_copies
+from nfbmr.learning import without_copies
 from nfbmr.metrics import average_precision, image_auroc
 from nfbmr.networks.backbone import SourceNetwork
 from nfbmr.networks.weights import load_weights

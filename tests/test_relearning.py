@@ -1,0 +1,109 @@
+"""Coarse precisions: SNN made coarse, the rest learnt again on it, and what is proved of that."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from nfbmr.bundle import read_bundle
+from nfbmr.errors import ExportError, SettingsError, TrainingError
+from nfbmr.exporting import export
+from nfbmr.exports import Target
+from nfbmr.inference import load
+from nfbmr.networks.backbone import SourceNetwork
+from nfbmr.relearning import GraphSource
+
+Draw = Callable[..., NDArray[np.uint8]]
+
+pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+pytest.importorskip("onnxscript", reason="torch's exporter is not installed")
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_integers_are_learnt_again_and_proved(
+    exported_copy: Path, good_folder: Path, draw: Draw, target: Target
+) -> None:
+    if target == "openvino":
+        pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    before = read_bundle(exported_copy)
+    done = export(exported_copy, to=target, precision="int8", calibrate_on=good_folder)
+    assert (done.gate.good, done.gate.drawn) == (5, 16)  # those that calibrate
+    assert done.gate.scores <= done.gate.scores_allowed == 1e-4
+    after = read_bundle(exported_copy)
+    assert after.calibration == before.calibration
+    assert after.exports == (*before.exports, done)
+    single, coarse = load(exported_copy), load(exported_copy, runtime=f"{target}:int8")
+    assert coarse.calibration != single.calibration
+    differs = 0.0
+    for number in range(8):
+        picture = draw(number, defect=number % 2 == 1)
+        one, other = single.inspect(picture), coarse.inspect(picture)
+        assert other.is_defect == one.is_defect == (number % 2 == 1)
+        differs = max(differs, float(np.abs(one.maps - other.maps).max()))
+    assert differs > 0
+
+
+@pytest.mark.slow
+def test_what_judges_drawn_pictures_otherwise_is_not_kept(
+    model_copy: Path, good_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nfbmr.bundle import replace_calibration
+    from nfbmr.scoring import Calibration
+
+    calibration = read_bundle(model_copy).calibration
+    blind = {**vars(calibration), "threshold": 1e9}
+    replace_calibration(model_copy, Calibration(**blind))
+    before = snapshot(model_copy.parent)
+    with pytest.raises(ExportError, match="onnx int8 judges drawn pictures otherwise"):
+        export(model_copy, precision="int8", calibrate_on=good_folder)
+    assert snapshot(model_copy.parent) == before
+
+
+def test_too_few_pictures_are_refused(model_copy: Path, good_folder: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    for path in sorted(good_folder.iterdir())[:9]:
+        shutil.copy(path, few)
+    before = snapshot(model_copy)
+    with pytest.raises(TrainingError, match="9 good pictures to learn int8 from; at least 10"):
+        export(model_copy, precision="int8", calibrate_on=few)
+    assert snapshot(model_copy) == before
+
+
+def test_no_pictures_are_refused(model_copy: Path) -> None:
+    with pytest.raises(SettingsError, match="bf16 is learnt from good pictures"):
+        export(model_copy, to="openvino", precision="bf16")
+
+
+def test_a_source_leaves_the_computation_to_its_graph_and_shapes_to_torch(model: Path) -> None:
+    settings = read_bundle(model).settings.backbone
+    plain = SourceNetwork.of(settings)
+
+    class Twice:
+        name = "twice"
+
+        def run(self, pixels: NDArray[np.uint8]) -> Any:
+            return 2 * plain(torch.from_numpy(pixels)).numpy()
+
+    source = GraphSource.of(settings)
+    assert isinstance(source, GraphSource)
+    source.load_state_dict(plain.state_dict())
+    source.computed_by(Twice(), "twice")
+    pixels = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    assert torch.equal(source(pixels), 2 * plain(pixels))
+    assert source.grid((64, 64)) == plain.grid((64, 64))
+    one = source.fingerprint()
+    assert one != plain.fingerprint()
+    assert source.computed_by(Twice(), "another").fingerprint() != one
