@@ -106,7 +106,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "benchmark.peers.race",
         "benchmark.peers.report",
     ),
-    ("benchmark.paper.figures", "benchmark.paper.page", "benchmark.paper.runner"),
+    (
+        "benchmark.paper.figures",
+        "benchmark.paper.page",
+        "benchmark.paper.runner",
+        "benchmark.peers.deployment",
+    ),
     ("benchmark.paper.command",),
     ("cli_bench", "cli_deploy", "cli_paper"),
     # 18: the command line

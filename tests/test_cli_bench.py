@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from nfbmr.benchmark.ledger import Key
 from nfbmr.benchmark.peers import race
 from nfbmr.benchmark.peers.catalogue import PEERS
+from nfbmr.benchmark.peers.deployment import Deployed
 from nfbmr.cli import app
 from nfbmr.errors import SettingsError
 
@@ -83,3 +84,30 @@ def test_speed_of_a_model_on_a_folder_and_on_one_picture(model: Path, good_folde
         assert result.exit_code == 0, result.output
         for part in ("decode and resize", "graph (torch)", "file to verdict", "a second"):
             assert part in result.output
+
+
+def test_speed_beside_peers(
+    model: Path, good_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, int, int, float, int | None]] = []
+
+    def fake(key: str, good: Any, pictures: Any, *, seconds: float, threads: int | None) -> Any:
+        asked.append((key, len(good), len(pictures), seconds, threads))
+        return Deployed(title=key.title(), milliseconds={"fp32": 7.25}, megabytes=1.0, coreset=None)
+
+    monkeypatch.setattr("nfbmr.benchmark.peers.deployment.deployed", fake)
+    words = ["--peers", "padim,dfm", "--minutes", "2", "--device", "cpu"]
+    result = run("speed", model, good_folder, *words)
+    assert result.exit_code == 0, result.output
+    assert asked == [("padim", 12, 33, 120.0, None), ("dfm", 12, 33, 120.0, None)]
+    assert "Padim, fp32" in result.output
+    assert "7.2 ms   file to verdict, OpenVINO" in result.output
+
+
+def test_peers_cannot_learn_from_one_picture(model: Path, good_folder: Path) -> None:
+    picture = sorted(good_folder.iterdir())[0]
+    result = run("speed", model, picture, "--peers", "padim", "--device", "cpu")
+    assert isinstance(result.exception, SettingsError)
+    assert "give a data set with good pictures" in str(result.exception)
+    result = run("speed", model, picture, "--peers", "x")
+    assert "--peers x: unknown" in str(result.exception)

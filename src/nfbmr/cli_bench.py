@@ -56,12 +56,7 @@ def peers(
     from nfbmr.console import shown_progress
     from nfbmr.files import written_beside
 
-    known = [one.key for one in PEERS]
-    chosen = parse_words(peers or ",".join(known))
-    if strange := [key for key in chosen if key not in (*known, "none")]:
-        raise SettingsError(
-            f"--peers {', '.join(strange)}: unknown; expected 'none' or some of {', '.join(known)}"
-        )
+    chosen = _chosen(peers or ",".join(one.key for one in PEERS))
     wanted = race.Race(
         data=tuple((name, Path(path)) for name, path in parse_pairs("--data", data)),
         peers=() if "none" in chosen else chosen,
@@ -84,6 +79,17 @@ def peers(
         raise typer.Exit(1)
 
 
+def _chosen(peers: str) -> tuple[str, ...]:
+    from nfbmr.benchmark.peers.catalogue import PEERS
+
+    known, chosen = [one.key for one in PEERS], parse_words(peers)
+    if strange := [key for key in chosen if key not in (*known, "none")]:
+        raise SettingsError(
+            f"--peers {', '.join(strange)}: unknown; expected 'none' or some of {', '.join(known)}"
+        )
+    return chosen
+
+
 @bench.command()
 def speed(
     model: ModelPath,
@@ -93,20 +99,42 @@ def speed(
     runtime: RuntimeName = "auto",
     device: Device = "auto",
     threads: Threads = None,
+    peers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Beside these, learnt from the good pictures and exported to OpenVINO.",
+        ),
+    ] = None,
+    minutes: _Minutes = 5.0,
 ) -> None:
-    """Time each part of a picture's way from file to verdict."""
+    """Time each part of a picture's way from file to verdict.
+
+    With --peers, e.g. patchcore,padim, PICTURES is a data set with good pictures to learn from.
+    """
     from nfbmr.benchmark.speed import parts, throughput
     from nfbmr.data.layouts import read_data
     from nfbmr.inference import load
 
+    chosen = [key for key in _chosen(peers or "") if key != "none"]
     inspector = load(model, runtime=runtime, device=device, threads=threads)
-    paths = (
-        [pictures]
-        if pictures.is_file()
-        else [sample.path for sample in read_data(pictures).samples]
-    )
+    found = None if pictures.is_file() else read_data(pictures)
+    paths = [pictures] if found is None else [sample.path for sample in found.samples]
     height, width = inspector.facts.size
     print(f"{model}, {height} x {width} pixels, {inspector.runtime.name}, one picture at a time")
     for part in parts(inspector, paths):
         print(f"{part.name:24}{part.median:9.1f} ms   95 % below {part.percentile_95:.1f} ms")
     print(f"{'in batches, from files':24}{throughput(inspector, paths):9.1f} pictures a second")
+    if not chosen:
+        return
+    from nfbmr.benchmark.peers.deployment import deployed
+
+    if found is None or not found.train_good:
+        raise SettingsError(f"{pictures}: peers learn first; give a data set with good pictures")
+    good = [sample.path for sample in found.train_good]
+    timed = [paths[i % len(paths)] for i in range(33)]
+    for key in chosen:
+        one = deployed(key, good, timed, seconds=60 * minutes, threads=threads)
+        for precision, milliseconds in one.milliseconds.items():
+            name = f"{one.title}, {precision}"
+            print(f"{name:24}{milliseconds:9.1f} ms   file to verdict, OpenVINO")

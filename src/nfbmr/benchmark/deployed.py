@@ -118,7 +118,9 @@ def main() -> None:
     }
     file = out / "rows.jsonl"
     rows = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
-    rows = [row for row in rows if row["mark"] == mark and not mark["commit"].endswith("-dirty")]
+    rows = [
+        row for row in rows if row["mark"] == mark and not str(mark["commit"]).endswith("-dirty")
+    ]
     for seed in map(int, arguments.seeds.split(",")):
         for name, data in sets.items():
             if any((row["set"], row["seed"]) == (name, seed) for row in rows):

@@ -113,7 +113,7 @@ def test_where_no_limit_of_cores_is_known_all_are_used(monkeypatch: pytest.Monke
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     for found, expected in ((6, 6), (None, 1)):
         monkeypatch.setattr(os, "cpu_count", lambda found=found: found)
-        assert race._cores() == expected
+        assert race.cores() == expected
 
 
 def test_patience_is_part_of_what_a_row_is_measured_by(

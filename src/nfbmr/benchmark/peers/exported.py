@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from worker import _serve_weights, _trained  # type: ignore[import-not-found]
 
 _WARM_UP = 3
 
@@ -29,6 +28,7 @@ def main(path: Path) -> None:
     logging.disable(logging.WARNING)
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
+    from worker import _serve_weights, _trained  # type: ignore[import-not-found]
 
     torch.manual_seed(job["seed"])
     torch.set_num_threads(job["threads"])

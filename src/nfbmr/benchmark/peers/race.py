@@ -145,7 +145,7 @@ def _seconds(race: Race, key: Key) -> float:
     return race.seconds * peer(key.system).patience
 
 
-def _cores() -> int:
+def cores() -> int:
     """Counts the processor cores that this process may use; `taskset` limits them."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -160,7 +160,7 @@ def _measure(race: Race, key: Key, data: DataSet, work: Path) -> Row:
         "train": [str(sample.path.resolve()) for sample in good],
         "test": [str(sample.path.resolve()) for sample in test],
         "seed": key.seed,
-        "threads": _cores(),
+        "threads": cores(),
         "out": str(work),
     }
     if key.system == OURS:
@@ -169,7 +169,7 @@ def _measure(race: Race, key: Key, data: DataSet, work: Path) -> Row:
     else:
         command = [str(_python()), worker.__file__]
         job |= asdict(peer(key.system)) | {"seconds": _seconds(race, key)}
-        job["weights"] = str(_lite0_weights(work))
+        job["weights"] = str(lite0_weights(work))
     file = work / "job.json"
     file.write_text(json.dumps(job), encoding="utf-8")
     done = subprocess.run([*command, str(file)], capture_output=True, text=True, check=False)
@@ -189,7 +189,7 @@ def _python() -> Path:
     return peers_python()
 
 
-def _lite0_weights(folder: Path) -> Path:
+def lite0_weights(folder: Path) -> Path:
     """Writes the embedded weights in timm's names, for a process that lacks nfbmr."""
     network = SourceNetwork(LITE0, (7,))
     load_weights(network, "embedded")
