@@ -19,6 +19,7 @@ from nfbmr.exports import Target
 from nfbmr.inference import load
 from nfbmr.networks.backbone import SourceNetwork
 from nfbmr.relearning import GraphSource
+from nfbmr.scoring import MAPS
 
 Draw = Callable[..., NDArray[np.uint8]]
 
@@ -41,6 +42,7 @@ def test_integers_are_learnt_again_and_proved(
     done = export(exported_copy, to=target, precision="int8", calibrate_on=good_folder)
     assert (done.gate.good, done.gate.drawn) == (5, 16)  # those that calibrate
     assert done.gate.scores <= done.gate.scores_allowed == 1e-4
+    assert len(done.gate.probe) == len(MAPS)
     after = read_bundle(exported_copy)
     assert after.calibration == before.calibration
     assert after.exports == (*before.exports, done)

@@ -16,8 +16,8 @@ from nfbmr.bundle import add_exports, read_bundle
 from nfbmr.errors import BundleTamperedError, MissingExtraError, SettingsError
 from nfbmr.exports import Precision, Target, graph_file
 from nfbmr.inference import Inspection, load
-from nfbmr.runtimes import OnnxRuntime, OpenVinoRuntime, Runtime, TorchRuntime, open_runtime
-from nfbmr.scoring import Calibration
+from nfbmr.runtimes import OnnxRuntime, OpenVinoRuntime, Runtime, TorchRuntime, open_runtime, probe
+from nfbmr.scoring import MAPS, Calibration
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 
@@ -150,6 +150,24 @@ def test_what_was_learnt_for_the_processor_runs_on_no_gpu(exported_copy: Path) -
     for name, device in (("tensorrt:int8", "auto"), ("onnx:int8", "cuda")):
         with pytest.raises(SettingsError, match="int8 was learnt for the processor"):
             open_runtime(exported_copy, name, device=device)
+
+
+def test_a_processor_that_computes_integers_otherwise_is_refused(exported_copy: Path) -> None:
+    with_coarse(exported_copy, "onnx", "int8")
+    bundle, runtime = open_runtime(exported_copy, "onnx:int8")
+    found = probe(runtime, bundle.facts.size)
+    assert len(found) == len(MAPS)
+    assert len(set(found)) > 1
+    (coarse,) = (export for export in bundle.exports if export.precision == "int8")
+    for factor, fits in ((1.0001, True), (1.01, False)):
+        seen = {"probe": tuple(factor * mean for mean in found)}
+        other = coarse.model_copy(update={"gate": coarse.gate.model_copy(update=seen)})
+        add_exports(exported_copy, {}, (other,), bundle.origin)
+        if fits:
+            open_runtime(exported_copy, "onnx:int8")
+            continue
+        with pytest.raises(MissingExtraError, match="export int8 on this machine, or use fp32"):
+            open_runtime(exported_copy, "onnx:int8")
 
 
 def test_bfloat16_needs_a_processor_that_has_it(

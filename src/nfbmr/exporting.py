@@ -29,7 +29,7 @@ from nfbmr.files import sha256_of
 from nfbmr.inference import Inspection, Inspector
 from nfbmr.learning import without_copies
 from nfbmr.progress import Progress, silent
-from nfbmr.runtimes import Runtime, TorchRuntime, is_installed, open_export
+from nfbmr.runtimes import Runtime, TorchRuntime, is_installed, open_export, probe
 
 _log = logging.getLogger(__name__)
 
@@ -178,7 +178,9 @@ def _learn_again(
                 f"{export.name} judges drawn pictures otherwise than torch in single precision; "
                 "nothing was kept. Learn from more good pictures, or export with more precision"
             )
+        opened = open_export(export, learnt.graph, threads)
         beside = {
+            "probe": probe(opened, bundle.facts.size),
             "p_values": max(abs(one.p_value - two.p_value) for one, two in pairs[:n]),
             "others": sum(one.is_defect != two.is_defect for one, two in pairs[:n]),
         }

@@ -62,6 +62,9 @@ class Gate(BaseModel):
     good pictures."""
     others: int = Field(default=0, ge=0)
     """Good pictures that the model in single precision judges otherwise; 0 unless learnt again."""
+    probe: tuple[float, ...] = ()
+    """Means of the raw maps of a drawn picture, where it was learnt again: what another processor
+    has to find as well. Some compute 8-bit products with fewer digits, and judge otherwise."""
     milliseconds: float = Field(ge=0)
     """Of one picture's graph, median, on the machine that exported."""
     versions: dict[str, str]

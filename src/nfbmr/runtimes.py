@@ -39,6 +39,7 @@ _INSTALL = {
 }
 
 
+_BLOCK = 32  # pixels of a drawn picture's blocks
 _TOGETHER = 8  # pictures that OpenVINO computes at once where there are as many
 
 
@@ -294,6 +295,7 @@ def open_runtime(
             continue
         if target == "openvino" or (name == "onnx" and not device.startswith("cuda")):
             opened = open_export(export, path / export.file, threads)
+            _check_probe(export, opened, head.facts.size)
             return for_export(path, head, export), opened
         if export.precision in LEARNT_AGAIN:
             raise SettingsError(
@@ -339,6 +341,27 @@ def open_graph(
     if target == "onnx":
         return OnnxRuntime(graph, threads=threads, output=output)
     return OpenVinoRuntime(graph, precision=precision, threads=threads, output=output)
+
+
+def probe(runtime: Runtime, size: tuple[int, int]) -> tuple[float, ...]:
+    """Returns the means of the raw maps of a drawn picture, blocks of noise of (H, W) pixels."""
+    height, width = size
+    shape = (1, -(-height // _BLOCK), -(-width // _BLOCK), 3)
+    blocks = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    pixels = blocks.repeat(_BLOCK, axis=1).repeat(_BLOCK, axis=2)[:, :height, :width]
+    maps = runtime.run(np.ascontiguousarray(pixels))
+    return tuple(float(mean) for mean in maps.mean(axis=(0, 2, 3), dtype=np.float64))
+
+
+def _check_probe(export: Export, runtime: Runtime, size: tuple[int, int]) -> None:
+    """Refuses a processor that computes what was learnt again otherwise than it was learnt."""
+    gate = export.gate
+    if gate.probe and not np.allclose(probe(runtime, size), gate.probe, gate.maps_allowed, 1e-6):
+        raise MissingExtraError(
+            f"this processor computes {export.name} otherwise than the one that it was learnt on "
+            "(older ones lack the instructions for exact 8-bit products), so verdicts would "
+            f"differ; export {export.precision} on this machine, or use fp32"
+        )
 
 
 def is_installed(target: str) -> bool:
