@@ -111,13 +111,14 @@ class Inspector:
         """Inspects one picture.
 
         Args:
-            image: a path, a Pillow image, or an array uint8 / uint16 / float in [0, 1] of shape
-                (H, W) or (H, W, 1|3|4), RGB.
+            image: a path, a file's bytes, a Pillow image, or an array uint8 / uint16 / float in
+                [0, 1] of shape (H, W) or (H, W, 1|3|4), RGB.
 
         Raises:
             ImageError: the picture cannot be read.
         """
-        (result,) = self._run([_decode(image, self.size)])
+        pictures = [_decode(image, self.size)]
+        (result,) = self._judge(self._maps_of(pictures), pictures)
         if isinstance(result, Failure):
             raise ImageError(result.error)
         return result
@@ -138,10 +139,25 @@ class Inspector:
         if self._tiling is not None:
             batch = 1  # its tiles make a batch already
         decoded = self._decode_ahead(iter(images), workers, ahead=2 * batch)
-        while group := list(itertools.islice(decoded, batch)):
-            found = iter(self._run([item for item in group if isinstance(item, _Decoded)]))
-            for item in group:
-                yield next(found) if isinstance(item, _Decoded) else item
+        # The graph computes a batch in a thread of its own while the one before is judged here.
+        with ThreadPoolExecutor(1, thread_name_prefix="nfbmr-graph") as pool:
+            before: _Group | None = None
+            while group := list(itertools.islice(decoded, batch)):
+                pictures = [item for item in group if isinstance(item, _Decoded)]
+                now = (group, pool.submit(self._maps_of, pictures))
+                if before is not None:
+                    yield from self._judged(*before)
+                before = now
+            if before is not None:
+                yield from self._judged(*before)
+
+    def _judged(
+        self, group: list[_Decoded | Failure], maps: Future[Maps | None]
+    ) -> Iterator[Inspection | Failure]:
+        pictures = [item for item in group if isinstance(item, _Decoded)]
+        found = iter(self._judge(maps.result(), pictures))
+        for item in group:
+            yield next(found) if isinstance(item, _Decoded) else item
 
     def maps(self, images: Iterable[ImageInput]) -> Maps:
         """Returns the raw maps (N, K, H', W') of pictures that must all be readable.
@@ -206,11 +222,16 @@ class Inspector:
                 for future in waiting:
                     future.cancel()
 
-    def _run(self, pictures: list[_Decoded]) -> list[Inspection | Failure]:
+    def _maps_of(self, pictures: list[_Decoded]) -> Maps | None:
+        """Runs the graph; None where there is nothing to run it on."""
         if not pictures:
-            return []
+            return None
         pixels = np.stack([picture.pixels for picture in pictures])
-        maps = self.runtime.run(pixels) if self._tiling is None else self._of_tiles(pixels)
+        return self.runtime.run(pixels) if self._tiling is None else self._of_tiles(pixels)
+
+    def _judge(self, maps: Maps | None, pictures: list[_Decoded]) -> list[Inspection | Failure]:
+        if maps is None:
+            return []
         return self.judge(maps, [(picture.path, picture.size) for picture in pictures])
 
     def _of_tiles(self, pixels: NDArray[np.uint8]) -> Maps:
@@ -258,6 +279,9 @@ class _Decoded:
     path: str | None
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
+
+
+_Group = tuple[list[_Decoded | Failure], Future[Maps | None]]
 
 
 def _decode(image: ImageInput, size: tuple[int, int]) -> _Decoded:
