@@ -207,3 +207,15 @@ def test_no_folder_and_a_strange_log_are_refused(inspector: Inspector, hot: Path
     with pytest.raises(DataError, match=r"log\.jsonl, line 1, is none that a watch wrote"):
         once(inspector, hot)
     assert (hot / "log.jsonl").read_text() == '{"other": 1}\n'
+
+
+def test_two_watches_cannot_share_a_log(inspector: Inspector, hot: Path, draw: Draw) -> None:
+    pytest.importorskip("fcntl", reason="no such locks here")
+    put(hot, "a.png", draw(0))
+
+    def second(_: Row) -> None:
+        with pytest.raises(DataError, match="another watch is writing to it"):
+            once(inspector, hot)
+
+    assert watch(inspector, job(hot), until=lambda: True, tell=second) == 1
+    assert once(inspector, hot) == 0, "the lock ends with the watch"

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 from nfbmr import provenance
 from nfbmr.data.images import IMAGE_SUFFIXES
 from nfbmr.errors import DataError
-from nfbmr.files import printable
+from nfbmr.files import lock, printable
 from nfbmr.inference import Failure, Inspector
 from nfbmr.results import to_row
 
@@ -71,17 +71,23 @@ def watch(
         How many files were inspected.
 
     Raises:
-        DataError: there is no such folder, or the log is not one that this wrote.
+        DataError: there is no such folder, the log is not one that this wrote, or another watch
+            is writing to it.
         OSError: the log cannot be written: then nothing is moved, and nothing is lost.
     """
     if not job.folder.is_dir():
         raise DataError(f"{job.folder} is not a folder; make it, or name another")
-    done = _rows_in(job.log)
     seen: dict[Path, tuple[_Mark, float]] = {}
     stuck: set[Path] = set()  # files that cannot be moved; said once
     count = 0
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("a", encoding="utf-8") as stream:
+        if not lock(stream):
+            raise DataError(
+                f"{job.log}: another watch is writing to it; end that one, or name another log "
+                "with -o"
+            )
+        done = _rows_in(job.log)
         while True:
             last = until()
             for path, mark in _whole(job, done, seen, stuck):

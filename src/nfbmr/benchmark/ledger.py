@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from nfbmr.data.layouts import DataSet
 from nfbmr.errors import DataError
+from nfbmr.files import lock
 
 Row = dict[str, Any]
 
@@ -43,19 +44,12 @@ def alone_in(folder: Path) -> Iterator[None]:
         DataError: another run is using it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # not on Windows
-        yield
-        return
     with (folder / ".lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not lock(stream):
             raise DataError(
                 f"{folder}: another run is writing there; wait for it, or choose another folder "
                 "with -o"
-            ) from None
+            )
         yield
 
 
