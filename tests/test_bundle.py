@@ -533,6 +533,16 @@ def test_a_graph_that_was_not_proved_is_refused(tmp_path: Path) -> None:
         read_bundle(path)
 
 
+def test_a_kill_between_the_renames_leaves_a_model_that_the_error_names(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    left = path.rename(tmp_path / ".model.abc.old")
+    with pytest.raises(BundleNotFoundError, match=r"left .*\.model\.abc\.old: rename that back"):
+        read_bundle(path)
+    left.rename(path)
+    assert read_bundle(path).facts.name == "bottle"
+
+
 def test_other_peoples_files_and_links_outlive_a_calibration(tmp_path: Path) -> None:
     path = tmp_path / "model"
     write_bundle(path, content())

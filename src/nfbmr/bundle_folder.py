@@ -5,6 +5,7 @@ What the parts say is for `nfbmr.bundle` to know.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -121,9 +122,10 @@ def check_parts(path: Path) -> dict[str, str]:
     """Checks the hash of each part; returns their names and hashes."""
     if not (path / MANIFEST).is_file():
         what = "holds no nfbmr model" if path.is_dir() else "does not exist"
-        raise BundleNotFoundError(
-            f"{path} {what}: a folder with {MANIFEST} was expected. Make one with 'nfbmr fit'"
-        )
+        how = "Make one with 'nfbmr fit'"
+        if left := sorted(path.parent.glob(f".{glob.escape(path.name)}.*.old")):
+            how = f"A kill while it was replaced left {left[-1]}: rename that back to {path.name}"
+        raise BundleNotFoundError(f"{path} {what}: a folder with {MANIFEST} was expected. {how}")
     manifest = read_json(path / MANIFEST)
     found = manifest.get("format")
     if isinstance(found, int) and found > FORMAT:
