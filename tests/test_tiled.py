@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from typer.testing import CliRunner
 
 from nfbmr.bundle import read_bundle
+from nfbmr.cli import app
 from nfbmr.config import Settings, with_changes
 from nfbmr.data.layouts import read_data
 from nfbmr.data.tiles import Tiling
@@ -101,6 +103,27 @@ def test_a_tiled_model_is_exported(tiled: Inspector, large: Path, draw: Draw) ->
         picture = draw(40, defect=defect, size=SIZE)
         expected = tiled.inspect(picture)
         assert onnx.inspect(picture).score == pytest.approx(expected.score, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_integers_are_learnt_from_tiles_too(tiled: Inspector, large: Path, draw: Draw) -> None:
+    pytest.importorskip("onnxscript", reason="torch's exporter is not installed")
+    assert tiled.path is not None
+    export(tiled.path, precision="int8", calibrate_on=large)
+    coarse = load(tiled.path, runtime="onnx:int8")
+    for defect in (False, True):
+        assert coarse.inspect(draw(41, defect=defect, size=SIZE)).is_defect == defect
+
+
+def test_who_insists_on_tiles_needs_a_model_that_learnt_them(
+    tiled: Inspector, model: Path, good_folder: Path
+) -> None:
+    words = ["inspect", str(model), str(good_folder), "--tiles"]
+    error = CliRunner().invoke(app, words).exception
+    assert isinstance(error, SettingsError)
+    assert "nfbmr fit DATA -o MODEL --tiles" in str(error)
+    words[1] = str(tiled.path)
+    assert CliRunner().invoke(app, words).exit_code == 0
 
 
 def test_tiles_that_do_not_fit_are_refused(large: Path, tiny: Settings, tmp_path: Path) -> None:

@@ -180,6 +180,9 @@ def inspect(
             help="End with 1 when a defect was found, 2 when a picture is unreadable.",
         ),
     ] = False,
+    tiles: Annotated[
+        bool, typer.Option("--tiles", help="Insist on tiles; a model fitted so cuts them anyway.")
+    ] = False,
     runtime: RuntimeName = "auto",
     device: Device = "auto",
     threads: Threads = None,
@@ -193,6 +196,11 @@ def inspect(
     chosen, rows_file, folder = where_to_write(form.value if form else None, out)
     pictures = list(_pictures(paths))
     inspector = load(model, runtime=runtime, device=device, threads=threads)
+    if tiles and inspector.facts.whole is None:
+        raise SettingsError(
+            f"{model} learnt whole pictures, and where on them a place lies: to a tile that means "
+            "nothing. Learn tiles: nfbmr fit DATA -o MODEL --tiles"
+        )
     worst = 0
     with open_writer(chosen, rows_file) as write:
         for done, result in enumerate(inspector.inspect_many(pictures)):
