@@ -78,8 +78,12 @@ def test_an_unknown_peer_is_refused_before_anything_runs(
     assert not (tmp_path / "out").exists()
 
 
-def test_speed_of_a_model_on_a_folder_and_on_one_picture(model: Path, good_folder: Path) -> None:
-    for pictures in (good_folder, sorted(good_folder.iterdir())[0]):
+def test_speed_of_a_model_on_a_folder_a_table_and_on_one_picture(
+    model: Path, good_folder: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text(f"path\n{sorted(good_folder.iterdir())[0]}\n")
+    for pictures in (good_folder, table, sorted(good_folder.iterdir())[0]):
         result = run("speed", model, pictures, "--device", "cpu")
         assert result.exit_code == 0, result.output
         for part in ("decode and resize", "graph (torch)", "file to verdict", "a second"):

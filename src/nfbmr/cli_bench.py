@@ -94,7 +94,7 @@ def _chosen(peers: str) -> tuple[str, ...]:
 def speed(
     model: ModelPath,
     pictures: Annotated[
-        Path, typer.Argument(metavar="PICTURES", help="A folder of pictures, or one.")
+        Path, typer.Argument(metavar="PICTURES", help="A picture, a folder of some, a data set.")
     ],
     runtime: RuntimeName = "auto",
     device: Device = "auto",
@@ -113,12 +113,14 @@ def speed(
     With --peers, e.g. patchcore,padim, PICTURES is a data set with good pictures to learn from.
     """
     from nfbmr.benchmark.speed import parts, throughput
+    from nfbmr.data.images import IMAGE_SUFFIXES
     from nfbmr.data.layouts import read_data
     from nfbmr.inference import load
 
     chosen = [key for key in _chosen(peers or "") if key != "none"]
     inspector = load(model, runtime=runtime, device=device, threads=threads)
-    found = None if pictures.is_file() else read_data(pictures)
+    one = pictures.suffix.lower() in IMAGE_SUFFIXES and pictures.is_file()
+    found = None if one else read_data(pictures)
     paths = [pictures] if found is None else [sample.path for sample in found.samples]
     height, width = inspector.facts.size
     print(f"{model}, {height} x {width} pixels, {inspector.runtime.name}, one picture at a time")
@@ -134,7 +136,7 @@ def speed(
     good = [sample.path for sample in found.train_good]
     timed = [paths[i % len(paths)] for i in range(33)]
     for key in chosen:
-        one = deployed(key, good, timed, seconds=60 * minutes, threads=threads)
-        for precision, milliseconds in one.milliseconds.items():
-            name = f"{one.title}, {precision}"
+        peer = deployed(key, good, timed, seconds=60 * minutes, threads=threads)
+        for precision, milliseconds in peer.milliseconds.items():
+            name = f"{peer.title}, {precision}"
             print(f"{name:24}{milliseconds:9.1f} ms   file to verdict, OpenVINO")
