@@ -21,6 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     # 1: settings, pixels, files
     (
         "config",
+        "damage",
         "devices",
         "webhook",
         "console",

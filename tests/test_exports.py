@@ -66,8 +66,10 @@ def test_a_gate_says_what_was_compared_and_how_near_it_came() -> None:
     assert "2.0e-05 (1e-03 allowed)" in text
     assert "12.5 ms" in text
     assert "learnt again" not in text
-    again = Export(target="onnx", precision="int8", graph=GRAPH, gate=gate(others=3))
-    assert "3 good pictures judged otherwise than in single precision" in again.describe()
+    again = Export(
+        target="onnx", precision="int8", graph=GRAPH, gate=gate(separates=0.9, separated=0.915)
+    )
+    assert "in 90.0 % of pairs, in single precision 91.5 %" in again.describe()
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from nfbmr.bundle import read_bundle
 from nfbmr.errors import ExportError, SettingsError, TrainingError
-from nfbmr.exporting import export
+from nfbmr.exporting import _beside, export
 from nfbmr.exports import Target
 from nfbmr.inference import load
 from nfbmr.networks.backbone import SourceNetwork
 from nfbmr.relearning import GraphSource
-from nfbmr.scoring import MAPS
+from nfbmr.runtimes import TorchRuntime
+from nfbmr.scoring import MAPS, Maps
 
 Draw = Callable[..., NDArray[np.uint8]]
 
@@ -34,15 +36,19 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["onnx", "openvino"])
 def test_integers_are_learnt_again_and_proved(
-    exported_copy: Path, good_folder: Path, draw: Draw, target: Target
+    exported_copy: Path, mvtec: Path, draw: Draw, target: Target
 ) -> None:
     if target == "openvino":
         pytest.importorskip("openvino", reason="OpenVINO is not installed")
     before = read_bundle(exported_copy)
-    done = export(exported_copy, to=target, precision="int8", calibrate_on=good_folder)
+    done = export(exported_copy, to=target, precision="int8", calibrate_on=mvtec)
     assert (done.gate.good, done.gate.drawn) == (5, 16)  # those that calibrate
     assert done.gate.scores <= done.gate.scores_allowed == 1e-4
     assert len(done.gate.probe) == len(MAPS)
+    assert done.gate.separates is not None
+    assert done.gate.separated is not None
+    assert done.gate.separates > 0.5
+    assert done.gate.separated > 0.5
     after = read_bundle(exported_copy)
     assert after.calibration == before.calibration
     assert after.exports == (*before.exports, done)
@@ -59,7 +65,7 @@ def test_integers_are_learnt_again_and_proved(
 
 @pytest.mark.slow
 def test_what_judges_drawn_pictures_otherwise_is_not_kept(
-    model_copy: Path, good_folder: Path, monkeypatch: pytest.MonkeyPatch
+    model_copy: Path, mvtec: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from nfbmr.bundle import replace_calibration
     from nfbmr.scoring import Calibration
@@ -68,19 +74,56 @@ def test_what_judges_drawn_pictures_otherwise_is_not_kept(
     blind = {**vars(calibration), "threshold": 1e9}
     replace_calibration(model_copy, Calibration(**blind))
     before = snapshot(model_copy.parent)
-    with pytest.raises(ExportError, match="onnx int8 judges drawn pictures otherwise"):
-        export(model_copy, precision="int8", calibrate_on=good_folder)
+    with pytest.raises(ExportError, match="learnt again it judges drawn pictures otherwise"):
+        export(model_copy, precision="int8", calibrate_on=mvtec)
     assert snapshot(model_copy.parent) == before
 
 
-def test_too_few_pictures_are_refused(model_copy: Path, good_folder: Path, tmp_path: Path) -> None:
-    few = tmp_path / "few"
-    few.mkdir()
-    for path in sorted(good_folder.iterdir())[:9]:
-        shutil.copy(path, few)
+def test_a_model_that_finds_less_than_single_precision_is_refused(model: Path, mvtec: Path) -> None:
+    bundle = read_bundle(model)
+    single = TorchRuntime(bundle, "cpu")
+    good = sorted((mvtec / "train" / "good").iterdir())
+
+    class Dull:
+        name = "dull"
+        share = 0.0
+
+        def run(self, pixels: NDArray[np.uint8]) -> Maps:
+            maps = single.run(pixels)
+            flat = np.full_like(maps, 1.0)
+            return (1 - self.share) * maps + self.share * flat
+
+    dull = Dull()
+    found = _beside((bundle, single), (bundle, dull), good, [])
+    assert found["separates"] == found["separated"] > 0.8
+    assert found["p_values"] == 0
+    dull.share = 1.0
+    with pytest.raises(ExportError, match=r"good ones in 50.0 % of pairs, in single precision"):
+        _beside((bundle, single), (bundle, dull), good, [])
+
+
+@pytest.mark.slow
+def test_the_rate_in_force_is_that_of_what_is_learnt_again(model_copy: Path, mvtec: Path) -> None:
+    load(model_copy).recalibrated(0.3).save_calibration()
+    export(model_copy, precision="int8", calibrate_on=mvtec)
+    coarse = load(model_copy, runtime="onnx:int8")
+    assert coarse.calibration.false_alarm_rate == 0.3
+    assert coarse.others == ()
+    assert load(model_copy, runtime="torch").others == ("onnx:int8",)
+
+
+def test_other_pictures_than_those_of_the_fit_are_refused(
+    model_copy: Path, mvtec: Path, tmp_path: Path, draw: Draw
+) -> None:
+    some = tmp_path / "some"
+    some.mkdir()
+    for path in sorted((mvtec / "train" / "good").iterdir())[:9]:
+        shutil.copy(path, some)
+    for number in range(20):
+        Image.fromarray(draw(100 + number)).save(some / f"new{number}.png")
     before = snapshot(model_copy)
-    with pytest.raises(TrainingError, match="9 good pictures to learn int8 from; at least 10"):
-        export(model_copy, precision="int8", calibrate_on=few)
+    with pytest.raises(TrainingError, match=r"9 of the 16 good pictures .* among the 29 given"):
+        export(model_copy, precision="int8", calibrate_on=some)
     assert snapshot(model_copy) == before
 
 

@@ -255,6 +255,8 @@ def calibrate(
     changed.save_calibration()
     for line in changed.calibration.describe():
         print(line)
+    if own := inspector.others:
+        _log.warning("Not changed: %s; calibrate each with --runtime", ", ".join(own))
 
 
 @app.command()

@@ -60,8 +60,11 @@ class Gate(BaseModel):
     p_values: float = Field(ge=0, le=1)
     """Difference of a p-value; where it was learnt again, from the model in single precision, for
     good pictures."""
-    others: int = Field(default=0, ge=0)
-    """Good pictures that the model in single precision judges otherwise; 0 unless learnt again."""
+    separates: float | None = Field(default=None, ge=0, le=1)
+    """Where it was learnt again: the share of pairs, a good picture and one damaged on purpose, in
+    which the damaged one scores higher (an AUROC)."""
+    separated: float | None = Field(default=None, ge=0, le=1)
+    """The same of the model in single precision."""
     probe: tuple[float, ...] = ()
     """Means of the raw maps of a drawn picture, where it was learnt again: what another processor
     has to find as well. Some compute 8-bit products with fewer digits, and judge otherwise."""
@@ -72,11 +75,13 @@ class Gate(BaseModel):
 
     def describe(self, *, learnt_again: bool = False) -> str:
         """Returns a sentence."""
-        beside = (
-            f"; learnt again: {self.others} good pictures judged otherwise than in single precision"
-            if learnt_again
-            else ""
-        )
+        beside = ""
+        if learnt_again and self.separates is not None and self.separated is not None:
+            beside = (
+                "; learnt again: tells pictures damaged on purpose from good ones in "
+                f"{100 * self.separates:.1f} % of pairs, in single precision "
+                f"{100 * self.separated:.1f} %"
+            )
         return (
             f"same verdict on {self.good} good and {self.drawn} drawn pictures; largest difference "
             f"of a score {self.scores:.1e} ({self.scores_allowed:.0e} allowed), of a map "

@@ -98,6 +98,14 @@ class Inspector:
         return self._bundle.facts
 
     @property
+    def others(self) -> tuple[str, ...]:
+        """Exports that have another calibration than this one, e.g. `openvino:int8`."""
+        exports = self._bundle.exports
+        return tuple(
+            f"{e.target}:{e.precision}" for e in exports if e.calibration != self._bundle.of
+        )
+
+    @property
     def threshold(self) -> float:
         """A score above it is a defect."""
         return self._bundle.calibration.threshold

@@ -9,7 +9,6 @@ good pictures do, and finds defects as well (docs/research.md).
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from nfbmr import graphs
 from nfbmr.bundle import Bundle
-from nfbmr.data.images import load_image
+from nfbmr.data.images import fingerprint, load_image
 from nfbmr.data.layouts import Sample
 from nfbmr.errors import TrainingError
 from nfbmr.exports import Precision, Target, graph_file
@@ -34,8 +33,7 @@ from nfbmr.progress import Progress, silent
 from nfbmr.runtimes import Runtime, TorchRuntime, open_graph
 from nfbmr.scoring import LEAST_HELD_OUT, held_out_count
 
-_log = logging.getLogger(__name__)
-
+_SAME = 0.9  # of the fit's pictures have to be there
 _RANGES = 64  # good pictures that set the ranges of 8-bit integers
 
 
@@ -86,7 +84,7 @@ def relearn(
     Args:
         bundle: of the model.
         detector: its network; left as it is.
-        good: the good pictures to learn from, best those of the fit, none twice.
+        good: the good pictures of the fit, nine tenths of them at least, none twice.
         to: the runtime; the result serves no other.
         precision: `bf16` or `int8`.
         work: an empty folder of its own; the graph stays in it.
@@ -94,11 +92,11 @@ def relearn(
         progress: hears how far the work is.
 
     Raises:
-        TrainingError: too few pictures, or training broke down.
+        TrainingError: these are not the pictures of the fit, or training broke down.
         ImageError: a picture cannot be read.
         ExportError, MissingExtraError: the graph cannot be made, or the runtime is absent.
     """
-    plan = _plan(bundle, len(good), precision)
+    plan = _plan(bundle, good, precision)
     coarse = _coarse(bundle, detector, good, to, precision, work)
     # A runtime joins and reorders what it computes, so features come from a graph that goes on as
     # the final one will: with what follows SNN, whose numbers are still those of the model.
@@ -110,8 +108,10 @@ def relearn(
     assert isinstance(source, GraphSource)
     source.load_state_dict(detector.source.state_dict())
     source.computed_by(runtime, f"{to} {precision} {sha256_of(coarse)}")
+    rate = bundle.calibration.false_alarm_rate  # the one now in force
+    how = replace(bundle.settings.calibration, false_alarm_rate=rate)
     job = Job(
-        settings=bundle.settings,
+        settings=replace(bundle.settings, calibration=how),
         work=work / "fit",
         device=torch.device("cpu"),
         cache=FeatureCache(work / "cache"),
@@ -126,19 +126,17 @@ def relearn(
     return Learnt(bundle=again, reference=reference, graph=graph)
 
 
-def _plan(bundle: Bundle, n: int, precision: Precision) -> Plan:
-    """Says how n good pictures are looked at and split: as the fit did, where they are the same."""
-    if n < 2 * LEAST_HELD_OUT:
+def _plan(bundle: Bundle, good: Sequence[Sample], precision: Precision) -> Plan:
+    """Says how the pictures are looked at and split: as the fit did, where they are the same."""
+    facts, n = bundle.facts, len(good)
+    known = {*facts.trained_on, *facts.held_out}
+    there = len(known & {fingerprint(sample.path) for sample in good})
+    if there < _SAME * len(known) or n < 2 * LEAST_HELD_OUT:
         raise TrainingError(
-            f"{n} good pictures to learn {precision} from; at least {2 * LEAST_HELD_OUT} are "
-            "needed, best all those that the model was fitted with"
+            f"{there} of the {len(known)} good pictures that the model learnt from are among the "
+            f"{n} given; {precision} is learnt again from them, so give them all, or fit anew"
         )
-    facts, how = bundle.facts, bundle.settings.calibration
-    if n < facts.n_train + facts.n_held_out:
-        _log.warning(
-            "%s learns from %d good pictures, the model had %d: give those for like accuracy",
-            *(precision, n, facts.n_train + facts.n_held_out),
-        )
+    how = bundle.settings.calibration
     held_out = held_out_count(n, how)
     return Plan(
         size=facts.size,
@@ -146,7 +144,7 @@ def _plan(bundle: Bundle, n: int, precision: Precision) -> Plan:
         chosen=False,
         n_train=n - held_out,
         n_held_out=held_out,
-        rate=how.false_alarm_rate,
+        rate=bundle.calibration.false_alarm_rate,
     )
 
 
