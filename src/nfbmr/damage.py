@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_STRENGTHS = (0.15, 0.3, 0.6, 1.0)
-_SIDES = (0.05, 0.2)  # shares of the picture's sides
-_BRIGHTER = 60.0  # gray values at most, at full strength
+_STRENGTHS = (0.25, 0.5, 0.75, 1.0)
+_SIDES = (0.1, 0.25)  # shares of the picture's sides
+_BRIGHTER = 80.0  # gray values at most, at full strength
 
 
 def damaged(picture: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from nfbmr import provenance
-from nfbmr.benchmark.figures import data_sets
+from nfbmr.benchmark.figures import data_sets, kept_rows
 from nfbmr.config import preset, settings_hash
 from nfbmr.data.layouts import read_data
 from nfbmr.exporting import export
@@ -29,7 +29,7 @@ from nfbmr.metrics import image_auroc
 
 Row = dict[str, Any]
 
-SETS = ("solar mono", "magnetic_tile", "kolektorsdd")
+SETS = ("magnetic_tile", "kolektorsdd", "solar mono", "solar poly")
 RUNTIMES = ("torch", "onnx", "openvino", "openvino:int8")
 
 
@@ -71,6 +71,11 @@ def _beside(found: list[Inspection], torch: list[Inspection], is_defect: Any) ->
         "scores_part": max(abs(f.score - t.score) / max(1, abs(t.score)) for f, t in pairs),
         "other_verdicts": sum(f.is_defect != t.is_defect for f, t in pairs),
         "pictures": len(found),
+        "defects_found": sum(f.is_defect for f, bad in zip(found, is_defect, strict=True) if bad),
+        "defects": int(is_defect.sum()),
+        "false_alarms": sum(
+            f.is_defect for f, bad in zip(found, is_defect, strict=True) if not bad
+        ),
     }
 
 
@@ -78,8 +83,8 @@ def table(rows: list[Row]) -> str:
     """Returns the figures as Markdown: mean and standard deviation over the seeds."""
     lines = [
         "| set | runtime | image AUROC | from torch | largest difference of a score, relative | "
-        "other verdicts | seeds |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        "other verdicts | defects found, by seed | false alarms | seeds |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name in dict.fromkeys(row["set"] for row in rows):
         seeds = [row for row in rows if row["set"] == name]
@@ -94,6 +99,8 @@ def table(rows: list[Row]) -> str:
                 f"{(auroc - torch).mean():+.2f}",
                 f"{max(one['scores_part'] for one in found):.1e}",
                 f"{others} of {sum(one['pictures'] for one in found)}",
+                ", ".join(f"{one['defects_found']} of {one['defects']}" for one in found),
+                ", ".join(str(one["false_alarms"]) for one in found),
                 str(len(found)),
             ]
             lines.append(f"| {name} | {runtime} | " + " | ".join(cells) + " |")
@@ -117,10 +124,8 @@ def main() -> None:
         "commit": provenance.commit(),
     }
     file = out / "rows.jsonl"
-    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
-    rows = [
-        row for row in rows if row["mark"] == mark and not str(mark["commit"]).endswith("-dirty")
-    ]
+    dirty = str(mark["commit"]).endswith("-dirty")  # one mark for many states: nothing to reuse
+    rows = [row for row in kept_rows(file) if row["mark"] == mark and not dirty]
     for seed in map(int, arguments.seeds.split(",")):
         for name, data in sets.items():
             if any((row["set"], row["seed"]) == (name, seed) for row in rows):

@@ -98,7 +98,16 @@ def accuracy(data: Path, seed: int, preset_name: str, folder: Path) -> Row:
     for rate in RATES:
         at_rate = inspector.recalibrated(rate)
         alarms[str(rate)] = _alarms(at_rate, done.scores[good])
-    keys = ("image_auroc", "image_ap", "f1", "pixel_auroc", "aupro", "fit_seconds", "inspect_ms")
+    keys = (
+        "image_auroc",
+        "image_ap",
+        "f1",
+        "recall",
+        "pixel_auroc",
+        "aupro",
+        "fit_seconds",
+        "inspect_ms",
+    )
     return {key: done.metrics[key] for key in keys} | {"alarms": alarms}
 
 
@@ -169,7 +178,8 @@ def memory(data: Path, folder: Path) -> Row:
     return row
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def kept_rows(path: Path) -> Iterator[Row]:
+    """Yields the rows of a file, if there is one; a line that a kill cut short is none."""
     if path.is_file():
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
@@ -184,7 +194,7 @@ def measure(shared: Path, out: Path, preset_name: str, seeds: tuple[int, ...]) -
     path = out / "rows.jsonl"
     mark = {"settings_hash": settings_hash(preset(preset_name)), "commit": provenance.commit()}
     dirty = str(mark["commit"]).endswith("-dirty")  # one mark for many states: nothing to reuse
-    known = {row["name"]: row for row in _rows(path) if row["mark"] == mark and not dirty}
+    known = {row["name"]: row for row in kept_rows(path) if row["mark"] == mark and not dirty}
     plan: dict[str, Callable[[], tuple[Row, float, float]]] = {}
     sets = data_sets(shared, out)
     small = {
