@@ -60,6 +60,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "bundle",
         "data.layouts",
         "features",
+        "graph_runtimes",
         "networks.detector",
         "networks.weights",
         "reporting.plots",

@@ -28,6 +28,7 @@ from nfbmr.bundle_folder import (
     CONFIG,
     MANIFEST,
     TENSORS,
+    changed,
     is_bundle,
     refuse_to_replace_other_things,
 )
@@ -38,7 +39,7 @@ from nfbmr.errors import (
     BundleTamperedError,
     BundleVersionError,
 )
-from nfbmr.exports import CALIBRATION, Export, Gate
+from nfbmr.exports import CALIBRATION, LEARNT_AGAIN, Export, Gate
 from nfbmr.facts import Facts
 from nfbmr.files import sha256_of
 from nfbmr.scoring import MAPS, calibrate, recalibrate
@@ -128,7 +129,7 @@ def test_same_content_same_bytes(path: Path, tmp_path: Path) -> None:
 
 def test_replacing_the_calibration_keeps_the_rest(path: Path) -> None:
     before, old = snapshot(path), read_bundle(path)
-    replace_calibration(path, recalibrate(old.calibration, 0.4))
+    replace_calibration(path, replace(old, calibration=recalibrate(old.calibration, 0.4)))
     new = read_bundle(path)
     assert new.calibration.false_alarm_rate == 0.4
     assert new.calibration.scores == old.calibration.scores
@@ -457,6 +458,8 @@ def exported(path: Path, text: bytes = b"graph", **changes: Any) -> Export:
         versions={},
     )
     values: dict[str, Any] = {"target": "onnx", "precision": "fp32"} | changes
+    if values["precision"] in LEARNT_AGAIN:
+        gate = gate.model_copy(update={"probe": (1.0,) * len(MAPS)})
     export = Export(graph=sha256_of(file), gate=gate, **values)
     own = {} if export.calibration == CALIBRATION else {export.calibration: content().calibration}
     add_exports(path, {export.file: file}, (export,), read_bundle(path).origin, own)
@@ -473,7 +476,7 @@ def test_graphs_are_added_and_the_rest_stays(tmp_path: Path) -> None:
     assert found.exports == (one, two)
     assert (path / "model.onnx").read_bytes() == b"graph"
     assert "onnx int8" in (path / "README.md").read_text("utf-8")
-    replace_calibration(path, found.calibration)
+    replace_calibration(path, found)
     assert read_bundle(path).exports == (one, two)
     assert not read_bundle(path, tensors=False).tensors
 
@@ -485,17 +488,51 @@ def test_a_calibration_of_its_own_goes_with_its_graph_alone(tmp_path: Path) -> N
     bundle = read_bundle(path)
     own = for_export(path, bundle, export)
     assert (bundle.of, own.of) == (CALIBRATION, "calibration.onnx.int8.json")
-    changed = recalibrate(own.calibration, 0.4)
-    replace_calibration(path, changed, own.of)
-    assert for_export(path, bundle, export).calibration == changed
-    assert read_bundle(path).calibration == bundle.calibration != changed
-    with pytest.raises(BundleError, match=r"has no calibration\.onnx\.bf16\.json any more"):
-        replace_calibration(path, changed, "calibration.onnx.bf16.json")
+    changed_one = recalibrate(own.calibration, 0.4)
+    replace_calibration(path, replace(own, calibration=changed_one))
+    assert for_export(path, bundle, export).calibration == changed_one
+    assert read_bundle(path).calibration == bundle.calibration != changed_one
+    exported(path, b"learnt once more", precision="int8")
+    before = snapshot(path)
+    with pytest.raises(BundleError, match="holds another model or graph by now"):
+        replace_calibration(path, own)
+    assert snapshot(path) == before
+    replace_calibration(
+        path, replace(bundle, calibration=changed_one)
+    )  # torch's: no graph's concern
+    assert read_bundle(path).calibration == changed_one
+
+
+def test_what_is_not_complete_is_passed_over_and_the_model_stands(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    single, coarse = exported(path), exported(path, b"coarse", precision="int8")
     manifest = json.loads((path / "manifest.json").read_text())
-    del manifest["parts"][own.of]
+    del manifest["parts"][coarse.calibration]
     (path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(BundleTamperedError, match=r"needs calibration\.onnx\.int8\.json"):
+    assert read_bundle(path).exports == (single,)
+    assert "onnx int8 is passed over, it is not complete; export again" in caplog.text
+
+
+def test_a_calibration_of_another_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    other = replace(content().calibration, statistic_mean=(1.0,), statistic_std=(1.0,))
+    replace_calibration(path, replace(read_bundle(path), calibration=other))
+    with pytest.raises(BundleTamperedError, match="has 1 statistics, the settings have 6"):
         read_bundle(path)
+
+
+def test_two_programs_do_not_change_a_model_at_once(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="no such locks here")
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    bundle = read_bundle(path)
+    with changed(path), pytest.raises(BundleError, match="being changed by another program"):
+        replace_calibration(path, bundle)
+    replace_calibration(path, bundle)
 
 
 def test_a_replaced_graph_takes_the_proofs_of_the_old_one_with_it(tmp_path: Path) -> None:
@@ -537,7 +574,7 @@ def test_a_kill_between_the_renames_leaves_a_model_that_the_error_names(tmp_path
     path = tmp_path / "model"
     write_bundle(path, content())
     left = path.rename(tmp_path / ".model.abc.old")
-    with pytest.raises(BundleNotFoundError, match=r"left .*\.model\.abc\.old: rename that back"):
+    with pytest.raises(BundleNotFoundError, match=r"a kill left it as .*\.model\.abc\.old: rename"):
         read_bundle(path)
     left.rename(path)
     assert read_bundle(path).facts.name == "bottle"
@@ -548,9 +585,9 @@ def test_other_peoples_files_and_links_outlive_a_calibration(tmp_path: Path) -> 
     write_bundle(path, content())
     link = tmp_path / "current"
     link.symlink_to(path)
-    replace_calibration(link, content().calibration)
+    replace_calibration(link, read_bundle(link))
     assert link.is_symlink()
     (path / "notes.txt").write_text("mine")
     with pytest.raises(BundleError, match=r"holds other things \(notes\.txt\)"):
-        replace_calibration(path, content().calibration)
+        replace_calibration(path, read_bundle(path))
     assert (path / "notes.txt").read_text() == "mine"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nfbmr.bundle import read_bundle, replace_calibration
+from nfbmr.bundle import read_bundle
 from nfbmr.config import Settings
 from nfbmr.errors import ExportError, SettingsError
 from nfbmr.exporting import Prover, export
@@ -164,7 +164,7 @@ def test_the_threshold_changes_after_the_export_and_the_graph_does_not(
     assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
     again = load(exported_copy, runtime="onnx")
     assert again.threshold == changed.threshold != inspector.threshold
-    replace_calibration(exported_copy, inspector.calibration)
+    inspector.save_calibration()
     assert load(exported_copy, runtime="onnx").threshold == inspector.threshold
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from nfbmr.bundle import read_bundle
+from nfbmr.bundle import read_bundle, replace_calibration
 from nfbmr.errors import ExportError, SettingsError, TrainingError
 from nfbmr.exporting import _beside, export
 from nfbmr.exports import Target
@@ -67,12 +68,9 @@ def test_integers_are_learnt_again_and_proved(
 def test_what_judges_drawn_pictures_otherwise_is_not_kept(
     model_copy: Path, mvtec: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nfbmr.bundle import replace_calibration
-    from nfbmr.scoring import Calibration
-
-    calibration = read_bundle(model_copy).calibration
-    blind = {**vars(calibration), "threshold": 1e9}
-    replace_calibration(model_copy, Calibration(**blind))
+    bundle = read_bundle(model_copy)
+    blind = replace(bundle.calibration, threshold=1e9)
+    replace_calibration(model_copy, replace(bundle, calibration=blind))
     before = snapshot(model_copy.parent)
     with pytest.raises(ExportError, match="learnt again it judges drawn pictures otherwise"):
         export(model_copy, precision="int8", calibrate_on=mvtec)

@@ -103,7 +103,7 @@ def test_auto_passes_over_a_runtime_that_does_not_start(
     def broken(*_: object, **__: object) -> None:
         raise MissingExtraError("openvino is installed but does not start")
 
-    monkeypatch.setattr("nfbmr.runtimes.OpenVinoRuntime", broken)
+    monkeypatch.setattr("nfbmr.graph_runtimes.OpenVinoRuntime", broken)
     assert isinstance(opened(exported_copy, "auto"), OnnxRuntime)
     assert "openvino fp32 is passed over" in caplog.text
 
@@ -112,7 +112,9 @@ def with_coarse(path: Path, target: Target, precision: Precision) -> Calibration
     """Gives a model a copy of its graph under a coarse name; returns that one's calibration."""
     bundle = read_bundle(path, tensors=False)
     (single, *_) = (export for export in bundle.exports if export.target == "onnx")
-    gate = single.gate.model_copy(update={"milliseconds": 1e-9})
+    with_maps = opened(path, target if precision != "bf16" else "onnx")
+    means = probe(with_maps, bundle.facts.size)
+    gate = single.gate.model_copy(update={"milliseconds": 1e-9, "probe": means})
     coarse = single.model_copy(update={"precision": precision, "target": target, "gate": gate})
     own = replace(bundle.calibration, threshold=bundle.calibration.threshold + 1)
     add_exports(
@@ -134,6 +136,10 @@ def test_auto_takes_no_coarser_arithmetic_unasked(exported_copy: Path) -> None:
     assert open_runtime(exported_copy, "auto")[0].calibration != own
     with pytest.raises(SettingsError, match="--to onnx --precision int8"):
         open_runtime(exported_copy, "onnx:int8")
+    with pytest.raises(SettingsError, match="belongs to one runtime; name it"):
+        open_runtime(exported_copy, "auto:int8")
+    with pytest.raises(SettingsError, match="not exported for torch"):
+        open_runtime(exported_copy, "torch:int8")
 
 
 def test_a_calibration_is_saved_to_the_graph_that_it_came_from(exported_copy: Path) -> None:

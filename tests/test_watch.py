@@ -214,8 +214,11 @@ def test_two_watches_cannot_share_a_log(inspector: Inspector, hot: Path, draw: D
     put(hot, "a.png", draw(0))
 
     def second(_: Row) -> None:
-        with pytest.raises(DataError, match="another watch is writing to it"):
+        with pytest.raises(DataError, match="another watch is looking at it"):
             once(inspector, hot)
+        elsewhere = Watch(folder=hot, log=hot.parent / "other.jsonl", settle=0.0)
+        with pytest.raises(DataError, match="another watch is looking at it"):
+            watch(inspector, elsewhere, until=lambda: True)
 
     assert watch(inspector, job(hot), until=lambda: True, tell=second) == 1
     assert once(inspector, hot) == 0, "the lock ends with the watch"

@@ -17,6 +17,7 @@ holds can never be executed: there is no pickle, only JSON and safetensors. No t
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -44,10 +45,18 @@ from nfbmr.bundle_folder import (
 from nfbmr.config import Settings, from_dict, to_dict
 from nfbmr.data.tiles import Tiling, fits
 from nfbmr.errors import BundleError, BundleTamperedError, SettingsError
-from nfbmr.exports import CALIBRATION, Export, exports_from_json, exports_to_json
+from nfbmr.exports import (
+    CALIBRATION,
+    LEARNT_AGAIN,
+    Export,
+    exports_from_json,
+    exports_to_json,
+)
 from nfbmr.facts import Facts, model_card
 from nfbmr.files import sha256_of
-from nfbmr.scoring import Calibration, calibration_from_dict, calibration_to_dict
+from nfbmr.scoring import MAPS, Calibration, calibration_from_dict, calibration_to_dict
+
+_log = logging.getLogger(__name__)
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -138,7 +147,7 @@ def read_bundle(path: Path, *, tensors: bool = True) -> Bundle:
     return Bundle(
         settings=settings,
         facts=facts,
-        calibration=calibration_from_dict(read_json(path / CALIBRATION)),
+        calibration=_calibration(path / CALIBRATION, settings),
         tensors=_read_tensors(path / TENSORS) if tensors else {},
         exports=_read_exports(path, parts),
         origin=parts[TENSORS],
@@ -164,45 +173,65 @@ def _read_exports(path: Path, parts: Mapping[str, str]) -> tuple[Export, ...]:
             f"{path / EXPORTS} names {', '.join(sorted(other))}, but the graph that was proved is "
             "not there; export again"
         )
-    if missing := {export.calibration for export in exports} - set(parts):
-        raise BundleTamperedError(
-            f"{path / EXPORTS} needs {', '.join(sorted(missing))}, which is not there; export again"
-        )
-    return exports
+    lame = [e for e in exports if e.calibration not in parts or not _probed(e)]
+    for export in lame:  # the model itself is none the worse
+        _log.warning("%s: %s is passed over, it is not complete; export again", path, export.name)
+    return tuple(export for export in exports if export not in lame)
+
+
+def _probed(export: Export) -> bool:
+    return export.precision not in LEARNT_AGAIN or len(export.gate.probe) == len(MAPS)
 
 
 def for_export(path: Path, bundle: Bundle, export: Export) -> Bundle:
     """Returns what was read from `path` with the calibration that goes with one of its exports.
 
     Raises:
-        BundleTamperedError: it is missing or holds impossible values.
+        BundleTamperedError: it is missing, is another by now, or holds impossible values.
     """
     if export.calibration == CALIBRATION:
         return bundle
-    own = calibration_from_dict(read_json(path / export.calibration))
+    if check_parts(path).get(TENSORS) != bundle.origin:
+        raise BundleTamperedError(f"{path} was replaced while it was read; try again")
+    own = _calibration(path / export.calibration, bundle.settings)
     return replace(bundle, calibration=own, of=export.calibration)
 
 
-def replace_calibration(path: Path, calibration: Calibration, of: str = CALIBRATION) -> None:
-    """Gives a model directory another calibration; the network's file is not touched.
+def _calibration(path: Path, settings: Settings) -> Calibration:
+    found = calibration_from_dict(read_json(path))
+    how = settings.scoring
+    expected = len(how.maps) * len(how.statistics)
+    if len(found.statistic_mean) != expected or len(found.statistic_std) != expected:
+        raise BundleTamperedError(
+            f"{path} has {len(found.statistic_mean)} statistics, the settings have {expected}: it "
+            "is another model's; restore the file or fit again"
+        )
+    return found
+
+
+def replace_calibration(path: Path, changed_one: Bundle) -> None:
+    """Gives a model directory the calibration of `changed_one`, which was read from it.
 
     The directory is put together beside and renamed, so a reader sees the old or the new one.
 
-    Args:
-        path: the directory.
-        calibration: what to write.
-        of: the file to write, which `Bundle.of` names.
-
     Raises:
-        BundleError: as `read_bundle`, or it cannot be written.
+        BundleError: as `read_bundle`; another model or graph is there by now; or it cannot be
+            written.
     """
-    bundle = read_bundle(path, tensors=False)
-    if of not in {CALIBRATION, *(export.calibration for export in bundle.exports)}:
-        raise BundleError(f"{path} has no {of} any more: it was exported anew; load it again")
-    if of == CALIBRATION:
-        bundle = replace(bundle, calibration=calibration)
+    of = changed_one.of
     with changed(path) as folder:
-        write_text(folder / of, to_json(calibration_to_dict(calibration)))
+        bundle = read_bundle(path, tensors=False)
+        graphs = [
+            {e.graph for e in one.exports if e.calibration == of} for one in (bundle, changed_one)
+        ]
+        if bundle.origin != changed_one.origin or (of != CALIBRATION and graphs[0] != graphs[1]):
+            raise BundleError(
+                f"{path} holds another model or graph by now; its calibration was left alone. "
+                "Load it again, then calibrate"
+            )
+        if of == CALIBRATION:
+            bundle = replace(bundle, calibration=changed_one.calibration)
+        write_text(folder / of, to_json(calibration_to_dict(changed_one.calibration)))
         write_text(folder / CARD, bundle.card())
 
 
@@ -227,14 +256,14 @@ def add_exports(
     Raises:
         BundleError: as `read_bundle`; another model is there by now; or it cannot be written.
     """
-    bundle = read_bundle(path, tensors=False)
-    if bundle.origin != origin:
-        raise BundleError(f"{path} holds another model by now; nothing was kept. Export again")
     hashes = {name: sha256_of(file) for name, file in graphs.items()}
-    still = [e for e in bundle.exports if hashes.get(e.file, e.graph) == e.graph]
-    kept = {export.name: export for export in (*still, *exports)}
-    bundle = replace(bundle, exports=tuple(kept.values()))
     with changed(path) as folder:
+        bundle = read_bundle(path, tensors=False)
+        if bundle.origin != origin:
+            raise BundleError(f"{path} holds another model by now; nothing was kept. Export again")
+        still = [e for e in bundle.exports if hashes.get(e.file, e.graph) == e.graph]
+        kept = {export.name: export for export in (*still, *exports)}
+        bundle = replace(bundle, exports=tuple(kept.values()))
         for name, file in graphs.items():
             shutil.copyfile(file, folder / name)
         for name, calibration in (calibrations or {}).items():

@@ -22,7 +22,7 @@ from nfbmr.errors import (
     BundleVersionError,
 )
 from nfbmr.exports import CALIBRATION, PRECISIONS, TARGETS, calibration_file, graph_file
-from nfbmr.files import sha256_of, swap_into_place
+from nfbmr.files import locked_folder, sha256_of, swap_into_place
 
 FORMAT = 1
 """Version of the directory's format; a newer one is refused."""
@@ -67,14 +67,18 @@ def put_together(path: Path) -> Iterator[Path]:
 def changed(path: Path) -> Iterator[Path]:
     """Gives a copy of a sound model directory, to change; it then takes the place of `path`."""
     path = path.resolve()  # a link to a model stays one
-    parts = check_parts(path)
-    refuse_to_replace_other_things(path)
-    with put_together(path) as folder:
-        for name, sha256 in parts.items():
-            shutil.copy2(path / name, folder / name)
-            if sha256_of(folder / name) != sha256:
-                raise BundleError(f"{path} was changed by another program meanwhile; try again")
-        yield folder
+    check_parts(path)
+    with locked_folder(path) as free:
+        if not free:
+            raise BundleError(f"{path} is being changed by another program; try again after it")
+        parts = check_parts(path)
+        refuse_to_replace_other_things(path)
+        with put_together(path) as folder:
+            for name, sha256 in parts.items():
+                shutil.copy2(path / name, folder / name)
+                if sha256_of(folder / name) != sha256:
+                    raise BundleError(f"{path} was changed by another program meanwhile; try again")
+            yield folder
 
 
 def _write_manifest(folder: Path) -> None:
@@ -123,8 +127,14 @@ def check_parts(path: Path) -> dict[str, str]:
     if not (path / MANIFEST).is_file():
         what = "holds no nfbmr model" if path.is_dir() else "does not exist"
         how = "Make one with 'nfbmr fit'"
-        if left := sorted(path.parent.glob(f".{glob.escape(path.name)}.*.old")):
-            how = f"A kill while it was replaced left {left[-1]}: rename that back to {path.name}"
+        place = path.resolve()
+        left = place.parent.glob(f".{glob.escape(place.name)}.*.old")
+        if old := [folder for folder in left if is_bundle(folder)]:
+            newest = max(old, key=lambda folder: folder.stat().st_mtime)
+            how = (
+                f"Unless another program is replacing it now, a kill left it as {newest}: rename "
+                f"that back to {place.name}"
+            )
         raise BundleNotFoundError(f"{path} {what}: a folder with {MANIFEST} was expected. {how}")
     manifest = read_json(path / MANIFEST)
     found = manifest.get("format")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -362,6 +363,8 @@ def _write_heatmap(folder: Path, number: int, path: Path, result: Inspection | F
 
 def main() -> None:
     """Runs the command line; what the user can mend ends in one clear message and exit code 2."""
+    # A service manager's stop is an end like any other: what is half-made is cleared away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         app()
     except NfbmrError as error:
@@ -377,7 +380,7 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as end:  # typer turns Ctrl-C into an exit with 130
         if isinstance(end, SystemExit) and end.code != 130:
             raise
-        _end("interrupted; an interrupted fit goes on when it is started again", 130)
+        _end("interrupted; a fit goes on when it is started again, anything else begins anew", 130)
 
 
 def _end(message: str, status: int = 2) -> NoReturn:

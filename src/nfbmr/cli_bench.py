@@ -121,18 +121,18 @@ def speed(
     inspector = load(model, runtime=runtime, device=device, threads=threads)
     one = pictures.suffix.lower() in IMAGE_SUFFIXES and pictures.is_file()
     found = None if one else read_data(pictures)
+    if chosen and (found is None or not found.train_good):
+        raise SettingsError(f"{pictures}: peers learn first; give a data set with good pictures")
     paths = [pictures] if found is None else [sample.path for sample in found.samples]
     height, width = inspector.facts.size
     print(f"{model}, {height} x {width} pixels, {inspector.runtime.name}, one picture at a time")
     for part in parts(inspector, paths):
         print(f"{part.name:24}{part.median:9.1f} ms   95 % below {part.percentile_95:.1f} ms")
     print(f"{'in batches, from files':24}{throughput(inspector, paths):9.1f} pictures a second")
-    if not chosen:
+    if not chosen or found is None:
         return
     from nfbmr.benchmark.peers.deployment import deployed
 
-    if found is None or not found.train_good:
-        raise SettingsError(f"{pictures}: peers learn first; give a data set with good pictures")
     good = [sample.path for sample in found.train_good]
     timed = [paths[i % len(paths)] for i in range(33)]
     for key in chosen:

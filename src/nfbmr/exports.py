@@ -45,7 +45,8 @@ def calibration_file(target: Target, precision: Precision) -> str:
 class Gate(BaseModel):
     """What was compared before the graph was let through, and by how much it differed at most."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # A report: what a later version says besides does no harm.
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
     good: int = Field(ge=0)
     """Pictures of good parts."""
@@ -65,7 +66,7 @@ class Gate(BaseModel):
     which the damaged one scores higher (an AUROC)."""
     separated: float | None = Field(default=None, ge=0, le=1)
     """The same of the model in single precision."""
-    probe: tuple[float, ...] = ()
+    probe: tuple[float, ...] = Field(default=(), max_length=16)
     """Means of the raw maps of a drawn picture, where it was learnt again: what another processor
     has to find as well. Some compute 8-bit products with fewer digits, and judge otherwise."""
     milliseconds: float = Field(ge=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -34,8 +35,8 @@ def written_beside(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def lock(stream: IO[str]) -> bool:
-    """Takes the lock of an open file, which ends with it; False where another program has it.
+def lock(handle: IO[str] | int) -> bool:
+    """Takes the lock of an open file or folder, which ends with it; False where it is taken.
 
     Where there are no such locks, as on Windows and some network folders, it is true.
     """
@@ -44,12 +45,28 @@ def lock(stream: IO[str]) -> bool:
     except ModuleNotFoundError:
         return True
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
     return True
+
+
+@contextmanager
+def locked_folder(path: Path) -> Iterator[bool]:
+    """Takes the lock of a folder itself, so that nothing is left in it; gives whether it was free.
+
+    Raises:
+        OSError: there is no such folder.
+    """
+    if os.name == "nt":  # folders cannot be opened there
+        yield True
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        # A folder that took this one's place meanwhile has a lock of its own.
+        yield lock(handle) and os.path.samestat(os.fstat(handle), path.stat())
+    finally:
+        os.close(handle)
 
 
 def swap_into_place(beside: Path, path: Path) -> None:

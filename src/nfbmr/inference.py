@@ -150,14 +150,20 @@ class Inspector:
         # The graph computes a batch in a thread of its own while the one before is judged here.
         with ThreadPoolExecutor(1, thread_name_prefix="nfbmr-graph") as pool:
             before: _Group | None = None
-            while group := list(itertools.islice(decoded, batch)):
+            while True:
+                try:
+                    group = list(itertools.islice(decoded, batch))
+                except Exception:  # of whoever gives the pictures: what is finished comes first
+                    if before is not None:
+                        yield from self._judged(*before)
+                    raise
                 pictures = [item for item in group if isinstance(item, _Decoded)]
                 now = (group, pool.submit(self._maps_of, pictures))
                 if before is not None:
                     yield from self._judged(*before)
+                if not group:
+                    return
                 before = now
-            if before is not None:
-                yield from self._judged(*before)
 
     def _judged(
         self, group: list[_Decoded | Failure], maps: Future[Maps | None]
@@ -212,7 +218,7 @@ class Inspector:
     def save_calibration(self) -> None:
         """Writes the calibration now in force into the model directory it came from."""
         assert self.path is not None, "this inspector was not loaded from a directory"
-        replace_calibration(self.path, self.calibration, self._bundle.of)
+        replace_calibration(self.path, self._bundle)
 
     def _decode_ahead(
         self, images: Iterator[ImageInput], workers: int, ahead: int

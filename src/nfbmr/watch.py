@@ -20,7 +20,7 @@ from typing import Any, TextIO
 from nfbmr import provenance
 from nfbmr.data.images import IMAGE_SUFFIXES
 from nfbmr.errors import DataError
-from nfbmr.files import lock, printable
+from nfbmr.files import lock, locked_folder, printable
 from nfbmr.inference import Failure, Inspector
 from nfbmr.results import to_row
 
@@ -81,11 +81,11 @@ def watch(
     stuck: set[Path] = set()  # files that cannot be moved; said once
     count = 0
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open("a", encoding="utf-8") as stream:
-        if not lock(stream):
+    with locked_folder(job.folder) as free, job.log.open("a", encoding="utf-8") as stream:
+        if not (free and lock(stream)):
             raise DataError(
-                f"{job.log}: another watch is writing to it; end that one, or name another log "
-                "with -o"
+                f"{job.folder}: another watch is looking at it or writing to {job.log}; end that "
+                "one first"
             )
         done = _rows_in(job.log)
         while True:
