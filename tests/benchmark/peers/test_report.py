@@ -15,6 +15,7 @@ def row(category: str, system: str, seed: int, auroc: float, **given: Any) -> Ro
         **{"category": category, "system": system, "seed": seed, "image_auroc": auroc},
         **{"image_ap": 0.5, "pixel_auroc": None, "aupro": None, "fit_seconds": 10.0},
         **{"inspect_ms": 20.0, "peak_mb": 1000.0, "model_mb": 6.0, "weights": ["embedded"]},
+        **{"epochs": 12, "coreset": None},
     }
     return values | given
 
@@ -32,6 +33,14 @@ def test_a_table_has_mean_spread_and_the_ratio_to_ours() -> None:
     text = report.tables(ROWS)
     assert "| **nfbmr** | 98.5 ± 0.7 | 50.0 ± 0.0 | - | - | 10 ± 0 | 20 ± 0 |" in text
     assert "| PaDiM | 90.0 | 50.0 | - | - | 5 (0.5x) | 50 (2.5x) |" in text
+
+
+def test_a_table_says_how_much_of_what_is_documented_the_time_allowed() -> None:
+    rows = [row("tiles", "fastflow", 0, 0.9), row("tiles", "patchcore", 0, 0.9, coreset=0.004)]
+    text = report.tables([*rows, row("tiles", "fastflow", 1, 0.9, epochs=14)])
+    assert "| 13 of 500 epochs | 2 |" in text
+    assert "| 0.4 % of positions | 1 |" in text
+    assert "| all | 2 |" in report.tables(ROWS)
 
 
 def test_random_weights_have_no_accuracy_and_no_rank() -> None:

@@ -40,8 +40,8 @@ def tables(rows: Sequence[Row]) -> str:
 
 
 def _of_set(name: str, rows: list[Row]) -> str:
-    heads = ["", *(title for title, *_ in _COLUMNS)]
-    lines = [f"### {name}", "", _line(heads), "|---" + "|---:" * len(_COLUMNS) + "|"]
+    heads = ["", *(title for title, *_ in _COLUMNS), "learnt", "seeds"]
+    lines = [f"### {name}", "", _line(heads), "|---" + "|---:" * (len(heads) - 1) + "|"]
     ours = {key: _mean(rows, OURS, key) for key in _RATIOS}
     for system in dict.fromkeys(row["system"] for row in rows):
         own = [row for row in rows if row["system"] == system]
@@ -55,8 +55,18 @@ def _of_set(name: str, rows: list[Row]) -> str:
             base = ours.get(key)
             times = f" ({np.mean(values) / base:.1f}x)" if base and system != OURS else ""
             cells.append(f"{np.mean(values):.{digits}f}{spread}{times}")
-        lines.append(_line(cells))
+        lines.append(_line([*cells, _learnt(system, own), str(len(own))]))
     return "\n".join([*lines, ""])
+
+
+def _learnt(system: str, rows: Sequence[Row]) -> str:
+    """Says how much of what is documented the time allowed: epochs, or PatchCore's coreset."""
+    documented = next((one.epochs for one in PEERS if one.key == system), 1)
+    if documented > 1:
+        return f"{np.mean([row['epochs'] for row in rows]):.0f} of {documented} epochs"
+    if any(row.get("coreset") for row in rows):
+        return f"{100 * np.mean([row['coreset'] for row in rows]):.1f} % of positions"
+    return "all"
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -72,12 +82,8 @@ def _ranks(rows: Sequence[Row], names: list[str]) -> str:
     """Ranks those that have an image AUROC on every set; 1 is best, ties share the mean."""
     from scipy.stats import rankdata
 
-    measured = [row for row in rows if not is_random(row)]
-    systems = [
-        system
-        for system in dict.fromkeys(row["system"] for row in measured)
-        if {row["category"] for row in measured if row["system"] == system} == set(names)
-    ]
+    measured = _on_every_set(rows)
+    systems = list(dict.fromkeys(row["system"] for row in measured))
     if not systems:
         return ""
     means = np.array(
@@ -104,6 +110,23 @@ def _ranks(rows: Sequence[Row], names: list[str]) -> str:
     return "\n".join([*lines, ""])
 
 
+def _over_sets(rows: Sequence[Row], system: str, key: str) -> float:
+    """Returns the mean of the sets' means, so that a set with more seeds counts no more."""
+    sets = dict.fromkeys(row["category"] for row in rows)
+    means = [_mean([r for r in rows if r["category"] == name], system, key) for name in sets]
+    return float(np.mean([mean for mean in means if mean is not None]))
+
+
+def _on_every_set(rows: Sequence[Row]) -> list[Row]:
+    """Returns the rows of systems that have an image AUROC on every set: only these compare."""
+    measured = [row for row in rows if not is_random(row)]
+    names = {row["category"] for row in rows}
+    found: dict[str, set[str]] = {}
+    for row in measured:
+        found.setdefault(row["system"], set()).add(row["category"])
+    return [row for row in measured if found[row["system"]] == names]
+
+
 def draw(rows: Sequence[Row], path: Path) -> None:
     """Draws mean image AUROC over the sets against time to fit, and against time per image.
 
@@ -116,7 +139,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         OSError: it cannot be written.
     """
     matplotlib, figure_class = load_matplotlib()
-    measured = [row for row in rows if not is_random(row)]
+    measured = _on_every_set(rows)
     with matplotlib.rc_context({"font.size": 9, "svg.hashsalt": "nfbmr"}):
         figure = figure_class(figsize=(9.0, 3.8), layout="constrained")
         for axes, (key, label) in zip(
@@ -125,9 +148,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             strict=True,
         ):
             for system in dict.fromkeys(row["system"] for row in measured):
-                x, y = _mean(measured, system, key), _mean(measured, system, "image_auroc")
-                assert x is not None, system
-                assert y is not None, system
+                x, y = (_over_sets(measured, system, what) for what in (key, "image_auroc"))
                 ours = system == OURS
                 colour, marker, size = ("#d9622b", "*", 190) if ours else ("#3f8fb5", "o", 40)
                 axes.scatter([x], [100 * y], s=size, marker=marker, color=colour, zorder=3)
