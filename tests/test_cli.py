@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -336,7 +339,29 @@ def test_ctrl_c_says_that_the_next_fit_goes_on(
 
     monkeypatch.setattr("nfbmr.fitting.fit", interrupt)
     assert run_main(monkeypatch, "fit", "data", "-o", "model") == 130
-    assert "an interrupted fit goes on when it is started again" in capsys.readouterr().err
+    assert "a fit goes on when it is started again" in capsys.readouterr().err
+
+
+def test_a_service_managers_stop_clears_away_what_is_half_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    half = tmp_path / "half"
+
+    def stopped(*args: object, **kwargs: object) -> None:
+        half.mkdir()
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        finally:
+            half.rmdir()
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("nfbmr.fitting.fit", stopped)
+    try:
+        assert run_main(monkeypatch, "fit", "data", "-o", "model") == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not half.exists()
 
 
 def test_help_lists_the_commands_and_an_unknown_one_is_refused(
