@@ -76,17 +76,20 @@ class Gate(BaseModel):
 
     def describe(self, *, learnt_again: bool = False) -> str:
         """Returns a sentence."""
+        p_values = f", of a p-value {self.p_values:.3g}"
         beside = ""
         if learnt_again and self.separates is not None and self.separated is not None:
             beside = (
                 "; learnt again: tells pictures damaged on purpose from good ones in "
                 f"{100 * self.separates:.1f} % of pairs, in single precision "
-                f"{100 * self.separated:.1f} %"
+                f"{100 * self.separated:.1f} %, and p-values of good ones part from it by up to "
+                f"{self.p_values:.2g}"
             )
+            p_values = ""
         return (
             f"same verdict on {self.good} good and {self.drawn} drawn pictures; largest difference "
             f"of a score {self.scores:.1e} ({self.scores_allowed:.0e} allowed), of a map "
-            f"{self.maps:.1e} ({self.maps_allowed:.0e} allowed), of a p-value {self.p_values:.3g}; "
+            f"{self.maps:.1e} ({self.maps_allowed:.0e} allowed){p_values}; "
             f"{self.milliseconds:.1f} ms a picture{beside}"
         )
 
