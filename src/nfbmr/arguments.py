@@ -19,7 +19,8 @@ RuntimeName = Annotated[
     typer.Option(
         "--runtime",
         metavar="NAME",
-        help="auto, torch, onnx, openvino or tensorrt; auto takes the fastest that is here.",
+        help="auto, torch, onnx, openvino or tensorrt; auto takes the fastest fp32 that is here. "
+        "With another precision: openvino:int8.",
     ),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="For one picture. [default: all cores]")]

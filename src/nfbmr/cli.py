@@ -213,7 +213,8 @@ def inspect(
             if heatmaps and folder is not None:
                 _write_heatmap(folder, done, pictures[done], result)
     if rows_file is not None:
-        _log.info("%d pictures: %s", len(pictures), rows_file)
+        beside = f"; heatmaps: {folder}" if heatmaps else ""
+        _log.info("%d pictures: %s%s", len(pictures), rows_file, beside)
     if exit_code:
         raise typer.Exit(worst)
 

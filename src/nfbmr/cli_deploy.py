@@ -37,14 +37,14 @@ def export(
     precision: Annotated[
         Precision,
         typer.Option(
-            help="fp32; fp16: half the file; int8: faster, learns again; bf16: so, with OpenVINO."
+            help="fp16: half the file. int8, bf16: faster; learns again, needs --calibrate-on."
         ),
     ] = Precision.fp32,
     calibrate_on: Annotated[
         Path | None,
         typer.Option(
             metavar="GOOD_DIR",
-            help="Good pictures to compare on, too; int8 and bf16 learn from them: the fit's own.",
+            help="Good pictures to compare on; for int8 and bf16 those of the fit.",
         ),
     ] = None,
     threads: Threads = None,

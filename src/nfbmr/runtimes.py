@@ -227,6 +227,10 @@ def _not_exported(
     there = ", ".join(export.name for export in exports) or "none"
     target = "openvino" if name == "openvino" else "onnx"
     how = f" --precision {precision}" if precision else ""
+    if precision in LEARNT_AGAIN:
+        how += " --calibrate-on GOOD"
+    if precision:
+        name = f"{name}:{precision}"
     return SettingsError(
         f"{path} was not exported for {name} (its graphs: {there}); "
         f"run 'nfbmr export {path} --to {target}{how}' where torch is installed"
