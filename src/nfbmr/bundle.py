@@ -32,6 +32,7 @@ from nfbmr.bundle_folder import (
     CARD,
     CONFIG,
     EXPORTS,
+    MANIFEST,
     TENSORS,
     brief,
     changed,
@@ -191,7 +192,9 @@ def for_export(path: Path, bundle: Bundle, export: Export) -> Bundle:
     """
     if export.calibration == CALIBRATION:
         return bundle
-    if check_parts(path).get(TENSORS) != bundle.origin:
+    parts = read_json(path / MANIFEST).get("parts", {})  # hashed once already: look for a swap
+    found = parts.get(TENSORS), parts.get(export.file), parts.get(export.calibration)
+    if found != (bundle.origin, export.graph, sha256_of(path / export.calibration)):
         raise BundleTamperedError(f"{path} was replaced while it was read; try again")
     own = _calibration(path / export.calibration, bundle.settings)
     return replace(bundle, calibration=own, of=export.calibration)
