@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from nfbmr import scoring
 from nfbmr.bundle import Bundle, replace_calibration
 from nfbmr.config import ScoringSettings, Settings
-from nfbmr.data.images import ImageInput, read_image, resize_image, resize_map
+from nfbmr.data.images import ImageInput, load_with_size, resize_map
 from nfbmr.errors import ImageError, SettingsError
 from nfbmr.facts import Facts
 from nfbmr.runtimes import Runtime, open_runtime
@@ -299,8 +299,7 @@ _Group = tuple[list[_Decoded | Failure], Future[Maps | None]]
 
 
 def _decode(image: ImageInput, size: tuple[int, int]) -> _Decoded:
-    full = read_image(image)
-    return _Decoded(_path_of(image), resize_image(full, size), full.shape[:2])
+    return _Decoded(_path_of(image), *load_with_size(image, size))
 
 
 def _try_decode(image: ImageInput, size: tuple[int, int]) -> _Decoded | Failure:

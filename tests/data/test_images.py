@@ -17,8 +17,10 @@ from nfbmr.data.images import (
     PIXEL_LIMIT,
     image_size,
     load_image,
+    load_with_size,
     read_image,
     read_mask,
+    resize_image,
 )
 from nfbmr.errors import ImageError
 
@@ -86,10 +88,27 @@ def test_file_pillow_image_and_array_give_the_same(tmp_path: Path) -> None:
         check(load_image(Image.fromarray(RGB), size), expected)
 
 
-def test_the_result_never_shares_memory_with_an_array() -> None:
-    before = RGB.copy()
-    read_image(before)[:] = 1
-    np.testing.assert_array_equal(before, RGB)
+@pytest.mark.parametrize("mode", ["L", "LA", "1", "I;16"])
+@pytest.mark.parametrize("size", [(37, 53), (20, 90), (64, 64), (7, 5)])
+def test_gray_is_resized_as_its_three_equal_channels_would_be(
+    tmp_path: Path, mode: str, size: tuple[int, int]
+) -> None:
+    values = np.random.default_rng(0).integers(0, 65536, (37, 53), np.uint16)
+    made = Image.fromarray(values) if mode == "I;16" else Image.fromarray(values.astype(np.uint8))
+    path = save(tmp_path / "a.png", made if mode == "I;16" else made.convert(mode))
+    found, full = load_with_size(path, size)
+    assert full == (37, 53)
+    check(found, resize_image(read_image(path), size))
+    assert found.flags.writeable
+
+
+@pytest.mark.parametrize("source", [RGB, RGB[..., 0]], ids=["colour", "gray"])
+def test_the_result_never_shares_memory_with_an_array(source: NDArray[np.uint8]) -> None:
+    before = source.copy()
+    for size in (source.shape[:2], (5, 4)):
+        read_image(before)[:] = 1
+        load_image(before, size)[:] = 1
+        np.testing.assert_array_equal(before, source)
 
 
 def palette_image(transparency: bytes | int | None) -> Image.Image:

@@ -109,27 +109,31 @@ def read_image(source: ImageInput) -> NDArray[np.uint8]:
         ImageError: the file is missing, empty, truncated, damaged, too large or no picture, or
             the array or the mode has no stated meaning.
     """
-    if isinstance(source, np.ndarray):
-        return _from_array(source)
-    if isinstance(source, Image.Image):
-        with _blamed_on(name := f"Pillow image of mode {source.mode!r}"):
-            return _to_rgb(source, name)
-    if isinstance(source, bytes):
-        name = f"{len(source)} bytes"
-        with _blamed_on(name), _decoded(io.BytesIO(source), name) as image:
-            return _to_rgb(image, name)
-    path = _as_path(source)
-    with _opened(path) as image:
-        return _to_rgb(image, str(path))
+    return _spread(_values(source))
 
 
 def load_image(source: ImageInput, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Reads one picture and brings it to `size` (H, W): `resize_image(read_image(source), size)`.
+    """Returns what `load_with_size` does, without the picture's own size."""
+    return load_with_size(source, size)[0]
+
+
+def load_with_size(
+    source: ImageInput, size: tuple[int, int]
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Reads one picture and brings it to `size` (H, W).
+
+    Returns:
+        `resize_image(read_image(source), size)`, and the (H, W) that the picture had.
 
     Raises:
         ImageError: as `read_image`.
     """
-    return resize_image(read_image(source), size)
+    values = _values(source)
+    full = values.shape[:2]
+    if values.shape[2] > 2 or full == size:
+        return resize_image(_spread(values), size), full
+    gray = np.asarray(_resized(Image.fromarray(values[..., 0]), size))  # once, not three times
+    return _spread(gray[..., None]), full
 
 
 def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -213,7 +217,23 @@ def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=None)
 
 
-def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
+def _values(source: ImageInput) -> NDArray[np.uint8]:
+    """Reads (H, W, 1 | 2 | 3 | 4), upright, the last of 2 and 4 being alpha; maybe the source's."""
+    if isinstance(source, np.ndarray):
+        return _of_array(source)
+    if isinstance(source, Image.Image):
+        with _blamed_on(name := f"Pillow image of mode {source.mode!r}"):
+            return _of_image(source, name)
+    if isinstance(source, bytes):
+        name = f"{len(source)} bytes"
+        with _blamed_on(name), _decoded(io.BytesIO(source), name) as image:
+            return _of_image(image, name)
+    path = _as_path(source)
+    with _opened(path) as image:
+        return _of_image(image, str(path))
+
+
+def _of_array(array: NDArray[Any]) -> NDArray[np.uint8]:
     name = f"array of {array.dtype}, shape {array.shape}"
     if 0 in array.shape:
         raise _refusal(name, "no pixels", "at least one", "check how the array was cut")
@@ -223,7 +243,7 @@ def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
     if values.shape[2] not in {1, 3, 4}:
         do = "if its channels come first, use array.transpose(1, 2, 0)"
         raise _refusal(name, f"{values.shape[2]} channels", _ARRAYS, do)
-    return _spread(_to_uint8(values, name))
+    return _to_uint8(values, name)
 
 
 def _spread(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -250,14 +270,14 @@ def _to_uint8(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
     raise _refusal(name, f"values of type {dtype}", _ARRAYS, "convert it to uint8")
 
 
-def _to_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
+def _of_image(image: Image.Image, name: str) -> NDArray[np.uint8]:
     values = _upright_values(image, name)
     if image.mode == "I":
         if values.min() < 0 or values.max() > 65535:
             found = f"32-bit values from {values.min()} to {values.max()}"
             raise _refusal(name, found, "0 to 65535", "save it with 8 or 16 bits")
         values = values.astype(np.uint16)
-    return _spread(_to_uint8(values, name))
+    return _to_uint8(values, name)
 
 
 def _upright_values(image: Image.Image, name: str, *, palette_index: bool = False) -> NDArray[Any]:
