@@ -43,9 +43,12 @@ def test_a_table_says_how_much_of_what_is_documented_the_time_allowed() -> None:
     assert "| all | 2 |" in report.tables(ROWS)
 
 
-def test_random_weights_have_no_accuracy_and_no_rank() -> None:
+def test_random_weights_have_a_speed_but_no_accuracy_no_fit_and_no_rank() -> None:
     text = report.tables(ROWS)
-    assert "| U-Flow (random weights) | - | - | - | - | 10 (1.0x) |" in text
+    line = next(line for line in text.splitlines() if "U-Flow" in line)
+    assert line == (
+        "| U-Flow (random weights) | - | - | - | - | - | 20 (1.0x) | 1000 | 6.0 | speed alone | 1 |"
+    )
     assert "U-Flow" not in text[text.index("### Rank") :]
 
 

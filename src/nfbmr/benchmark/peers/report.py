@@ -23,8 +23,9 @@ _COLUMNS = (
     ("peak memory, MB", "peak_mb", 1, 0),
     ("model, MB", "model_mb", 1, 1),
 )
-_ACCURACY = ("image_auroc", "image_ap", "pixel_auroc", "aupro")
 _RATIOS = ("fit_seconds", "inspect_ms")
+_OF_TRAINING = ("image_auroc", "image_ap", "pixel_auroc", "aupro", "fit_seconds")
+"""What random weights and a training cut short say nothing of."""
 
 
 def is_random(row: Row) -> bool:
@@ -48,14 +49,15 @@ def _of_set(name: str, rows: list[Row]) -> str:
         cells = [_TITLES[system] + (" (random weights)" if is_random(own[0]) else "")]
         for _, key, factor, digits in _COLUMNS:
             values = [factor * row[key] for row in own if row[key] is not None]
-            if not values or (key in _ACCURACY and is_random(own[0])):
+            if not values or (key in _OF_TRAINING and is_random(own[0])):
                 cells.append("-")
                 continue
             spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
             base = ours.get(key)
             times = f" ({np.mean(values) / base:.1f}x)" if base and system != OURS else ""
             cells.append(f"{np.mean(values):.{digits}f}{spread}{times}")
-        lines.append(_line([*cells, _learnt(system, own), str(len(own))]))
+        learnt = "speed alone" if is_random(own[0]) else _learnt(system, own)
+        lines.append(_line([*cells, learnt, str(len(own))]))
     return "\n".join([*lines, ""])
 
 
