@@ -129,6 +129,11 @@ def _on_every_set(rows: Sequence[Row]) -> list[Row]:
     return [row for row in measured if found[row["system"]] == names]
 
 
+def _crowded(x: float, y: float, points: Sequence[tuple[float, float]]) -> bool:
+    """Whether a name above and to the right of a point would cover another point."""
+    return any(x < other <= 1.5 * x and y <= height < y + 3 for other, height in points)
+
+
 def draw(rows: Sequence[Row], path: Path) -> None:
     """Draws mean image AUROC over the sets against time to fit, and against time per image.
 
@@ -149,21 +154,25 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             (("fit_seconds", "seconds to fit"), ("inspect_ms", "milliseconds per image")),
             strict=True,
         ):
-            for system in dict.fromkeys(row["system"] for row in measured):
-                x, y = (_over_sets(measured, system, what) for what in (key, "image_auroc"))
+            systems = list(dict.fromkeys(row["system"] for row in measured))
+            points = [
+                (_over_sets(measured, s, key), 100 * _over_sets(measured, s, "image_auroc"))
+                for s in systems
+            ]
+            for system, (x, y) in zip(systems, points, strict=True):
                 ours = system == OURS
                 colour, marker, size = ("#d9622b", "*", 190) if ours else ("#3f8fb5", "o", 40)
-                axes.scatter([x], [100 * y], s=size, marker=marker, color=colour, zorder=3)
+                axes.scatter([x], [y], s=size, marker=marker, color=colour, zorder=3)
                 axes.annotate(
                     _TITLES[system].strip("*"),
-                    (x, 100 * y),
-                    xytext=(6, 5),
+                    (x, y),
+                    xytext=(6, -13 if _crowded(x, y, points) else 5),
                     textcoords="offset points",
                     weight="bold" if ours else "normal",
                 )
             axes.set_xscale("log")
-            # 20, 50, 100 instead of powers of ten, of which the range may hold one.
-            axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+            # 20, 30, 50, 100 instead of powers of ten, of which the range may hold one.
+            axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 3, 5)))
             axes.xaxis.set_major_formatter(matplotlib.ticker.ScalarFormatter())
             axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
             axes.set_xlabel(f"{label} (logarithmic)")
