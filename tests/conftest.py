@@ -14,13 +14,13 @@ from hypothesis import settings as hypothesis_settings
 from numpy.typing import NDArray
 from PIL import Image
 
-from nfbmr.bundle import read_bundle
-from nfbmr.config import Settings, preset, with_changes
-from nfbmr.exporting import add_graphs, runtimes_here
-from nfbmr.features import FeatureCache
+from nfbmr.deployment.export import add_graphs, runtimes_here
+from nfbmr.features.compute import FeatureCache
 from nfbmr.fitting import fit
-from nfbmr.inference import Inspector, load
-from nfbmr.runtimes import TorchRuntime
+from nfbmr.inspection.inspector import Inspector, load
+from nfbmr.model.bundle import read_bundle
+from nfbmr.runtimes.choose import TorchRuntime
+from nfbmr.settings.schema import Settings, preset, with_changes
 
 Draw = Callable[..., NDArray[np.uint8]]
 

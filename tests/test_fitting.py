@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from nfbmr.bundle import read_bundle
-from nfbmr.config import Settings, with_changes
 from nfbmr.data.images import fingerprint
 from nfbmr.data.layouts import Sample
 from nfbmr.errors import (
@@ -27,11 +25,14 @@ from nfbmr.errors import (
     TrainingError,
     WeightsError,
 )
-from nfbmr.fitting import FEWEST_IMAGES, fit, plan_fit, work_folder
-from nfbmr.inference import load
-from nfbmr.metrics import image_auroc
-from nfbmr.networks.backbone import SourceNetwork
+from nfbmr.evaluation.metrics import image_auroc
+from nfbmr.fitting import fit, work_folder
+from nfbmr.inspection.inspector import load
+from nfbmr.learning.plan import FEWEST_IMAGES, plan_fit
+from nfbmr.model.bundle import read_bundle
+from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import embedded_file
+from nfbmr.settings.schema import Settings, with_changes
 
 Draw = Callable[..., NDArray[np.uint8]]
 

@@ -14,10 +14,10 @@ from nfbmr.errors import NfbmrError
 
 if TYPE_CHECKING:
     from nfbmr.data.video import frames
-    from nfbmr.evaluation import evaluate
-    from nfbmr.exporting import export
+    from nfbmr.deployment.export import export
+    from nfbmr.evaluation.evaluate import evaluate
     from nfbmr.fitting import fit
-    from nfbmr.inference import Failure, Inspection, Inspector, load
+    from nfbmr.inspection.inspector import Failure, Inspection, Inspector, load
 
 __all__ = [
     "Failure",
@@ -32,14 +32,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Failure": "inference",
-    "Inspection": "inference",
-    "Inspector": "inference",
-    "evaluate": "evaluation",
-    "export": "exporting",
+    "Failure": "inspection.inspector",
+    "Inspection": "inspection.inspector",
+    "Inspector": "inspection.inspector",
+    "evaluate": "evaluation.evaluate",
+    "export": "deployment.export",
     "fit": "fitting",
     "frames": "data.video",
-    "load": "inference",
+    "load": "inspection.inspector",
 }
 
 

@@ -7,31 +7,23 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from nfbmr import config
-from nfbmr.bundle import Bundle, read_bundle, write_bundle
-from nfbmr.bundle_folder import refuse_to_replace_other_things
-from nfbmr.config import Settings
-from nfbmr.data.images import fingerprint, image_size
+from nfbmr.data.images import fingerprint
 from nfbmr.data.layouts import DataSet, Sample, read_data
-from nfbmr.data.sizes import choose_size
-from nfbmr.data.tiles import CELL, LARGEST, MOST_TILES, Tiling, whole_size
-from nfbmr.devices import choose_device
-from nfbmr.errors import ImageError, SettingsError, TrainingError
-from nfbmr.exporting import add_graphs, runtimes_here
-from nfbmr.features import FeatureCache
-from nfbmr.inference import Inspector, load
-from nfbmr.learning import Job, Plan, learn, without_copies
-from nfbmr.progress import Progress, silent
-from nfbmr.runtimes import TorchRuntime
-from nfbmr.scoring import LEAST_HELD_OUT, held_out_count
-from nfbmr.training import forget
+from nfbmr.deployment.export import add_graphs, runtimes_here
+from nfbmr.features.compute import FeatureCache
+from nfbmr.inspection.inspector import Inspector, load
+from nfbmr.learning.learn import Job, learn, without_copies
+from nfbmr.learning.plan import Plan, plan_fit
+from nfbmr.learning.stages import forget
+from nfbmr.model.bundle import Bundle, read_bundle, write_bundle
+from nfbmr.model.folder import refuse_to_replace_other_things
+from nfbmr.runtimes.choose import TorchRuntime
+from nfbmr.settings import schema as config
+from nfbmr.settings.schema import Settings
+from nfbmr.system.devices import choose_device
+from nfbmr.system.progress import Progress, silent
 
 _log = logging.getLogger(__name__)
-
-FEWEST_IMAGES = 2 * LEAST_HELD_OUT
-"""As many to train on as to hold out: below that nothing can be said."""
 
 
 def fit(
@@ -132,66 +124,3 @@ def _announced(found: DataSet, settings: Settings) -> tuple[list[Sample], Plan]:
 def work_folder(out: Path) -> Path:
     """Returns where a fit keeps its checkpoint, beside the model that it makes."""
     return out.with_name(f".{out.name}.fit")
-
-
-def plan_fit(good: list[Sample], settings: Settings) -> Plan:
-    """Chooses size and split for good training pictures.
-
-    Raises:
-        TrainingError: too few pictures.
-        ImageError: a picture's header cannot be read.
-    """
-    if len(good) < FEWEST_IMAGES:
-        raise TrainingError(
-            f"{len(good)} good pictures to learn from; at least {FEWEST_IMAGES} are needed, "
-            "and 100 or more are better"
-        )
-    sizes = _sizes(good)
-    held_out = held_out_count(len(good), settings.calibration)
-    size = settings.size or choose_size(
-        sizes if settings.tiles is None else [(1, 1)], settings.pixel_budget
-    )
-    return Plan(
-        size=size,
-        tiling=None if settings.tiles is None else _tiling(sizes, size, settings.tiles.overlap),
-        chosen=settings.size is None,
-        n_train=len(good) - held_out,
-        n_held_out=held_out,
-        rate=settings.calibration.false_alarm_rate,
-    )
-
-
-def _tiling(sizes: list[tuple[int, int]], tile: tuple[int, int], overlap: float) -> Tiling:
-    if any(side % CELL for side in tile):
-        raise SettingsError(
-            f"size {tile[0]} x {tile[1]}: sides of a tile are multiples of {CELL}, e.g. 320"
-        )
-    height, width = (int(np.median(sides)) for sides in zip(*sizes, strict=True))
-    whole = whole_size((height, width), tile)
-    if max(whole) > LARGEST:
-        raise SettingsError(
-            f"pictures of {height} x {width} pixels: up to {LARGEST} a side can be cut into tiles; "
-            "cut or shrink them first"
-        )
-    tiling = Tiling(whole, tile, overlap)
-    if len(tiling.corners) > MOST_TILES:
-        raise SettingsError(
-            f"{len(tiling.corners)} tiles a picture, {MOST_TILES} at most; make the tiles larger "
-            "(--size) or let them overlap less"
-        )
-    return tiling
-
-
-def _sizes(good: list[Sample]) -> list[tuple[int, int]]:
-    sizes, broken = [], []
-    for sample in good:
-        try:
-            sizes.append(image_size(sample.path))
-        except ImageError as error:
-            broken.append(str(error))
-    if broken:
-        rest = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""
-        raise ImageError(
-            f"{len(broken)} of the training pictures cannot be read: {'; '.join(broken[:3])}{rest}"
-        )
-    return sizes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nfbmr.benchmark.speed import parts, throughput
-from nfbmr.inference import Inspector
+from nfbmr.inspection.inspector import Inspector
 
 
 def test_parts_and_throughput(inspector: Inspector, good_folder: Path) -> None:

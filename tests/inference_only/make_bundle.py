@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 import nfbmr
-from nfbmr.config import preset, with_changes
+from nfbmr.settings.schema import preset, with_changes
 
 CHANGES = {
     "size": [64, 64],

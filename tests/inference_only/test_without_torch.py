@@ -101,8 +101,8 @@ def test_the_example_without_nfbmr_gives_the_same_scores(
 
 def test_starting_is_light(left: Path) -> None:
     assert left.is_dir()
-    code = "import sys, nfbmr.cli; print(*sys.modules)"
+    code = "import sys, nfbmr.cli.app; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = done.stdout.split()
-    assert "nfbmr.cli" in loaded
+    assert "nfbmr.cli.app" in loaded
     assert "onnxruntime" not in loaded

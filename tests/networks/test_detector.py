@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nfbmr.config import Settings, with_changes
-from nfbmr.networks.backbone import SourceNetwork
 from nfbmr.networks.detector import Detector, Standardisation
 from nfbmr.networks.flow import AffineCoupling, position_code
-from nfbmr.scoring import MAPS
+from nfbmr.networks.source import SourceNetwork
+from nfbmr.scoring.calibration import MAPS
+from nfbmr.settings.schema import Settings, with_changes
 
 SIZE, K = (64, 96), 2  # y on a grid of 8 x 12, the detail on 16 x 24
 C = 64  # channels of y; those of the detail are 24 * K * K

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nfbmr.networks.backbone import SourceNetwork
 from nfbmr.networks.folding import folded
+from nfbmr.networks.source import SourceNetwork
 
 LITE0 = "tf_efficientnet_lite0"
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from nfbmr.errors import MissingExtraError, WeightsError
 from nfbmr.networks import weights
-from nfbmr.networks.backbone import SourceNetwork
+from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import (
     EMBEDDED,
     embedded_file,

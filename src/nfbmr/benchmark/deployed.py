@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from nfbmr import provenance
 from nfbmr.benchmark.figures import data_sets, kept_rows
-from nfbmr.config import preset, settings_hash
 from nfbmr.data.layouts import read_data
-from nfbmr.exporting import export
-from nfbmr.feature_cache import FeatureCache
+from nfbmr.deployment.export import export
+from nfbmr.evaluation.metrics import image_auroc
+from nfbmr.features.cache import FeatureCache
 from nfbmr.fitting import fit
-from nfbmr.inference import Inspection, load
-from nfbmr.metrics import image_auroc
+from nfbmr.inspection.inspector import Inspection, load
+from nfbmr.settings.schema import preset, settings_hash
+from nfbmr.system import provenance
 
 Row = dict[str, Any]
 

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from nfbmr import provenance
 from nfbmr.benchmark import solar_cells
-from nfbmr.config import preset, settings_hash
 from nfbmr.data.layouts import read_data
+from nfbmr.settings.schema import preset, settings_hash
+from nfbmr.system import provenance
 
 RATES = (0.01, 0.05)
 FEW = 25
@@ -47,7 +47,7 @@ def data_sets(shared: Path, out: Path) -> dict[str, Path]:
 
 def few(data: Path, table: Path, seed: int) -> Path:
     """Writes a table of all test pictures and of `FEW` good ones, drawn by the seed."""
-    from nfbmr.learning import without_copies
+    from nfbmr.learning.learn import without_copies
 
     found = read_data(data)
     good = without_copies(found)
@@ -83,8 +83,8 @@ def _shuffled(data: Path, table: Path) -> Path:
 
 def accuracy(data: Path, seed: int, preset_name: str, folder: Path) -> Row:
     """Fits and evaluates in this process; returns the metrics and the false alarms by rate."""
-    from nfbmr.evaluation import evaluate
-    from nfbmr.feature_cache import FeatureCache
+    from nfbmr.evaluation.evaluate import evaluate
+    from nfbmr.features.cache import FeatureCache
     from nfbmr.fitting import fit
 
     cache = FeatureCache(folder / "cache")  # its own, so that every fit pays for its features
@@ -112,7 +112,7 @@ def accuracy(data: Path, seed: int, preset_name: str, folder: Path) -> Row:
 
 
 def _alarms(inspector: Any, scores: Any) -> Row:
-    from nfbmr.metrics import false_alarm_interval, predictive_interval
+    from nfbmr.evaluation.metrics import false_alarm_interval, predictive_interval
 
     calibration = inspector.calibration
     n = len(calibration.scores)
@@ -153,7 +153,7 @@ def in_child(work: Callable[[], Row]) -> tuple[Row, float, float]:
 
 def memory(data: Path, folder: Path) -> Row:
     """Returns the peak memory of a fit of a third of the good pictures, and of all of them."""
-    from nfbmr.config import with_changes
+    from nfbmr.settings.schema import with_changes
 
     good = [sample.path.resolve() for sample in read_data(data).train_good]
     # Few steps: memory does not depend on them once every page has been read.
@@ -165,7 +165,7 @@ def memory(data: Path, folder: Path) -> Row:
         table.write_text("path\n" + "\n".join(map(str, share)) + "\n", encoding="utf-8")
 
         def work(table: Path = table, name: str = name, n: int = len(share)) -> Row:
-            from nfbmr.features import FeatureCache
+            from nfbmr.features.compute import FeatureCache
             from nfbmr.fitting import fit
 
             cache = FeatureCache(folder / f"cache-{name}")

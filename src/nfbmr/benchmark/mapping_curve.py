@@ -24,25 +24,25 @@ from typing import Any
 
 import numpy as np
 
-from nfbmr import scoring
-from nfbmr.arguments import parse_numbers, parse_pairs
-from nfbmr.benchmark.paper.plan import read_source
-from nfbmr.benchmark.paper.systems import base_settings
-from nfbmr.config import ScoringSettings, Settings, with_changes
 from nfbmr.data.layouts import DataSet
-from nfbmr.devices import choose_device
 from nfbmr.errors import NfbmrError
-from nfbmr.feature_cache import FeatureCache
-from nfbmr.feature_store import FeatureStore
-from nfbmr.features import build_features
-from nfbmr.files import written_beside
-from nfbmr.fitting import plan_fit
-from nfbmr.learning import source_network, without_copies
-from nfbmr.metrics import image_auroc
-from nfbmr.networks.backbone import SourceNetwork
+from nfbmr.evaluation.metrics import image_auroc
+from nfbmr.features.cache import FeatureCache
+from nfbmr.features.compute import build_features
+from nfbmr.features.store import FeatureStore
+from nfbmr.learning.learn import source_network, without_copies
+from nfbmr.learning.plan import plan_fit
+from nfbmr.learning.stages import TrainingData, feature_maps, split_held_out, train
 from nfbmr.networks.detector import Detector
-from nfbmr.scoring import MAPS
-from nfbmr.training import TrainingData, feature_maps, split_held_out, train
+from nfbmr.networks.source import SourceNetwork
+from nfbmr.paper.plan import read_source
+from nfbmr.paper.systems import base_settings
+from nfbmr.scoring import calibration as scoring
+from nfbmr.scoring.calibration import MAPS
+from nfbmr.settings.schema import ScoringSettings, Settings, with_changes
+from nfbmr.settings.text import parse_numbers, parse_pairs
+from nfbmr.system.devices import choose_device
+from nfbmr.system.files import written_beside
 
 STEPS = (10, 30, 100, 300, 1000, 3000)
 WIDTHS = (64, 128, 512)

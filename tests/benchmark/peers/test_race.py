@@ -18,7 +18,7 @@ from nfbmr.benchmark.peers.catalogue import LITE0, OURS, PEERS, peer
 from nfbmr.benchmark.peers.race import Race
 from nfbmr.data.layouts import read_data
 from nfbmr.errors import LayoutError
-from nfbmr.metrics import image_auroc
+from nfbmr.evaluation.metrics import image_auroc
 
 # Stands in for a peer: its score is the brightest pixel, its map the picture's gray values.
 FAKE = """
@@ -169,8 +169,9 @@ def test_our_own_row(mvtec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         job = json.loads(Path(command[-1]).read_text(encoding="utf-8"))
         calls.append(job)
         script = (
-            "import sys; from pathlib import Path; from nfbmr import config;"
-            "from nfbmr.benchmark.peers import ours; from nfbmr.config import preset, with_changes;"
+            "import sys; from pathlib import Path; from nfbmr.settings import schema as config;"
+            "from nfbmr.benchmark.peers import ours;"
+            "from nfbmr.settings.schema import preset, with_changes;"
             "quick = with_changes(preset('fast'), {'size': [64, 64], 'stage_one': {'steps': 3},"
             "'stage_two': {'steps': 2}});"
             "config.preset = lambda name: quick; ours.main(Path(sys.argv[1]))"

@@ -11,7 +11,7 @@ import venv
 from pathlib import Path
 
 from nfbmr.errors import MissingExtraError
-from nfbmr.feature_cache import default_cache_root
+from nfbmr.features.cache import default_cache_root
 
 _log = logging.getLogger(__name__)
 

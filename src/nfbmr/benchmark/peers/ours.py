@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from nfbmr import provenance
-from nfbmr.feature_cache import FeatureCache
-from nfbmr.files import written_beside
+from nfbmr.features.cache import FeatureCache
 from nfbmr.fitting import fit
+from nfbmr.system import provenance
+from nfbmr.system.files import written_beside
 
 
 def main(path: Path) -> None:

@@ -22,20 +22,20 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from nfbmr import provenance
-from nfbmr.benchmark.ledger import Key, Ledger, Row, alone_in, data_mark
-from nfbmr.benchmark.paper.plan import read_source
 from nfbmr.benchmark.peers import worker
 from nfbmr.benchmark.peers.catalogue import LITE0, OURS, peer
 from nfbmr.benchmark.peers.environment import ANOMALIB, peers_python
-from nfbmr.config import preset, settings_hash
 from nfbmr.data.images import image_size, read_mask, resize_map
 from nfbmr.data.layouts import DataSet, Sample
-from nfbmr.learning import without_copies
-from nfbmr.metrics import average_precision, image_auroc
-from nfbmr.networks.backbone import SourceNetwork
+from nfbmr.evaluation.metrics import average_precision, image_auroc
+from nfbmr.evaluation.pixel_metrics import PixelMetrics
+from nfbmr.learning.learn import without_copies
+from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights
-from nfbmr.pixel_metrics import PixelMetrics
+from nfbmr.paper.ledger import Key, Ledger, Row, alone_in, data_mark
+from nfbmr.paper.plan import read_source
+from nfbmr.settings.schema import preset, settings_hash
+from nfbmr.system import provenance
 
 _log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nfbmr.benchmark.ledger import Row
 from nfbmr.benchmark.peers.catalogue import OURS, PEERS
-from nfbmr.files import written_beside
-from nfbmr.reporting.plots import load_matplotlib
+from nfbmr.evaluation.report.plots import load_matplotlib
+from nfbmr.paper.ledger import Row
+from nfbmr.system.files import written_beside
 
 _TITLES = {OURS: "**nfbmr**"} | {one.key: one.title for one in PEERS}
 _COLUMNS = (

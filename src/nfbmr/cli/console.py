@@ -1,0 +1,114 @@
+"""What the terminal shows: bars with the time left, or a plain log where there is no terminal."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+
+from nfbmr.system.files import printable
+from nfbmr.system.progress import Progress
+
+_TITLES = {
+    "features": "Features (SNN)",
+    "export": "Graph for other runtimes",
+    "flow": "Stage one (TNF)",
+    "mapping": "Stage two (BMR)",
+    "inspect": "Inspecting",
+}
+_LOG_EVERY_SECONDS = 10.0
+
+stderr = Console(stderr=True)
+"""For words to a person; standard output is for results alone."""
+
+
+def log_to_terminal(*, verbose: bool = False) -> None:
+    """Shows what the package logs, in words, on standard error."""
+    handler: logging.Handler = logging.StreamHandler()
+    if stderr.is_terminal:
+        handler = RichHandler(
+            console=stderr, show_time=False, show_path=False, show_level=False, markup=False
+        )
+    handler.addFilter(_made_readable)
+    logger = logging.getLogger("nfbmr")
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def _made_readable(record: logging.LogRecord) -> bool:
+    mark = "Warning: " if record.levelno >= logging.WARNING else ""
+    record.msg, record.args = printable(f"{mark}{record.getMessage()}"), ()
+    return True
+
+
+@contextmanager
+def shown_progress() -> Iterator[Progress]:
+    """Gives a Progress: bars on a terminal, a line every ten seconds elsewhere."""
+    if not stderr.is_terminal:
+        yield _PlainLog()
+        return
+    bars = Bars(
+        TextColumn("{task.description:<16}"),
+        BarColumn(bar_width=32),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[loss]}"),
+        console=stderr,
+    )
+    with bars:
+        yield _Bars(bars)
+
+
+class _Bars:
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+        self._done: dict[str, int] = {}
+
+    def __call__(self, what: str, done: int, total: int, loss: float | None = None) -> None:
+        if what not in self._tasks:
+            title = _TITLES.get(what, what)
+            self._tasks[what] = self._bars.add_task(title, total=total, loss="")
+        text = "" if loss is None else f"loss {loss:.3f}"
+        if done < self._done.get(what, 0):  # the same work, begun anew
+            self._bars.reset(self._tasks[what], total=total)
+        self._done[what] = done
+        self._bars.update(self._tasks[what], completed=done, total=total, loss=text)
+
+
+class _PlainLog:
+    def __init__(self) -> None:
+        self._log = logging.getLogger("nfbmr.system.progress")
+        self._started: dict[str, tuple[float, int]] = {}
+        self._last: dict[str, int] = {}
+        self._said = 0.0
+
+    def __call__(self, what: str, done: int, total: int, loss: float | None = None) -> None:
+        now = time.monotonic()
+        if done < self._last.get(what, 0):  # the same work, begun anew
+            del self._started[what]
+        self._last[what] = done
+        start, first = self._started.setdefault(what, (now, done - 1))
+        if now - self._said < _LOG_EVERY_SECONDS and done < total:
+            return
+        self._said = now
+        left = (now - start) / max(1, done - first) * (total - done)
+        shown = "" if loss is None else f", loss {loss:.4f}"
+        title = _TITLES.get(what, what)
+        self._log.info("%s: %d of %d, %.0f s left%s", title, done, total, left, shown)

@@ -1,0 +1,306 @@
+"""`evaluate`: a model against labelled pictures -> metrics.json, scores.csv, report.html."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfbmr.data.images import fingerprint, read_image, read_mask, resize_image
+from nfbmr.data.layouts import DataSet, Sample, read_data
+from nfbmr.errors import LayoutError
+from nfbmr.evaluation.metrics import predictive_interval, summarise
+from nfbmr.evaluation.pixel_metrics import PixelMetrics, PixelResult
+from nfbmr.evaluation.report.page import Picture, ReportContent, choose_pictures, write_report
+from nfbmr.inspection.inspector import Failure, Inspection, Inspector
+from nfbmr.settings.schema import settings_hash, to_dict
+from nfbmr.system import provenance
+from nfbmr.system.files import spreadsheet_cell, written_beside
+from nfbmr.system.progress import Progress, silent
+
+_log = logging.getLogger(__name__)
+
+_THUMBNAIL = 320
+_TIMED = 20
+METRICS = "metrics.json"
+SCORES = "scores.csv"
+REPORT = "report.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The figures of a model on labelled pictures, and each picture's verdict."""
+
+    metrics: dict[str, Any]
+    """What `metrics.json` holds."""
+    samples: tuple[Sample, ...]
+    """The pictures that could be read, N of them."""
+    scores: NDArray[np.float64]
+    p_values: NDArray[np.float64]
+    warnings: tuple[str, ...]
+
+
+def evaluate(
+    inspector: Inspector,
+    data: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Inspects the test pictures of a data set and writes the figures and the report.
+
+    Args:
+        inspector: the model; its threshold is used as it stands.
+        data: a data set with test pictures; a plain folder counts as good pictures.
+        out: a folder for `metrics.json`, `scores.csv` and `report.html`; made where absent.
+        progress: hears each picture.
+
+    Raises:
+        LayoutError: there is nothing to evaluate on.
+        MissingExtraError: the extra `report` is not installed.
+    """
+    found = read_data(data)
+    _log.info("%s", found.describe())
+    for warning in found.warnings:
+        _log.warning("%s", warning)
+    samples = _test_samples(found)
+    cautions = _cautions(inspector, samples)
+    for caution in cautions:
+        _log.warning("%s", caution)
+    results = inspector.inspect_many([sample.path for sample in samples])
+    collected = collect(results, samples, progress)
+    metrics = figures(inspector, collected)
+    evaluation = Evaluation(
+        metrics=metrics,
+        samples=tuple(collected.samples),
+        scores=np.array(collected.scores),
+        p_values=np.array(collected.p_values),
+        warnings=(*cautions, *found.warnings, *collected.failures),
+    )
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    with written_beside(folder / METRICS) as beside:
+        beside.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    _write_scores(folder / SCORES, evaluation, inspector)
+    write_report(folder / REPORT, _report(inspector, evaluation, found))
+    return evaluation
+
+
+class Collected:
+    """What is kept of each picture: numbers; the maps only pass through."""
+
+    def __init__(self) -> None:
+        self.samples: list[Sample] = []
+        self.scores: list[float] = []
+        self.p_values: list[float] = []
+        self.pixels = PixelMetrics()
+        self.failures: list[str] = []
+
+
+def _test_samples(data: DataSet) -> tuple[Sample, ...]:
+    if data.test:
+        return data.test
+    if data.layout == "folder" and data.train_good:
+        return data.train_good
+    raise LayoutError(
+        f"{data.root} has no test pictures; expected a folder test/ with good and defective ones, "
+        "a table with split = test, or a plain folder of good pictures"
+    )
+
+
+def _cautions(inspector: Inspector, samples: tuple[Sample, ...]) -> list[str]:
+    """Returns what would make the figures look better than they are."""
+    used = {*inspector.facts.trained_on, *inspector.facts.held_out}
+    seen = [s.path.name for s in samples if s.path.is_file() and fingerprint(s.path) in used]
+    cautions = []
+    if seen:
+        cautions.append(
+            f"{len(seen)} of the {len(samples)} test pictures were learnt from or calibrated with, "
+            f"so the figures flatter the model: {', '.join(seen[:5])}"
+        )
+    if all(sample.is_defect for sample in samples):
+        cautions.append(
+            "there are no good test pictures: neither AUROC nor false alarms can be measured"
+        )
+    return cautions
+
+
+def collect(
+    results: Iterable[Inspection | Failure],
+    samples: Sequence[Sample],
+    progress: Progress = silent,
+) -> Collected:
+    """Compares results with samples, one at a time.
+
+    Args:
+        results: of each sample, in order.
+        samples: the pictures with their labels and masks.
+        progress: hears each picture.
+
+    Raises:
+        LayoutError: every result is a failure.
+    """
+    collected = Collected()
+    masks = any(sample.mask for sample in samples)
+    for done, (sample, result) in enumerate(zip(samples, results, strict=True), start=1):
+        progress("inspect", done, len(samples))
+        if isinstance(result, Failure):
+            collected.failures.append(f"left out, cannot be read: {result.error}")
+            _log.warning("%s", collected.failures[-1])
+            continue
+        collected.samples.append(sample)
+        collected.scores.append(result.score)
+        collected.p_values.append(result.p_value)
+        # A defect whose place nobody marked says nothing about pixels.
+        if masks and (sample.mask is not None or not sample.is_defect):
+            mask = read_mask(sample.mask) if sample.mask is not None else None
+            collected.pixels.update(result.heatmap, mask)
+    if not collected.samples:
+        raise LayoutError(f"none of the {len(samples)} test pictures can be read")
+    return collected
+
+
+def figures(inspector: Inspector, collected: Collected) -> dict[str, Any]:
+    """Returns what `metrics.json` holds: the figures, and what made them."""
+    scores = np.array(collected.scores)
+    is_defect = np.array([sample.is_defect for sample in collected.samples])
+    calibration, facts = inspector.calibration, inspector.facts
+    pixel: PixelResult | None = collected.pixels.compute()
+    summary = summarise(
+        scores=scores,
+        p_values=np.array(collected.p_values),
+        is_defect=is_defect,
+        defects=[sample.defect for sample in collected.samples],
+        threshold=inspector.threshold,
+        predicted=scores > inspector.threshold,
+        pixel=pixel,
+    )
+    n = len(calibration.scores)
+    n_good = int((~is_defect).sum())
+    rank = min(calibration.rank, n)
+    low, high = predictive_interval(n, rank, n_good) if n_good else (0, 0)
+    return summary | {
+        "false_alarm_rate_asked": calibration.false_alarm_rate,
+        "false_alarm_rate_attainable": calibration.attainable_rate,
+        "false_alarms_expected_interval": [0 if calibration.extrapolated else low, high],
+        "threshold_extrapolated": calibration.extrapolated,
+        "seed": inspector.settings.seed,
+        "settings_hash": settings_hash(inspector.settings),
+        "commit": facts.commit,
+        "versions": provenance.versions(),
+        "fit_seconds": round(facts.fit_seconds, 2),
+        "inspect_ms": _milliseconds(inspector, collected.samples),
+        "runtime": inspector.runtime.name,
+        "n_unreadable": len(collected.failures),
+        "n_train": facts.n_train,
+        "n_held_out": facts.n_held_out,
+    }
+
+
+def _milliseconds(inspector: Inspector, samples: list[Sample]) -> float:
+    """Times one picture at a time, decoding included: the median, after a warm-up."""
+    times = []
+    for sample in samples[:_TIMED]:
+        started = time.perf_counter()
+        inspector.inspect(sample.path)
+        times.append(1000 * (time.perf_counter() - started))
+    return round(float(np.median(times[min(2, len(times) - 1) :])), 2)
+
+
+def _write_scores(path: Path, evaluation: Evaluation, inspector: Inspector) -> None:
+    # Some names of files are no Unicode.
+    with (
+        written_beside(path) as beside,
+        beside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream,
+    ):
+        writer = csv.writer(stream)
+        writer.writerow(["path", "label", "score", "p_value", "is_defect"])
+        rows = zip(evaluation.samples, evaluation.scores, evaluation.p_values, strict=True)
+        for sample, score, p_value in rows:
+            names = [spreadsheet_cell(str(sample.path)), spreadsheet_cell(sample.defect)]
+            flagged = bool(score > inspector.threshold)
+            writer.writerow([*names, repr(float(score)), p_value, flagged])
+
+
+def _report(inspector: Inspector, evaluation: Evaluation, data: DataSet) -> ReportContent:
+    is_defect = np.array([sample.is_defect for sample in evaluation.samples])
+    defects = [sample.defect for sample in evaluation.samples]
+    predicted = evaluation.scores > inspector.threshold
+    chosen = choose_pictures(evaluation.scores, is_defect, predicted, defects)
+    return ReportContent(
+        title=inspector.facts.name,
+        summary=evaluation.metrics,
+        scores=evaluation.scores,
+        p_values=evaluation.p_values,
+        is_defect=is_defect,
+        predicted=predicted,
+        threshold=inspector.threshold,
+        notes=(data.describe(), *inspector.calibration.describe()),
+        warnings=evaluation.warnings,
+        settings=to_dict(inspector.settings),
+        pictures=tuple(_pictures(inspector, evaluation, chosen)),
+    )
+
+
+def _pictures(inspector: Inspector, evaluation: Evaluation, chosen: list[int]) -> Iterator[Picture]:
+    samples = [evaluation.samples[i] for i in chosen]
+    results = inspector.inspect_many([sample.path for sample in samples])
+    for sample, result in zip(samples, results, strict=True):
+        if isinstance(result, Inspection):
+            yield _picture(sample, result)
+
+
+def _picture(sample: Sample, result: Inspection) -> Picture:
+    image = read_image(sample.path)
+    share = min(1.0, _THUMBNAIL / max(result.size))
+    size = (max(1, round(result.size[0] * share)), max(1, round(result.size[1] * share)))
+    mask = None
+    if sample.mask is not None:
+        full = read_mask(sample.mask).astype(np.uint8) * 255
+        mask = resize_image(np.repeat(full[..., None], 3, axis=2), size)[..., 0] > 0
+    return Picture(
+        path_name=sample.path.name,
+        defect=sample.defect,
+        image=resize_image(image, size),
+        heatmap=result.heatmap_at(size),
+        mask=mask,
+        score=result.score,
+        p_value=result.p_value,
+        is_flagged=result.is_defect,
+    )
+
+
+def headline(metrics: dict[str, Any]) -> list[str]:
+    """Returns the main figures as lines for the screen."""
+
+    def shown(key: str, factor: float = 100) -> str:
+        value = metrics[key]
+        return "-" if value is None else f"{factor * value:.1f}"
+
+    lines = [
+        f"image AUROC {shown('image_auroc')}   AP {shown('image_ap')}   "
+        f"F1 {shown('f1')}   precision {shown('precision')}   recall {shown('recall')}   (%)",
+    ]
+    if metrics["false_alarm_interval"] is not None:
+        low, high = metrics["false_alarm_interval"]
+        lines.append(
+            f"false alarms: asked {100 * metrics['false_alarm_rate_asked']:.2g} %, observed "
+            f"{shown('false_alarm_rate_observed')} % of {metrics['n_good']} good pictures "
+            f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
+        )
+    if metrics["aupro"] is not None:
+        lines.append(f"pixel AUROC {shown('pixel_auroc')}   AUPRO {shown('aupro')}   (%)")
+    lines.append(
+        f"fit {metrics['fit_seconds']:.0f} s, one picture {metrics['inspect_ms']:.0f} ms "
+        f"({metrics['runtime']})"
+    )
+    return lines

@@ -1,0 +1,370 @@
+"""The report of one test run: one HTML file that needs no network and runs no code.
+
+Pictures and plots are inside the file. File names and defect names come from the user's folders,
+so everything is escaped, and the page forbids scripts and remote content to itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfbmr.evaluation.report import plots
+from nfbmr.evaluation.report.templates import load_template
+from nfbmr.inspection import pictures
+
+GOOD_NAMES = frozenset(("", "good"))
+"""Defect names that mean: this picture is good."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Picture:
+    """One picture that the report shows.
+
+    Attributes:
+        path_name: shown as it is; untrusted.
+        defect: its type; "" or "good" for a good picture.
+        image: (H, W, 3), already small (a longest side of about 384 pixels is enough).
+        heatmap: (H, W), 0 = typical good, 1.0 = alarm level; None when there is none.
+        mask: (H, W), True on the defect; None when there is none.
+        score: higher = more anomalous.
+        p_value: in [0, 1].
+        is_flagged: the verdict.
+    """
+
+    path_name: str
+    defect: str
+    image: NDArray[np.uint8]
+    heatmap: NDArray[np.float32] | None
+    mask: NDArray[np.bool_] | None
+    score: float
+    p_value: float
+    is_flagged: bool
+
+    @property
+    def is_defect(self) -> bool:
+        """Whether the label says defective."""
+        return self.defect not in GOOD_NAMES
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReportContent:
+    """What the report says.
+
+    Attributes:
+        title: heading of the page.
+        summary: the keys of `metrics.summarise`, and where known `false_alarm_rate_asked`,
+            `inspect_ms`, `fit_seconds`, `seed`, `settings_hash`, `commit`, `versions` (a mapping).
+        scores: (N,) of all test pictures, finite.
+        p_values: (N,) in [0, 1].
+        is_defect: (N,).
+        predicted: (N,) the verdicts.
+        threshold: of the scores.
+        notes: sentences about the threshold, e.g. which false-alarm rates can be had.
+        warnings: sentences the reader must not miss.
+        settings: names to values; mappings inside mappings are flattened.
+        pictures: those to show, as `choose_pictures` picks them.
+    """
+
+    title: str
+    summary: Mapping[str, Any]
+    scores: NDArray[np.floating[Any]]
+    p_values: NDArray[np.floating[Any]]
+    is_defect: NDArray[np.bool_]
+    predicted: NDArray[np.bool_]
+    threshold: float
+    notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    settings: Mapping[str, Any]
+    pictures: tuple[Picture, ...]
+
+
+def choose_pictures(
+    scores: NDArray[np.floating[Any]],
+    is_defect: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
+    defects: Sequence[str],
+    per_type: int = 4,
+    worst: int = 8,
+) -> list[int]:
+    """Which pictures are worth showing, so that heatmaps are needed for those only.
+
+    Args:
+        scores: (N,) finite.
+        is_defect: (N,).
+        predicted: (N,) the verdicts.
+        defects: N defect names; those of good pictures are not read.
+        per_type: pictures of each defect type, and of good ones that passed, spread evenly over
+            the ranks of their scores from lowest to highest.
+        worst: at most so many missed defects (lowest scores) and false alarms (highest scores).
+
+    Returns:
+        Indices without repetition: misses, false alarms, each type by name, good ones.
+    """
+    assert scores.shape == is_defect.shape == predicted.shape == (len(defects),)
+    order = np.argsort(scores, kind="stable")
+    missed = order[is_defect[order] & ~predicted[order]]
+    alarms = order[~is_defect[order] & predicted[order]][::-1]
+    chosen = [*missed[:worst], *alarms[:worst]]
+    names = np.array(defects, dtype=object)
+    for name in sorted(set(names[is_defect])):
+        chosen += _spread(order[is_defect[order] & (names[order] == name)], per_type)
+    chosen += _spread(order[~is_defect[order] & ~predicted[order]], per_type)
+    return [int(index) for index in dict.fromkeys(chosen)]
+
+
+def _spread(ordered: NDArray[np.intp], count: int) -> list[np.intp]:
+    if not len(ordered):
+        return []
+    return list(ordered[np.rint(np.linspace(0, len(ordered) - 1, count)).astype(np.intp)])
+
+
+def write_report(path: Path, content: ReportContent) -> None:
+    """Writes the report, beside its place first and then renamed: whole, or not at all.
+
+    Args:
+        path: of the HTML file; its folder is made, an older report is replaced.
+        content: what it says.
+
+    Raises:
+        MissingExtraError: jinja2, matplotlib or scikit-learn is not installed.
+        OSError: the file cannot be written.
+    """
+    page = render(content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        # A file name that is not valid Unicode reaches us with lone surrogates in it.
+        beside.write_text(page, encoding="utf-8", errors="backslashreplace")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def render(content: ReportContent) -> str:
+    """The report as one HTML text; raises MissingExtraError as `write_report` does."""
+    template = load_template(__package__, "report.html.j2", percent=_percent, fixed=_fixed)
+    summary = content.summary
+    good = content.p_values[~content.is_defect]
+    has_both = bool(content.is_defect.any() and len(good))
+    threshold = content.threshold if np.isfinite(content.threshold) else None
+    roc = has_both and plots.roc_plot(content.scores, content.is_defect, content.predicted)
+    shown = {
+        "roc": roc or None,
+        "histogram": plots.score_plot(content.scores, content.is_defect, threshold),
+        "uniformity": plots.p_value_plot(good) if len(good) else None,
+    }
+    return str(
+        template.render(
+            content=content,
+            summary=summary,
+            figures=_figures(summary),
+            verdict=_verdict(summary),
+            plots=shown,
+            legend=_legend(),
+            ratio=_median_ratio(content.pictures),
+            settings=_flat(content.settings),
+            provenance=_provenance(summary),
+            **_galleries(content),
+        )
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Figure:
+    """One headline figure: its name, its value as text, and lines below."""
+
+    name: str
+    value: str
+    remarks: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Card:
+    """One picture as the template shows it: views are (name, alternative text, data address).
+
+    Defect is empty for a good picture; tone is the colour of the verdict.
+    """
+
+    name: str
+    defect: str
+    verdict: str
+    tone: str
+    score: str
+    p_value: str
+    views: list[tuple[str, str, str]]
+
+
+def _galleries(content: ReportContent) -> dict[str, Any]:
+    by_score = sorted(content.pictures, key=lambda picture: picture.score)
+    missed = [p for p in by_score if p.is_defect and not p.is_flagged]
+    alarms = [p for p in reversed(by_score) if not p.is_defect and p.is_flagged]
+    cards = {id(picture): _card(picture) for picture in by_score}
+    types: dict[str, list[_Card]] = {}
+    for picture in missed + [p for p in by_score if p.is_defect and p.is_flagged]:
+        shown = types.setdefault(picture.defect, [])
+        if picture.is_flagged or not shown:  # other misses have their own gallery
+            shown.append(cards[id(picture)])
+    return {
+        "missed": [cards[id(p)] for p in missed],
+        "n_missed": int((content.is_defect & ~content.predicted).sum()),
+        "alarms": [cards[id(p)] for p in alarms],
+        "n_alarms": int((~content.is_defect & content.predicted).sum()),
+        "types": dict(sorted(types.items())),
+        "calm": [cards[id(p)] for p in by_score if not p.is_defect and not p.is_flagged],
+    }
+
+
+def _card(picture: Picture) -> _Card:
+    if picture.is_defect:
+        verdict, tone = ("found", "fine") if picture.is_flagged else ("missed", "bad")
+    else:
+        verdict, tone = ("false alarm", "warn") if picture.is_flagged else ("passed", "fine")
+    kind = f"picture with defect {picture.defect}" if picture.is_defect else "good picture"
+    views = [("Picture", f"{kind}: {picture.path_name}", pictures.to_data_uri(picture.image))]
+    if picture.heatmap is not None:
+        overlay = pictures.heatmap_overlay(picture.image, picture.heatmap)
+        alt = f"heatmap over the {kind}; highest level {picture.heatmap.max():.1f}"
+        views.append(("Heatmap", alt, pictures.to_data_uri(overlay)))
+    if picture.mask is not None and picture.mask.any():
+        outline = pictures.outline_mask(picture.image, picture.mask)
+        alt = f"true outline of the defect, {picture.mask.mean():.1%} of the picture"
+        views.append(("True outline", alt, pictures.to_data_uri(outline)))
+    return _Card(
+        name=picture.path_name,
+        defect=picture.defect if picture.is_defect else "",
+        verdict=verdict,
+        tone=tone,
+        score=_number(picture.score),
+        p_value=_p_value(picture.p_value),
+        views=views,
+    )
+
+
+def _figures(summary: Mapping[str, Any]) -> list[_Figure]:
+    n_good, n_defective = summary["n_good"], summary["n_defective"]
+    found = round((summary["recall"] or 0) * n_defective)
+    alarms = round((summary["false_alarm_rate_observed"] or 0) * n_good)
+    asked = summary.get("false_alarm_rate_asked")
+    alarm_remarks = [f"{alarms} of {n_good} good pictures", f"interval {_interval(summary)}"]
+    if asked is not None:
+        alarm_remarks.append(f"{_percent(asked)} asked for")
+    no_masks = summary["aupro"] is None
+    pixels = "no masks" if no_masks else f"pixel AUROC {_fixed(summary['pixel_auroc'], 3)}"
+    rows = (
+        ("Image AUROC", _fixed(summary["image_auroc"], 4), ["good and defective told apart"]),
+        ("Recall", _percent(summary["recall"]), [f"{found} of {n_defective} defects found"]),
+        (
+            "False alarms",
+            _percent(summary["false_alarm_rate_observed"]),
+            alarm_remarks if n_good else ["no good test pictures"],
+        ),
+        ("F1", _fixed(summary["f1"], 3), [f"precision {_percent(summary['precision'])}"]),
+        ("AUPRO", _fixed(summary["aupro"], 3), [pixels]),
+        ("Time", _milliseconds(summary.get("inspect_ms")), ["per picture"]),
+    )
+    return [_Figure(name=name, value=value, remarks=remarks) for name, value, remarks in rows]
+
+
+def _verdict(summary: Mapping[str, Any]) -> list[str]:
+    """One or two sentences that say it all."""
+    lines = []
+    n_good, n_defective = summary["n_good"], summary["n_defective"]
+    if n_defective:
+        found = round(summary["recall"] * n_defective)
+        lines.append(f"{found} of {n_defective} defective pictures were found.")
+    if n_good:
+        alarms = round(summary["false_alarm_rate_observed"] * n_good)
+        line = f"{alarms} of {n_good} good pictures raised a false alarm"
+        asked, (low, high) = summary.get("false_alarm_rate_asked"), summary["false_alarm_interval"]
+        if asked is not None:
+            if asked > high:
+                line += f", fewer than the {_percent(asked)} asked for"
+            elif asked < low:
+                line += f", more than the {_percent(asked)} asked for"
+            else:
+                line += f", in line with the {_percent(asked)} asked for"
+        lines.append(line + ".")
+    return lines
+
+
+def _provenance(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = [
+        (label, str(summary[key]))
+        for key, label in (
+            ("seed", "Seed"),
+            ("settings_hash", "Settings hash"),
+            ("commit", "Commit"),
+        )
+        if summary.get(key) is not None
+    ]
+    if summary.get("fit_seconds") is not None:
+        rows.append(("Time to learn", _duration(summary["fit_seconds"])))
+    return rows + [(str(k), str(v)) for k, v in (summary.get("versions") or {}).items()]
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{prefix}{key}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, default=str)
+            rows.append((f"{prefix}{key}", text))
+    return rows
+
+
+def _legend() -> str:
+    """The colours of heatmap levels 0 to 2 over middle gray, drawn by the overlay itself."""
+    levels = np.tile(np.linspace(0, 2, 360, dtype=np.float32), (12, 1))
+    gray = np.full((*levels.shape, 3), 128, np.uint8)
+    return pictures.to_data_uri(pictures.heatmap_overlay(gray, levels), form="png")
+
+
+def _median_ratio(shown: Sequence[Picture]) -> float:
+    ratios = [picture.image.shape[1] / picture.image.shape[0] for picture in shown]
+    return round(float(np.clip(np.median(ratios), 0.5, 2.0)), 3) if ratios else 1.0
+
+
+def _fixed(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _percent(share: float | None) -> str:
+    if share is None:
+        return "–"
+    return f"{100 * share:.3g}%" if share < 0.1 else f"{100 * share:.1f}%"
+
+
+def _p_value(value: float) -> str:
+    return f"{value:.1e}" if 0 < value < 0.001 else f"{value:.3f}"
+
+
+def _milliseconds(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _interval(summary: Mapping[str, Any]) -> str:
+    low, high = summary["false_alarm_interval"] or (0, 1)
+    return f"{100 * low:.2g}–{100 * high:.2g}%"

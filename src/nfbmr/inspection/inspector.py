@@ -1,0 +1,338 @@
+"""Inspecting pictures: `Inspector` turns an image into an `Inspection`, by whatever runtime.
+
+Shapes: N = images, K = raw maps, H W = grid or pixels. Starting this module loads no torch;
+the runtime that needs it does.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfbmr.data.images import ImageInput, load_with_size, resize_map
+from nfbmr.errors import ImageError, SettingsError
+from nfbmr.model.bundle import Bundle, replace_calibration
+from nfbmr.model.facts import Facts
+from nfbmr.runtimes.choose import Runtime, open_runtime
+from nfbmr.scoring import calibration as scoring
+from nfbmr.scoring.calibration import Calibration, Maps
+from nfbmr.settings.schema import ScoringSettings, Settings
+
+_TILES = 8  # that pass the network at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What nfbmr says of one picture."""
+
+    path: str | None
+    """The picture's file, where it came from one."""
+    score: float
+    """Standard deviations above what good pictures have; higher = more anomalous."""
+    p_value: float
+    """Conformal: a good picture scores this high or higher with about this probability."""
+    is_defect: bool
+    """Whether the score is above the threshold."""
+    threshold: float
+    """On the score's scale."""
+    maps: Maps
+    """Raw maps (K, H', W') on the model's grid."""
+    size: tuple[int, int]
+    """(H, W) of the picture, after orientation."""
+    scoring: ScoringSettings
+    calibration: Calibration
+
+    @property
+    def heatmap(self) -> NDArray[np.float32]:
+        """Where: float32 (H, W) of the picture; 0 = typical good, 1 = as high as good ones get.
+
+        The scale is the good pictures', never this picture's own. Computed at each call.
+        """
+        return self.heatmap_at(self.size)
+
+    def heatmap_at(self, size: tuple[int, int]) -> NDArray[np.float32]:
+        """Returns the heatmap at another size (H, W), e.g. that of a thumbnail."""
+        fused = scoring.heatmap(self.maps, self.scoring, self.calibration)
+        return resize_map(fused, size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A picture of a stream that could not be read; the stream goes on."""
+
+    path: str | None
+    error: str
+
+
+class Inspector:
+    """A model ready to inspect. Keeps no state between pictures, so threads may share it."""
+
+    def __init__(self, bundle: Bundle, runtime: Runtime, path: Path | None = None) -> None:
+        """Joins a model directory's content and a runtime for it; `path` is where it lies."""
+        self._bundle = bundle
+        self._tiling = bundle.tiling
+        self.runtime = runtime
+        self.path = path
+
+    @property
+    def calibration(self) -> Calibration:
+        """Scales and threshold now in force."""
+        return self._bundle.calibration
+
+    @property
+    def settings(self) -> Settings:
+        """What the model was fitted with."""
+        return self._bundle.settings
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of the fit."""
+        return self._bundle.facts
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Exports that have another calibration than this one, e.g. `openvino:int8`."""
+        exports = self._bundle.exports
+        return tuple(
+            f"{e.target}:{e.precision}" for e in exports if e.calibration != self._bundle.of
+        )
+
+    @property
+    def threshold(self) -> float:
+        """A score above it is a defect."""
+        return self._bundle.calibration.threshold
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) in pixels that pictures are brought to; a tiled model then cuts them."""
+        return self.facts.whole or self.facts.size
+
+    def inspect(self, image: ImageInput) -> Inspection:
+        """Inspects one picture.
+
+        Args:
+            image: a path, a file's bytes, a Pillow image, or an array uint8 / uint16 / float in
+                [0, 1] of shape (H, W) or (H, W, 1|3|4), RGB.
+
+        Raises:
+            ImageError: the picture cannot be read.
+        """
+        pictures = [_decode(image, self.size)]
+        (result,) = self._judge(self._maps_of(pictures), pictures)
+        if isinstance(result, Failure):
+            raise ImageError(result.error)
+        return result
+
+    def inspect_many(
+        self, images: Iterable[ImageInput], *, batch: int = 8, workers: int = 2
+    ) -> Iterator[Inspection | Failure]:
+        """Inspects a stream in order, in constant memory, decoding ahead of the network.
+
+        Args:
+            images: any iterable, as for `inspect`; endless ones too.
+            batch: pictures per pass of the network.
+            workers: decoding threads.
+
+        Yields:
+            An Inspection for each picture, or a Failure for one that cannot be read.
+        """
+        if self._tiling is not None:
+            batch = 1  # its tiles make a batch already
+        decoded = self._decode_ahead(iter(images), workers, ahead=2 * batch)
+        # The graph computes a batch in a thread of its own while the one before is judged here.
+        with ThreadPoolExecutor(1, thread_name_prefix="nfbmr-graph") as pool:
+            before: _Group | None = None
+            while True:
+                try:
+                    group = list(itertools.islice(decoded, batch))
+                except Exception:  # of whoever gives the pictures: what is finished comes first
+                    if before is not None:
+                        yield from self._judged(*before)
+                    raise
+                pictures = [item for item in group if isinstance(item, _Decoded)]
+                now = (group, pool.submit(self._maps_of, pictures))
+                if before is not None:
+                    yield from self._judged(*before)
+                if not group:
+                    return
+                before = now
+
+    def _judged(
+        self, group: list[_Decoded | Failure], maps: Future[Maps | None]
+    ) -> Iterator[Inspection | Failure]:
+        pictures = [item for item in group if isinstance(item, _Decoded)]
+        found = iter(self._judge(maps.result(), pictures))
+        for item in group:
+            yield next(found) if isinstance(item, _Decoded) else item
+
+    def maps(self, images: Iterable[ImageInput]) -> Maps:
+        """Returns the raw maps (N, K, H', W') of pictures that must all be readable.
+
+        Raises:
+            ImageError: one is not.
+        """
+        found: list[Maps] = []
+        for result in self.inspect_many(images):
+            if isinstance(result, Failure):
+                raise ImageError(result.error)
+            found.append(result.maps)
+        if not found:
+            return np.empty((0, len(scoring.MAPS), 1, 1), np.float32)
+        return np.stack(found)
+
+    def recalibrated(
+        self, rate: float, good_images: Iterable[ImageInput] | None = None
+    ) -> Inspector:
+        """Returns an inspector with a new threshold; the network stays as it is.
+
+        Args:
+            rate: asked false-alarm rate, in (0, 1).
+            good_images: good pictures that the model was not trained on; all scales and scores
+                are learnt anew from them. Without them the stored scores serve.
+
+        Raises:
+            SettingsError: the rate is not a share between 0 and 1.
+            CalibrationError: too few pictures.
+            ImageError: one cannot be read.
+        """
+        if not 0 < rate < 1:
+            raise SettingsError(
+                f"false-alarm rate {rate:g}: a share between 0 and 1 was expected, e.g. 0.01"
+            )
+        if good_images is None:
+            calibration = scoring.recalibrate(self.calibration, rate)
+        else:
+            maps = self.maps(good_images)
+            calibration = scoring.calibrate(maps, self.settings.scoring, rate)
+        bundle = replace(self._bundle, calibration=calibration)
+        return Inspector(bundle, self.runtime, self.path)
+
+    def save_calibration(self) -> None:
+        """Writes the calibration now in force into the model directory it came from."""
+        assert self.path is not None, "this inspector was not loaded from a directory"
+        replace_calibration(self.path, self._bundle)
+
+    def _decode_ahead(
+        self, images: Iterator[ImageInput], workers: int, ahead: int
+    ) -> Iterator[_Decoded | Failure]:
+        waiting: deque[Future[_Decoded | Failure]] = deque()
+        with ThreadPoolExecutor(workers, thread_name_prefix="nfbmr-decode") as pool:
+            try:
+                for image in images:
+                    waiting.append(pool.submit(_try_decode, image, self.size))
+                    if len(waiting) > ahead:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _maps_of(self, pictures: list[_Decoded]) -> Maps | None:
+        """Runs the graph; None where there is nothing to run it on."""
+        if not pictures:
+            return None
+        pixels = np.stack([picture.pixels for picture in pictures])
+        return self.runtime.run(pixels) if self._tiling is None else self._of_tiles(pixels)
+
+    def _judge(self, maps: Maps | None, pictures: list[_Decoded]) -> list[Inspection | Failure]:
+        if maps is None:
+            return []
+        return self.judge(maps, [(picture.path, picture.size) for picture in pictures])
+
+    def _of_tiles(self, pixels: NDArray[np.uint8]) -> Maps:
+        """Maps pictures (N, H, W, 3) to the joined maps of their tiles (N, K, H', W')."""
+        assert self._tiling is not None
+        cuts = self._tiling.tiles(pixels)
+        parts = []
+        while group := list(itertools.islice(cuts, _TILES)):
+            parts.append(self.runtime.run(np.stack(group)))
+        return self._tiling.join(np.concatenate(parts))
+
+    def judge(
+        self, maps: Maps, pictures: Sequence[tuple[str | None, tuple[int, int]]]
+    ) -> list[Inspection | Failure]:
+        """Judges raw maps: what follows the network, for pictures or for kept features of them.
+
+        Args:
+            maps: (N, K, H', W').
+            pictures: the path and the size (H, W) of each, N of them.
+        """
+        scores = scoring.image_scores(maps, self.settings.scoring, self.calibration)
+        p_values = scoring.p_values(scores, self.calibration)
+        return [
+            Failure(path=path, error="the network gave values that are not finite")
+            if not np.isfinite(raw).all()
+            else Inspection(
+                path=path,
+                score=float(score),
+                p_value=float(p_value),
+                is_defect=bool(score > self.threshold),
+                threshold=self.threshold,
+                maps=raw,
+                size=size,
+                scoring=self.settings.scoring,
+                calibration=self.calibration,
+            )
+            for (path, size), raw, score, p_value in zip(
+                pictures, maps, scores, p_values, strict=True
+            )
+        ]
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    path: str | None
+    pixels: NDArray[np.uint8]
+    size: tuple[int, int]
+
+
+_Group = tuple[list[_Decoded | Failure], Future[Maps | None]]
+
+
+def _decode(image: ImageInput, size: tuple[int, int]) -> _Decoded:
+    return _Decoded(_path_of(image), *load_with_size(image, size))
+
+
+def _try_decode(image: ImageInput, size: tuple[int, int]) -> _Decoded | Failure:
+    try:
+        return _decode(image, size)
+    except (ImageError, MemoryError) as error:
+        return Failure(path=_path_of(image), error=str(error) or "out of memory")
+
+
+def _path_of(image: ImageInput) -> str | None:
+    return os.fspath(image) if isinstance(image, str | os.PathLike) else None
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    runtime: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+) -> Inspector:
+    """Loads a model directory.
+
+    Args:
+        path: what `fit` wrote.
+        runtime: `auto`, `torch`, `onnx`, `openvino` or `tensorrt`. `auto` takes the fastest that
+            is installed here and that the model was exported for.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
+        threads: for one picture; by default all cores.
+
+    Raises:
+        BundleError: there is none, it is damaged, or its format is newer.
+        SettingsError: there is no such runtime, or the model was not exported for it.
+        MissingExtraError: the runtime is not installed.
+    """
+    bundle, opened = open_runtime(Path(path), runtime, device=device, threads=threads)
+    return Inspector(bundle, opened, Path(path))

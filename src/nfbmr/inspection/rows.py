@@ -1,0 +1,123 @@
+"""Rows of `inspect`: as a table to read, JSONL, CSV or Parquet, to standard output or a file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Protocol, TextIO
+
+from nfbmr.errors import MissingExtraError, SettingsError
+from nfbmr.inspection.inspector import Failure, Inspection
+from nfbmr.system.files import printable, spreadsheet_cell, written_beside
+
+Format = Literal["table", "jsonl", "csv", "parquet"]
+FORMATS: tuple[Format, ...] = ("table", "jsonl", "csv", "parquet")
+COLUMNS = ("path", "score", "p_value", "is_defect", "threshold", "model", "error")
+_PARQUET_ROWS = 1024
+
+Row = dict[str, Any]
+
+
+class Writer(Protocol):
+    """Takes rows as they come."""
+
+    def __call__(self, row: Row) -> object:
+        """Writes one row."""
+        ...
+
+
+def to_row(result: Inspection | Failure, model: str) -> Row:
+    """Returns `path, score, p_value, is_defect, threshold, model`, or `path, error`."""
+    if isinstance(result, Failure):
+        return {"path": _unicode(result.path), "error": _unicode(result.error)}
+    return {
+        "path": _unicode(result.path),
+        "score": result.score,
+        "p_value": result.p_value,
+        "is_defect": result.is_defect,
+        "threshold": result.threshold,
+        "model": model,
+    }
+
+
+def _unicode(text: str | None) -> str | None:
+    """Escapes the bytes of a file's name that are no UTF-8, which no form of ours can hold."""
+    return text and text.encode(errors="backslashreplace").decode()
+
+
+@contextmanager
+def open_writer(form: Format, path: Path | None) -> Iterator[Writer]:
+    """Opens a writer; a file is written beside and renamed at the end, so it is whole or absent.
+
+    Args:
+        form: of the rows.
+        path: a file, or None for standard output.
+
+    Raises:
+        SettingsError: Parquet to standard output.
+        MissingExtraError: pyarrow is not installed.
+    """
+    if path is None:
+        if form == "parquet":
+            raise SettingsError("Parquet cannot go to standard output; give a file with -o")
+        yield _text_writer(form, sys.stdout)
+        return
+    with written_beside(path) as beside:
+        if form == "parquet":
+            with _parquet_writer(beside) as write:
+                yield write
+        else:
+            with beside.open("w", encoding="utf-8", newline="") as stream:
+                yield _text_writer(form, stream)
+
+
+def _text_writer(form: Format, stream: TextIO) -> Writer:
+    if form == "jsonl":
+        return lambda row: print(json.dumps(row, allow_nan=False), file=stream, flush=True)
+    if form == "csv":
+        table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        return lambda row: table.writerow(
+            {k: spreadsheet_cell(v) if isinstance(v, str) else v for k, v in row.items()}
+        )
+    print(f"{'verdict':<8} {'score':>8} {'p-value':>8}  path", file=stream, flush=True)
+    return lambda row: print(_table_line(row), file=stream, flush=True)
+
+
+def _table_line(row: Row) -> str:
+    path = printable(str(row["path"])).replace("\n", "?")
+    if "error" in row:
+        return f"{'ERROR':<8} {'':>8} {'':>8}  {path}: {printable(row['error'])}"
+    verdict = "DEFECT" if row["is_defect"] else "good"
+    return f"{verdict:<8} {row['score']:>8.2f} {row['p_value']:>8.3f}  {path}"
+
+
+@contextmanager
+def _parquet_writer(path: Path) -> Iterator[Writer]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError:
+        raise MissingExtraError(
+            "pyarrow is not installed; pip install 'nfbmr[parquet]', or use --format csv"
+        ) from None
+    kinds = [pa.string(), pa.float64(), pa.float64(), pa.bool_(), pa.float64()]
+    schema = pa.schema(list(zip(COLUMNS, [*kinds, pa.string(), pa.string()], strict=True)))
+    rows: list[Row] = []
+    with pq.ParquetWriter(path, schema) as table:
+
+        def flush() -> None:
+            table.write_table(pa.Table.from_pylist(rows, schema=schema))
+            rows.clear()
+
+        def write(row: Row) -> None:
+            rows.append(row)
+            if len(rows) >= _PARQUET_ROWS:
+                flush()
+
+        yield write
+        flush()

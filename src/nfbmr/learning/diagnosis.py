@@ -1,0 +1,100 @@
+"""`doctor`: is this machine ready, is this data set sound, and how long will a fit take?"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from nfbmr.data.collections import DAGM_2007, compared, completeness, find_products
+from nfbmr.data.layouts import read_data
+from nfbmr.errors import NfbmrError
+from nfbmr.features.compute import FeatureCache
+from nfbmr.learning.estimates import duration
+from nfbmr.settings import schema as config
+from nfbmr.settings.schema import Settings
+from nfbmr.system import provenance
+
+if TYPE_CHECKING:
+    from nfbmr.learning.plan import Plan
+
+_SAMPLE = 8
+
+
+def machine() -> list[str]:
+    """Returns lines about versions, processor, backbone weights and cache."""
+    import torch
+
+    from nfbmr.learning.stage import computes_in_bfloat16
+    from nfbmr.networks.weights import EMBEDDED, embedded_file
+    from nfbmr.system.devices import choose_device
+
+    lines = [", ".join(f"{name} {version}" for name, version in provenance.versions().items())]
+    device = choose_device("auto")
+    precision = "bfloat16" if computes_in_bfloat16(device) else "float32"
+    lines.append(
+        f"device {device}, {torch.get_num_threads()} threads of {os.cpu_count()} cores, "
+        f"trains in {precision}"
+    )
+    for name in EMBEDDED:
+        try:
+            embedded_file(name)
+        except NfbmrError as error:
+            lines.append(f"embedded weights of {name}: MISSING: {error}")
+        else:
+            lines.append(f"embedded weights of {name}: here")
+    cache = FeatureCache()
+    lines.append(f"feature cache {cache.root}: {cache.size() / 1e6:.0f} MB used")
+    return lines
+
+
+def data_set(data: Path, preset: str) -> list[str]:
+    """Returns lines about a data set and the fit that it would get.
+
+    A folder of several products is compared with the official sets instead.
+
+    Raises:
+        NfbmrError: the data, or the preset's weights, cannot be used; the message says why.
+    """
+    from nfbmr.learning.plan import plan_fit
+
+    products = find_products(data)
+    if products and data not in products.values():
+        one = next(iter(products.values()))
+        option = "--dagm" if DAGM_2007.counts.keys() >= products.keys() else "--mvtec"
+        return [
+            *completeness(data),
+            f"One of them, and the time that its fit will take: nfbmr doctor {quote(str(one))}",
+            "The paper's experiments on all of them: "
+            f"nfbmr paper {option} {quote(str(data))} -o RESULTS",
+        ]
+    found = read_data(data)
+    official = compared(found)
+    settings = config.preset(preset)
+    plan = plan_fit(list(found.train_good), settings)
+    seconds = _estimate(settings, plan, [sample.path for sample in found.train_good])
+    return [
+        found.describe(),
+        *([official.describe()] if official.expected else []),
+        *(f"Warning: {warning}" for warning in found.warnings),
+        *plan.describe(),
+        f"A fit with preset {preset} will take about {duration(seconds)} on this machine",
+    ]
+
+
+def _estimate(settings: Settings, plan: Plan, paths: list[Path]) -> float:
+    """Times a few pictures' decoding and the parts of a fit; the rest is multiplication."""
+    from nfbmr.data.images import load_image
+    from nfbmr.learning.estimates import measure_parts
+    from nfbmr.learning.learn import source_network
+
+    few = paths[:_SAMPLE]
+    started = time.perf_counter()
+    for path in few:
+        load_image(path, plan.size)
+    decoding = (time.perf_counter() - started) / len(few) * len(paths)
+    network, _ = source_network(settings)
+    parts = measure_parts(network, settings, plan.size)
+    return decoding + parts.fit_seconds(settings, len(paths), plan.n_train)

@@ -1,0 +1,120 @@
+"""What a fit will do, before it starts: the pictures' size and the split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nfbmr.data.images import image_size
+from nfbmr.data.layouts import Sample
+from nfbmr.data.sizes import choose_size
+from nfbmr.data.tiles import CELL, LARGEST, MOST_TILES, Tiling, whole_size
+from nfbmr.errors import ImageError, SettingsError, TrainingError
+from nfbmr.scoring.calibration import LEAST_HELD_OUT, held_out_count, images_needed
+from nfbmr.settings.schema import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a fit will do, known before it starts."""
+
+    size: tuple[int, int]
+    """(H, W) in pixels, of a tile where pictures are cut."""
+    tiling: Tiling | None = None
+    chosen: bool
+    """Whether the size was chosen here, and not asked for."""
+    n_train: int
+    n_held_out: int
+    rate: float
+    """Asked false-alarm rate."""
+
+    def describe(self) -> list[str]:
+        """Returns sentences for the screen."""
+        height, width = self.size
+        why = "chosen from the median aspect ratio" if self.chosen else "as asked"
+        size = f"Pictures are resized to {height} x {width} (H x W), {why}"
+        if self.tiling is not None:
+            whole, count = self.tiling.whole, len(self.tiling.corners)
+            size = (
+                f"Pictures are resized to {whole[0]} x {whole[1]} (H x W), their median, and cut "
+                f"into {count} tiles of {height} x {width}"
+            )
+        lines = [
+            size,
+            f"{self.n_train} good pictures to train on, {self.n_held_out} held out to calibrate",
+        ]
+        needed = images_needed(self.rate)
+        if self.n_held_out < needed:
+            lines.append(
+                f"A false-alarm rate of {self.rate:g} needs {needed} held-out pictures: the "
+                f"threshold will be extrapolated (attainable: {1 / (self.n_held_out + 1):.3g})"
+            )
+        return lines
+
+
+FEWEST_IMAGES = 2 * LEAST_HELD_OUT
+"""As many to train on as to hold out: below that nothing can be said."""
+
+
+def plan_fit(good: list[Sample], settings: Settings) -> Plan:
+    """Chooses size and split for good training pictures.
+
+    Raises:
+        TrainingError: too few pictures.
+        ImageError: a picture's header cannot be read.
+    """
+    if len(good) < FEWEST_IMAGES:
+        raise TrainingError(
+            f"{len(good)} good pictures to learn from; at least {FEWEST_IMAGES} are needed, "
+            "and 100 or more are better"
+        )
+    sizes = _sizes(good)
+    held_out = held_out_count(len(good), settings.calibration)
+    size = settings.size or choose_size(
+        sizes if settings.tiles is None else [(1, 1)], settings.pixel_budget
+    )
+    return Plan(
+        size=size,
+        tiling=None if settings.tiles is None else _tiling(sizes, size, settings.tiles.overlap),
+        chosen=settings.size is None,
+        n_train=len(good) - held_out,
+        n_held_out=held_out,
+        rate=settings.calibration.false_alarm_rate,
+    )
+
+
+def _tiling(sizes: list[tuple[int, int]], tile: tuple[int, int], overlap: float) -> Tiling:
+    if any(side % CELL for side in tile):
+        raise SettingsError(
+            f"size {tile[0]} x {tile[1]}: sides of a tile are multiples of {CELL}, e.g. 320"
+        )
+    height, width = (int(np.median(sides)) for sides in zip(*sizes, strict=True))
+    whole = whole_size((height, width), tile)
+    if max(whole) > LARGEST:
+        raise SettingsError(
+            f"pictures of {height} x {width} pixels: up to {LARGEST} a side can be cut into tiles; "
+            "cut or shrink them first"
+        )
+    tiling = Tiling(whole, tile, overlap)
+    if len(tiling.corners) > MOST_TILES:
+        raise SettingsError(
+            f"{len(tiling.corners)} tiles a picture, {MOST_TILES} at most; make the tiles larger "
+            "(--size) or let them overlap less"
+        )
+    return tiling
+
+
+def _sizes(good: list[Sample]) -> list[tuple[int, int]]:
+    sizes, broken = [], []
+    for sample in good:
+        try:
+            sizes.append(image_size(sample.path))
+        except ImageError as error:
+            broken.append(str(error))
+    if broken:
+        rest = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""
+        raise ImageError(
+            f"{len(broken)} of the training pictures cannot be read: {'; '.join(broken[:3])}{rest}"
+        )
+    return sizes

@@ -1,0 +1,314 @@
+"""Learning: features -> stage one (TNF) -> stage two (BMR) -> raw maps of held-out pictures.
+
+Shapes: n = training images, B = images of a batch, P = positions of a batch, G = positions of
+the grid, C = channels, H W = grid.
+
+SNN is frozen and nothing augments the images, so y is computed once per image, and z once per
+training image after stage one; both lie in files. Training is a function of its checkpoints, one
+a stage, and each is keyed by what its own stage depends on: mappings that are compared on one
+flow train that flow once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nfbmr.data.tiles import Tiling
+from nfbmr.features.store import FeatureStore, write_store
+from nfbmr.learning.stage import (
+    Optimiser,
+    Stage,
+    batch_of_images,
+    computation,
+    computes_in_bfloat16,
+    rng,
+    total_steps,
+)
+from nfbmr.networks.detector import Detector
+from nfbmr.networks.flow import negative_log_likelihood, position_code
+from nfbmr.networks.mapping import BidirectionalMapping
+from nfbmr.settings.schema import Settings
+from nfbmr.system.progress import Progress, silent
+
+CHUNK = 16
+"""Images at a time wherever all of them pass a network once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """Features y of the good images, and which of them train."""
+
+    store: FeatureStore
+    """(N, H, W, C) float32 of every good image."""
+    train: NDArray[np.int64]
+    """Indices (n,) that are trained on."""
+    held_out: NDArray[np.int64]
+    """Indices that calibrate."""
+    tiling: Tiling | None = None
+    """Where entries are tiles, how they were cut; then indices are those of tiles, and all tiles
+    of a picture are on one side."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What training says of itself."""
+
+    seconds: float
+    """Wall-clock time of both stages, over all runs."""
+    losses: dict[str, float]
+    """Last loss of each stage, per channel."""
+
+
+def split_held_out(n: int, held_out: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns the ascending indices that train and that are held out, drawn from `seed`."""
+    order = np.random.default_rng([seed, 0]).permutation(n)
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+def stage_keys(settings: Settings, data: TrainingData, device: torch.device) -> tuple[str, str]:
+    """Returns what the checkpoints of stage one and stage two must agree with.
+
+    Settings, seed, features, which of them train, and what computes; stage two also depends on
+    all that stage one does.
+    """
+    one = [
+        settings.seed,
+        asdict(settings.flow),
+        asdict(settings.stage_one),
+        data.store.key,
+        hashlib.sha256(data.train.tobytes()).hexdigest(),
+        *[device.type, computes_in_bfloat16(device), *computation()],
+        metadata.version("nfbmr"),
+    ]
+    two = [*one, asdict(settings.mapping), asdict(settings.stage_two)]
+    first, second = (hashlib.sha256(json.dumps(part).encode()).hexdigest() for part in (one, two))
+    return first, second
+
+
+def train(
+    detector: Detector,
+    data: TrainingData,
+    settings: Settings,
+    *,
+    work: Path,
+    device: torch.device,
+    progress: Progress = silent,
+    checkpoint_seconds: float = 10.0,
+) -> Trained:
+    """Trains TNF, then BMR, in place; goes on from the checkpoints in `work` where they fit.
+
+    Args:
+        detector: its statistics, flow and mapping are set; the source network is not touched.
+        data: features, and which of them train.
+        settings: of the fit.
+        work: a folder of this fit's own for the checkpoints and z.
+        device: where to compute.
+        progress: hears each step.
+        checkpoint_seconds: at most this much work is lost to a kill.
+
+    Raises:
+        TrainingError: a loss that is not finite, or no room for a checkpoint; the last good
+            checkpoint stays.
+    """
+    run = _Run(detector, data, settings, work, device)
+    optimiser = Optimiser(
+        work=work, device=device, progress=progress, checkpoint_seconds=checkpoint_seconds
+    )
+    keys = stage_keys(settings, data, device)
+    stages = {"flow": run.flow_stage(keys[0])}
+    if detector.mapping is not None:
+        stages["mapping"] = run.mapping_stage(keys[1], detector.mapping)
+    seconds, losses = 0.0, {}
+    for name, stage in stages.items():
+        at = optimiser.restore(stage)
+        if at is None or at[0].step < stage.steps:
+            run.prepare(name, fresh=at is None)
+        position = optimiser.run(stage, at)
+        seconds += position.seconds
+        assert position.loss is not None, "a stage has at least one step"
+        losses[name] = position.loss
+    started = time.monotonic()
+    run.learn_gaussians()
+    run.learn_subspace()
+    return Trained(seconds=seconds + time.monotonic() - started, losses=losses)
+
+
+class _Run:
+    """The batches and losses of one fit's two stages."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        data: TrainingData,
+        settings: Settings,
+        work: Path,
+        device: torch.device,
+    ) -> None:
+        self.detector = detector.to(device)
+        self.data = data
+        self.settings = settings
+        self.work = work
+        self.device = device
+        self.z: FeatureStore | None = None
+        waves, grid = self.detector.waves, data.store.grid
+        self.where = position_code(grid, waves, device) if waves else None
+
+    def prepare(self, name: str, *, fresh: bool) -> None:
+        """Makes what a stage needs besides its own checkpoint."""
+        if name == "mapping":
+            self.write_z()
+        elif fresh:
+            chunks = _chunks(self.data.train)
+            rows = (torch.from_numpy(self.data.store.read(i)) for i in chunks)
+            self.detector.standardisation.learn(row.to(self.device) for row in rows)
+
+    # ---- stage one: TNF, eq. 8
+
+    def flow_stage(self, key: str) -> Stage:
+        """Stage one; its checkpoint holds the statistics of y, too."""
+        how, detector = self.settings.stage_one, self.detector
+        parts = {"standardisation": detector.standardisation, "flow": detector.flow}
+        return Stage(
+            name="flow",
+            key=key,
+            how=how,
+            setting="stage_one",
+            steps=total_steps(how, len(self.data.train), self.data.store.grid),
+            seed=self.settings.seed,
+            network=detector.flow,
+            state=nn.ModuleDict(parts),
+            batch=self.flow_batch,
+            loss=self.flow_loss,
+        )
+
+    def learn_subspace(self) -> None:
+        """Finds the subspace of the training images' detail; a second or two, so never kept."""
+        if self.detector.subspace is not None:
+            self.detector.subspace.learn(
+                lambda: (detail for _, detail in self.standardised()), self.settings.seed
+            )
+
+    def learn_gaussians(self) -> None:
+        """Finds the Gaussians of the training images' positions; a few seconds, never kept."""
+        if self.detector.gaussians is not None:
+            self.detector.gaussians.learn(lambda: (y for y, _ in self.standardised()))
+
+    def standardised(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Gives y (B, H, W, C) and detail (B, H, W, c * k * k) of all training images once."""
+        for indices in _chunks(self.data.train):
+            rows = torch.from_numpy(self.data.store.read(indices)).to(self.device)
+            yield self.detector.standardised(rows)
+
+    def flow_batch(self, step: int) -> tuple[Tensor, Tensor | None]:
+        """Draws standardised features and where they lie.
+
+        Of positions, (P, C) and (P, E); or of images, (B, H, W, C) and (H, W, E).
+        """
+        how, train, store = self.settings.stage_one, self.data.train, self.data.store
+        seed = self.settings.seed
+        if how.batch_of == "positions":
+            generator = rng(seed, 1, step)
+            images = train[generator.integers(len(train), size=how.batch)]
+            height, width = store.grid
+            positions = generator.integers(height * width, size=how.batch)
+            rows = store.read_positions(images, positions)
+            where = None if self.where is None else self.where.flatten(0, 1)[positions]
+        else:
+            rows = store.read(train[batch_of_images(how, len(train), (seed, 1), step)])
+            where = self.where
+        return self.detector.standardised(torch.from_numpy(rows).to(self.device))[0], where
+
+    def flow_loss(self, y: Tensor, where: Tensor | None) -> Tensor:
+        """Eq. 8, per channel so that rates and clipping do not depend on the backbone."""
+        z, log_det = self.detector.flow(y, where)
+        return negative_log_likelihood(z, log_det).mean() / y.shape[-1]
+
+    # ---- stage two: BMR, eq. 11-13
+
+    def mapping_stage(self, key: str, mapping: BidirectionalMapping) -> Stage:
+        """Stage two; `write_z` comes before its batches."""
+        how = self.settings.stage_two
+        return Stage(
+            name="mapping",
+            key=key,
+            how=how,
+            setting="stage_two",
+            steps=total_steps(how, len(self.data.train), self.data.store.grid),
+            seed=self.settings.seed,
+            network=mapping,
+            state=mapping,
+            batch=self.mapping_batch,
+            loss=self.mapping_loss,
+        )
+
+    def write_z(self) -> None:
+        """Passes every training image through TNF once, into a file."""
+
+        @torch.no_grad()
+        def batches() -> Iterator[NDArray[np.float32]]:
+            for indices in _chunks(self.data.train):
+                y = torch.from_numpy(self.data.store.read(indices)).to(self.device)
+                z, _ = self.detector.flow(self.detector.standardised(y)[0], self.where)
+                yield z.cpu().numpy()
+
+        shape = (len(self.data.train), *self.data.store.grid, self.detector.source.channels)
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.z = write_store(self.work / "z.f32", shape, batches())
+
+    def mapping_batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Draws y and z of images, each (B, C, H, W) in channels-last memory."""
+        assert self.z is not None, "write_z comes first"
+        how, seed = self.settings.stage_two, self.settings.seed
+        chosen = batch_of_images(how, len(self.data.train), (seed, 2), step)
+        y = torch.from_numpy(self.data.store.read(self.data.train[chosen])).to(self.device)
+        z = torch.from_numpy(self.z.read(chosen)).to(self.device)
+        return self.detector.standardised(y)[0].permute(0, 3, 1, 2), z.permute(0, 3, 1, 2)
+
+    def mapping_loss(self, y: Tensor, z: Tensor) -> Tensor:
+        """loss_S + loss_T, each a mean square over positions and channels."""
+        assert self.detector.mapping is not None
+        z_mt, y_ms = self.detector.mapping(y, z)
+        return nn.functional.mse_loss(y_ms.float(), y) + nn.functional.mse_loss(z_mt.float(), z)
+
+
+def calibration_maps(
+    detector: Detector, data: TrainingData, device: torch.device
+) -> NDArray[np.float32]:
+    """Returns the raw maps (n, K, H, W) of the held-out images, as wholes where they were cut."""
+    maps = feature_maps(detector, data.store, data.held_out, device)
+    return maps if data.tiling is None else data.tiling.join(maps)
+
+
+@torch.inference_mode()
+def feature_maps(
+    detector: Detector, store: FeatureStore, indices: NDArray[np.int64], device: torch.device
+) -> NDArray[np.float32]:
+    """Returns the raw maps (n, K, H, W) of images whose features y lie in a store."""
+    return np.concatenate(
+        [
+            detector.maps(torch.from_numpy(store.read(i)).to(device)).cpu().numpy()
+            for i in _chunks(indices)
+        ]
+    )
+
+
+def _chunks(indices: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, len(indices), CHUNK):
+        yield indices[start : start + CHUNK]
+
+
+def forget(work: Path) -> None:
+    """Deletes a fit's work folder."""
+    shutil.rmtree(work, ignore_errors=True)

@@ -1,0 +1,299 @@
+"""The model directory: written whole or not at all, checked part by part, and it cannot run code.
+
+    MODEL/
+      manifest.json       format, and the sha256 of each part
+      config.json         settings, image size, names, figures of the fit
+      model.safetensors   every tensor, the backbone's too
+      calibration.json    scores of held-out good images, scales, threshold
+      README.md           the model card
+      model*.onnx         the graph for other runtimes than torch, and in
+      exports.json        how each was proved; both only where it was exported
+      calibration.*.json  of a graph for which the rest was learnt again
+
+The hashes find damage and mix-ups. They are no signature: whoever can write the directory can
+also write matching hashes, so take models from whom you trust with your verdicts. What a file
+holds can never be executed: there is no pickle, only JSON and safetensors. No torch here.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from nfbmr.data.tiles import Tiling, fits
+from nfbmr.errors import BundleError, BundleTamperedError, SettingsError
+from nfbmr.model.exports import (
+    CALIBRATION,
+    LEARNT_AGAIN,
+    Export,
+    exports_from_json,
+    exports_to_json,
+)
+from nfbmr.model.facts import Facts, model_card
+from nfbmr.model.folder import (
+    CARD,
+    CONFIG,
+    EXPORTS,
+    MANIFEST,
+    TENSORS,
+    brief,
+    changed,
+    check_parts,
+    put_together,
+    read_json,
+    refuse_to_replace_other_things,
+    to_json,
+    write_text,
+)
+from nfbmr.scoring.calibration import MAPS, Calibration, calibration_from_dict, calibration_to_dict
+from nfbmr.settings.schema import Settings, from_dict, to_dict
+from nfbmr.system.files import sha256_of
+
+_log = logging.getLogger(__name__)
+
+Tensors = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A model directory in memory."""
+
+    settings: Settings
+    facts: Facts
+    calibration: Calibration
+    tensors: Tensors
+    """Each finite; by the detector's own names. Empty where they were not asked for."""
+    exports: tuple[Export, ...] = ()
+    """Graphs that lie beside."""
+    of: str = CALIBRATION
+    """The file that `calibration` is in: some exports have their own."""
+    origin: str = ""
+    """sha256 of the tensors' file that this was read from: which fit it is."""
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """How large pictures are cut; None where they are looked at as they are."""
+        if self.facts.whole is None or self.settings.tiles is None:
+            return None
+        return Tiling(self.facts.whole, self.facts.size, self.settings.tiles.overlap)
+
+    def card(self) -> str:
+        """Returns the model card."""
+        threshold = self.calibration.describe()
+        return model_card(self.facts, self.settings, threshold, self.exports)
+
+
+def write_bundle(path: Path, bundle: Bundle) -> None:
+    """Writes a model directory beside `path`, then puts it in place of what was there.
+
+    An existing model directory is replaced; anything else at `path` is left alone.
+
+    Raises:
+        BundleError: something other than a model directory is at `path`, or it cannot be written.
+        BundleTamperedError: a tensor holds values that are not finite.
+    """
+    from safetensors import SafetensorError
+
+    assert not bundle.exports, "graphs are added once the model stands: add_exports"
+    refuse_to_replace_other_things(path)
+    _check_finite(bundle.tensors, "the model to be written")
+    try:
+        with put_together(path) as folder:
+            _write_parts(folder, bundle)
+    except SafetensorError as error:
+        raise BundleError(f"cannot write a model to {path}: {error}") from None
+
+
+def _write_parts(folder: Path, bundle: Bundle) -> None:
+    from safetensors.numpy import save_file
+
+    config = {"settings": to_dict(bundle.settings), "facts": bundle.facts.model_dump(mode="json")}
+    write_text(folder / CONFIG, to_json(config))
+    save_file({k: np.ascontiguousarray(v) for k, v in bundle.tensors.items()}, folder / TENSORS)
+    write_text(folder / CALIBRATION, to_json(calibration_to_dict(bundle.calibration)))
+    write_text(folder / CARD, bundle.card())
+
+
+def read_bundle(path: Path, *, tensors: bool = True) -> Bundle:
+    """Reads a model directory and checks every part of it. Runs no code from it.
+
+    Args:
+        path: the directory.
+        tensors: whether torch's tensors are needed; a graph has its own.
+
+    Raises:
+        BundleNotFoundError: there is no model directory at `path`.
+        BundleVersionError: its format is newer than this program.
+        BundleTamperedError: a part is missing, truncated, changed, or holds impossible values.
+    """
+    parts = check_parts(path)
+    config = read_json(path / CONFIG)
+    try:
+        settings = from_dict(config["settings"])
+        facts = Facts.model_validate(config["facts"])
+    except (SettingsError, ValidationError, KeyError, TypeError) as error:
+        raise BundleTamperedError(
+            f"{path / CONFIG} holds values that this program did not write ({brief(error)}); "
+            "restore the file or fit again"
+        ) from None
+    _check_tiles(path, settings, facts)
+    return Bundle(
+        settings=settings,
+        facts=facts,
+        calibration=_calibration(path / CALIBRATION, settings),
+        tensors=_read_tensors(path / TENSORS) if tensors else {},
+        exports=_read_exports(path, parts),
+        origin=parts[TENSORS],
+    )
+
+
+def _check_tiles(path: Path, settings: Settings, facts: Facts) -> None:
+    if facts.whole is None and settings.tiles is None:
+        return
+    if facts.whole is None or settings.tiles is None or not fits(facts.whole, facts.size):
+        raise BundleTamperedError(
+            f"{path / CONFIG}: tiles of {facts.size} do not fit pictures of {facts.whole}; "
+            "restore the file or fit again"
+        )
+
+
+def _read_exports(path: Path, parts: Mapping[str, str]) -> tuple[Export, ...]:
+    if EXPORTS not in parts:
+        return ()
+    exports = exports_from_json((path / EXPORTS).read_bytes())
+    if other := {export.file for export in exports if parts.get(export.file) != export.graph}:
+        raise BundleTamperedError(
+            f"{path / EXPORTS} names {', '.join(sorted(other))}, but the graph that was proved is "
+            "not there; export again"
+        )
+    lame = [e for e in exports if e.calibration not in parts or not _probed(e)]
+    for export in lame:  # the model itself is none the worse
+        _log.warning("%s: %s is passed over, it is not complete; export again", path, export.name)
+    return tuple(export for export in exports if export not in lame)
+
+
+def _probed(export: Export) -> bool:
+    return export.precision not in LEARNT_AGAIN or len(export.gate.probe) == len(MAPS)
+
+
+def for_export(path: Path, bundle: Bundle, export: Export) -> Bundle:
+    """Returns what was read from `path` with the calibration that goes with one of its exports.
+
+    Raises:
+        BundleTamperedError: it is missing, is another by now, or holds impossible values.
+    """
+    if export.calibration == CALIBRATION:
+        return bundle
+    parts = read_json(path / MANIFEST).get("parts", {})  # hashed once already: look for a swap
+    found = parts.get(TENSORS), parts.get(export.file), parts.get(export.calibration)
+    if found != (bundle.origin, export.graph, sha256_of(path / export.calibration)):
+        raise BundleTamperedError(f"{path} was replaced while it was read; try again")
+    own = _calibration(path / export.calibration, bundle.settings)
+    return replace(bundle, calibration=own, of=export.calibration)
+
+
+def _calibration(path: Path, settings: Settings) -> Calibration:
+    found = calibration_from_dict(read_json(path))
+    how = settings.scoring
+    expected = len(how.maps) * len(how.statistics)
+    if len(found.statistic_mean) != expected or len(found.statistic_std) != expected:
+        raise BundleTamperedError(
+            f"{path} has {len(found.statistic_mean)} statistics, the settings have {expected}: it "
+            "is another model's; restore the file or fit again"
+        )
+    return found
+
+
+def replace_calibration(path: Path, changed_one: Bundle) -> None:
+    """Gives a model directory the calibration of `changed_one`, which was read from it.
+
+    The directory is put together beside and renamed, so a reader sees the old or the new one.
+
+    Raises:
+        BundleError: as `read_bundle`; another model or graph is there by now; or it cannot be
+            written.
+    """
+    of = changed_one.of
+    with changed(path) as folder:
+        bundle = read_bundle(path, tensors=False)
+        graphs = [
+            {e.graph for e in one.exports if e.calibration == of} for one in (bundle, changed_one)
+        ]
+        if bundle.origin != changed_one.origin or (of != CALIBRATION and graphs[0] != graphs[1]):
+            raise BundleError(
+                f"{path} holds another model or graph by now; its calibration was left alone. "
+                "Load it again, then calibrate"
+            )
+        if of == CALIBRATION:
+            bundle = replace(bundle, calibration=changed_one.calibration)
+        write_text(folder / of, to_json(calibration_to_dict(changed_one.calibration)))
+        write_text(folder / CARD, bundle.card())
+
+
+def add_exports(
+    path: Path,
+    graphs: Mapping[str, Path],
+    exports: tuple[Export, ...],
+    origin: str,
+    calibrations: Mapping[str, Calibration] | None = None,
+) -> None:
+    """Gives a model directory graphs for other runtimes; those of the same name are replaced.
+
+    What was proved on a file that is replaced by another is forgotten.
+
+    Args:
+        path: the directory.
+        graphs: name in the directory -> file to copy.
+        exports: how each was proved.
+        origin: of the bundle that the graphs were compared with.
+        calibrations: name in the directory -> of a graph for which the rest was learnt again.
+
+    Raises:
+        BundleError: as `read_bundle`; another model is there by now; or it cannot be written.
+    """
+    hashes = {name: sha256_of(file) for name, file in graphs.items()}
+    with changed(path) as folder:
+        bundle = read_bundle(path, tensors=False)
+        if bundle.origin != origin:
+            raise BundleError(f"{path} holds another model by now; nothing was kept. Export again")
+        still = [e for e in bundle.exports if hashes.get(e.file, e.graph) == e.graph]
+        kept = {export.name: export for export in (*still, *exports)}
+        bundle = replace(bundle, exports=tuple(kept.values()))
+        for name, file in graphs.items():
+            shutil.copyfile(file, folder / name)
+        for name, calibration in (calibrations or {}).items():
+            write_text(folder / name, to_json(calibration_to_dict(calibration)))
+        write_text(folder / EXPORTS, exports_to_json(bundle.exports))
+        write_text(folder / CARD, bundle.card())
+
+
+def _read_tensors(path: Path) -> Tensors:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        tensors: Tensors = load_file(path)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise BundleTamperedError(f"{path} is not readable ({brief(error)})") from None
+    if strange := sorted({str(v.dtype) for v in tensors.values()} - {"float32", "int64"}):
+        raise BundleTamperedError(
+            f"{path} holds {', '.join(strange)}; float32 and int64 were expected"
+        )
+    _check_finite(tensors, str(path))
+    return tensors
+
+
+def _check_finite(tensors: Mapping[str, NDArray[Any]], where: str) -> None:
+    for name, value in tensors.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise BundleTamperedError(
+                f"{where}: tensor '{name}' holds values that are not finite; fit again"
+            )

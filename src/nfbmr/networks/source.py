@@ -1,0 +1,398 @@
+"""SNN, the source network (section 3.1): a frozen timm network, cut off after the last stage used.
+
+Its features are y. Section 3.1 takes one stage, the sixth of EfficientNet-B5; several stages may
+be joined here, the 3x3 mean of the first one, and stages of smaller copies of the image. Behind y
+may stand the detail: a finer stage, whose cells that lie in one cell of y are channels of it.
+
+Shapes: B = images, H W = the image's pixels, H' W' = grid of y, C = channels of y,
+c h w = channels and grid of one stage, before the stages are joined, k = cells of the detail along
+the side of a cell of y, C' = C + c * k * k, all that comes out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from itertools import chain
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from timm.layers.conv2d_same import Conv2dSame
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from nfbmr.errors import SettingsError
+from nfbmr.networks.cutting import (
+    SEED,
+    build,
+    cut,
+    hooked_maps,
+    stage_path,
+    steps_up_to,
+    weights_config,
+)
+from nfbmr.networks.folding import folded
+from nfbmr.settings.schema import BackboneSettings
+
+# Two sides, so that swapped axes show; large enough for a stride of 32 to leave 2 x 3 cells.
+_PROBE = (64, 96)
+_SIDE = 32  # sides of a smaller copy of an image are multiples of it
+_ROUNDING = 1e-3  # by which features may differ where batch norms are folded, of the largest
+
+
+class SourceNetwork(nn.Module):
+    """SNN: uint8 pixels to source features y; frozen, always in evaluation mode.
+
+    It holds no layer behind the last stage it needs. Its layers keep timm's names below `trunk`.
+    The weights are random (`SEED`) until `nfbmr.networks.weights.load_weights` or
+    `load_state_dict` sets them; nothing is ever downloaded here. Nothing in it requires a
+    gradient, so a forward pass records none.
+
+    It computes with a copy whose batch norms are folded (`nfbmr.networks.folding`), made at the
+    first pass and again once the tensors have been loaded or moved.
+
+    Attributes:
+        name: timm's name, with its tag where one was given.
+        stages: module paths in timm's network, the first gives the grid of y.
+        padding: `native` or `static`.
+        neighbours: whether the 3x3 mean of the first stage is part of y.
+        scales: of the smaller copies of the image whose stages are part of y.
+        scale_stages: module paths, a tuple for each of `scales`.
+        detail: module path of the detail; None where there is none.
+        channels: C.
+        detail_channels: c * k * k; 0 without detail.
+        detail_factor: k; 1 without detail.
+        stride: pixels per cell of the grid, nominally; `grid` is exact.
+        steps: paths of the layers in the order in which they run.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        name: str,
+        stages: tuple[int | str, ...],
+        *,
+        neighbours: bool = False,
+        scales: tuple[float, ...] = (),
+        scale_stages: tuple[tuple[int | str, ...], ...] = (),
+        detail: int | str | None = None,
+        padding: Literal["native", "static"] = "native",
+    ) -> None:
+        """Builds the network and cuts it; the caller's random generator is left as it was.
+
+        Args:
+            name: any timm network whose modules run in the order in which they are registered.
+            stages: the first one gives the grid of y; later ones must not be coarser. A number n
+                is the n-th block stage (`blocks.{n-1}`) where the network has block stages, as
+                EfficientNets do, else the n-th entry of timm's feature list. A string is a path
+                in timm's network, e.g. `layer3`.
+            neighbours: append the 3x3 mean of the first stage's map; cells outside do not count.
+            scales: shares of the image's sides, in (0, 1); the network looks at the image at each
+                of these sizes, too, and its stages there join y. Sides are rounded to 32 pixels.
+            scale_stages: which stages, a tuple for each of `scales`; by default `stages`.
+            detail: a stage that is not coarser than the first one, to stand behind y.
+            padding: `native`: timm's. `static`: TF's SAME rule for the network's design
+                resolution, whatever comes in, as efficientnet-pytorch does.
+
+        Raises:
+            SettingsError: the network, or a stage, is unknown or unusable here.
+        """
+        super().__init__()
+        model = build(name)
+        self.name = name
+        self.stages = _paths(model, name, stages)
+        self.padding = padding
+        self.neighbours = neighbours
+        self.scales = scales
+        chosen = scale_stages or (stages,) * len(scales)
+        self.scale_stages = tuple(_paths(model, name, those) for those in chosen)
+        assert len(self.scale_stages) == len(scales), (scale_stages, scales)
+        self.detail = None if detail is None else stage_path(model, name, detail)
+        at_full_size = [*self.stages, self.detail] if self.detail else self.stages
+        self._taken = tuple(dict.fromkeys([*at_full_size, *chain(*self.scale_stages)]))
+        self.steps = tuple(steps_up_to(model, set(self._taken), name))
+        self.trunk = cut(model, self.steps)
+        self._quick: list[nn.Module] = []  # a list: no part of the state
+        self.register_load_state_dict_post_hook(_forget_copy)  # type: ignore[no-untyped-call]
+        config = weights_config(model)
+        self.register_buffer("mean", torch.tensor(config["mean"]).reshape(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(config["std"]).reshape(1, 3, 1, 1))
+        self.requires_grad_(False)
+        self.eval()
+        self.channels, self.stride, self.detail_channels, self.detail_factor = self._probe(model)
+        if padding == "static":
+            _make_padding_static(self, tuple(config["input_size"][1:]))
+
+    @classmethod
+    def of(cls, settings: BackboneSettings) -> SourceNetwork:
+        """Builds the network of some settings, with random weights; errors as of `__init__`."""
+        return cls(
+            settings.name,
+            settings.stages,
+            neighbours=settings.neighbours,
+            scales=settings.scales,
+            scale_stages=settings.scale_stages,
+            detail=settings.detail,
+            padding=settings.padding,
+        )
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Maps pixels, uint8 (B, H, W, 3) RGB, to y and detail, float32 (B, C', H', W')."""
+        x = self._normalised(pixels)
+        maps = self._stage_maps(x)
+        first, *finer = (maps[path] for path in self.stages)  # (B, c, H', W'), others finer
+        parts = [first, *(_at_grid_of(first, level) for level in finer)]
+        if self.neighbours:
+            parts.append(F.avg_pool2d(first, 3, stride=1, padding=1, count_include_pad=False))
+        for scale, paths in zip(self.scales, self.scale_stages, strict=True):
+            size = [max(_SIDE, _SIDE * round(side * scale / _SIDE)) for side in x.shape[-2:]]
+            smaller = F.interpolate(x, size, mode="bilinear", align_corners=False)
+            levels = self._stage_maps(smaller)
+            parts += [_at_grid_of(first, levels[path]) for path in paths]
+        if self.detail is not None:
+            grid = [self.detail_factor * side for side in first.shape[-2:]]
+            fine = _at_size(maps[self.detail], (grid[0], grid[1]))
+            parts.append(F.pixel_unshuffle(fine, self.detail_factor))
+        return torch.cat(parts, dim=1)  # (B, C', H', W')
+
+    def levels(self, pixels: Tensor) -> list[Tensor]:
+        """Maps pixels, uint8 (B, H, W, 3) RGB, to the map (B, c, h, w) of each of `stages`."""
+        maps = self._stage_maps(self._normalised(pixels))
+        return [maps[path] for path in self.stages]
+
+    @property
+    def outputs(self) -> int:
+        """C', the channels of y and detail together."""
+        return self.channels + self.detail_channels
+
+    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Returns (H', W') for images of `size` (H, W); computes shapes only."""
+        pixels = torch.empty(1, *size, 3, dtype=torch.uint8, device="meta")
+        height, width = _on_meta(self, pixels).shape[-2:]
+        return int(height), int(width)
+
+    def fold(self) -> None:
+        """Folds the batch norms for good, for an export; the tensors have other names then."""
+        trunk = self._folded_trunk()
+        assert isinstance(trunk, nn.Sequential)
+        self.trunk = trunk
+
+    def train(self, mode: bool = True) -> SourceNetwork:  # noqa: ARG002
+        """Stays in evaluation mode: in training mode B5's batch-norm statistics turn to NaN."""
+        return super().train(False)
+
+    def fingerprint(self) -> str:
+        """Names what y depends on: 64 hexadecimal digits, equal for equal features.
+
+        SHA-256 over stages, padding, neighbours, scales, detail, and name, shape and bytes of every
+        tensor.
+        """
+        one = (self.name, self.stages, self.padding, self.neighbours)
+        more = (self.scales, self.scale_stages, self.detail)
+        digest = hashlib.sha256(repr((*one, *more)).encode())
+        for key, tensor in sorted(self.state_dict().items()):
+            if key.endswith("num_batches_tracked"):  # not read in evaluation mode
+                continue
+            digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.cpu().contiguous().reshape(-1).numpy().data)
+        return digest.hexdigest()
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        """Maps pixels, uint8 (B, H, W, 3), to what the network takes, float32 (B, 3, H, W)."""
+        assert pixels.dtype == torch.uint8, pixels.dtype
+        x = pixels.permute(0, 3, 1, 2).float() / 255
+        return (x - self.mean) / self.std
+
+    def _stage_maps(self, x: Tensor) -> dict[str, Tensor]:
+        """Runs the layers on normalised pixels (B, 3, H, W); returns stage path -> (B, c, h, w)."""
+        return self._maps_of(self._quick_trunk(x), x)
+
+    def _maps_of(self, trunk: nn.Module, x: Tensor) -> dict[str, Tensor]:
+        maps = {}
+        for path in self.steps:
+            x = trunk.get_submodule(path)(x)
+            if path in self._taken:
+                maps[path] = x
+        return maps
+
+    def _quick_trunk(self, x: Tensor) -> nn.Module:
+        """Returns the copy with folded batch norms; the trunk itself for shapes and exports."""
+        if x.is_meta or torch.compiler.is_compiling():
+            return self.trunk
+        if not self._quick:
+            self._quick.append(self._folded_trunk())
+        return self._quick[0]
+
+    @torch.no_grad()
+    def _folded_trunk(self) -> nn.Module:
+        """Folds the trunk; where that changes its features, returns the trunk as it is."""
+        trunk = folded(self.trunk)
+        x = torch.rand(1, 3, *_PROBE, generator=torch.Generator().manual_seed(SEED))
+        expected, found = (self._maps_of(t, x.to(self.mean.device)) for t in (self.trunk, trunk))
+        same = all(
+            torch.dist(found[path], expected[path], math.inf)
+            <= _ROUNDING * expected[path].abs().max()
+            for path in self._taken
+        )
+        return trunk if same else self.trunk
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> SourceNetwork:
+        """Forgets the copy where the tensors are moved or converted."""
+        self._quick.clear()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def _probe(self, model: nn.Module) -> tuple[int, int, int, int]:
+        """Compares the cut network with the whole one on a small image.
+
+        Returns C, the stride, c * k * k and k.
+        """
+        x = torch.rand(1, 3, *_PROBE, generator=torch.Generator().manual_seed(SEED))
+        try:
+            expected = hooked_maps(model, self._taken, x)
+            found = self._maps_of(self.trunk, x)
+        except Exception as error:  # a network that is no chain of modules fails in its own way
+            raise SettingsError(
+                f"'{self.name}' cannot be cut at {self.stages} ({error}); choose a "
+                "convolutional network that takes images of any size"
+            ) from error
+        strides = {}
+        for path in self._taken:
+            strides[path] = _stride(found[path], self.name, path)
+            if not torch.equal(found[path], expected[path]):
+                raise SettingsError(
+                    f"'{self.name}' gives other features when it is cut at '{path}': its modules "
+                    "do not simply run in the order in which it lists them, or a later one "
+                    "writes over this one's output; choose another stage or network"
+                )
+        return self._widths({path: maps.shape[1] for path, maps in found.items()}, strides)
+
+    def _widths(
+        self, channels: Mapping[str, int], strides: Mapping[str, int]
+    ) -> tuple[int, int, int, int]:
+        """Returns C, the stride, c * k * k and k from channels and strides of the stages."""
+        stride = strides[self.stages[0]]
+        if any(strides[path] > stride for path in self.stages):
+            raise SettingsError(
+                f"stages {self.stages} of '{self.name}' have strides "
+                f"{[strides[path] for path in self.stages]}: name the coarsest first, it gives the "
+                "grid"
+            )
+        if self.detail is not None and strides[self.detail] > stride:
+            raise SettingsError(
+                f"backbone.detail {self.detail} of '{self.name}' has stride "
+                f"{strides[self.detail]}, the grid of {self.stages[0]} has {stride}: choose a "
+                "stage that is not coarser, or none: detail=null, and no residual in scoring"
+            )
+        joined = (*self.stages, *chain(*self.scale_stages))
+        total = sum(channels[path] for path in joined) + self.neighbours * channels[self.stages[0]]
+        if self.detail is None:
+            return total, stride, 0, 1
+        factor = max(1, round(stride / strides[self.detail]))
+        return total, stride, channels[self.detail] * factor**2, factor
+
+
+def _paths(model: nn.Module, name: str, stages: tuple[int | str, ...]) -> tuple[str, ...]:
+    paths = tuple(stage_path(model, name, stage) for stage in stages)
+    if not paths or len(set(paths)) != len(paths):
+        raise SettingsError(f"stages {stages} of '{name}': give one or more, each once")
+    return paths
+
+
+def _forget_copy(network: SourceNetwork, _keys: object) -> None:
+    network._quick.clear()
+
+
+def _stride(features: Tensor, name: str, path: str) -> int:
+    """Returns the stride of a map of the probe image, or refuses what is no map."""
+    shape = tuple(features.shape)
+    if len(shape) == 4 and shape[2] and shape[3]:
+        stride = round(_PROBE[0] / shape[2])
+        if stride == round(_PROBE[1] / shape[3]):
+            return stride
+    raise SettingsError(
+        f"'{path}' of '{name}' gives {shape} for an image of {_PROBE}; expected a map with "
+        "channels first, (1, c, h, w)"
+    )
+
+
+def _at_grid_of(first: Tensor, level: Tensor) -> Tensor:
+    """Brings a map (B, c, h, w) to the grid of the first (B, ., H', W').
+
+    A finer map is averaged, a coarser one interpolated.
+    """
+    return _at_size(level, (first.shape[-2], first.shape[-1]))
+
+
+def _at_size(level: Tensor, size: tuple[int, int]) -> Tensor:
+    (height, width), (h, w) = size, level.shape[-2:]
+    if h < height or w < width:
+        return F.interpolate(level, (height, width), mode="bilinear", align_corners=False)
+    if h % height == 0 and w % width == 0:
+        return F.avg_pool2d(level, (h // height, w // width))
+    return F.adaptive_avg_pool2d(level, (height, width))
+
+
+def _on_meta(network: SourceNetwork, pixels: Tensor) -> Tensor:
+    """Runs the network on shapes alone: no arithmetic, no memory."""
+    tensors: Mapping[str, Tensor] = {k: v.to("meta") for k, v in network.state_dict().items()}
+    output: Tensor = functional_call(network, dict(tensors), (pixels,))
+    return output
+
+
+class _StaticConv2d(nn.Module):
+    """A convolution behind a fixed zero padding; holds the weights of the one it replaces."""
+
+    def __init__(self, conv: nn.Conv2d, sides: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        self.weight = conv.weight
+        self.bias = conv.bias
+        self.sides = sides  # left, right, top, bottom
+        self.stride, self.dilation, self.groups = conv.stride, conv.dilation, conv.groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps x (B, c, h, w) to (B, c', h', w')."""
+        x = F.pad(x, self.sides)
+        return F.conv2d(
+            x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups
+        )  # (B, c', h', w')
+
+
+def _make_padding_static(network: SourceNetwork, design: tuple[int, int]) -> None:
+    """Gives every convolution that pads for the real size the padding it has at `design` (H, W).
+
+    efficientnet-pytorch works out its paddings once, for the design resolution, and keeps them.
+    """
+    convs = {p: m for p, m in network.trunk.named_modules() if isinstance(m, Conv2dSame)}
+    if not convs:
+        raise SettingsError(
+            f"padding 'static': no layer of '{network.name}' pads for the real size, as those of "
+            "tf_efficientnet_* do; use padding 'native'"
+        )
+    sides: dict[str, tuple[int, int, int, int]] = {}
+
+    def note(path: str) -> Callable[[nn.Conv2d, tuple[Tensor]], None]:
+        def hook(conv: nn.Conv2d, inputs: tuple[Tensor]) -> None:
+            height, width = inputs[0].shape[-2:]
+            sides[path] = (*_same(width, conv, 1), *_same(height, conv, 0))
+
+        return hook
+
+    handles = [conv.register_forward_pre_hook(note(path)) for path, conv in convs.items()]
+    _on_meta(network, torch.empty(1, *design, 3, dtype=torch.uint8, device="meta"))
+    for handle in handles:
+        handle.remove()
+    for path, conv in convs.items():
+        network.trunk.set_submodule(path, _StaticConv2d(conv, sides[path]))
+
+
+def _same(length: int, conv: nn.Conv2d, axis: int) -> tuple[int, int]:
+    """TF's SAME rule along one axis: (before, after), the odd one after."""
+    stride = conv.stride[axis]
+    reach = (conv.kernel_size[axis] - 1) * conv.dilation[axis] + 1
+    total = max((-(-length // stride) - 1) * stride + reach - length, 0)
+    return total // 2, total - total // 2

@@ -1,0 +1,169 @@
+"""What the figures show of a category: pictures with masks and maps, and vectors for t-SNE.
+
+Kept as arrays of one `.npz` file, so that figures can be drawn again without a model. Pictures are
+chosen by a rule, never by their looks: of every type of defect the picture with the median score.
+
+Shapes: k = pictures shown, h w = a thumbnail, H' W' = grid, m = vectors, C = channels.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nfbmr.data.images import load_image, read_mask, resize_image, resize_map
+from nfbmr.data.layouts import Sample
+from nfbmr.errors import NfbmrError
+from nfbmr.inspection.inspector import Inspection
+from nfbmr.networks.source import SourceNetwork
+from nfbmr.networks.weights import load_weights
+from nfbmr.paper.product import Learnt, Product
+from nfbmr.paper.systems import OTHER
+from nfbmr.runtimes.choose import TorchRuntime
+from nfbmr.scoring.calibration import MAPS
+from nfbmr.system.files import written_beside
+
+_THUMBNAIL = 256
+_TYPES = 5
+_VECTORS = 60  # good ones, and as many defective ones
+
+
+def write_exhibits(product: Product, learnt: Learnt, path: Path, weights: dict[str, str]) -> None:
+    """Writes the exhibits of a category that a flow system has learnt.
+
+    Args:
+        product: the category.
+        learnt: NF-BMR.
+        path: the file.
+        weights: network -> where its weights are, as for `make_system`.
+    """
+    arrays = _pictures(product, learnt) | _vectors(product, learnt, weights)
+    with written_beside(path) as beside, beside.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)
+
+
+def _chosen(samples: list[Sample], scores: list[float]) -> list[int]:
+    """Returns the median-scored picture of each of the first types of defect, and a good one."""
+    by_type: dict[str, list[int]] = {}
+    for number, sample in enumerate(samples):
+        by_type.setdefault(sample.defect, []).append(number)
+    types = sorted(by_type, key=lambda name: (name == "good", name))
+    defects = [name for name in types if name != "good"][:_TYPES]
+    medians = []
+    for name in [*defects, *(name for name in types if name == "good")]:
+        ranked = sorted(by_type[name], key=lambda number: scores[number])
+        medians.append(ranked[len(ranked) // 2])
+    return medians
+
+
+def _pictures(product: Product, learnt: Learnt) -> dict[str, Any]:
+    sizes = product.test_sizes
+    pictures = [(str(s.path), size) for s, size in zip(product.test, sizes, strict=True)]
+    results = learnt.inspector.judge(learnt.maps, pictures)
+    scores = [result.score if isinstance(result, Inspection) else 0.0 for result in results]
+    chosen = _chosen(list(product.test), scores)
+    height, width = sizes[chosen[0]]
+    share = min(1.0, _THUMBNAIL / max(height, width))
+    size = max(1, round(height * share)), max(1, round(width * share))
+    samples = [product.test[i] for i in chosen]
+    runtime = learnt.inspector.runtime
+    assert isinstance(runtime, TorchRuntime)
+    pixels = np.stack([load_image(s.path, learnt.inspector.facts.size) for s in samples])
+    with torch.inference_mode():
+        y = runtime.detector.source(torch.from_numpy(pixels).to(runtime.device))
+        y, _ = runtime.detector.standardised(y.permute(0, 2, 3, 1))
+    shown = [results[i] for i in chosen]
+    return {
+        "images": np.stack([load_image(s.path, size) for s in samples]),
+        "masks": np.stack([_mask(s, size) for s in samples]),
+        "has_mask": np.array([s.mask is not None for s in samples]),
+        "is_defect": np.array([s.is_defect for s in samples]),
+        "names": np.array([s.path.name for s in samples]),
+        "defects": np.array([s.defect for s in samples]),
+        "heatmaps": np.stack([_heatmap(result, size) for result in shown]),
+        # On one scale: |z|^2 / 2 is what |y|^2 / 2 is if the flow is the identity.
+        "snn": (y.square().sum(dim=-1) / 2).cpu().numpy(),
+        "tnf": learnt.maps[chosen, MAPS.index("norm")],
+    }
+
+
+def _mask(sample: Sample, size: tuple[int, int]) -> NDArray[np.bool_]:
+    if sample.mask is None:
+        return np.zeros(size, dtype=np.bool_)
+    full = read_mask(sample.mask).astype(np.uint8) * 255
+    return np.asarray(resize_image(np.repeat(full[..., None], 3, axis=2), size)[..., 0] > 0)
+
+
+def _heatmap(result: object, size: tuple[int, int]) -> NDArray[np.float32]:
+    assert isinstance(result, Inspection)
+    return result.heatmap_at(size)
+
+
+def _vectors(product: Product, learnt: Learnt, weights: dict[str, str]) -> dict[str, Any]:
+    """One vector a picture: where the mask covers most, else at a random position.
+
+    Without masks nobody knows where a defect is: then the mean over positions, for all pictures.
+    """
+    rng = np.random.default_rng(0)
+    runtime = learnt.inspector.runtime
+    assert isinstance(runtime, TorchRuntime)
+    detector, size = runtime.detector, learnt.inspector.facts.size
+    masked = any(sample.mask for sample in product.test)
+    usable = [s for s in product.test if not (masked and s.is_defect and s.mask is None)]
+    samples = []
+    for is_defect in (False, True):
+        kind = [sample for sample in usable if sample.is_defect == is_defect]
+        order = rng.permutation(len(kind))[:_VECTORS]
+        samples += [kind[i] for i in sorted(order)]
+    name, origin = OTHER[product.backbone]
+    other: SourceNetwork | None = SourceNetwork(name, (6,)).to(runtime.device)
+    try:
+        assert other is not None
+        load_weights(other, weights.get(name, "random" if _is_random(weights) else origin))
+    except NfbmrError:
+        other = None
+    rows: dict[str, list[NDArray[np.float32]]] = {"source": [], "other": [], "target": []}
+    for sample in samples:
+        pixels = torch.from_numpy(load_image(sample.path, size)[None]).to(runtime.device)
+        with torch.inference_mode():
+            features = detector.source(pixels).permute(0, 2, 3, 1)
+            y, _ = detector.standardised(features)
+            z, _ = detector.flow(y, detector.where(y))
+            grids = {"source": features[0, ..., : detector.source.channels], "target": z[0]}
+            if other is not None:
+                grids["other"] = other(pixels)[0].permute(1, 2, 0)
+        place = rng.random(2)
+        for key, grid in grids.items():
+            rows[key].append(_vector(grid.cpu().numpy(), sample, masked, place))
+    return {
+        **{f"vectors_{key}": _stack(found, len(samples)) for key, found in rows.items()},
+        "vectors_is_defect": np.array([sample.is_defect for sample in samples]),
+        "other_name": np.array(name),
+    }
+
+
+def _is_random(weights: dict[str, str]) -> bool:
+    return weights.get("") == "random"
+
+
+def _stack(rows: list[NDArray[np.float32]], n: int) -> NDArray[np.float32]:
+    return np.stack(rows) if rows else np.zeros((n, 0), np.float32)
+
+
+def _vector(
+    grid: NDArray[np.float32], sample: Sample, masked: bool, place: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Returns one vector (C,) of a grid (H', W', C)."""
+    if not masked:
+        return np.asarray(grid.mean(axis=(0, 1)))
+    height, width = grid.shape[:2]
+    if sample.mask is None:
+        row, column = int(place[0] * height), int(place[1] * width)
+    else:
+        cover = resize_map(read_mask(sample.mask).astype(np.float32), (height, width))
+        row, column = divmod(int(cover.argmax()), width)
+    return np.asarray(grid[row, column])

@@ -1,0 +1,249 @@
+"""One category of the paper's experiments: its pictures, and what its systems and seeds share.
+
+Features are computed once, whatever number of systems and seeds read them; what that took is
+measured and counted into every system's time to fit. The flow is trained once a seed.
+
+Shapes: N = test pictures, K = raw maps, H W = the system's grid.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nfbmr.data.images import image_size
+from nfbmr.data.layouts import DataSet, Sample
+from nfbmr.features.cache import FeatureCache
+from nfbmr.features.compute import build_features
+from nfbmr.features.store import FeatureStore
+from nfbmr.inspection.inspector import Inspector
+from nfbmr.learning.learn import Job, learn, source_network, without_copies
+from nfbmr.learning.plan import Plan, plan_fit
+from nfbmr.learning.stage import Optimiser
+from nfbmr.learning.stages import feature_maps, split_held_out
+from nfbmr.model.bundle import Bundle
+from nfbmr.model.facts import Facts
+from nfbmr.networks.source import SourceNetwork
+from nfbmr.paper.pairs import LevelData, Pair, PairRuntime, pair_maps, train_pair
+from nfbmr.paper.systems import BackboneName, System, pair_size
+from nfbmr.runtimes.choose import TorchRuntime
+from nfbmr.scoring import calibration as scoring
+from nfbmr.scoring.calibration import Maps
+from nfbmr.settings.schema import ScoringSettings, Settings
+from nfbmr.system import provenance
+from nfbmr.system.files import written_beside
+from nfbmr.system.progress import Progress, silent
+
+_CACHE_LIMIT = 2**50  # it is deleted with the category; a limit would compute features twice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learnt:
+    """A system that has learnt one category."""
+
+    inspector: Inspector
+    maps: Maps
+    """Of the test pictures, (N, K, H, W)."""
+    fit_seconds: float
+    """Of this system alone: features, and all stages that it needs."""
+    weights: str
+    """Where the frozen networks' weights came from."""
+
+
+class Product:
+    """One category; `close` deletes its features and checkpoints."""
+
+    def __init__(
+        self,
+        found: DataSet,
+        backbone: BackboneName,
+        work: Path,
+        device: torch.device,
+        progress: Progress = silent,
+    ) -> None:
+        """Takes a data set; nothing is computed yet.
+
+        Args:
+            found: with good training pictures and a test.
+            backbone: of the systems to come.
+            work: a folder of this category's own.
+            device: where to compute.
+            progress: hears each step.
+        """
+        self.name = found.name
+        self.good = without_copies(found)
+        self.test: Sequence[Sample] = found.test
+        self.backbone = backbone
+        self.work = work
+        self.device = device
+        self.progress = progress
+        self._cache = FeatureCache(work / "cache", _CACHE_LIMIT)
+        self._sizes: list[tuple[int, int]] | None = None
+        self._last: tuple[Settings, Learnt] | None = None  # settings, the scoring apart
+
+    def close(self) -> None:
+        """Deletes what the systems shared."""
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    @property
+    def test_sizes(self) -> list[tuple[int, int]]:
+        """(H, W) of every test picture, from its header."""
+        if self._sizes is None:
+            self._sizes = [image_size(sample.path) for sample in self.test]
+        return self._sizes
+
+    def learn(self, system: System) -> Learnt:
+        """Fits a system and passes the test pictures through it.
+
+        Raises:
+            NfbmrError: as `nfbmr.fit`.
+        """
+        plan = plan_fit(self.good, system.settings)
+        if system.pair is None:
+            return self._learn_flow(system, plan)
+        return self._learn_pair(system, plan)
+
+    def _learn_flow(self, system: System, plan: Plan) -> Learnt:
+        # Any scoring that every kind of mapping can have.
+        unscored = replace(system.settings, scoring=ScoringSettings(maps=("likelihood",)))
+        if self._last is not None and self._last[0] == unscored:
+            return self._scored_anew(system, plan, self._last[1])
+        network, weights = source_network(system.settings)
+        seconds = self._features(network, plan.size, self.good)[1]
+        test, _ = self._features(network, plan.size, self.test)
+        job = Job(
+            settings=system.settings,
+            work=self._work(system),
+            device=self.device,
+            cache=self._cache,
+            progress=self.progress,
+        )
+        bundle = learn(self.name, self.good, plan, job)
+        runtime = TorchRuntime(bundle, str(self.device))
+        learnt = Learnt(
+            inspector=Inspector(bundle, runtime),
+            maps=feature_maps(runtime.detector, test, np.arange(len(test)), self.device),
+            fit_seconds=seconds + bundle.facts.fit_seconds,
+            weights=weights,
+        )
+        self._last = unscored, learnt
+        return learnt
+
+    def _scored_anew(self, system: System, plan: Plan, learnt: Learnt) -> Learnt:
+        """The same network with another score: nothing but the calibration is new."""
+        runtime, facts = learnt.inspector.runtime, learnt.inspector.facts
+        assert isinstance(runtime, TorchRuntime)
+        store, _ = self._features(runtime.detector.source, plan.size, self.good)
+        _, held_out = split_held_out(len(self.good), plan.n_held_out, system.settings.seed)
+        maps = feature_maps(runtime.detector, store, held_out, self.device)
+        rate = system.settings.calibration.false_alarm_rate
+        bundle = Bundle(
+            settings=replace(learnt.inspector.settings, scoring=system.settings.scoring),
+            facts=facts,
+            calibration=scoring.calibrate(maps, system.settings.scoring, rate),
+            tensors={},
+        )
+        return replace(learnt, inspector=Inspector(bundle, runtime))
+
+    def _learn_pair(self, system: System, plan: Plan) -> Learnt:
+        assert system.pair is not None
+        settings = system.settings
+        size = pair_size(self.backbone, plan.size)
+        pair = Pair(system.pair, settings.seed)
+        weights = pair.load()
+        good, test, seconds = [], [], 0.0
+        for level in system.pair.levels:
+            source, target = pair.networks(level)
+            stores = [self._features(network, size, self.good) for network in (source, target)]
+            seconds += sum(spent for _, spent in stores)
+            good.append(LevelData(source=stores[0][0], target=stores[1][0]))
+            unseen = [self._features(network, size, self.test)[0] for network in (source, target)]
+            test.append(LevelData(source=unseen[0], target=unseen[1]))
+        train, held_out = split_held_out(len(self.good), plan.n_held_out, settings.seed)
+        optimiser = Optimiser(work=self._work(system), device=self.device, progress=self.progress)
+        seconds += train_pair(pair, good, train, settings.seed, optimiser)
+        started = time.monotonic()
+        maps = pair_maps(pair, good, held_out, self.device)
+        rate = settings.calibration.false_alarm_rate
+        calibration = scoring.calibrate(maps, settings.scoring, rate)
+        seconds += time.monotonic() - started
+        facts = _facts(self.name, replace(plan, size=size), weights, seconds)
+        bundle = Bundle(settings=settings, facts=facts, calibration=calibration, tensors={})
+        return Learnt(
+            inspector=Inspector(bundle, PairRuntime(pair, self.device)),
+            maps=pair_maps(pair, test, np.arange(len(self.test)), self.device),
+            fit_seconds=seconds,
+            weights=weights,
+        )
+
+    def _work(self, system: System) -> Path:
+        return self.work / f"seed-{system.settings.seed}"
+
+    def _features(
+        self, network: SourceNetwork, size: tuple[int, int], samples: Sequence[Sample]
+    ) -> tuple[FeatureStore, float]:
+        """Returns y of samples, and the seconds that computing it takes, now or before."""
+        network.to(self.device)
+        clock = _Clock(self.progress)
+        store = build_features(
+            [sample.path for sample in samples],
+            network,
+            size,
+            cache=self._cache,
+            progress=clock,
+            device=self.device,
+        )
+        seconds = clock.seconds_per_image()
+        file = self.work / "seconds_per_image.json"
+        try:
+            known = json.loads(file.read_text("utf-8"))
+        except (OSError, ValueError):  # none yet, or cut off when the power was
+            known = {}
+        if seconds is not None and store.key not in known:
+            known[store.key] = seconds
+            with written_beside(file) as beside:
+                beside.write_text(json.dumps(known), encoding="utf-8")
+        return store, known.get(store.key, 0.0) * len(samples)
+
+
+class _Clock:
+    """Times the computing of features; those that were there already say nothing."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._seen: list[tuple[float, int]] = []
+
+    def __call__(self, done: int, total: int) -> None:
+        self._seen.append((time.monotonic(), done))
+        self._progress("features", done, total)
+
+    def seconds_per_image(self) -> float | None:
+        """From the first batch to the last; None where one call said that all was there."""
+        if len(self._seen) < 2:
+            return None
+        (first, before), (last, after) = self._seen[0], self._seen[-1]
+        return (last - first) / (after - before)
+
+
+def _facts(name: str, plan: Plan, weights: str, seconds: float) -> Facts:
+    return Facts(
+        name=name,
+        size=plan.size,
+        weights=weights,
+        trained_on=(),
+        held_out=(),
+        n_train=plan.n_train,
+        n_held_out=plan.n_held_out,
+        fit_seconds=seconds,
+        created=provenance.now(),
+        commit=provenance.commit(),
+        versions=provenance.versions(),
+        losses={},
+    )

@@ -1,0 +1,341 @@
+"""Raw maps -> statistics -> image score -> p-value -> verdict; and raw maps -> heatmap.
+
+Shapes: N = images, K = raw maps, S = statistics of one map, H W = grid. Higher = more anomalous.
+numpy alone, and nothing here ever sees a label: everything is scaled by held-out good images.
+
+Why this fusion. Which map and which reduction separates best depends on the product: a scratch
+shows in the maximum, a wrong finish in the mean; TNF's likelihood is best on one product, |z|^2
+or a mapping error on another. Without defects nobody can tell beforehand. So every statistic of
+every map is put on one scale, standard deviations from the held-out good images' mean, and the
+image score is their average: usually near the best single one (docs/research.md).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from nfbmr.errors import BundleTamperedError, CalibrationError
+from nfbmr.settings.schema import CalibrationSettings, MapName, ScoringSettings
+
+MAPS = ("source", "target", "likelihood", "norm", "distance", "residual")
+"""The detector's raw maps, in the order of their axis: eq. 14's source and target errors,
+TNF's |z|^2 / 2 - log|det| (eq. 8), |z|^2 / 2, the distance from the position's Gaussian, and what
+the subspace of good pictures leaves."""
+
+Maps = NDArray[np.float32]
+"""Raw maps of images, (N, K, H, W) float32 with K = len(MAPS)."""
+
+Floats = NDArray[np.float64]
+
+LEAST_HELD_OUT = 5
+"""With fewer, the scale of the scores is itself a guess."""
+
+_FEW_HELD_OUT = 20
+_TAIL_SHARE = 0.2
+_TINY = 1e-12
+_HUGE = 1e30
+
+
+def held_out_count(n: int, settings: CalibrationSettings) -> int:
+    """Returns how many of n good images to hold out: `LEAST_HELD_OUT` at least, n - 5 at most.
+
+    The settings' share; more, up to `held_out_at_most`, where the asked rate needs more.
+    """
+    wanted = max(
+        round(settings.held_out * n),
+        min(images_needed(settings.false_alarm_rate), int(settings.held_out_at_most * n)),
+    )
+    return min(max(wanted, LEAST_HELD_OUT), n - LEAST_HELD_OUT)
+
+
+def images_needed(rate: float) -> int:
+    """Returns the fewest held-out images whose order statistics attain `rate`: 99 for 1 %."""
+    return math.ceil(1 / rate - 1e-9) - 1
+
+
+def statistics(maps: Maps, settings: ScoringSettings) -> Floats:
+    """Reduces raw maps (N, K, H, W) to statistics (N, M); M = chosen maps x chosen statistics.
+
+    `max` is the highest position, `mean` all of them, `top` the mean of the highest share.
+    """
+    n = len(maps)
+    flat = _choose(maps, settings.maps).reshape(n, len(settings.maps), -1)
+    top = max(1, round(settings.top_share * flat.shape[-1]))
+    reductions = {
+        "max": lambda: flat.max(axis=-1),
+        "top": lambda: np.partition(flat, -top, axis=-1)[..., -top:].mean(axis=-1),
+        "mean": lambda: flat.mean(axis=-1),
+    }
+    columns = np.stack([reductions[name]() for name in settings.statistics], axis=-1)
+    return columns.reshape(n, -1)
+
+
+def _choose(maps: Maps, names: tuple[MapName, ...]) -> Floats:
+    """Picks maps (N, K, H, W) by name, to (N, len(names), H, W); `asm` is eq. 14's plain sum."""
+    known = dict(zip(MAPS, np.moveaxis(maps.astype(np.float64), 1, 0), strict=True))
+    known["asm"] = known["source"] + known["target"]
+    return np.stack([known[name] for name in names], axis=1)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+class Calibration:
+    """What held-out good images say about the scores; all that a verdict needs.
+
+    Scores are averages of standard deviations, so a typical good picture has about 0.
+    """
+
+    statistic_mean: tuple[float, ...]
+    """Of each statistic over the held-out images, (M,)."""
+    statistic_std: tuple[float, ...]
+    """Likewise, (M,), above 0."""
+    map_mean: tuple[float, ...]
+    """Of each map of the heatmap over all positions of the held-out images."""
+    map_std: tuple[float, ...]
+    """Likewise, above 0."""
+    heat_zero: float
+    """Fused map's median over good positions: 0 on the heatmap's scale."""
+    heat_one: float
+    """What the fused map's maximum exceeds in a share of good images: 1 on the scale."""
+    scores: tuple[float, ...]
+    """Scores of the calibration images, ascending, (n,)."""
+    false_alarm_rate: float
+    """The rate that was asked for, in (0, 1)."""
+    threshold: float
+    """A score above it is a defect."""
+    rank: int
+    """The threshold is the rank-th smallest score; n + 1 where it is extrapolated."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Calibration:
+        n = len(self.scores)
+        sound = (
+            n >= 2
+            and list(self.scores) == sorted(self.scores)
+            and 0 < self.false_alarm_rate < 1
+            and 1 <= self.rank <= n + 1
+            and min((*self.statistic_std, *self.map_std), default=0) >= _TINY
+            and max(map(abs, (*self.statistic_mean, *self.map_mean, *self.scores))) < _HUGE
+            and len(self.statistic_mean) == len(self.statistic_std)
+            and len(self.map_mean) == len(self.map_std)
+            and self.heat_one > self.heat_zero
+        )
+        if not sound:
+            raise ValueError(
+                "its values contradict one another; expected are scores ascending, rates in "
+                "(0, 1), spreads above 0 and as many of them as means"
+            )
+        return self
+
+    @property
+    def extrapolated(self) -> bool:
+        """Whether the asked rate lies beyond what n images can show."""
+        return self.rank > len(self.scores)
+
+    @property
+    def attainable_rate(self) -> float:
+        """The expected false-alarm rate of the threshold; 1 / (n + 1) where extrapolated."""
+        n = len(self.scores)
+        return (n + 1 - min(self.rank, n)) / (n + 1)
+
+    def rate_interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Returns the interval of the true false-alarm rate of a rank-th smallest threshold.
+
+        For exchangeable images it is Beta(n + 1 - rank, rank) (Vovk 2012). Where the threshold is
+        extrapolated, that of the largest calibration score, on which the threshold may lie lower.
+        """
+        from scipy.stats import beta
+
+        n = len(self.scores)
+        rank = min(self.rank, n)
+        half = (1 - confidence) / 2
+        low, high = beta.ppf([half, 1 - half], n + 1 - rank, rank)
+        return (0.0 if self.extrapolated else float(low)), float(high)
+
+    def describe(self) -> list[str]:
+        """Returns sentences for the screen, the model card and the report."""
+        n = len(self.scores)
+        low, high = self.rate_interval()
+        asked = f"{self.false_alarm_rate:.3g}"
+        few = (
+            [
+                f"Only {n} good images calibrate: the scale of the scores is uncertain, and the "
+                "threshold errs on the side of letting defects pass."
+            ]
+            if n < _FEW_HELD_OUT
+            else []
+        )
+        if self.extrapolated:
+            more = images_needed(self.false_alarm_rate) - n
+            return [
+                f"Threshold {self.threshold:.3f} is EXTRAPOLATED: a false-alarm rate of {asked} "
+                f"needs {images_needed(self.false_alarm_rate)} good images held out, there are "
+                f"{n}; hold out or calibrate with {more} more.",
+                f"The lowest rate that {n} images attain is {self.attainable_rate:.3g} "
+                f"(95 % interval of the true rate: 0 to {high:.3g}).",
+                *few,
+            ]
+        return [
+            f"Threshold {self.threshold:.3f} for a false-alarm rate of {asked}, from {n} good "
+            f"images held out; expected rate {self.attainable_rate:.3g} "
+            f"(95 % interval of the true rate: {low:.3g} to {high:.3g}).",
+            *few,
+        ]
+
+
+def calibrate(maps: Maps, scoring: ScoringSettings, rate: float) -> Calibration:
+    """Learns scales and threshold from the raw maps of good images never trained on.
+
+    Args:
+        maps: (n, K, H, W), n >= LEAST_HELD_OUT.
+        scoring: which maps and statistics.
+        rate: asked false-alarm rate, in (0, 1).
+
+    Raises:
+        CalibrationError: too few images, or values that are not finite.
+    """
+    if len(maps) < LEAST_HELD_OUT:
+        raise CalibrationError(
+            f"{len(maps)} good images to calibrate with; at least {LEAST_HELD_OUT} are needed, and "
+            f"{images_needed(rate)} for a false-alarm rate of {rate:g}"
+        )
+    if not np.isfinite(maps).all():
+        raise CalibrationError(
+            "the maps of good images hold values that are not finite; the model did not learn. "
+            "Fit again with --fresh, and with float32 precision if it happens again"
+        )
+    table = statistics(maps, scoring)
+    chosen = _choose(maps, _shown(scoring))
+    map_mean = chosen.mean(axis=(0, 2, 3))
+    map_std = _positive(chosen.std(axis=(0, 2, 3)))
+    fused = _fuse(chosen, map_mean, map_std)
+    zero = float(np.median(fused))
+    peaks = fused.max(axis=(1, 2))
+    scores = np.sort(_leave_one_out_scores(table))
+    threshold, rank = threshold_for(scores, rate)
+    return Calibration(
+        statistic_mean=tuple(table.mean(axis=0).tolist()),
+        statistic_std=tuple(_positive(table.std(axis=0, ddof=1)).tolist()),
+        map_mean=tuple(map_mean.tolist()),
+        map_std=tuple(map_std.tolist()),
+        heat_zero=zero,
+        heat_one=max(threshold_for(np.sort(peaks), rate)[0], zero + _TINY),
+        scores=tuple(scores.tolist()),
+        false_alarm_rate=rate,
+        threshold=threshold,
+        rank=rank,
+    )
+
+
+def _positive(std: Floats) -> Floats:
+    return np.maximum(std, _TINY)
+
+
+def _leave_one_out_scores(table: Floats) -> Floats:
+    """Scores each image (M,) of a table (n, M) on the scale of the n - 1 others, as a new image is.
+
+    An image that took part in its own scale would look calmer than a new one by about M / n.
+    """
+    n = len(table)
+    centred = table - table.mean(axis=0)
+    mean = -centred / (n - 1)
+    squares = (centred**2).sum(axis=0) - centred**2
+    variance = np.maximum(squares - (n - 1) * mean**2, 0) / (n - 2)
+    # Where all others are equal, their spread of nothing would make any difference infinite.
+    std = np.maximum(np.sqrt(variance), 1e-3 * table.std(axis=0))
+    return np.asarray(((centred - mean) / _positive(std)).mean(axis=1))
+
+
+def threshold_for(scores: Floats, rate: float) -> tuple[float, int]:
+    """Returns the threshold for an asked rate, and its rank among n ascending scores.
+
+    Split conformal: the ceil((n + 1)(1 - rate))-th smallest score is exceeded by a new good image
+    with a probability of at most `rate`. Where n is too small the rank would be n + 1: then an
+    exponential tail is fitted to the excesses over the upper fifth, and never below the largest.
+    """
+    n = len(scores)
+    rank = max(1, math.ceil((n + 1) * (1 - rate) - 1e-9))
+    if rank <= n:
+        return float(scores[rank - 1]), rank
+    tail = min(max(2, round(_TAIL_SHARE * n)), n - 1)
+    base = scores[n - tail - 1]
+    scale = max(float((scores[n - tail :] - base).mean()), _TINY)
+    return max(float(base + scale * math.log(tail / n / rate)), float(scores[-1])), n + 1
+
+
+def recalibrate(calibration: Calibration, rate: float) -> Calibration:
+    """Returns the calibration with the threshold of another rate; the images stay the same.
+
+    The heatmap's scale stays too, so that pictures from before and after can be compared.
+    """
+    threshold, rank = threshold_for(np.array(calibration.scores), rate)
+    return replace(calibration, false_alarm_rate=rate, threshold=threshold, rank=rank)
+
+
+def image_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> Floats:
+    """Scores raw maps (N, K, H, W): the average standardised statistic, (N,)."""
+    table = statistics(maps, scoring)
+    mean, std = np.array(calibration.statistic_mean), np.array(calibration.statistic_std)
+    return np.asarray(((table - mean) / std).mean(axis=1))
+
+
+def p_values(scores: Floats, calibration: Calibration) -> Floats:
+    """Returns conformal p-values (N,), in [1 / (n + 1), 1].
+
+    The share of calibration images, the new one counted in, that score as high or higher: for
+    exchangeable good images P(p <= a) <= a whatever the distribution (Vovk et al. 2005); here
+    nearly, as the known scores stand on scales of n - 1 images and the new one on that of n.
+    """
+    known = np.array(calibration.scores)
+    at_least = len(known) - np.searchsorted(known, scores, side="left")
+    return np.asarray((at_least + 1) / (len(known) + 1))
+
+
+def heatmap(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> NDArray[np.float32]:
+    """Fuses one image's raw maps (K, H, W) to one map (H, W) on the good images' scale.
+
+    The maps are `scoring.heat` alone, or all of `scoring.maps`.
+
+    0 is a typical good position; 1 is what the highest position of a good picture exceeds in
+    the asked share of good pictures. Never scaled by the picture itself, so a good part is calm.
+    """
+    mean, std = np.array(calibration.map_mean), np.array(calibration.map_std)
+    fused = _fuse(_choose(maps[None], _shown(scoring)), mean, std)[0]
+    scaled = (fused - calibration.heat_zero) / (calibration.heat_one - calibration.heat_zero)
+    return np.asarray(scaled, dtype=np.float32)
+
+
+def _shown(scoring: ScoringSettings) -> tuple[MapName, ...]:
+    return (scoring.heat,) if scoring.heat else scoring.maps
+
+
+def _fuse(maps: Floats, mean: Floats, std: Floats) -> Floats:
+    """Averages standardised maps (N, K', H, W) over K' to (N, H, W)."""
+    return np.asarray(((maps - mean[:, None, None]) / std[:, None, None]).mean(axis=1))
+
+
+def calibration_to_dict(calibration: Calibration) -> dict[str, Any]:
+    """Returns the JSON form."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(calibration).items()}
+
+
+def calibration_from_dict(values: object) -> Calibration:
+    """Reads the JSON form back and checks every value.
+
+    Raises:
+        BundleTamperedError: keys are missing or unknown, or values are impossible.
+    """
+    try:
+        return TypeAdapter(Calibration).validate_python(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "values"
+        raise BundleTamperedError(
+            f"calibration refused: {where}: {first['msg']}; restore the file or calibrate again"
+        ) from None

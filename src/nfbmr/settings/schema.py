@@ -1,0 +1,397 @@
+"""Settings: what a fit depends on, checked, frozen, to and from JSON; and the three presets.
+
+A settings object is a value: equal settings, equal images and equal weights give the same model.
+Unknown keys and values out of range are errors. No torch here, so that the deployed program
+can read a model directory without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from nfbmr.errors import SettingsError
+
+_CONFIG = ConfigDict(extra="forbid", strict=False, allow_inf_nan=False)
+
+PositiveInt = Annotated[int, Field(ge=1, le=10_000_000)]
+Width = Annotated[int, Field(ge=1, le=16_384)]
+Depth = Annotated[int, Field(ge=1, le=64)]
+Side = Annotated[int, Field(ge=32, le=8_192)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Dropped = Annotated[float, Field(ge=0, lt=1)]
+
+PresetName = Literal["fast", "accurate", "paper"]
+Precision = Literal["auto", "float32", "bfloat16"]
+MapName = Literal["source", "target", "likelihood", "norm", "distance", "residual", "asm"]
+StatisticName = Literal["max", "top", "mean"]
+
+
+def weights_kind(weights: str) -> str:
+    """Returns `embedded`, `hub` or `random` where a setting is that word, else `file`."""
+    return weights if weights in ("embedded", "hub", "random") else "file"
+
+
+@dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class BackboneSettings:
+    """SNN, the frozen source network whose features are y (section 3.1)."""
+
+    name: str = "tf_efficientnet_lite0"
+    """Any timm network."""
+    stages: tuple[int | str, ...] = (6, 5)
+    """1-based block stages or module paths; the first gives the grid of y, others are pooled."""
+    neighbours: bool = True
+    """Also append the 3x3 mean of the first stage, so that one position sees around itself."""
+    scales: Annotated[tuple[Share, ...], Field(max_length=4)] = ()
+    """Shares of the sides at which SNN looks at the picture once more; those stages join y."""
+    scale_stages: tuple[tuple[int | str, ...], ...] = ()
+    """The stages taken at each of `scales`, where they are not `stages`."""
+    detail: int | str | None = None
+    """A finer stage kept beside y on its own grid, for the residual; see `SubspaceSettings`."""
+    padding: Literal["native", "static"] = "native"
+    """`static` pads as efficientnet-pytorch does, for the design resolution whatever comes in."""
+    weights: str = "embedded"
+    """`embedded`, `hub`, `random` (tests and timing only), or a file's path."""
+
+    @property
+    def weights_kind(self) -> str:
+        """`embedded`, `hub`, `random` or `file`: where a file lies is this machine's affair."""
+        return weights_kind(self.weights)
+
+    @model_validator(mode="after")
+    def _check(self) -> BackboneSettings:
+        if not self.stages:
+            raise ValueError("stages: at least one stage is needed")
+        if self.scale_stages and len(self.scale_stages) != len(self.scales):
+            raise ValueError(
+                f"scale_stages: one tuple of stages for each of the {len(self.scales)} scales, "
+                f"or none at all; found {len(self.scale_stages)}"
+            )
+        if not all(self.scale_stages):
+            raise ValueError("scale_stages: at least one stage for each scale")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class FlowSettings:
+    """TNF, the target flow: Real-NVP on y (section 3.2)."""
+
+    blocks: Depth = 4
+    """Coupling blocks; each transforms both halves (eq. 4 and 5)."""
+    hidden: Width = 512
+    """Channels of the one hidden layer of a sub-network."""
+    kernel: Literal[1, 3] = 1
+    """1: each position is a vector of its own; 3: sub-networks see the neighbours."""
+    clamp: PositiveFloat = 3.0
+    """Soft clamp of the log-scale: clamp * 0.636 * atan(s / clamp)."""
+    dropout: Dropped = 0.0
+    """Share of the hidden channels left out in a training step, so that few images suffice."""
+    position: Annotated[int, Field(ge=0, le=32)] = 0
+    """Waves along each side that tell the sub-networks where a position lies; 0: they cannot."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class GaussianSettings:
+    """A Gaussian of y for each position, and the distance from it."""
+
+    rank: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Main directions of y that it looks at; 0: there is none."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class SubspaceSettings:
+    """The subspace of good pictures that `backbone.detail` is compared with."""
+
+    rank: Annotated[int, Field(ge=1, le=4096)] = 128
+    """Directions; fewer where there are fewer training images."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class MappingSettings:
+    """BMR, the two mapping networks (section 3.3), or the B-PFM family that it is compared with."""
+
+    kind: Literal["bmr", "b-pfm", "none"] = "bmr"
+    """`bmr`: residual blocks; `b-pfm`: five 1x1 layers; `none`: TNF judges alone."""
+    n: Depth = 2
+    """Residual blocks on each side of the shared one (`bmr`)."""
+    latent: Width = 512
+    """Channels between first and last convolution; c, a quarter of the shared layer (`b-pfm`)."""
+    inner: Width = 128
+    """Channels inside a residual block (`bmr`)."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class StageSettings:
+    """How one stage of training runs: exactly one of `steps` and `epochs`."""
+
+    steps: PositiveInt | None = None
+    """Optimiser steps."""
+    epochs: PositiveInt | None = None
+    """Passes over the training images, or over all their positions."""
+    least_steps: PositiveInt = 1
+    """However few images `epochs` counts over."""
+    most_steps: PositiveInt | None = None
+    """However many images `epochs` counts over."""
+    batch: Annotated[int, Field(ge=1, le=1_000_000)] = 8
+    """Images per step; positions per step where `batch_of` says so."""
+    batch_of: Literal["images", "positions"] = "images"
+    """Positions are drawn from all images at once; only where no layer sees its neighbours."""
+    learning_rate: PositiveFloat = 1e-3
+    """Adam's rate; the peak of the one-cycle schedule."""
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    """One-cycle: a rise over 30 % of the steps, then a cosine to almost nothing."""
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-5
+    """L2 penalty inside Adam, as the paper's optimiser has it."""
+    clip_norm: PositiveFloat | None = 1.0
+    """Largest norm of the whole gradient."""
+    precision: Precision = "auto"
+    """`auto`: bfloat16 where the processor computes in it, else float32."""
+
+    @model_validator(mode="after")
+    def _check(self) -> StageSettings:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give exactly one of steps and epochs")
+        if self.most_steps is not None and self.most_steps < self.least_steps:
+            raise ValueError("most_steps is below least_steps")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class ScoringSettings:
+    """Which maps and which statistics of them make an image's score."""
+
+    maps: tuple[MapName, ...] = ("source", "target", "likelihood", "norm")
+    """Raw maps that take part; `asm` is the plain sum of source and target, eq. 14."""
+    statistics: tuple[StatisticName, ...] = ("max", "top", "mean")
+    """How each map is reduced to a number."""
+    top_share: Share = 0.03
+    """Share of the positions that `top` averages."""
+    heat: MapName | None = None
+    """The map that the heatmap shows; by default the mean of `maps`, each standardised."""
+
+    @model_validator(mode="after")
+    def _check(self) -> ScoringSettings:
+        for field in ("maps", "statistics"):
+            names = getattr(self, field)
+            if not names or len(set(names)) != len(names):
+                raise ValueError(f"{field}: each name once, and at least one; found {names}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class CalibrationSettings:
+    """How many good images are held out, and the rate of false alarms that is asked for."""
+
+    false_alarm_rate: Annotated[float, Field(ge=1e-6, lt=1)] = 0.01
+    """Share of good pictures that may be called defects."""
+    held_out: Share = 0.2
+    """Share of the good images that is never trained on and calibrates the scores."""
+    held_out_at_most: Share = 0.25
+    """Up to this share is held out where the asked rate needs more images than `held_out` gives."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class TileSettings:
+    """Pictures far above the model's size: cut into tiles of that size, judged as a whole."""
+
+    overlap: Annotated[float, Field(ge=0, le=0.9)] = 0.25
+    """Share of a tile's side that it has in common with the next."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class Settings:
+    """Everything a fit depends on besides the images and the backbone's weights."""
+
+    preset: PresetName = "fast"
+    """The preset these settings started from."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Of the split, the initial weights, the permutations and the batches."""
+    size: tuple[Side, Side] | None = None
+    """(H, W) in pixels; by default chosen from the training images' median aspect ratio."""
+    pixel_budget: Annotated[int, Field(ge=32 * 32, le=8_192 * 8_192)] = 320 * 320
+    """Pixels of the chosen size, where `size` is not given."""
+    tiles: TileSettings | None = None
+    """`size` is then that of a tile, square by default; pictures keep their own size."""
+    backbone: BackboneSettings = Field(default_factory=BackboneSettings)
+    flow: FlowSettings = Field(default_factory=FlowSettings)
+    mapping: MappingSettings = Field(default_factory=MappingSettings)
+    gaussian: GaussianSettings = Field(default_factory=GaussianSettings)
+    subspace: SubspaceSettings = Field(default_factory=SubspaceSettings)
+    stage_one: StageSettings = Field(default_factory=lambda: StageSettings(steps=400))
+    stage_two: StageSettings = Field(default_factory=lambda: StageSettings(steps=300))
+    scoring: ScoringSettings = Field(default_factory=ScoringSettings)
+    calibration: CalibrationSettings = Field(default_factory=CalibrationSettings)
+
+    @model_validator(mode="after")
+    def _check(self) -> Settings:
+        if self.stage_one.batch_of == "positions" and self.flow.kernel != 1:
+            raise ValueError("a flow with a 3x3 kernel needs batch_of = images in stage_one")
+        if self.stage_two.batch_of == "positions":
+            raise ValueError("stage_two: the mapping sees neighbours; use batch_of = images")
+        shown = {*self.scoring.maps, self.scoring.heat}
+        if self.mapping.kind == "none" and {"source", "target", "asm"} & shown:
+            raise ValueError(
+                "mapping.kind none makes no mapping errors; "
+                'use scoring.maps = ["likelihood", "norm"], or one of the two'
+            )
+        if not self.gaussian.rank and "distance" in shown:
+            raise ValueError("the distance is that from Gaussians: give gaussian.rank, e.g. 192")
+        if self.backbone.detail is None and "residual" in shown:
+            raise ValueError("the residual is that of a stage: name it as backbone.detail")
+        return self
+
+
+_ADAPTER: TypeAdapter[Settings] = TypeAdapter(Settings)
+
+
+def _fast() -> Settings:
+    return Settings(
+        preset="fast",
+        # The picture at three sizes: fine detail, and what surrounds it (docs/research.md).
+        backbone=BackboneSettings(
+            stages=(6,), scales=(0.7, 0.5), scale_stages=((6, 5), (6,)), detail=5
+        ),
+        flow=FlowSettings(dropout=0.1, position=6),
+        # Positions are independent vectors for a 1x1 flow: drawing them from all images at once
+        # makes each step see the whole variety, and matrix products beat small convolutions.
+        # Passes, not steps: a fixed number of steps that suits many images overfits few, which
+        # the likelihood of held-out good images shows. The bounds keep the time about a minute.
+        stage_one=StageSettings(
+            epochs=10,
+            least_steps=200,
+            most_steps=600,
+            batch=1024,
+            batch_of="positions",
+            learning_rate=2e-3,
+        ),
+        stage_two=StageSettings(steps=300, batch=8, learning_rate=1e-3),
+        # On these features BMR's errors add nothing to what TNF knows (docs/research.md), at half
+        # of the cost.
+        mapping=MappingSettings(kind="none"),
+        gaussian=GaussianSettings(rank=192),
+        # Two judges of a position that err on different pictures; and, on its finer grid, the map
+        # that outlines well.
+        scoring=ScoringSettings(maps=("norm", "distance"), heat="residual"),
+    )
+
+
+def _accurate() -> Settings:
+    fast = _fast()
+    return replace(
+        fast,
+        preset="accurate",
+        pixel_budget=448 * 448,
+        backbone=replace(fast.backbone, name="tf_efficientnet_lite2"),
+        flow=replace(fast.flow, hidden=1024),
+        stage_one=replace(fast.stage_one, most_steps=1200),
+    )
+
+
+def _paper() -> Settings:
+    # Section 4.2. The kernel of the sub-networks and the inner width are not given there.
+    return Settings(
+        preset="paper",
+        size=(768, 768),
+        backbone=BackboneSettings(
+            name="tf_efficientnet_b5.aa_in1k",
+            stages=(6,),
+            neighbours=False,
+            padding="static",
+            weights="hub",
+        ),
+        flow=FlowSettings(hidden=1024),
+        mapping=MappingSettings(latent=1024, inner=1024),
+        stage_one=StageSettings(
+            epochs=300, batch=8, learning_rate=2e-4, schedule="constant", precision="float32"
+        ),
+        stage_two=StageSettings(
+            epochs=300,
+            batch=8,
+            learning_rate=3e-4,
+            schedule="constant",
+            clip_norm=None,
+            precision="float32",
+        ),
+        # Eq. 14's map; how it becomes one number is not given, B-PFM takes the maximum.
+        scoring=ScoringSettings(maps=("asm",), statistics=("max",)),
+    )
+
+
+_PRESETS = {"fast": _fast, "accurate": _accurate, "paper": _paper}
+
+
+def preset(name: str) -> Settings:
+    """Returns the settings of `fast`, `accurate` or `paper`.
+
+    Raises:
+        SettingsError: no preset has this name.
+    """
+    if name not in _PRESETS:
+        raise SettingsError(
+            f"preset '{name}' is unknown; choose one of {', '.join(_PRESETS)}, "
+            "and change single settings from there"
+        )
+    return _PRESETS[name]()
+
+
+def with_changes(settings: Settings, changes: dict[str, Any]) -> Settings:
+    """Returns settings with some values replaced and everything checked again.
+
+    Args:
+        settings: where to start.
+        changes: nested as the JSON form is, e.g. `{"flow": {"hidden": 256}}`.
+
+    Raises:
+        SettingsError: an unknown key or a value out of range.
+    """
+    merged = _merged(to_dict(settings), changes)
+    for stage in ("stage_one", "stage_two"):
+        change = changes.get(stage)
+        if isinstance(change, dict):  # to give one of the two is to drop the other
+            for given, other in (("steps", "epochs"), ("epochs", "steps")):
+                if change.get(given) is not None and other not in change:
+                    merged[stage][other] = None
+    return from_dict(merged)
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    out = dict(old)
+    for key, value in new.items():
+        both = isinstance(value, dict) and isinstance(out.get(key), dict)
+        out[key] = _merged(out[key], value) if both else value
+    return out
+
+
+def to_dict(settings: Settings) -> dict[str, Any]:
+    """Returns the JSON form: plain dicts, lists, numbers and strings."""
+    return dict(_ADAPTER.dump_python(settings, mode="json"))
+
+
+def from_dict(values: object) -> Settings:
+    """Reads the JSON form back.
+
+    Raises:
+        SettingsError: an unknown key, a missing or misshapen value; each one is named.
+    """
+    try:
+        return _ADAPTER.validate_python(values)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: {item['msg']}"
+            for item in error.errors(include_url=False)
+        )
+        raise SettingsError(f"settings refused: {wrong}") from None
+
+
+def settings_hash(settings: Settings) -> str:
+    """Returns 12 hex digits that are equal for equal settings, the seed apart."""
+    values = to_dict(settings)
+    del values["seed"]
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

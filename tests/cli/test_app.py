@@ -1,0 +1,386 @@
+"""The command line: every command once, its forms, its exit codes, its errors in one line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from nfbmr.cli.app import app, main
+from nfbmr.data.images import fingerprint
+from nfbmr.errors import CalibrationError, NfbmrError, SettingsError
+from nfbmr.inspection.inspector import load
+from nfbmr.settings.text import parse_size
+
+Draw = Callable[..., NDArray[np.uint8]]
+
+KEYS = ["path", "score", "p_value", "is_defect", "threshold", "model"]
+TINY = [
+    "--size=64",
+    "--device=cpu",
+    "--set=backbone.stages=[3,2]",
+    "--set=backbone.scale_stages=[[3],[3]]",
+    "--set=backbone.detail=2",
+    "--set=flow.hidden=16",
+    "--set=mapping.latent=16",
+    "--set=mapping.inner=8",
+    "--set=stage_one.steps=4",
+    "--set=stage_one.batch=64",
+    "--set=stage_two.steps=2",
+]
+
+
+def run(*words: object) -> Result:
+    """Runs a command that is to succeed."""
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def run_main(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    """Runs the program as a shell does; returns its exit code."""
+    monkeypatch.setattr(sys, "argv", ["nfbmr", *map(str, words)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return int(caught.value.code or 0)
+
+
+@pytest.fixture
+def pictures(mvtec: Path) -> Path:
+    """A folder with one good picture, one defect and one that is broken."""
+    folder = mvtec / "mixed"
+    folder.mkdir()
+    (mvtec / "test" / "good" / "000.png").rename(folder / "0-good.png")
+    (mvtec / "test" / "blob" / "000.png").rename(folder / "1-blob.png")
+    (folder / "2-broken.png").write_bytes(b"broken")
+    return folder
+
+
+# ---- fit, evaluate, calibrate, info, doctor, cache
+
+
+def test_fit_and_evaluate(mvtec: Path, tmp_path: Path) -> None:
+    model, report = tmp_path / "model", tmp_path / "report"
+    result = run("fit", mvtec, "-o", model, *TINY, "--seed=3", "--false-alarm-rate=0.2")
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert "MVTec AD category 'widget': 16 good to learn from" in result.stderr
+    assert f"Learnt in {load(model).facts.fit_seconds:.0f} s: {model}" in result.stderr
+    settings = load(model, device="cpu").settings
+    assert (settings.seed, settings.size, settings.flow.hidden) == (3, (64, 64), 16)
+    assert settings.calibration.false_alarm_rate == 0.2
+    result = run("evaluate", model, mvtec, "-o", report, "--device=cpu")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("image AUROC ")
+    assert result.stdout.splitlines()[-1] == f"report: {report / 'report.html'}"
+    assert json.loads((report / "metrics.json").read_text())["seed"] == 3
+
+
+def test_fit_takes_a_preset_a_backbone_and_weights(good_folder: Path, tmp_path: Path) -> None:
+    words = [*TINY, "--preset=accurate", "--backbone=tf_efficientnet_lite1", "--weights=random"]
+    assert run("fit", good_folder, "-o", tmp_path / "model", *words).exit_code == 0
+    settings = load(tmp_path / "model", device="cpu").settings
+    assert settings.preset == "accurate"
+    assert settings.backbone.name == "tf_efficientnet_lite1"
+    assert settings.backbone.weights == "random"
+    assert settings.backbone.stages == (3, 2)
+    assert settings.backbone.scale_stages == ((3,), (3,))
+    assert settings.backbone.detail == 2
+
+
+def test_fit_takes_the_seed_as_any_other_setting(good_folder: Path, tmp_path: Path) -> None:
+    for number, words in enumerate((["--set=seed=5"], ["--seed=5"], [])):
+        run("fit", good_folder, "-o", tmp_path / str(number), *TINY, *words)
+    seeds = [load(tmp_path / str(number), device="cpu").settings.seed for number in range(3)]
+    assert seeds == [5, 5, 0]
+
+
+@pytest.fixture
+def new_pictures(tmp_path: Path, draw: Draw) -> Path:
+    """A folder of 6 good pictures that no model has seen."""
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for seed in range(500, 506):
+        Image.fromarray(draw(seed)).save(folder / f"{seed}.png")
+    return folder
+
+
+def test_calibrate_with_and_without_pictures(model_copy: Path, new_pictures: Path) -> None:
+    result = run("calibrate", model_copy, "--false-alarm-rate=0.5")
+    assert result.stdout.startswith("Threshold ")
+    first = load(model_copy, device="cpu").calibration
+    assert (first.false_alarm_rate, len(first.scores)) == (0.5, 5)
+    result = run("calibrate", model_copy, new_pictures)
+    assert "left out" not in result.stderr
+    second = load(model_copy, device="cpu").calibration
+    assert (second.false_alarm_rate, len(second.scores)) == (0.5, 6)
+
+
+def test_calibrate_leaves_out_what_was_trained_on(
+    model_copy: Path, new_pictures: Path, good_folder: Path
+) -> None:
+    trained_on = load(model_copy, device="cpu").facts.trained_on
+    trained = [path for path in good_folder.iterdir() if fingerprint(path) in trained_on]
+    assert trained
+    only = good_folder.with_name("only")
+    only.mkdir()
+    for number, path in enumerate(trained):
+        shutil.copy(path, only / path.name)
+        path.rename(new_pictures / f"known-{number}.png")
+    result = run("calibrate", model_copy, new_pictures)
+    assert f"Warning: {len(trained)} pictures were trained on and are left out" in result.stderr
+    assert len(load(model_copy, device="cpu").calibration.scores) == 6
+    before = (model_copy / "calibration.json").read_bytes()
+    refused = CliRunner().invoke(app, ["calibrate", str(model_copy), str(only)])
+    assert isinstance(refused.exception, CalibrationError)
+    assert (model_copy / "calibration.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("rate", ["0", "1", "-0.1", "nan"])
+def test_calibrate_refuses_what_is_no_rate(model_copy: Path, rate: str) -> None:
+    before = (model_copy / "calibration.json").read_bytes()
+    result = CliRunner().invoke(app, ["calibrate", str(model_copy), f"--false-alarm-rate={rate}"])
+    assert isinstance(result.exception, SettingsError)
+    assert (model_copy / "calibration.json").read_bytes() == before
+
+
+def test_info(model: Path) -> None:
+    text = run("info", model).stdout
+    assert text.startswith("# widget: a defect detector by nfbmr")
+    assert "64 x 64" in text
+    assert " M; settings " in text
+    assert "torch " in text
+
+
+def test_doctor(good_folder: Path) -> None:
+    text = run("doctor", good_folder).stdout
+    assert "embedded weights of tf_efficientnet_lite0: here" in text
+    assert "12 good to learn from" in text
+    assert "A fit with preset fast will take about " in text
+
+
+def test_cache_shows_and_clears(good_folder: Path, tmp_path: Path) -> None:
+    run("fit", good_folder, "-o", tmp_path / "model", *TINY)
+    lines = run("cache").stdout.splitlines()
+    assert len(lines) == 2
+    assert "12 images  tf_efficientnet_lite0" in lines[0]
+    assert run("cache", "--clear").stdout.endswith(" MB freed\n")
+    assert run("cache").stdout.startswith("0.0 MB of ")
+
+
+# ---- inspect
+
+
+def test_inspect_as_jsonl(model: Path, pictures: Path) -> None:
+    result = run("inspect", model, pictures, "--format=jsonl", "--device=cpu")
+    assert result.exit_code == 0
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [list(row) for row in rows] == [KEYS, KEYS, ["path", "error"]]
+    assert [row["path"] for row in rows] == [str(path) for path in sorted(pictures.iterdir())]
+    assert [row["is_defect"] for row in rows[:2]] == [False, True]
+    assert {row["model"] for row in rows[:2]} == {str(model)}
+
+
+def test_inspect_as_a_table_is_the_default(model: Path, pictures: Path) -> None:
+    lines = run("inspect", model, *sorted(pictures.iterdir())).stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["verdict", "good", "DEFECT", "ERROR"]
+
+
+def test_inspect_into_files(model: Path, pictures: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    result = run("inspect", model, pictures, "-o", tmp_path / "r.csv")
+    assert result.stdout == ""
+    with (tmp_path / "r.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == [*KEYS, "error"]
+    assert len(rows) == 3
+    run("inspect", model, pictures, "-o", tmp_path / "r.parquet")
+    assert parquet.read_table(tmp_path / "r.parquet")["score"].to_pylist()[:2] == [
+        float(row["score"]) for row in rows[:2]
+    ]
+    run("inspect", model, pictures, "-o", tmp_path / "folder")
+    lines = (tmp_path / "folder" / "results.jsonl").read_text().splitlines()
+    assert [list(json.loads(line)) for line in lines] == [KEYS, KEYS, ["path", "error"]]
+
+
+def test_inspect_writes_heatmaps(model: Path, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run("inspect", model, pictures, "-o", out, "--heatmaps").exit_code == 0
+    files = sorted((out / "heatmaps").iterdir())
+    assert [file.name for file in files] == ["000000_0-good.png", "000001_1-blob.png"]
+    changes = []
+    for file, source in zip(files, ("0-good.png", "1-blob.png"), strict=True):
+        drawn, original = np.array(Image.open(file)), np.array(Image.open(pictures / source))
+        assert drawn.shape == original.shape
+        changes.append(np.abs(drawn.astype(int) - original).mean(axis=2))
+    assert changes[1].mean() > 3 * changes[0].mean()
+    assert changes[1][20:50, 20:50].mean() > changes[1][60:, 60:].mean()
+    run("inspect", model, pictures, "-o", tmp_path / "r.csv", "--heatmaps")
+    assert len(list((tmp_path / "r_heatmaps").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [
+        (["0-good.png"], 0),
+        (["0-good.png", "1-blob.png"], 1),
+        (["2-broken.png", "1-blob.png"], 2),
+        (["0-good.png", "absent.png"], 2),
+    ],
+)
+def test_inspect_tells_scripts(model: Path, pictures: Path, names: list[str], code: int) -> None:
+    paths = [pictures / name for name in names]
+    assert run("inspect", model, *paths, "--exit-code").exit_code == code
+    assert run("inspect", model, *paths).exit_code == 0
+
+
+# ---- what is typed wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("320", (320, 320)), ("320x448", (320, 448)), ("64X96", (64, 96)), ("64×96", (64, 96))],
+)
+def test_sizes_are_read_as_height_and_width(text: str, size: tuple[int, int]) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "x", "64x", "64x64x3", "-3", "6.5", "big", "0x", "²"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match="expected a number or HEIGHTxWIDTH"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["fit", "nowhere", "-o", "model"], "found nothing at this path"),
+        (["fit", ".", "-o", "model", "--size=big"], "--size big"),
+        (["fit", ".", "-o", "model", "--size=0"], "size"),
+        (["fit", ".", "-o", "model", "--set=flow"], "--set flow: expected KEY=VALUE"),
+        (["fit", ".", "-o", "model", "--set=flow.hiden=3"], "flow.hiden"),
+        (
+            ["fit", ".", "-o", "model", "--set=flow=3", "--set=flow.hidden=3"],
+            "flow.hidden: flow was given a value of its own before",
+        ),
+        (
+            ["fit", ".", "-o", "model", "--set=calibration=3", "--false-alarm-rate=.1"],
+            "calibration was given a value of its own before",
+        ),
+        (["fit", ".", "-o", "model", "--set=seed.x=3"], "seed"),
+        (["info", "nowhere"], "nowhere does not exist"),
+        (["inspect", "nowhere", "a.png"], "nowhere does not exist"),
+        (["inspect", "nowhere", "a.png", "--heatmaps"], "--heatmaps needs a place"),
+        (["inspect", "nowhere", "."], "holds no pictures"),
+        (["evaluate", ".", ".", "-o", "report"], "holds no nfbmr model"),
+        (["calibrate", "nowhere"], "nowhere does not exist"),
+        (["doctor", "nowhere"], "found nothing at this path"),
+    ],
+)
+def test_our_errors_are_one_line_and_exit_code_2(
+    words: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "4000")
+    assert run_main(monkeypatch, *words) == 2
+    captured = capsys.readouterr()
+    (line,) = [line for line in captured.err.splitlines() if line.startswith("nfbmr: ")]
+    assert said in line
+    assert "Traceback" not in captured.err
+    assert captured.err.splitlines()[-1] == line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parquet_needs_a_file(
+    model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_main(monkeypatch, "inspect", model, pictures, "--format=parquet") == 2
+    assert "give a file with -o" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_one_line_too(
+    model: Path,
+    pictures: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").write_text("x")
+    place = tmp_path / "file" / "rows.csv"
+    assert run_main(monkeypatch, "inspect", model, pictures, "-o", place) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("nfbmr: ")
+    assert "File exists" in error
+    assert "Traceback" not in error
+
+
+def test_ctrl_c_says_that_the_next_fit_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nfbmr.fitting.fit", interrupt)
+    assert run_main(monkeypatch, "fit", "data", "-o", "model") == 130
+    assert "a fit goes on when it is started again" in capsys.readouterr().err
+
+
+def test_a_service_managers_stop_clears_away_what_is_half_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    half = tmp_path / "half"
+
+    def stopped(*args: object, **kwargs: object) -> None:
+        half.mkdir()
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        finally:
+            half.rmdir()
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("nfbmr.fitting.fit", stopped)
+    try:
+        assert run_main(monkeypatch, "fit", "data", "-o", "model") == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not half.exists()
+
+
+def test_help_lists_the_commands_and_an_unknown_one_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_main(monkeypatch, "--help") == 0
+    text = capsys.readouterr().out
+    for command in ("fit", "evaluate", "inspect", "calibrate", "info", "doctor", "cache"):
+        assert f" {command} " in text
+    assert run_main(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out.startswith("nfbmr 0.")
+    assert run_main(monkeypatch, "paint") == 2
+
+
+def test_a_programmers_mistake_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("nfbmr.model.bundle.read_bundle", fail)
+    monkeypatch.setattr(sys, "argv", ["nfbmr", "info", "model"])
+    assert not issubclass(ZeroDivisionError, NfbmrError)
+    with pytest.raises(ZeroDivisionError):
+        main()

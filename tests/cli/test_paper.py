@@ -1,0 +1,182 @@
+"""`nfbmr paper` from the command line: data on disk to rows, tables, figures and one page."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from nfbmr.benchmark.dagm_like import write_tree
+from nfbmr.cli.app import app, main
+from nfbmr.paper.command import Data, publish, read_sources
+from nfbmr.paper.ledger import Ledger
+from nfbmr.paper.plan import Request, make_tasks
+from nfbmr.settings.text import parse_changes
+
+TINY = [
+    "--backbone=fast",
+    "--device=cpu",
+    "--set=size=[64,64]",
+    "--set=backbone.stages=[3,2]",
+    "--set=flow.hidden=16",
+    "--set=flow.blocks=2",
+    "--set=mapping.latent=16",
+    "--set=mapping.inner=8",
+    "--set=stage_one.steps=4",
+    "--set=stage_one.batch=64",
+    "--set=stage_two.steps=2",
+    "--set=stage_two.batch=2",
+    "--set=pair.steps=2",
+    "--set=pair.batch=64",
+]
+
+
+def run(*words: object) -> Result:
+    """Runs the command; its end is the test's to judge."""
+    result = CliRunner().invoke(app, ["paper", *map(str, words)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def message_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object
+) -> str:
+    """Runs the program as a shell does; returns what it says when it gives up."""
+    monkeypatch.setattr(sys, "argv", ["nfbmr", "paper", *map(str, words)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    return " ".join(capsys.readouterr().err.split())
+
+
+def rows_of(results: Path) -> list[dict[str, object]]:
+    lines = (results / "results.jsonl").read_text("utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def dagm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("dagm")
+    write_tree(root, classes=(2, 8), n_good=11, n_defective=3, size=64)
+    return root
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, dagm: Path) -> Path:
+    """Results of two classes and the systems of Tables 3 and 4."""
+    out = tmp_path_factory.mktemp("paper") / "results"
+    result = run("--dagm", dagm, "-o", out, "--seeds=0", *TINY)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def test_every_table_figure_and_the_page_are_written(done: Path) -> None:
+    rows = rows_of(done)
+    keys = {(row["dataset"], row["category"], row["system"], row["seed"]) for row in rows}
+    systems = {"nf-bmr-2", "nfbmr", "pfm", "b-pfm", "mb-pfm"}
+    assert keys == {
+        ("dagm", name, system, 0) for name in ("Class2", "Class8") for system in systems
+    }
+    assert len(rows) == len(keys), "each row once"
+    page = (done / "paper.html").read_text("utf-8")
+    assert "<script" not in page
+    assert "Class8" in page
+    for name in ("table_3.md", "table_3.csv", "table_4.md", "tables.md"):
+        assert "98.5" in (done / "tables" / name).read_text("utf-8") or name.startswith("table_4")
+    for file in (done / "figures").glob("*.png"):
+        with Image.open(file) as picture:
+            assert min(picture.size) > 100
+    assert {path.stem for path in (done / "figures").glob("*.svg")} == {
+        path.stem for path in (done / "figures").glob("*.png")
+    }
+    assert not (done / ".work" / "dagm" / "Class2").exists(), "features are deleted"
+
+
+def test_a_second_run_computes_nothing_and_another_seed_only_itself(done: Path, dagm: Path) -> None:
+    before = (done / "results.jsonl").read_bytes()
+    plan = run("--dagm", dagm, "-o", done, "--seeds=0,1", "--dry-run", *TINY).stdout
+    assert plan.count("there already") == 10
+    assert "20 rows, 10 to compute" in plan
+    assert run("--dagm", dagm, "-o", done, "--seeds=0", *TINY).exit_code == 0
+    assert (done / "results.jsonl").read_bytes() == before
+
+
+def test_rows_of_other_settings_are_not_shown(done: Path, dagm: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    shutil.copytree(done, out)
+    changes = parse_changes([word.removeprefix("--set=") for word in TINY if "--set" in word])
+    request = Request(backbone="fast", seeds=(0,), tables=(3,), weights={}, changes=changes)
+    ledger = Ledger(out / "results.jsonl")
+    sources, _ = read_sources(Data(dagm=dagm))
+    tasks = make_tasks(sources, request)
+    changed = [
+        replace(task, mark="other") if task.key.category == "Class8" else task for task in tasks
+    ]
+    for chosen, shown in ((tasks, ["Class2", "Class8"]), (changed, ["Class2"])):
+        publish(chosen, ledger, out, request)
+        text = (out / "tables" / "table_3.md").read_text("utf-8")
+        assert [name for name in ("Class2", "Class8") if f"| {name} |" in text] == shown
+
+
+def test_any_data_set_joins_by_name_and_a_broken_category_fails_alone(
+    mvtec_tree: object, mvtec: Path, tmp_path: Path
+) -> None:
+    assert callable(mvtec_tree)
+    root = mvtec_tree(tmp_path / "tree", categories=("bottle", "carpet"))
+    first = next((root / "carpet" / "train" / "good").iterdir())
+    first.write_bytes(first.read_bytes()[:60])
+    words = ["--mvtec", root, "--data", f"widget={mvtec}", "-o", tmp_path / "out", "--seeds=0"]
+    result = run(*words, "--systems=nf,nf-bmr-1", *TINY)
+    assert result.exit_code == 1
+    assert "failed: mvtec carpet" in result.stdout
+    found = {(row["dataset"], row["category"], row["system"]) for row in rows_of(tmp_path / "out")}
+    assert found == {
+        (dataset, name, system)
+        for dataset, name in (("mvtec", "bottle"), ("other", "widget"))
+        for system in ("nf", "nf-bmr-1")
+    }
+    assert "bottle" in (tmp_path / "out" / "tables" / "tables.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "no data: give --mvtec DIR"),
+        (["--categories=bottle,cup"], "not found: bottle, cup"),
+        (["--tables=6"], "no such table"),
+        (["--systems=nf-bmr-4"], "nf-bmr-4: unknown"),
+        (["--seeds=a"], "--seeds a: expected whole numbers"),
+        (["--data=x"], "--data x: expected NAME=VALUE"),
+        (["--data=../x=y"], "expected NAME=VALUE"),
+        (["--weights=a.pth", "--weights=b.pth"], "each network once"),
+        (["--weights=absent.pth"], "absent.pth: cannot be read"),
+        (["--set=flow.blocks=0"], "flow.blocks"),
+        (["--tables=1,2,5"], "found nothing to do"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    words: list[str],
+    said: str,
+    dagm: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = ["--dagm", dagm] if words else []
+    out = tmp_path / "out"
+    assert said in message_of(monkeypatch, capsys, *given, "-o", out, *words)
+    assert not out.exists(), "nothing is left behind"
+
+
+def test_without_data_the_official_sets_are_planned_for(tmp_path: Path) -> None:
+    plan = run("-o", tmp_path / "out", "--dry-run", "--seeds=0", *TINY).stdout
+    assert "MVTec AD: 15 categories, 3629 pictures" in plan
+    assert "DAGM 2007: 10 categories" in plan
+    assert "the whole of the paper: about" in plan
+    assert not (tmp_path / "out").exists()

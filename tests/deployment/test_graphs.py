@@ -1,0 +1,99 @@
+"""Graph files: what they take and give, and the smaller and coarser forms."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nfbmr.deployment.graphs import halve, join, quantise, write_graph, write_rest, write_source
+from nfbmr.errors import ExportError, MissingExtraError
+from nfbmr.model.bundle import read_bundle
+from nfbmr.runtimes.choose import OnnxRuntime, TorchRuntime
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+
+
+def pixels(n: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.random.default_rng(0).integers(0, 256, (n, 64, 64, 3)).astype(np.uint8)
+
+
+def test_a_graph_takes_bytes_and_gives_maps_for_any_number_of_pictures(exported: Path) -> None:
+    graph = onnx.load(exported / "model.onnx").graph
+    (taken,), (given,) = graph.input, graph.output
+    assert (taken.name, given.name) == ("pixels", "maps")
+    assert taken.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert given.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    taken_shape, given_shape = taken.type.tensor_type.shape.dim, given.type.tensor_type.shape.dim
+    assert [d.dim_value for d in taken_shape[1:]] == [64, 64, 3]
+    assert taken_shape[0].dim_param
+    assert taken_shape[0].dim_param == given_shape[0].dim_param
+
+
+def test_batch_norms_are_folded_and_nothing_lies_outside(exported: Path) -> None:
+    graph = onnx.load(exported / "model.onnx", load_external_data=False).graph
+    assert not [node for node in graph.node if node.op_type == "BatchNormalization"]
+    assert [node for node in graph.node if node.op_type == "Conv"]
+    assert not [t for t in graph.initializer if t.external_data]
+
+
+def test_half_precision_is_near_and_too_large_a_weight_is_named(
+    exported: Path, tmp_path: Path
+) -> None:
+    single = exported / "model.onnx"
+    halve(single, tmp_path / "half.onnx")
+    expected, found = OnnxRuntime(single), OnnxRuntime(tmp_path / "half.onnx")
+    one, other = expected.run(pixels(2)), found.run(pixels(2))
+    assert not np.array_equal(one, other)
+    largest = np.abs(one).max(axis=(0, 2, 3))
+    assert (np.abs(one - other).max(axis=(0, 2, 3)) < 0.05 * largest).all()
+    model = onnx.load(single)
+    weight = next(t for t in model.graph.initializer if np.prod(t.dims) >= 1024)
+    values = np.full(list(weight.dims), 1e6, np.float32)
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    onnx.save(model, tmp_path / "large.onnx")
+    with pytest.raises(ExportError, match=r"reaches 1e\+06.*export with fp32"):
+        halve(tmp_path / "large.onnx", tmp_path / "never.onnx")
+
+
+def test_integers_compute_the_convolutions(exported: Path, tmp_path: Path) -> None:
+    quantise(exported / "model.onnx", tmp_path / "int8.onnx", pixels(4))
+    kinds = {node.op_type for node in onnx.load(tmp_path / "int8.onnx").graph.node}
+    assert "QuantizeLinear" in kinds
+    single = OnnxRuntime(exported / "model.onnx").run(pixels(2))
+    found = OnnxRuntime(tmp_path / "int8.onnx").run(pixels(2))
+    assert found.shape == single.shape
+    assert not np.array_equal(found, single)
+
+
+@pytest.mark.slow
+def test_two_parts_make_the_whole(model: Path, exported: Path, tmp_path: Path) -> None:
+    bundle = read_bundle(model)
+    detector = TorchRuntime(bundle, "cpu").detector
+    source, rest, joined, both = (tmp_path / f"{name}.onnx" for name in "srjb")
+    write_source(detector, bundle.facts.size, source)
+    write_rest(detector, bundle.facts.size, rest)
+    join(source, rest, joined)
+    join(source, rest, both, features=True)
+    expected = OnnxRuntime(exported / "model.onnx").run(pixels(3))
+    largest = np.abs(expected).max(axis=(0, 2, 3), keepdims=True)
+    assert (np.abs(OnnxRuntime(joined).run(pixels(3)) - expected) <= 1e-4 * largest).all()
+    y = OnnxRuntime(both, output="y").run(pixels(3))
+    with torch.inference_mode():
+        wanted = detector.source(torch.from_numpy(pixels(3))).numpy()
+    np.testing.assert_allclose(y, wanted, atol=1e-4 * np.abs(wanted).max())
+
+
+def test_an_exporter_that_is_missing_is_named(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = read_bundle(model)
+    detector = TorchRuntime(bundle, "cpu").detector
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(MissingExtraError, match=r"onnxscript not installed.*nfbmr\[train\]"):
+        write_graph(detector, bundle.facts.size, tmp_path / "never.onnx")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,227 @@
+"""Evaluation: the figures, the table of scores and the report of one test run."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nfbmr.data.images import fingerprint
+from nfbmr.errors import LayoutError
+from nfbmr.evaluation.evaluate import evaluate, headline
+from nfbmr.inspection.inspector import Inspector
+from nfbmr.settings.schema import settings_hash
+
+KEYS = {
+    "image_auroc",
+    "image_ap",
+    "f1",
+    "precision",
+    "recall",
+    "threshold",
+    "false_alarm_rate_asked",
+    "false_alarm_rate_observed",
+    "pixel_auroc",
+    "aupro",
+    "per_defect",
+    "n_good",
+    "n_defective",
+    "seed",
+    "settings_hash",
+    "commit",
+    "versions",
+    "fit_seconds",
+    "inspect_ms",
+    "n_unreadable",
+}
+
+
+def metrics_of(folder: Path) -> dict[str, Any]:
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} in JSON")
+
+    found = json.loads((folder / "metrics.json").read_text(), parse_constant=refuse)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_figures_scores_and_report(inspector: Inspector, mvtec: Path, tmp_path: Path) -> None:
+    heard: list[tuple[str, int, int]] = []
+
+    def note(what: str, done: int, total: int, loss: float | None = None) -> None:
+        heard.append((what, done, total))
+
+    out = tmp_path / "deep" / "report"
+    evaluation = evaluate(inspector, mvtec, out, progress=note)
+    metrics = metrics_of(out)
+    assert set(metrics) >= KEYS
+    assert metrics == evaluation.metrics
+    assert (metrics["n_good"], metrics["n_defective"]) == (4, 4)
+    assert metrics["n_unreadable"] == 0
+    assert evaluation.warnings == ()
+    assert metrics["image_auroc"] == metrics["image_ap"] == 1
+    assert metrics["recall"] == 1
+    assert metrics["pixel_auroc"] > 0.8
+    assert 0 < metrics["aupro"] <= 1
+    assert metrics["threshold"] == inspector.threshold
+    assert metrics["false_alarm_rate_asked"] == 0.2
+    assert metrics["settings_hash"] == settings_hash(inspector.settings)
+    assert metrics["seed"] == inspector.settings.seed
+    assert metrics["inspect_ms"] > 0
+    assert "torch" in metrics["versions"]
+    assert heard == [("inspect", done, 8) for done in range(1, 9)]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "metrics.json",
+        "report.html",
+        "scores.csv",
+    ]
+    report = (out / "report.html").read_text()
+    assert "blob" in report
+    assert "widget" in report
+
+
+def test_one_row_of_scores_for_each_picture(
+    inspector: Inspector, mvtec: Path, tmp_path: Path
+) -> None:
+    evaluation = evaluate(inspector, mvtec, tmp_path / "report")
+    with (tmp_path / "report" / "scores.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == ["path", "label", "score", "p_value", "is_defect"]
+    assert [row["label"] for row in rows] == ["blob"] * 4 + ["good"] * 4
+    for row in rows:
+        alone = inspector.inspect(row["path"])
+        assert float(row["score"]) == pytest.approx(alone.score, rel=1e-3)
+        assert row["is_defect"] == str(alone.is_defect)
+    assert [float(row["score"]) for row in rows] == evaluation.scores.tolist()
+    assert [float(row["p_value"]) for row in rows] == evaluation.p_values.tolist()
+    alarms = sum(row["is_defect"] == "True" for row in rows[4:])
+    assert evaluation.metrics["false_alarm_rate_observed"] == alarms / 4
+
+
+def test_good_pictures_alone_can_be_evaluated(
+    inspector: Inspector, mvtec: Path, tmp_path: Path
+) -> None:
+    shutil.rmtree(mvtec / "test" / "blob")
+    shutil.rmtree(mvtec / "ground_truth")
+    metrics = evaluate(inspector, mvtec, tmp_path / "report").metrics
+    absent = ("image_auroc", "image_ap", "pixel_auroc", "aupro")
+    assert [metrics[key] for key in absent] == [None] * 4
+    assert (metrics["n_good"], metrics["n_defective"]) == (4, 0)
+    assert metrics["false_alarm_rate_observed"] is not None
+    assert (tmp_path / "report" / "report.html").is_file()
+    assert headline(metrics)[0].startswith("image AUROC -   AP -")
+
+
+def test_a_plain_folder_counts_as_good_pictures(
+    inspector: Inspector, good_folder: Path, tmp_path: Path
+) -> None:
+    metrics = evaluate(inspector, good_folder, tmp_path / "report").metrics
+    assert (metrics["n_good"], metrics["n_defective"]) == (12, 0)
+
+
+def test_pictures_that_the_model_knows_are_said(
+    inspector: Inspector, mvtec: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    facts = inspector.facts
+    hashes = {fingerprint(path): path for path in (mvtec / "train" / "good").iterdir()}
+    hashes[facts.trained_on[0]].rename(mvtec / "test" / "good" / "trained.png")
+    hashes[facts.held_out[0]].rename(mvtec / "test" / "good" / "held-out.png")
+    with caplog.at_level(logging.WARNING, "nfbmr"):
+        evaluation = evaluate(inspector, mvtec, tmp_path / "report")
+    caution = (
+        "2 of the 10 test pictures were learnt from or calibrated with, so the figures flatter "
+        "the model: held-out.png, trained.png"
+    )
+    assert evaluation.warnings == (caution,)
+    assert caution in caplog.messages
+    assert caution in (tmp_path / "report" / "report.html").read_text()
+    assert evaluation.metrics["n_good"] == 6
+
+
+def test_defects_alone_can_be_evaluated(
+    inspector: Inspector, mvtec: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.rmtree(mvtec / "test" / "good")
+    with caplog.at_level(logging.WARNING, "nfbmr"):
+        evaluation = evaluate(inspector, mvtec, tmp_path / "report")
+    metrics = evaluation.metrics
+    caution = "there are no good test pictures: neither AUROC nor false alarms can be measured"
+    assert evaluation.warnings == (caution,)
+    assert caution in caplog.messages
+    assert caution in (tmp_path / "report" / "report.html").read_text()
+    assert metrics["precision"] is metrics["f1"] is None
+    assert metrics["image_auroc"] is None
+    assert metrics["false_alarm_rate_observed"] is None
+    assert metrics["recall"] == 1
+    assert not [line for line in headline(metrics) if "false alarms" in line]
+
+
+def test_an_unreadable_picture_is_left_out_and_said(
+    inspector: Inspector, mvtec: Path, tmp_path: Path
+) -> None:
+    (mvtec / "test" / "good" / "000.png").write_bytes(b"broken")
+    evaluation = evaluate(inspector, mvtec, tmp_path / "report")
+    assert (evaluation.metrics["n_good"], evaluation.metrics["n_unreadable"]) == (3, 1)
+    assert any("000.png" in warning for warning in evaluation.warnings)
+    assert "left out, cannot be read" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_nothing_to_evaluate_on_is_said(inspector: Inspector, mvtec: Path, tmp_path: Path) -> None:
+    table = mvtec / "train" / "good" / "table.csv"
+    table.write_text("path,label,split\n000.png,good,train\n001.png,good,train\n")
+    with pytest.raises(LayoutError, match=r"no test pictures.*split = test"):
+        evaluate(inspector, table, tmp_path / "report")
+    shutil.rmtree(mvtec / "test")
+    with pytest.raises(LayoutError, match="no test pictures"):
+        evaluate(inspector, mvtec, tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_test_without_a_readable_picture_is_said(
+    inspector: Inspector, mvtec: Path, tmp_path: Path
+) -> None:
+    for path in (mvtec / "test").rglob("*.png"):
+        path.write_bytes(b"broken")
+    with pytest.raises(LayoutError, match="none of the 8 test pictures can be read"):
+        evaluate(inspector, mvtec, tmp_path / "report")
+
+
+def test_a_name_that_is_no_unicode_is_no_trouble(
+    inspector: Inspector, mvtec: Path, tmp_path: Path
+) -> None:
+    name = os.fsdecode(b"part\xff.png")
+    (mvtec / "test" / "good" / "000.png").rename(mvtec / "test" / "good" / name)
+    evaluation = evaluate(inspector, mvtec, tmp_path / "report")
+    assert evaluation.metrics["n_good"] == 4
+    assert r"part\udcff.png" in (tmp_path / "report" / "scores.csv").read_text()
+
+
+def test_a_hostile_defect_name_stays_text(
+    inspector: Inspector, mvtec: Path, tmp_path: Path
+) -> None:
+    name = "<img src=x onerror=alert(1)>"
+    (mvtec / "test" / "blob").rename(mvtec / "test" / name)
+    evaluate(inspector, mvtec, tmp_path / "report")
+    report = (tmp_path / "report" / "report.html").read_text()
+    assert "<img src=x" not in report
+    assert "&lt;img src=x" in report
+
+
+def test_masks_of_another_value_than_255_count(
+    inspector: Inspector, mvtec: Path, tmp_path: Path
+) -> None:
+    expected = evaluate(inspector, mvtec, tmp_path / "one").metrics
+    for path in (mvtec / "ground_truth" / "blob").iterdir():
+        mask = np.array(Image.open(path))
+        Image.fromarray((mask > 0).astype(np.uint8) * 200).save(path)
+    changed = evaluate(inspector, mvtec, tmp_path / "two").metrics
+    assert changed["pixel_auroc"] == expected["pixel_auroc"]
+    assert changed["aupro"] == expected["aupro"]

@@ -1,0 +1,303 @@
+"""Inspecting: the same answer for a path, a picture and an array; streams that go on."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from nfbmr.data.images import ImageInput
+from nfbmr.errors import (
+    BundleNotFoundError,
+    BundleTamperedError,
+    CalibrationError,
+    ImageError,
+    SettingsError,
+)
+from nfbmr.inspection.inspector import Failure, Inspection, Inspector, load
+from nfbmr.model.bundle import Bundle, read_bundle, write_bundle
+from nfbmr.runtimes.choose import Runtime, TorchRuntime
+from nfbmr.scoring import calibration as scoring
+
+Draw = Callable[..., NDArray[np.uint8]]
+
+
+def scores(results: Any) -> list[float]:
+    found = list(results)
+    assert all(isinstance(result, Inspection) for result in found)
+    return [result.score for result in found]
+
+
+def test_path_picture_and_array_get_the_same_answer(
+    inspector: Inspector, draw: Draw, tmp_path: Path
+) -> None:
+    array = draw(1, defect=True)
+    path = tmp_path / "part.png"
+    Image.fromarray(array).save(path)
+    forms: list[ImageInput] = [
+        path,
+        str(path),
+        Image.fromarray(array),
+        array,
+        array.astype(np.float64) / 255,
+    ]
+    results = [inspector.inspect(form) for form in forms]
+    assert len({result.score for result in results}) == 1
+    assert [result.path for result in results] == [str(path), str(path), None, None, None]
+    for result in results:
+        np.testing.assert_array_equal(result.maps, results[0].maps)
+
+
+def test_an_answer_is_what_scoring_makes_of_the_maps(inspector: Inspector, draw: Draw) -> None:
+    for defect in (False, True):
+        result = inspector.inspect(draw(2, defect=defect))
+        again = scoring.image_scores(
+            result.maps[None], inspector.settings.scoring, inspector.calibration
+        )
+        assert result.score == again[0]
+        assert result.p_value == scoring.p_values(again, inspector.calibration)[0]
+        assert result.threshold == inspector.threshold == inspector.calibration.threshold
+        assert result.is_defect == (result.score > result.threshold) == defect
+        assert result.maps.dtype == np.float32
+        assert result.maps.shape == (len(scoring.MAPS), 16, 16)
+
+
+def test_heatmap_has_the_pictures_size_and_shows_the_place(
+    inspector: Inspector, draw: Draw
+) -> None:
+    result = inspector.inspect(draw(3, defect=True, size=(96, 120)))
+    heat = result.heatmap
+    assert heat.shape == result.size == (96, 120)
+    assert heat.dtype == np.float32
+    assert result.heatmap_at((10, 12)).shape == (10, 12)
+    inside = heat[24:60, 30:75].mean()
+    assert inside > 1
+    assert inside > 3 * heat[80:, 100:].mean()
+    assert inspector.inspect(draw(3, size=(96, 120))).heatmap.max() < inside
+
+
+def test_gray_and_turned_pictures_are_read_upright(inspector: Inspector, tmp_path: Path) -> None:
+    gray = np.linspace(0, 255, 60 * 80).reshape(60, 80).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(gray).save(tmp_path / "turned.png", exif=exif)
+    turned = inspector.inspect(tmp_path / "turned.png")
+    assert turned.size == (80, 60)
+    assert turned.score == inspector.inspect(np.rot90(gray, -1)).score
+
+
+def test_an_unreadable_picture_is_our_own_error(inspector: Inspector, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"nothing\.png"):
+        inspector.inspect(tmp_path / "nothing.png")
+    with pytest.raises(ImageError):
+        inspector.inspect(np.zeros((4, 4, 7), np.uint8))
+
+
+# ---- streams
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8])
+def test_a_stream_keeps_its_order(inspector: Inspector, draw: Draw, batch: int) -> None:
+    pictures = [draw(seed, defect=seed % 2 == 1) for seed in range(10)]
+    expected = [inspector.inspect(picture).score for picture in pictures]
+    found = scores(inspector.inspect_many(pictures, batch=batch))
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+    assert list(inspector.inspect_many([])) == []
+
+
+def test_bad_pictures_are_reported_and_the_stream_goes_on(
+    inspector: Inspector, draw: Draw, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    stream: list[Any] = [broken, draw(0), tmp_path / "none.png", draw(1), np.zeros(3)]
+    results = list(inspector.inspect_many(stream, batch=2))
+    kinds = [type(result) for result in results]
+    assert kinds == [Failure, Inspection, Failure, Inspection, Failure]
+    assert [r.path for r in results] == [str(broken), None, str(tmp_path / "none.png"), None, None]
+    failures = [result for result in results if isinstance(result, Failure)]
+    assert "broken.png" in failures[0].error
+    only_bad = list(inspector.inspect_many([broken] * 5, batch=2))
+    assert [type(result) for result in only_bad] == [Failure] * 5
+
+
+class BreaksDown:
+    """A runtime whose maps of a white picture hold a value that is not finite."""
+
+    name = "breaks down"
+
+    def __init__(self, runtime: Runtime, value: float) -> None:
+        self.runtime = runtime
+        self.value = value
+
+    def run(self, pixels: NDArray[np.uint8]) -> scoring.Maps:
+        maps = self.runtime.run(pixels)
+        maps[(pixels == 255).all(axis=(1, 2, 3)), 1, 0, 0] = self.value
+        return maps
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_maps_that_are_not_finite_are_no_verdict(
+    inspector: Inspector, model: Path, draw: Draw, tmp_path: Path, value: float
+) -> None:
+    broken = Inspector(read_bundle(model), BreaksDown(inspector.runtime, value))
+    white = np.full((80, 80, 3), 255, np.uint8)
+    Image.fromarray(white).save(tmp_path / "white.png")
+    results = list(broken.inspect_many([draw(0), tmp_path / "white.png", draw(1), white]))
+    kinds = [type(result) for result in results]
+    assert kinds == [Inspection, Failure, Inspection, Failure]
+    assert [result.path for result in results] == [None, str(tmp_path / "white.png"), None, None]
+    assert all("not finite" in r.error for r in results if isinstance(r, Failure))
+    with pytest.raises(ImageError, match="not finite"):
+        broken.inspect(white)
+    assert not broken.inspect(draw(0)).is_defect
+
+
+def test_an_endless_stream_is_read_a_bounded_way_ahead(inspector: Inspector, draw: Draw) -> None:
+    picture = draw(0)
+    taken = closed = 0
+
+    def camera() -> Generator[NDArray[np.uint8]]:
+        nonlocal taken, closed
+        try:
+            while True:
+                taken += 1
+                yield picture
+        finally:
+            closed += 1
+
+    batch = 2
+    source = camera()
+    stream = inspector.inspect_many(source, batch=batch)
+    assert taken == 0
+    for number, _ in enumerate(itertools.islice(stream, 9), start=1):
+        assert taken <= number + 4 * batch
+    stream.close()  # type: ignore[attr-defined]
+    source.close()
+    assert closed == 1
+
+
+def test_an_error_of_the_stream_itself_reaches_the_caller(inspector: Inspector, draw: Draw) -> None:
+    def camera() -> Iterator[NDArray[np.uint8]]:
+        yield draw(0)
+        raise ConnectionError("unplugged")
+
+    with pytest.raises(ConnectionError, match="unplugged"):
+        list(inspector.inspect_many(camera()))
+
+
+def test_threads_may_share_an_inspector(inspector: Inspector, draw: Draw) -> None:
+    pictures = [draw(seed, defect=seed % 3 == 0) for seed in range(12)]
+    expected = [inspector.inspect(picture).score for picture in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda picture: inspector.inspect(picture).score, pictures))
+    assert found == expected
+
+
+# ---- calibration
+
+
+def test_another_rate_moves_only_the_threshold(inspector: Inspector, draw: Draw) -> None:
+    before = inspector.threshold
+    strict, lax = inspector.recalibrated(0.25), inspector.recalibrated(0.75)
+    assert lax.threshold < strict.threshold
+    assert inspector.threshold == before
+    picture = draw(5)
+    assert lax.inspect(picture).score == inspector.inspect(picture).score
+    assert lax.calibration.false_alarm_rate == 0.75
+
+
+def test_new_good_pictures_replace_the_scores(inspector: Inspector, draw: Draw) -> None:
+    pictures = [draw(seed) for seed in range(500, 509)]
+    changed = inspector.recalibrated(0.1, iter(pictures))
+    assert len(changed.calibration.scores) == 9
+    assert not changed.calibration.extrapolated
+    expected = scoring.calibrate(inspector.maps(pictures), inspector.settings.scoring, 0.1)
+    assert changed.calibration == expected
+
+
+def test_calibration_says_what_it_cannot_do(
+    inspector: Inspector, draw: Draw, tmp_path: Path
+) -> None:
+    with pytest.raises(CalibrationError, match="0 good images"):
+        inspector.recalibrated(0.1, [])
+    with pytest.raises(CalibrationError, match="1 good images"):
+        inspector.recalibrated(0.1, [draw(0)])
+    with pytest.raises(CalibrationError, match=r"4 good images.*at least 5"):
+        inspector.recalibrated(0.1, [draw(seed) for seed in range(4)])
+    with pytest.raises(ImageError, match=r"none\.png"):
+        inspector.recalibrated(0.1, [draw(0), tmp_path / "none.png", draw(1)])
+
+
+@pytest.mark.parametrize("rate", [0, 1, -0.5, 2, float("nan")])
+def test_a_rate_that_is_none_is_refused(inspector: Inspector, draw: Draw, rate: float) -> None:
+    with pytest.raises(SettingsError, match="between 0 and 1"):
+        inspector.recalibrated(rate)
+    with pytest.raises(SettingsError, match="between 0 and 1"):
+        inspector.recalibrated(rate, [draw(0), draw(1)])
+
+
+def test_a_saved_calibration_is_there_after_loading(model_copy: Path) -> None:
+    one = load(model_copy, device="cpu")
+    changed = one.recalibrated(0.5)
+    assert load(model_copy, device="cpu").calibration == one.calibration
+    changed.save_calibration()
+    assert load(model_copy, device="cpu").calibration == changed.calibration != one.calibration
+
+
+# ---- loading
+
+
+def test_loading_says_what_is_wrong(model_copy: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleNotFoundError):
+        load(tmp_path / "nothing")
+    with pytest.raises(SettingsError, match="toaster"):
+        load(model_copy, device="toaster")
+    (model_copy / "model.safetensors").unlink()
+    with pytest.raises(BundleTamperedError, match="missing"):
+        load(model_copy)
+
+
+@pytest.mark.parametrize("change", ["absent", "shape", "surplus"])
+def test_tensors_of_another_network_are_refused(model_copy: Path, change: str) -> None:
+    bundle = read_bundle(model_copy)
+    tensors = dict(bundle.tensors)
+    name = "flow.blocks.0.net1.bias2"
+    if change == "absent":
+        del tensors[name]
+    elif change == "shape":
+        tensors[name] = tensors[name][:-1]
+    else:
+        tensors["more"] = tensors[name]
+    changed = Bundle(
+        settings=bundle.settings,
+        facts=bundle.facts,
+        calibration=bundle.calibration,
+        tensors=tensors,
+    )
+    write_bundle(model_copy, changed)
+    with pytest.raises(BundleTamperedError, match="do not fit its settings"):
+        load(model_copy, device="cpu")
+
+
+def test_loading_needs_no_weights_and_no_network(
+    model_copy: Path, monkeypatch: pytest.MonkeyPatch, draw: Draw
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("weights were asked for")
+
+    monkeypatch.setattr("nfbmr.networks.weights.load_weights", refuse)
+    monkeypatch.setattr("nfbmr.networks.weights.embedded_file", refuse)
+    loaded = load(model_copy, device="cpu")
+    assert isinstance(loaded.runtime, TorchRuntime)
+    assert loaded.inspect(draw(0, defect=True)).is_defect
+    config = json.loads((model_copy / "config.json").read_text())
+    assert config["facts"]["name"] == "widget"

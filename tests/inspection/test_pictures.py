@@ -1,0 +1,120 @@
+"""Overlays, outlines and embedded pictures."""
+
+from __future__ import annotations
+
+import base64
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from nfbmr.inspection.pictures import heatmap_overlay, outline_mask, to_data_uri
+
+
+def gray(height: int = 20, width: int = 30, value: int = 128) -> NDArray[np.uint8]:
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def level(value: float) -> NDArray[np.float32]:
+    return np.full((20, 30), value, np.float32)
+
+
+@given(st.floats(-1e6, 0.5))
+def test_nothing_shows_below_half_the_alarm_level(value: float) -> None:
+    np.testing.assert_array_equal(heatmap_overlay(gray(), level(value)), gray())
+
+
+@given(st.floats(2.0, 1e6))
+def test_colour_stops_changing_at_full(value: float) -> None:
+    np.testing.assert_array_equal(
+        heatmap_overlay(gray(), level(value)), heatmap_overlay(gray(), level(2.0))
+    )
+
+
+def test_scale_is_fixed_and_not_that_of_one_picture() -> None:
+    calm, mixed = level(0.8), level(0.8)
+    mixed[0, 0] = 50
+    np.testing.assert_array_equal(
+        heatmap_overlay(gray(), calm)[1:], heatmap_overlay(gray(), mixed)[1:]
+    )
+
+
+def test_colour_departs_further_from_the_picture_as_the_level_rises_to_alarm() -> None:
+    shown = [heatmap_overlay(gray(), level(v)).astype(int) for v in (0.5, 0.6, 0.8, 1.0)]
+    distance = [np.abs(picture - 128).sum() for picture in shown]
+    assert distance == sorted(set(distance))
+
+
+def test_alarm_level_stands_out_on_black_gray_and_white() -> None:
+    for value in (0, 128, 255):
+        shown = heatmap_overlay(gray(value=value), level(1.0)).astype(int)
+        assert np.abs(shown - value).sum(axis=2).min() > 100
+
+
+def test_overlay_leaves_its_input_alone() -> None:
+    image, heatmap = gray(), level(3.0)
+    heatmap_overlay(image, heatmap)
+    outline_mask(image, heatmap > 1)
+    np.testing.assert_array_equal(image, gray())
+
+
+def test_outline_goes_around_the_defect_and_leaves_it_visible() -> None:
+    mask = np.zeros((20, 30), bool)
+    mask[8:12, 10:20] = True
+    drawn = outline_mask(gray(), mask)
+    changed = (drawn != 128).any(axis=2)
+    assert not (changed & mask).any()
+    assert changed[7, 9:21].all()
+    assert changed[12, 9:21].all()
+    assert changed[7:13, 9].all()
+    assert not changed[:5].any()
+
+
+def test_outline_of_a_full_mask_runs_inside_and_of_an_empty_one_is_nothing() -> None:
+    full = (outline_mask(gray(), np.ones((20, 30), bool)) != 128).any(axis=2)
+    assert full[0].all()
+    assert full[:, -1].all()
+    assert not full[5, 5]
+    np.testing.assert_array_equal(outline_mask(gray(), np.zeros((20, 30), bool)), gray())
+
+
+def decode(address: str) -> Image.Image:
+    head, body = address.split(",", 1)
+    picture = Image.open(io.BytesIO(base64.b64decode(body, validate=True)))
+    assert picture.format is not None
+    assert head == f"data:image/{picture.format.lower()};base64"
+    return picture
+
+
+def test_png_address_is_lossless() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (7, 5, 3), np.uint8)
+    np.testing.assert_array_equal(np.asarray(decode(to_data_uri(image, form="png"))), image)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((400, 1000), (100, 40)), ((1000, 10), (1, 100)), ((30, 20), (20, 30))]
+)
+def test_long_side_is_shrunk_and_never_enlarged(
+    shape: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    assert decode(to_data_uri(gray(*shape), max_side=100)).size == expected
+
+
+def test_wrong_sizes_and_types_are_a_mistake() -> None:
+    with pytest.raises(AssertionError, match="size"):
+        heatmap_overlay(gray(), np.zeros((5, 5), np.float32))
+    with pytest.raises(AssertionError, match="size"):
+        outline_mask(gray(), np.zeros((5, 5), bool))
+    with pytest.raises(AssertionError, match="picture"):
+        to_data_uri(np.zeros((5, 5), np.uint8))
+
+
+def test_pictures_do_without_matplotlib() -> None:
+    code = "import sys, nfbmr.inspection.pictures; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

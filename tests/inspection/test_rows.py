@@ -1,0 +1,141 @@
+"""Rows of inspections: their keys, their forms, and files that are whole or absent."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from nfbmr.errors import SettingsError
+from nfbmr.inspection.inspector import Failure, Inspector
+from nfbmr.inspection.rows import COLUMNS, Format, open_writer, to_row
+
+GOOD: dict[str, Any] = {
+    "path": "a.png",
+    "score": 1.25,
+    "p_value": 0.5,
+    "is_defect": False,
+    "threshold": 2.0,
+    "model": "models/m",
+}
+DEFECT = GOOD | {"path": 'b,"quoted".png', "score": 30.0, "is_defect": True}
+FAILED = {"path": "c.png", "error": "no picture"}
+ROWS = [GOOD, DEFECT, FAILED]
+
+
+def write(form: Format, path: Path | None) -> None:
+    with open_writer(form, path) as writer:
+        for row in ROWS:
+            writer(row)
+
+
+def test_a_row_has_these_keys(inspector: Inspector, draw: Callable[..., NDArray[np.uint8]]) -> None:
+    result = inspector.inspect(draw(0))
+    row = to_row(result, "m")
+    assert list(row) == ["path", "score", "p_value", "is_defect", "threshold", "model"]
+    assert row["score"] == result.score
+    assert row["is_defect"] is result.is_defect
+    failure = to_row(Failure(path="c.png", error="no picture"), "m")
+    assert failure == FAILED
+
+
+def test_jsonl(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write("jsonl", tmp_path / "rows.jsonl")
+    text = (tmp_path / "rows.jsonl").read_text()
+    assert [json.loads(line) for line in text.splitlines()] == ROWS
+    write("jsonl", None)
+    assert capsys.readouterr().out == text
+
+
+def test_jsonl_refuses_what_is_no_number(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match="JSON compliant"),
+        open_writer("jsonl", tmp_path / "rows.jsonl") as writer,
+    ):
+        writer(GOOD | {"score": float("nan")})
+
+
+def test_csv(tmp_path: Path) -> None:
+    write("csv", tmp_path / "rows.csv")
+    with (tmp_path / "rows.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert tuple(rows[0]) == COLUMNS
+    assert [row["path"] for row in rows] == [row["path"] for row in ROWS]
+    assert [row["score"] for row in rows] == ["1.25", "30.0", ""]
+    assert [row["error"] for row in rows] == ["", "", "no picture"]
+
+
+def test_parquet(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write("parquet", tmp_path / "rows.parquet")
+    found = parquet.read_table(tmp_path / "rows.parquet").to_pylist()
+    empty = dict.fromkeys(COLUMNS)
+    assert found == [empty | row for row in ROWS]
+
+
+def test_parquet_of_many_rows_and_of_none(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    with open_writer("parquet", tmp_path / "many.parquet") as writer:
+        for number in range(2500):
+            writer(GOOD | {"path": str(number)})
+    found = parquet.read_table(tmp_path / "many.parquet")
+    assert found["path"].to_pylist() == [str(number) for number in range(2500)]
+    with open_writer("parquet", tmp_path / "none.parquet"):
+        pass
+    none = parquet.read_table(tmp_path / "none.parquet")
+    assert (none.num_rows, tuple(none.column_names)) == (0, COLUMNS)
+
+
+def test_parquet_does_not_go_to_the_terminal() -> None:
+    with (
+        pytest.raises(SettingsError, match=r"give a file with -o"),
+        open_writer("parquet", None),
+    ):
+        pass
+
+
+def test_table_is_for_reading(capsys: pytest.CaptureFixture[str]) -> None:
+    with open_writer("table", None) as writer:
+        for row in [*ROWS, GOOD | {"path": "evil\x1b[2J\n.png"}]:
+            writer(row)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["verdict", "score", "p-value", "path"]
+    assert lines[1].split() == ["good", "1.25", "0.500", "a.png"]
+    assert lines[2].split() == ["DEFECT", "30.00", "0.500", 'b,"quoted".png']
+    assert lines[3].split() == ["ERROR", "c.png:", "no", "picture"]
+    assert lines[4].endswith("evil?[2J?.png")
+    assert len(lines) == 5
+
+
+def test_a_name_that_is_no_unicode_is_escaped() -> None:
+    name = os.fsdecode(b"part\xff.png")
+    row = to_row(Failure(path=name, error=f"{name} is no picture"), "m")
+    assert row == {"path": r"part\udcff.png", "error": r"part\udcff.png is no picture"}
+    assert to_row(Failure(path=None, error="é"), "m") == {"path": None, "error": "é"}
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "table", "parquet"])
+def test_a_file_is_whole_or_absent(form: Format, tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "rows"
+
+    def broken() -> None:
+        with open_writer(form, file) as writer:
+            writer(GOOD)
+            raise RuntimeError("the camera fell off")
+
+    with pytest.raises(RuntimeError, match="camera"):
+        broken()
+    assert list(file.parent.iterdir()) == []
+    write(form, file)
+    before = file.read_bytes()
+    with pytest.raises(RuntimeError, match="camera"):
+        broken()
+    assert file.read_bytes() == before
+    assert list(file.parent.iterdir()) == [file]

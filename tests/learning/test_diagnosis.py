@@ -1,0 +1,61 @@
+"""What `doctor` says of a data set: one product with its fit, or several and how complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nfbmr.benchmark.dagm_like import write_tree
+from nfbmr.errors import LayoutError
+from nfbmr.learning import diagnosis
+
+
+@pytest.fixture(autouse=True)
+def _no_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis, "_estimate", lambda *_: 90.0)
+
+
+def test_one_product_of_ones_own(mvtec: Path) -> None:
+    lines = diagnosis.data_set(mvtec, "fast")
+    assert lines[0].startswith("MVTec AD category 'widget': 16 good to learn from")
+    assert lines[-1] == "A fit with preset fast will take about 90 s on this machine"
+    assert not any("official" in line for line in lines)
+
+
+def test_one_official_category_is_compared(tmp_path: Path, mvtec_tree: Callable[..., Path]) -> None:
+    lines = diagnosis.data_set(mvtec_tree(tmp_path) / "bottle", "fast")
+    assert lines[1] == (
+        "bottle: DIFFERS; train good 16 of 209, test good 4 of 20, "
+        "test defective 4 of 63, masks 4 of 63"
+    )
+    assert lines[-1].startswith("A fit with preset fast")
+
+
+def test_several_products_get_their_completeness_and_the_next_steps(
+    tmp_path: Path, mvtec_tree: Callable[..., Path]
+) -> None:
+    lines = diagnosis.data_set(mvtec_tree(tmp_path), "fast")
+    assert [line.partition(":")[0] for line in lines[:3]] == ["bottle", "carpet", "MVTec AD"]
+    assert lines[3].endswith(f"nfbmr doctor {tmp_path / 'bottle'}")
+    assert lines[4].endswith(f"nfbmr paper --mvtec {tmp_path} -o RESULTS")
+    assert len(lines) == 5
+
+
+def test_a_class_in_a_folder_of_its_own_name(tmp_path: Path) -> None:
+    write_tree(tmp_path / "Class1", classes=(1,), n_good=2, n_defective=1, size=16)
+    lines = diagnosis.data_set(tmp_path / "Class1", "fast")
+    assert lines[-2].endswith(f"nfbmr doctor {tmp_path / 'Class1' / 'Class1'}")
+    assert lines[-1].endswith(f"nfbmr paper --dagm {tmp_path / 'Class1'} -o RESULTS")
+
+
+def test_archives_alone_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "Class1.zip").touch()
+    with pytest.raises(LayoutError, match=r"archives not yet unpacked \(Class1\.zip\)"):
+        diagnosis.data_set(tmp_path, "fast")
+
+
+def test_a_plain_folder_of_pictures(good_folder: Path) -> None:
+    lines = diagnosis.data_set(good_folder, "fast")
+    assert lines[0].endswith("12 good to learn from; no test pictures")

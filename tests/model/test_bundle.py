@@ -1,0 +1,592 @@
+"""The model directory: whole or not at all, checked part by part, and it cannot run code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import resource
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nfbmr.errors import (
+    BundleError,
+    BundleNotFoundError,
+    BundleTamperedError,
+    BundleVersionError,
+)
+from nfbmr.model.bundle import (
+    Bundle,
+    add_exports,
+    for_export,
+    read_bundle,
+    replace_calibration,
+    write_bundle,
+)
+from nfbmr.model.exports import CALIBRATION, LEARNT_AGAIN, Export, Gate
+from nfbmr.model.facts import Facts
+from nfbmr.model.folder import (
+    CARD,
+    CONFIG,
+    MANIFEST,
+    TENSORS,
+    changed,
+    is_bundle,
+    refuse_to_replace_other_things,
+)
+from nfbmr.scoring.calibration import MAPS, calibrate, recalibrate
+from nfbmr.settings.schema import preset
+from nfbmr.system.files import sha256_of
+
+PARTS = (CONFIG, TENSORS, CALIBRATION, CARD)
+
+
+def facts(**changes: Any) -> Facts:
+    values = {
+        "name": "bottle",
+        "size": (64, 96),
+        "weights": "embedded",
+        "n_train": 40,
+        "n_held_out": 10,
+        "trained_on": ["a" * 64],
+        "held_out": ["b" * 64],
+        "fit_seconds": 1.5,
+        "created": "2024-01-01T00:00:00+00:00",
+        "commit": None,
+        "versions": {"python": "3.11"},
+        "losses": {"flow": 0.5},
+    }
+    return Facts.model_validate(values | changes)
+
+
+def content(**changes: Any) -> Bundle:
+    rng = np.random.default_rng(0)
+    maps = rng.gamma(2.0, 1.0, (10, len(MAPS), 3, 4)).astype(np.float32)
+    settings = preset("fast")
+    made = Bundle(
+        settings=settings,
+        facts=facts(),
+        calibration=calibrate(maps, settings.scoring, 0.1),
+        tensors={
+            "flow.weight": rng.normal(size=(4, 3)).astype(np.float32),
+            "flow.permutation": np.arange(5),
+            "transposed": rng.normal(size=(2, 3)).astype(np.float32).T,
+        },
+    )
+    return replace(made, **changes)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "models" / "bottle"
+    write_bundle(path, content())
+    return path
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def put(path: Path, part: str, data: bytes) -> None:
+    """Replaces a part and its hash, as one who may write the directory can."""
+    (path / part).write_bytes(data)
+    manifest = json.loads((path / MANIFEST).read_text())
+    manifest["parts"][part] = hashlib.sha256(data).hexdigest()
+    (path / MANIFEST).write_text(json.dumps(manifest))
+
+
+# ---- there and back
+
+
+def test_round_trip(path: Path) -> None:
+    found, expected = read_bundle(path), content()
+    assert found.settings == expected.settings
+    assert found.facts == expected.facts
+    assert found.calibration == expected.calibration
+    assert set(found.tensors) == set(expected.tensors)
+    for name, value in expected.tensors.items():
+        assert found.tensors[name].dtype == value.dtype
+        np.testing.assert_array_equal(found.tensors[name], value)
+    assert sorted(p.name for p in path.iterdir()) == sorted((MANIFEST, *PARTS))
+    assert is_bundle(path)
+
+
+def test_others_may_read_it(path: Path) -> None:
+    assert path.stat().st_mode & 0o777 == 0o755
+    assert {part.stat().st_mode & 0o777 for part in path.iterdir()} == {0o644}
+
+
+def test_same_content_same_bytes(path: Path, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "again", content())
+    assert snapshot(tmp_path / "again") == snapshot(path)
+
+
+def test_replacing_the_calibration_keeps_the_rest(path: Path) -> None:
+    before, old = snapshot(path), read_bundle(path)
+    replace_calibration(path, replace(old, calibration=recalibrate(old.calibration, 0.4)))
+    new = read_bundle(path)
+    assert new.calibration.false_alarm_rate == 0.4
+    assert new.calibration.scores == old.calibration.scores
+    after = snapshot(path)
+    assert after[TENSORS] == before[TENSORS]
+    assert after[CONFIG] == before[CONFIG]
+    assert "rate of 0.4" in after[CARD].decode()
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+# ---- what is refused on reading
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("damage", ["changed", "truncated", "emptied", "missing", "folder"])
+def test_a_damaged_part_is_named(path: Path, part: str, damage: str) -> None:
+    file = path / part
+    data = file.read_bytes()
+    middle = len(data) // 2
+    if damage == "changed":
+        file.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+    elif damage == "truncated":
+        file.write_bytes(data[:-1])
+    elif damage == "emptied":
+        file.write_bytes(b"")
+    else:
+        file.unlink()
+    if damage == "folder":
+        file.mkdir()
+    with pytest.raises(BundleTamperedError, match=part):
+        read_bundle(path)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b'{"format": 1}',
+        b'{"format": 0, "parts": {}}',
+        b'{"format": "1", "parts": {}}',
+        b'{"format": 1, "parts": {"config.json": "x"}}',
+    ],
+)
+def test_a_damaged_manifest_is_named(path: Path, manifest: bytes) -> None:
+    (path / MANIFEST).write_bytes(manifest)
+    with pytest.raises(BundleTamperedError, match=MANIFEST):
+        read_bundle(path)
+
+
+def test_a_newer_format_asks_for_an_update(path: Path) -> None:
+    (path / MANIFEST).write_text('{"format": 2, "parts": {}, "more": 1}')
+    with pytest.raises(BundleVersionError, match=r"format 2.*up to 1; update nfbmr"):
+        read_bundle(path)
+
+
+def test_no_model_there(tmp_path: Path) -> None:
+    with pytest.raises(BundleNotFoundError, match="does not exist"):
+        read_bundle(tmp_path / "nothing")
+    with pytest.raises(BundleNotFoundError, match=r"holds no nfbmr model.*nfbmr fit"):
+        read_bundle(tmp_path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(BundleNotFoundError):
+        read_bundle(tmp_path / "file")
+
+
+def test_tensors_that_are_not_finite_are_refused_on_reading(path: Path) -> None:
+    from safetensors.numpy import save
+
+    put(path, TENSORS, save({"flow.weight": np.array([1.0, np.nan], np.float32)}))
+    with pytest.raises(BundleTamperedError, match=r"'flow\.weight' holds values that are not"):
+        read_bundle(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_tensors_that_are_not_finite_are_refused_on_writing(tmp_path: Path, value: float) -> None:
+    tensors = {"flow.weight": np.array([1.0, value], np.float32)}
+    with pytest.raises(BundleTamperedError, match="not finite"):
+        write_bundle(tmp_path / "model", content(tensors=tensors))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        (CONFIG, {"facts": {}}),
+        (CONFIG, {"settings": {"flow": {"hiden": 3}}}),
+        (CONFIG, {"settings": 3}),
+        (CALIBRATION, {"threshold": float("nan")}),
+        (CALIBRATION, {"rank": -1}),
+        (CALIBRATION, {"colour": 1}),
+    ],
+)
+def test_impossible_values_are_refused_whatever_the_hash(
+    path: Path, part: str, change: dict[str, Any]
+) -> None:
+    values = json.loads((path / part).read_text()) | change
+    put(path, part, json.dumps(values).encode())
+    with pytest.raises(BundleTamperedError):
+        read_bundle(path)
+
+
+def test_a_huge_json_is_not_loaded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nfbmr.model.folder._JSON_LIMIT", 100)
+    with pytest.raises(BundleTamperedError, match="larger than any"):
+        read_bundle(path)
+
+
+class Payload:
+    """Leaves a file behind where it is unpickled."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.proof),)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_pickle_is_never_executed(path: Path, tmp_path: Path, part: str) -> None:
+    proof = tmp_path / "executed"
+    poison = pickle.dumps(Payload(proof))
+    put(path, part, poison)
+    if part == CARD:  # nobody reads it
+        read_bundle(path)
+    else:
+        with pytest.raises(BundleTamperedError, match=f"{part} is not readable"):
+            read_bundle(path)
+    assert not proof.exists()
+    pickle.loads(poison)
+    assert proof.exists(), "the payload is to be a real one"
+
+
+# ---- what is not overwritten
+
+
+def test_other_things_are_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "holiday.jpg").write_text("x")
+    with pytest.raises(BundleError, match=r"holds other things \(holiday\.jpg\)"):
+        write_bundle(folder, content())
+    assert snapshot(folder) == {"holiday.jpg": b"x"}
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_model_with_other_things_in_it_is_left_alone(path: Path) -> None:
+    (path / "notes.txt").write_text("mine")
+    with pytest.raises(BundleError, match=r"notes\.txt"):
+        write_bundle(path, content())
+    assert (path / "notes.txt").read_text() == "mine"
+    assert read_bundle(path).facts.name == "bottle"
+
+
+def test_a_readme_alone_is_not_a_model(tmp_path: Path) -> None:
+    (tmp_path / CARD).write_text("mine")
+    with pytest.raises(BundleError, match="no complete model"):
+        write_bundle(tmp_path, content())
+    assert (tmp_path / CARD).read_text() == "mine"
+
+
+def test_a_file_and_a_link_are_left_alone(path: Path, tmp_path: Path) -> None:
+    file, link, broken = tmp_path / "file", tmp_path / "link", tmp_path / "broken"
+    file.write_text("mine")
+    link.symlink_to(path)
+    broken.symlink_to(tmp_path / "nowhere")
+    for place in (file, link, broken):
+        with pytest.raises(BundleError, match="is not a folder"):
+            write_bundle(place, content())
+    assert file.read_text() == "mine"
+    assert link.is_symlink()
+    assert broken.is_symlink()
+    assert read_bundle(link).facts.name == "bottle"  # reading through a link is fine
+
+
+def test_an_empty_folder_and_an_older_model_are_replaced(path: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refuse_to_replace_other_things(empty)
+    write_bundle(empty, content())
+    assert is_bundle(empty)
+    write_bundle(path, content(facts=facts(name="jar")))
+    assert read_bundle(path).facts.name == "jar"
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_damaged_model_can_be_replaced(path: Path) -> None:
+    (path / TENSORS).unlink()
+    write_bundle(path, content())
+    assert read_bundle(path).facts.name == "bottle"
+
+
+# ---- trouble while writing
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "where",
+    ["folder._write_manifest", "folder.swap_into_place", "bundle.model_card"],
+)
+def test_trouble_while_writing_leaves_the_old_model(
+    path: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: BaseException
+) -> None:
+    def fail(*args: object) -> None:
+        raise error
+
+    before = snapshot(path)
+    monkeypatch.setattr(f"nfbmr.model.{where}", fail)
+    expected = BundleError if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(expected):
+        write_bundle(path, content(facts=facts(name="jar")))
+    assert snapshot(path) == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_failed_rename_puts_the_old_model_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if target == path and not self.name.endswith(".old"):
+            raise OSError(16, "Device or resource busy")
+        return original(self, target)
+
+    before = snapshot(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", rename)
+        with pytest.raises(BundleError, match="busy"):
+            write_bundle(path, content(facts=facts(name="jar")))
+    assert snapshot(path) == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_ctrl_c_between_the_renames_puts_the_old_model_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        done = original(self, target)
+        if self == path:
+            raise KeyboardInterrupt
+        return done
+
+    before = snapshot(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", rename)
+        with pytest.raises(KeyboardInterrupt):
+            write_bundle(path, content(facts=facts(name="jar")))
+    assert snapshot(path) == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_full_disk_leaves_the_old_model(path: Path) -> None:
+    before = snapshot(path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limits[1]))
+    try:
+        with pytest.raises(BundleError, match="cannot write a model"):
+            write_bundle(path, content(tensors={"flow.weight": np.zeros(2**18, np.float32)}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert snapshot(path) == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(BundleError, match="cannot write a model to"):
+        write_bundle(tmp_path / "file" / "model", content())
+
+
+# ---- the model card
+
+
+def test_card_says_what_the_model_is() -> None:
+    card = content().card()
+    assert card.startswith("# bottle: a defect detector by nfbmr\n")
+    assert "Learnt from 40 good pictures; 10 more were held out" in card
+    assert "| pictures are resized to | 64 x 96 (H x W) |" in card
+    assert content().calibration.describe()[0] in card
+
+
+def test_card_has_no_markup_from_a_hostile_name() -> None:
+    hostile = "<script>alert(1)</script>\n# [x](javascript:y) | `rm` ![i](http://e) *b* &lt;"
+    card = content(facts=facts(name=hostile, weights=hostile)).card()
+    plain = content().card()
+    assert len(card.splitlines()) == len(plain.splitlines())
+    for sign in "<>[]`*&!#|:":
+        assert card.count(sign) == plain.count(sign), sign
+
+
+def test_a_folder_that_only_looks_like_a_model_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "extension"
+    (path / "README.md").mkdir(parents=True)
+    (path / "README.md" / "thesis.txt").write_text("mine")
+    (path / "manifest.json").write_text("{}")
+    with pytest.raises(BundleError, match="holds other things"):
+        refuse_to_replace_other_things(path)
+    (path / "README.md" / "thesis.txt").unlink()
+    (path / "README.md").rmdir()
+    with pytest.raises(BundleError, match="no complete model"):
+        refuse_to_replace_other_things(path)
+
+
+# ---- graphs
+
+
+def exported(path: Path, text: bytes = b"graph", **changes: Any) -> Export:
+    """Adds a graph of that content to a model; returns how it was proved."""
+    file = path.parent / "graph"
+    file.write_bytes(text)
+    gate = Gate(
+        good=1,
+        drawn=1,
+        maps=0,
+        maps_allowed=1e-3,
+        scores=0,
+        scores_allowed=1e-4,
+        p_values=0,
+        milliseconds=1,
+        versions={},
+    )
+    values: dict[str, Any] = {"target": "onnx", "precision": "fp32"} | changes
+    if values["precision"] in LEARNT_AGAIN:
+        gate = gate.model_copy(update={"probe": (1.0,) * len(MAPS)})
+    export = Export(graph=sha256_of(file), gate=gate, **values)
+    own = {} if export.calibration == CALIBRATION else {export.calibration: content().calibration}
+    add_exports(path, {export.file: file}, (export,), read_bundle(path).origin, own)
+    file.unlink()
+    return export
+
+
+def test_graphs_are_added_and_the_rest_stays(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    one = exported(path)
+    two = exported(path, b"coarse", precision="int8")
+    found = read_bundle(path)
+    assert found.exports == (one, two)
+    assert (path / "model.onnx").read_bytes() == b"graph"
+    assert "onnx int8" in (path / "README.md").read_text("utf-8")
+    replace_calibration(path, found)
+    assert read_bundle(path).exports == (one, two)
+    assert not read_bundle(path, tensors=False).tensors
+
+
+def test_a_calibration_of_its_own_goes_with_its_graph_alone(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    export = exported(path, precision="int8")
+    bundle = read_bundle(path)
+    own = for_export(path, bundle, export)
+    assert (bundle.of, own.of) == (CALIBRATION, "calibration.onnx.int8.json")
+    changed_one = recalibrate(own.calibration, 0.4)
+    replace_calibration(path, replace(own, calibration=changed_one))
+    assert for_export(path, bundle, export).calibration == changed_one
+    assert read_bundle(path).calibration == bundle.calibration != changed_one
+    exported(path, b"learnt once more", precision="int8")
+    before = snapshot(path)
+    with pytest.raises(BundleError, match="holds another model or graph by now"):
+        replace_calibration(path, own)
+    assert snapshot(path) == before
+    replace_calibration(
+        path, replace(bundle, calibration=changed_one)
+    )  # torch's: no graph's concern
+    assert read_bundle(path).calibration == changed_one
+
+
+def test_what_is_not_complete_is_passed_over_and_the_model_stands(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    single, coarse = exported(path), exported(path, b"coarse", precision="int8")
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["parts"][coarse.calibration]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    assert read_bundle(path).exports == (single,)
+    assert "onnx int8 is passed over, it is not complete; export again" in caplog.text
+
+
+def test_a_calibration_of_another_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    other = replace(content().calibration, statistic_mean=(1.0,), statistic_std=(1.0,))
+    replace_calibration(path, replace(read_bundle(path), calibration=other))
+    with pytest.raises(BundleTamperedError, match="has 1 statistics, the settings have 6"):
+        read_bundle(path)
+
+
+def test_two_programs_do_not_change_a_model_at_once(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="no such locks here")
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    bundle = read_bundle(path)
+    with changed(path), pytest.raises(BundleError, match="being changed by another program"):
+        replace_calibration(path, bundle)
+    replace_calibration(path, bundle)
+
+
+def test_a_replaced_graph_takes_the_proofs_of_the_old_one_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    exported(path)
+    same = exported(path, target="openvino")
+    assert [e.target for e in read_bundle(path).exports] == ["onnx", "openvino"]
+    other = exported(path, b"another graph", target="openvino")
+    assert read_bundle(path).exports == (other,)
+    assert other != same
+
+
+def test_a_graph_of_another_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    (tmp_path / "graph").write_bytes(b"graph")
+    before = snapshot(path)
+    with pytest.raises(BundleError, match="holds another model by now; nothing was kept"):
+        add_exports(path, {"model.onnx": tmp_path / "graph"}, (), "0" * 64)
+    assert snapshot(path) == before
+
+
+def test_a_graph_that_was_not_proved_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    exported(path)
+    (path / "model.onnx").write_bytes(b"hostile")
+    with pytest.raises(BundleTamperedError, match="its sha256 differs"):
+        read_bundle(path)
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["parts"]["model.onnx"] = sha256_of(path / "model.onnx")
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleTamperedError, match="the graph that was proved is not there"):
+        read_bundle(path)
+
+
+def test_a_kill_between_the_renames_leaves_a_model_that_the_error_names(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    left = path.rename(tmp_path / ".model.abc.old")
+    with pytest.raises(BundleNotFoundError, match=r"a kill left it as .*\.model\.abc\.old: rename"):
+        read_bundle(path)
+    left.rename(path)
+    assert read_bundle(path).facts.name == "bottle"
+
+
+def test_other_peoples_files_and_links_outlive_a_calibration(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    link = tmp_path / "current"
+    link.symlink_to(path)
+    replace_calibration(link, read_bundle(link))
+    assert link.is_symlink()
+    (path / "notes.txt").write_text("mine")
+    with pytest.raises(BundleError, match=r"holds other things \(notes\.txt\)"):
+        replace_calibration(path, read_bundle(path))
+    assert (path / "notes.txt").read_text() == "mine"

@@ -1,0 +1,109 @@
+"""What a model directory says of its graphs: written, read back, and refused where it is wrong."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from nfbmr.errors import BundleTamperedError
+from nfbmr.model.exports import (
+    CALIBRATION,
+    PRECISIONS,
+    TARGETS,
+    Export,
+    Gate,
+    calibration_file,
+    exports_from_json,
+    exports_to_json,
+    graph_file,
+)
+
+GRAPH = "0" * 64
+
+
+def gate(**changes: Any) -> Gate:
+    values: dict[str, Any] = {
+        "good": 20,
+        "drawn": 16,
+        "maps": 2e-5,
+        "maps_allowed": 1e-3,
+        "scores": 3e-5,
+        "scores_allowed": 1e-4,
+        "p_values": 0.0,
+        "milliseconds": 12.5,
+        "versions": {"torch": "2.14"},
+    }
+    return Gate(**(values | changes))
+
+
+def test_what_is_written_is_read_back() -> None:
+    exports = (
+        Export(target="onnx", precision="fp32", graph=GRAPH, gate=gate()),
+        Export(target="openvino", precision="int8", graph=GRAPH, gate=gate(p_values=0.25)),
+    )
+    assert exports_from_json(exports_to_json(exports).encode()) == exports
+    assert [(e.name, e.file, e.calibration) for e in exports] == [
+        ("onnx fp32", "model.onnx", "calibration.json"),
+        ("openvino int8", "model.int8.openvino.onnx", "calibration.openvino.int8.json"),
+    ]
+    assert exports_from_json(exports_to_json(()).encode()) == ()
+
+
+def test_what_is_learnt_again_has_files_of_its_own_and_the_rest_shares() -> None:
+    every = [(target, precision) for target in TARGETS for precision in PRECISIONS]
+    assert len({graph_file(*one) for one in every}) == 2 + 2 * 2
+    shared = [one for one in every if calibration_file(*one) == CALIBRATION]
+    assert {precision for _, precision in shared} == {"fp32", "fp16"}
+    assert len({calibration_file(*one) for one in every}) == 1 + 2 * 2
+
+
+def test_a_gate_says_what_was_compared_and_how_near_it_came() -> None:
+    text = gate().describe()
+    assert "same verdict on 20 good and 16 drawn pictures" in text
+    assert "3.0e-05 (1e-04 allowed)" in text
+    assert "2.0e-05 (1e-03 allowed)" in text
+    assert "12.5 ms" in text
+    assert "learnt again" not in text
+    again = Export(
+        target="onnx", precision="int8", graph=GRAPH, gate=gate(separates=0.9, separated=0.915)
+    )
+    assert "in 90.0 % of pairs, in single precision 91.5 %" in again.describe()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("target", "tflite"),
+        ("precision", "fp8"),
+        ("gate", None),
+        ("graph", "0" * 63),
+        ("file", "../other.onnx"),
+    ],
+)
+def test_values_that_nfbmr_did_not_write_are_refused(key: str, value: object) -> None:
+    (written,) = json.loads(
+        exports_to_json((Export(target="onnx", precision="fp32", graph=GRAPH, gate=gate()),))
+    )
+    text = json.dumps([written | {key: value}])
+    with pytest.raises(BundleTamperedError, match=r"exports\.json refused.*export again"):
+        exports_from_json(text.encode())
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"\xff", b"[1]", b"null"])
+def test_something_else_is_refused(text: bytes) -> None:
+    with pytest.raises(BundleTamperedError, match=r"exports\.json refused"):
+        exports_from_json(text)
+
+
+@pytest.mark.parametrize("changes", [{"scores": float("nan")}, {"maps": -1.0}, {"p_values": 1.5}])
+def test_impossible_figures_are_refused(changes: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        gate(**changes)
+
+
+def test_one_graph_is_not_named_twice() -> None:
+    twice = (Export(target="onnx", precision="fp32", graph=GRAPH, gate=gate()),) * 2
+    with pytest.raises(BundleTamperedError, match="twice"):
+        exports_from_json(exports_to_json(twice).encode())

@@ -1,0 +1,220 @@
+"""Figures: what is drawn from which files, what is missing and why, names that are not ours."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from nfbmr.errors import MissingExtraError
+from nfbmr.paper import grids, readings
+from nfbmr.paper.aggregates import Category
+from nfbmr.paper.drawing import Drawn, label
+from nfbmr.paper.figures import draw_figures
+
+Row = dict[str, Any]
+STRANGE = "$x$ _\\frac{<b>&"
+
+
+def row(category: str, system: str, dataset: str = "mvtec", **given: Any) -> Row:
+    auroc = {"nf-bmr-2": 0.97, "nf": 0.9}.get(system, 0.95)
+    about = {"dataset": dataset, "category": category, "system": system, "seed": 0}
+    return about | {"weights": "hub", "image_auroc": auroc} | given
+
+
+def write_scores(results: Path, one: Row, n: int = 30) -> None:
+    path = results / "scores" / one["dataset"] / one["category"] / f"{one['system']}-0.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["path", "label", "score", "p_value", "max", "top", "mean"])
+        for number in range(n):
+            score = rng.normal() + (number % 2)
+            kind = "scratch" if number % 2 else "good"
+            writer.writerow([f"{number}.png", kind, score, "", score, score, 10 * score])
+
+
+def exhibits(m: int = 16, other: int = 5) -> dict[str, NDArray[Any]]:
+    rng = np.random.default_rng(0)
+    is_defect = np.array([True, True, False])
+    masks = np.zeros((3, 20, 30), np.bool_)
+    masks[0, 5:9, 5:9] = True
+    return {
+        "images": rng.integers(0, 255, (3, 20, 30, 3), np.uint8),
+        "masks": masks,
+        "has_mask": np.array([True, False, False]),
+        "is_defect": is_defect,
+        "names": np.array(["0.png", "1.png", "2.png"]),
+        "defects": np.array(["scratch", STRANGE, "good"]),
+        "heatmaps": masks.astype(np.float32) * 1.5,
+        "snn": rng.random((3, 4, 6)).astype(np.float32),
+        "tnf": rng.random((3, 4, 6)).astype(np.float32),
+        "vectors_source": rng.normal(size=(m, 6)),
+        "vectors_other": rng.normal(size=(m, other)),
+        "vectors_target": rng.normal(size=(m, 6)),
+        "vectors_is_defect": np.arange(m) % 2 == 1,
+        "other_name": np.array("another"),
+    }
+
+
+def write_exhibits(results: Path, dataset: str, category: str, **given: Any) -> Path:
+    path = results / "exhibits" / dataset / f"{category}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **(exhibits() | given))
+    return path
+
+
+def by_name(drawn: list[Drawn]) -> dict[str, Drawn]:
+    return {one.files[0].stem.removeprefix("figure_"): one for one in drawn if one.files}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="module")
+def drawn(results: Path) -> list[Drawn]:
+    """Everything there is, of two categories of MVTec AD, one class of DAGM and a strange name."""
+    systems = ("nf-bmr-2", "nf", "mb-pfm")
+    rows = [row(name, key) for name in ("bottle", "grid") for key in systems]
+    rows += [row("Class1", "nf-bmr-2", "dagm"), row(STRANGE, "nf-bmr-2", "other")]
+    rows.append(row(STRANGE, "nf", "other"))
+    for one in rows:
+        write_scores(results, one)
+    for dataset, name in (("mvtec", "bottle"), ("dagm", "Class1"), ("other", STRANGE)):
+        write_exhibits(results, dataset, name)
+    return draw_figures(rows, results, results / "figures")
+
+
+def test_every_figure_is_drawn_for_each_set_that_has_its_inputs(drawn: list[Drawn]) -> None:
+    expected = {"2a_mvtec", "2a_further", "6_mvtec", "6_dagm", "6_further", "9_dagm"}
+    expected |= {f"{n}_{key}" for n in ("2b", "5", "7") for key in ("mvtec", "dagm", "further")}
+    expected |= {f"{n}_{key}" for n in ("8", "10") for key in ("mvtec", "further")}
+    assert set(by_name(drawn)) == expected
+    numbers = list(dict.fromkeys(one.number for one in drawn))
+    assert numbers == ["2a", "2b", "5", "6", "7", "8", "9", "10"]
+
+
+def test_what_could_not_be_drawn_says_why(drawn: list[Drawn]) -> None:
+    (missing,) = [one for one in drawn if not one.files]
+    assert (missing.number, missing.title) == ("2a", "Log-likelihoods of TNF, DAGM 2007")
+    assert missing.reason == "there are no scores of NF alone in the results folder yet"
+
+
+def test_files_are_a_png_and_a_valid_svg_of_the_same_shape(drawn: list[Drawn]) -> None:
+    for one in drawn:
+        for png, svg in [one.files] if one.files else []:
+            with Image.open(png) as picture:
+                width, height = picture.size
+            root = ElementTree.parse(svg).getroot()
+            box = [float(number) for number in root.attrib["viewBox"].split()]
+            assert width / height == pytest.approx(box[2] / box[3], rel=0.01)
+            assert width > 400
+
+
+def test_names_of_folders_are_written_as_they_are(drawn: list[Drawn]) -> None:
+    """Not read as mathematics, not dropped from a legend for an underscore, and cut when long."""
+    drawing = by_name(drawn)["5_further"].files[1].read_text("utf-8")
+    assert "$x$ _\\frac{&lt;b&gt;&amp; -->" in drawing  # matplotlib names what it draws as paths
+    assert label(STRANGE) == STRANGE
+    assert label("a\nb\x1b\udc80") == "a b??"
+    assert label("x" * 30, 10) == "x" * 9 + "…"
+    assert label("") == "?"
+
+
+def test_captions_say_what_is_published_and_which_mean(drawn: list[Drawn]) -> None:
+    caption = by_name(drawn)["6_mvtec"].caption
+    assert "published" in caption
+    assert "2 of 15" in caption
+    assert "RANDOM" not in by_name(drawn)["6_mvtec"].title
+
+
+def test_random_weights_are_stamped(tmp_path: Path) -> None:
+    rows = [row("bottle", key, weights="random") for key in ("nf-bmr-2", "nf")]
+    found = by_name(draw_figures(rows, tmp_path, tmp_path))
+    assert set(found) == {"6_mvtec", "10_mvtec"}
+    for one in found.values():
+        assert "RANDOM WEIGHTS" in one.title
+        assert one.caption.startswith("Random weights")
+
+
+def test_without_any_rows_there_are_only_reasons(tmp_path: Path) -> None:
+    made = draw_figures([], tmp_path, tmp_path / "figures")
+    assert [one.number for one in made] == ["2a", "2b", "5", "6", "7", "8", "9", "10"]
+    assert all(one.reason and not one.files for one in made)
+    assert not (tmp_path / "figures").exists()
+
+
+def test_damaged_inputs_are_passed_over(tmp_path: Path) -> None:
+    one = row("bottle", "nf-bmr-2")
+    write_scores(tmp_path, one)
+    scores = tmp_path / "scores/mvtec/bottle/nf-bmr-2-0.csv"
+    category = Category("mvtec", "bottle")
+    good = readings.read_scores(tmp_path, [one], "nf-bmr-2", category)
+    assert good is not None
+    assert good.has_both
+    assert good.mean is not None
+    for text in (
+        "path,label,score\na,good,high\n",
+        "path,label\na,good\n",
+        "",
+        "path,score\n1,2\n",
+    ):
+        scores.write_text(text, encoding="utf-8")
+        assert readings.read_scores(tmp_path, [one], "nf-bmr-2", category) is None
+    path = write_exhibits(tmp_path, "mvtec", "bottle")
+    assert readings.read_exhibits(tmp_path, category) is not None
+    path.write_bytes(path.read_bytes()[:200])
+    assert readings.read_exhibits(tmp_path, category) is None
+    np.savez(path, images=np.zeros(3))
+    assert readings.read_exhibits(tmp_path, category) is None
+
+
+def test_a_system_without_a_map_has_scores_without_means(tmp_path: Path) -> None:
+    one = row("bottle", "nfbmr")
+    path = tmp_path / "scores/mvtec/bottle/nfbmr-0.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("path,label,score,p_value\na,good,1.0,0.5\nb,hole,2.0,\n", encoding="utf-8")
+    found = readings.read_scores(tmp_path, [one], "nfbmr", Category("mvtec", "bottle"))
+    assert found is not None
+    assert found.mean is None
+    assert found.is_defect.tolist() == [False, True]
+
+
+def test_vectors_that_cannot_be_embedded_leave_a_word(tmp_path: Path) -> None:
+    vectors = np.zeros((16, 6))
+    write_exhibits(
+        tmp_path, "dagm", "Class1", vectors_other=np.zeros((16, 0)), vectors_target=vectors
+    )
+    made = by_name(draw_figures([row("Class1", "nf-bmr-2", "dagm")], tmp_path, tmp_path / "out"))
+    assert made["7_dagm"].files[0].is_file()
+
+
+def test_a_defect_without_a_mask_is_gray_and_a_good_picture_black() -> None:
+    found = exhibits()
+    assert grids._mask(found, 0).max() == 255
+    assert set(np.unique(grids._mask(found, 1))) == {225}
+    assert grids._mask(found, 2).max() == 0
+
+
+def test_pictures_keep_their_ratio_of_sides() -> None:
+    cell = grids._fitted(np.zeros((20, 40, 3), np.uint8))
+    assert cell.shape == (180, 180, 3)
+    dark = cell[..., 0] < 128
+    assert dark.any(axis=1).sum() == 90
+    assert dark.any(axis=0).sum() == 180
+
+
+def test_matplotlib_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingExtraError, match=r"nfbmr\[report\]"):
+        draw_figures([row("bottle", "nf-bmr-2")], tmp_path, tmp_path / "figures")

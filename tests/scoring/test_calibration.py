@@ -1,0 +1,407 @@
+"""Scores: statistics by hand, conformal thresholds by rank, and what few images can say."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from nfbmr.errors import BundleTamperedError, CalibrationError
+from nfbmr.scoring.calibration import (
+    LEAST_HELD_OUT,
+    MAPS,
+    Calibration,
+    Maps,
+    calibrate,
+    calibration_from_dict,
+    calibration_to_dict,
+    heatmap,
+    held_out_count,
+    image_scores,
+    images_needed,
+    p_values,
+    recalibrate,
+    statistics,
+    threshold_for,
+)
+from nfbmr.settings.schema import CalibrationSettings, ScoringSettings
+
+ALL = ScoringSettings(top_share=0.25)
+ONE = ScoringSettings(maps=("source",), statistics=("mean",))
+
+
+def good_maps(n: int, seed: int = 0, grid: tuple[int, int] = (3, 4)) -> Maps:
+    return np.random.default_rng(seed).gamma(2.0, 1.0, (n, len(MAPS), *grid)).astype(np.float32)
+
+
+def calibration_of(scores: list[float], rate: float) -> Calibration:
+    """A calibration whose stored scores are these."""
+    threshold, rank = threshold_for(np.array(scores), rate)
+    return Calibration(
+        statistic_mean=(0.0,),
+        statistic_std=(1.0,),
+        map_mean=(0.0,),
+        map_std=(1.0,),
+        heat_zero=0.0,
+        heat_one=1.0,
+        scores=tuple(scores),
+        false_alarm_rate=rate,
+        threshold=threshold,
+        rank=rank,
+    )
+
+
+# ---- statistics
+
+
+def test_statistics_counted_by_hand() -> None:
+    maps = np.zeros((1, len(MAPS), 2, 4), np.float32)
+    maps[0, 0] = [[1, 2, 3, 4], [5, 6, 7, 8]]
+    maps[0, 1] = 10
+    found = statistics(maps, ScoringSettings(maps=("source", "target"), top_share=0.25))
+    assert found.tolist() == [[8.0, 7.5, 4.5, 10.0, 10.0, 10.0]]
+    swapped = ScoringSettings(maps=("target", "source"), statistics=("mean", "max"))
+    assert statistics(maps, swapped).tolist() == [[10.0, 10.0, 4.5, 8.0]]
+
+
+def test_top_averages_one_position_at_least() -> None:
+    maps = good_maps(5)
+    found = statistics(maps, ScoringSettings(statistics=("max", "top"), top_share=0.01))
+    assert (found[:, 0::2] == found[:, 1::2]).all()
+
+
+def test_asm_is_the_sum_of_source_and_target() -> None:
+    maps = good_maps(5)
+    found = statistics(maps, ScoringSettings(maps=("asm",), statistics=("max",)))
+    expected = (maps[:, 0].astype(np.float64) + maps[:, 1]).max(axis=(1, 2))
+    assert (found[:, 0] == expected).all()
+
+
+# ---- thresholds
+
+
+@pytest.mark.parametrize(
+    ("n", "rate", "rank"),
+    [
+        (99, 0.01, 99),
+        (100, 0.01, 100),
+        (198, 0.01, 198),
+        (199, 0.01, 198),
+        (19, 0.05, 19),
+        (20, 0.05, 20),
+        (9, 0.5, 5),
+        (10, 0.5, 6),
+        (3, 0.25, 3),
+        (5, 0.999, 1),
+    ],
+)
+def test_threshold_is_the_conformal_order_statistic(n: int, rate: float, rank: int) -> None:
+    scores = np.arange(1.0, n + 1)
+    assert threshold_for(scores, rate) == (float(rank), rank)
+    assert rank == max(1, math.ceil((n + 1) * (1 - Fraction(str(rate)))))
+
+
+def test_a_rate_next_to_one_still_has_a_rank() -> None:
+    assert threshold_for(np.arange(5.0), 1 - 1e-12) == (0.0, 1)
+
+
+@pytest.mark.parametrize(("rate", "needed"), [(0.01, 99), (0.05, 19), (0.1, 9), (0.3, 3)])
+def test_images_needed_is_the_fewest_that_are_not_extrapolated(rate: float, needed: int) -> None:
+    assert images_needed(rate) == needed
+    assert threshold_for(np.arange(float(needed)), rate)[1] == needed
+    assert threshold_for(np.arange(float(needed - 1)), rate)[1] == needed  # n + 1: extrapolated
+
+
+levels = st.integers(-20, 20).map(lambda k: k / 4)  # coarse, so that ties happen
+
+
+@given(
+    scores=st.lists(levels, min_size=2, max_size=60).map(sorted),
+    rate=st.integers(1, 999).map(lambda k: Fraction(k, 1000)),
+    score=levels,
+)
+def test_p_value_is_at_most_the_rate_exactly_when_the_score_is_a_defect(
+    scores: list[float], rate: Fraction, score: float
+) -> None:
+    calibration = calibration_of(scores, float(rate))
+    p = p_values(np.array([score]), calibration)[0]
+    n = len(scores)
+    at_least = sum(known >= score for known in scores)
+    assert p == (at_least + 1) / (n + 1)
+    if calibration.extrapolated:
+        assert p > rate
+    else:
+        is_defect = score > calibration.threshold
+        assert is_defect == (Fraction(at_least + 1, n + 1) <= rate)
+
+
+@given(scores=st.lists(levels, min_size=2, max_size=40).map(sorted), rate=st.floats(1e-6, 0.02))
+def test_extrapolated_threshold_is_never_below_the_largest_score(
+    scores: list[float], rate: float
+) -> None:
+    threshold, rank = threshold_for(np.array(scores), rate)
+    assert rank == len(scores) + 1
+    assert threshold >= scores[-1]
+    assert math.isfinite(threshold)
+    assert threshold_for(np.array(scores), rate / 10)[0] >= threshold
+
+
+def test_extrapolation_finds_the_quantile_of_an_exponential_tail() -> None:
+    rng = np.random.default_rng(0)
+    rounds = [threshold_for(np.sort(rng.exponential(2.0, 900)), 1e-4) for _ in range(100)]
+    assert {rank for _, rank in rounds} == {901}
+    found = float(np.mean([threshold for threshold, _ in rounds]))
+    assert found == pytest.approx(2.0 * math.log(10_000), rel=0.03)
+
+
+def test_extrapolation_is_marked_and_says_how_many_more_images_are_needed() -> None:
+    calibration = calibrate(good_maps(30), ALL, 0.01)
+    assert calibration.extrapolated
+    assert calibration.attainable_rate == 1 / 31
+    told = " ".join(calibration.describe())
+    assert "EXTRAPOLATED" in told
+    assert "needs 99 good images held out, there are 30" in told
+    assert "69 more" in told
+    assert calibration.rate_interval()[0] == 0
+    enough = recalibrate(calibration, 0.1)
+    assert not enough.extrapolated
+    assert "EXTRAPOLATED" not in " ".join(enough.describe())
+
+
+def test_rate_interval_is_the_beta_distributions() -> None:
+    # 99 images, rank 99: Beta(1, 99), whose quantile q is 1 - (1 - q)^(1 / 99).
+    low, high = calibration_of([float(k) for k in range(99)], 0.01).rate_interval(0.9)
+    assert low == pytest.approx(1 - 0.95 ** (1 / 99))
+    assert high == pytest.approx(1 - 0.05 ** (1 / 99))
+    # 3 images, rank 2: Beta(2, 2), symmetric, with the distribution 3x^2 - 2x^3.
+    low, high = calibration_of([0.0, 1.0, 2.0], 0.5).rate_interval(0.8)
+    assert low == pytest.approx(1 - high)
+    assert 3 * low**2 - 2 * low**3 == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("n", "share", "most", "rate", "expected"),
+    [
+        (100, 0.2, 0.25, 0.1, 20),  # the share
+        (400, 0.2, 0.25, 0.01, 99),  # more, for the rate
+        (300, 0.2, 0.25, 0.01, 75),  # more, up to the limit
+        (1000, 0.2, 0.25, 0.01, 200),  # the share gives enough
+        (12, 0.2, 0.25, 0.01, 5),  # five at least
+        (20, 0.2, 0.25, 0.3, 5),
+        (10, 0.2, 0.25, 0.01, 5),  # the fewest images that a fit takes
+        (11, 0.95, 0.25, 0.1, 6),  # five are left to train on
+    ],
+)
+def test_held_out_count(n: int, share: float, most: float, rate: float, expected: int) -> None:
+    settings = CalibrationSettings(held_out=share, held_out_at_most=most, false_alarm_rate=rate)
+    assert held_out_count(n, settings) == expected
+
+
+# ---- calibration
+
+
+def test_scores_leave_each_image_out_of_its_own_scale() -> None:
+    maps = good_maps(7)
+    table = statistics(maps, ALL)
+    expected = []
+    for i in range(7):
+        others = np.delete(table, i, axis=0)
+        expected.append(((table[i] - others.mean(0)) / others.std(0, ddof=1)).mean())
+    np.testing.assert_allclose(calibrate(maps, ALL, 0.2).scores, sorted(expected), rtol=1e-9)
+
+
+def test_new_images_are_scored_on_the_scale_of_all_of_them() -> None:
+    maps, new = good_maps(9), good_maps(3, seed=1)
+    calibration = calibrate(maps, ALL, 0.2)
+    table = statistics(maps, ALL)
+    expected = ((statistics(new, ALL) - table.mean(0)) / table.std(0, ddof=1)).mean(1)
+    np.testing.assert_allclose(image_scores(new, ALL, calibration), expected, rtol=1e-9)
+
+
+def test_good_images_exceed_the_threshold_at_the_asked_rate() -> None:
+    rate, n, rounds = 0.1, 59, 400
+    rng = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(rounds):
+        maps = rng.gamma(2.0, 1.0, (n + 1, len(MAPS), 2, 2)).astype(np.float32)
+        calibration = calibrate(maps[:n], ALL, rate)
+        alarms += int(image_scores(maps[n:], ALL, calibration)[0] > calibration.threshold)
+    spread = math.sqrt(rate * (1 - rate) / rounds)  # of a binomial share
+    assert abs(alarms / rounds - rate) < 4 * spread
+
+
+def test_p_values_of_good_images_are_uniform() -> None:
+    rng = np.random.default_rng(1)
+    n, rounds = 39, 400
+    found = []
+    for _ in range(rounds):
+        maps = rng.gamma(2.0, 1.0, (n + 1, len(MAPS), 2, 2)).astype(np.float32)
+        calibration = calibrate(maps[:n], ONE, 0.1)
+        found.append(p_values(image_scores(maps[n:], ONE, calibration), calibration)[0])
+    for share in (0.1, 0.25, 0.5, 0.75):
+        spread = math.sqrt(share * (1 - share) / rounds)
+        assert abs(float(np.mean(np.array(found) <= share)) - share) < 4 * spread + 1 / (n + 1)
+
+
+def test_recalibration_moves_only_the_threshold() -> None:
+    calibration = calibrate(good_maps(50), ALL, 0.1)
+    other = recalibrate(calibration, 0.5)
+    assert other.threshold < calibration.threshold
+    moved = {"threshold", "rank", "false_alarm_rate"}
+    before, after = calibration_to_dict(calibration), calibration_to_dict(other)
+    assert {key for key in before if before[key] != after[key]} == moved
+    assert recalibrate(other, 0.1) == calibration
+
+
+@pytest.mark.parametrize("n", [0, 1, LEAST_HELD_OUT - 1])
+def test_too_few_images_are_refused(n: int) -> None:
+    with pytest.raises(CalibrationError, match=f"{n} good images.*at least 5 are needed.*99 for"):
+        calibrate(good_maps(n), ALL, 0.01)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_maps_that_are_not_finite_are_refused(value: float) -> None:
+    maps = good_maps(5)
+    maps[3, 1, 0, 0] = value
+    with pytest.raises(CalibrationError, match="not finite"):
+        calibrate(maps, ALL, 0.1)
+
+
+@pytest.mark.parametrize("n", [5, 6, 10])
+def test_maps_without_any_spread_do_not_divide_by_zero(n: int) -> None:
+    maps = np.full((n, len(MAPS), 3, 4), 2.5, np.float32)
+    calibration = calibrate(maps, ALL, 0.1)
+    assert calibration.scores == (0.0,) * n
+    assert image_scores(maps, ALL, calibration).tolist() == [0.0] * n
+    assert np.isfinite(heatmap(maps[0], ALL, calibration)).all()
+    new = maps[:1] + np.float32(1)
+    assert image_scores(new, ALL, calibration)[0] > calibration.threshold
+
+
+def test_the_fewest_images_are_enough_to_calibrate() -> None:
+    calibration = calibrate(good_maps(LEAST_HELD_OUT), ALL, 0.01)
+    assert calibration.extrapolated
+    assert all(math.isfinite(score) for score in calibration.scores)
+
+
+def test_an_image_unlike_all_others_has_a_large_score_but_no_absurd_one() -> None:
+    maps = np.zeros((5, len(MAPS), 3, 4), np.float32)
+    maps[4] = 1
+    # The pooled spread is 0.4, the four others' nothing: a thousandth of the former serves.
+    expected = [(0 - 0.25) / 0.5] * 4 + [1 / (1e-3 * 0.4)]
+    np.testing.assert_allclose(calibrate(maps, ONE, 0.2).scores, expected)
+
+
+@pytest.mark.parametrize(("rate", "extrapolated"), [(0.1, False), (0.001, True)])
+def test_few_images_are_said_to_be_few(rate: float, extrapolated: bool) -> None:
+    def told(n: int) -> str:
+        calibration = calibrate(good_maps(n), ALL, rate)
+        assert calibration.extrapolated == extrapolated
+        return " ".join(calibration.describe())
+
+    assert "Only 19 good images calibrate: the scale of the scores is uncertain" in told(19)
+    assert "uncertain" not in told(20)
+
+
+# ---- heatmap
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.5, 0.01])
+def test_heatmap_is_anchored_on_good_images(rate: float) -> None:
+    maps = good_maps(40, grid=(5, 6))
+    calibration = calibrate(maps, ALL, rate)
+    heat = np.stack([heatmap(image, ALL, calibration) for image in maps])
+    assert heat.shape == (40, 5, 6)
+    assert heat.dtype == np.float32
+    assert float(np.median(heat)) == pytest.approx(0, abs=1e-5)
+    # 1 is the conformal level of the good images' peaks, and likewise extrapolated.
+    peaks = np.sort(heat.max(axis=(1, 2)).astype(np.float64))
+    level, rank = threshold_for(peaks, rate)
+    assert level == pytest.approx(1, rel=1e-5)
+    assert (rank > 40) == (peaks[-1] < 1 - 1e-5) == (rate == 0.01)
+    assert rank > 40 or (peaks[rank:] > 1 + 1e-5).all()
+
+
+def test_heatmap_is_never_scaled_by_the_picture_itself() -> None:
+    maps = good_maps(20)
+    calibration = calibrate(maps, ALL, 0.2)
+    calm = heatmap(maps[0], ALL, calibration)
+    loud = maps[0].copy()
+    loud[:, 0, 0] += 100
+    changed = heatmap(loud, ALL, calibration)
+    assert changed[0, 0] > 10
+    assert (changed.ravel()[1:] == calm.ravel()[1:]).all()
+
+
+def test_a_heatmap_of_one_map_does_not_look_at_the_others() -> None:
+    maps = good_maps(20)
+    scoring = replace(ALL, heat="likelihood")
+    calibration = calibrate(maps, scoring, 0.2)
+    alone = calibrate(maps, replace(ALL, maps=("likelihood",)), 0.2)
+    assert calibration.map_mean == alone.map_mean
+    assert len(calibration.map_mean) == 1
+    changed = maps[0].copy()
+    changed[MAPS.index("target")] += 100
+    heat = heatmap(changed, scoring, calibration)
+    assert (heat == heatmap(maps[0], replace(ALL, maps=("likelihood",)), alone)).all()
+    scores = [image_scores(m[None], scoring, calibration)[0] for m in (maps[0], changed)]
+    assert scores[1] > scores[0]
+
+
+# ---- JSON
+
+
+def test_calibration_survives_json() -> None:
+    calibration = calibrate(good_maps(20), ALL, 0.1)
+    text = json.dumps(calibration_to_dict(calibration), allow_nan=False)
+    assert calibration_from_dict(json.loads(text)) == calibration
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"threshold": float("nan")},
+        {"scores": [0.0, float("inf")]},
+        {"scores": [2.0, 1.0, 3.0]},
+        {"scores": [1.0]},
+        {"statistic_std": [0.0]},
+        {"map_std": [-1.0]},
+        {"statistic_mean": [0.0, 1.0]},
+        {"map_mean": []},
+        {"false_alarm_rate": 0.0},
+        {"false_alarm_rate": 1.0},
+        {"rank": 0},
+        {"rank": 9},
+        {"heat_one": 0.0},
+        {"threshold": "high"},
+        {"colour": 1},
+    ],
+)
+def test_an_impossible_calibration_is_refused(change: dict[str, Any]) -> None:
+    values = calibration_to_dict(calibration_of([0.0, 1.0, 2.0], 0.5))
+    assert calibration_from_dict(values).rank == 2
+    with pytest.raises(BundleTamperedError, match="calibration refused"):
+        calibration_from_dict(values | change)
+
+
+@pytest.mark.parametrize("key", ["scores", "threshold", "rank", "heat_one", "statistic_mean"])
+def test_a_calibration_without_a_key_is_refused(key: str) -> None:
+    values = calibration_to_dict(calibration_of([0.0, 1.0, 2.0], 0.5))
+    del values[key]
+    with pytest.raises(BundleTamperedError, match=key):
+        calibration_from_dict(values)
+
+
+def test_scores_are_compared_as_numbers_of_full_precision() -> None:
+    scores: NDArray[np.float64] = np.array([0.1, 0.2, 0.3 - 1e-16])
+    calibration = calibration_of(scores.tolist(), 0.25)
+    back = calibration_from_dict(json.loads(json.dumps(calibration_to_dict(calibration))))
+    assert p_values(scores, back).tolist() == [1.0, 0.75, 0.5]

@@ -1,0 +1,109 @@
+"""The command line's words: lists, numbers, named values and weights."""
+
+from __future__ import annotations
+
+import pytest
+
+from nfbmr.errors import SettingsError
+from nfbmr.settings.text import (
+    parse_changes,
+    parse_numbers,
+    parse_pairs,
+    parse_weights,
+    parse_words,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("nf", ("nf",)),
+        ("nf,nf-bmr-2", ("nf", "nf-bmr-2")),
+        (" b , a,,b ", ("b", "a")),
+        ("metal nut,a", ("metal nut", "a")),
+        ("", ()),
+        (" , ", ()),
+    ],
+)
+def test_words_come_in_order_and_each_once(text: str, words: tuple[str, ...]) -> None:
+    assert parse_words(text) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("0", (0,)), ("2,0,1", (2, 0, 1)), ("1, 01 ,1,", (1,)), ("123456789", (123_456_789,))],
+)
+def test_numbers_come_in_order_and_each_once(text: str, numbers: tuple[int, ...]) -> None:
+    assert parse_numbers("--seeds", text) == numbers
+
+
+@pytest.mark.parametrize("text", ["", ",", "a", "1,b", "-1", "1.5", "1 2", "1234567890", "²"])
+def test_what_is_no_list_of_numbers_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_numbers("--tables", text)
+    assert str(caught.value) == f"--tables {text}: expected whole numbers, such as 0,1,2"
+
+
+def test_pairs_keep_their_order_and_everything_behind_the_first_sign() -> None:
+    given = ["b=dir/b", "a=x=y.csv", "_1 a.b-c= ", "Maß=m"]
+    expected = [("b", "dir/b"), ("a", "x=y.csv"), ("_1 a.b-c", " "), ("Maß", "m")]
+    assert parse_pairs("--data", given) == expected
+    assert parse_pairs("--data", []) == []
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        "a",
+        "a=",
+        "=x",
+        "../a=x",
+        ".a=x",
+        "-a=x",
+        "a/b=x",
+        "a\\b=x",
+        "a:b=x",
+        "a\n=x",
+        f"{'a' * 62}=x",
+    ],
+)
+def test_a_name_that_is_none_for_a_file_is_refused(pair: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_pairs("--data", [pair])
+    assert str(caught.value).startswith(f"--data {pair}: expected NAME=VALUE, each name once")
+
+
+def test_a_name_that_comes_twice_is_refused() -> None:
+    assert parse_pairs("--data", [f"{'a' * 61}=x"]) == [("a" * 61, "x")]
+    with pytest.raises(SettingsError, match="--data a=y: expected NAME=VALUE, each name once"):
+        parse_pairs("--data", ["a=x", "b=x", "a=y"])
+
+
+def test_weights_are_of_the_network_they_name_or_of_snn() -> None:
+    given = ["dir/b5.pth", "resnet34.tv_in1k=hub", "tf_efficientnet_b3=a=b.pth"]
+    assert parse_weights(given) == {
+        "": "dir/b5.pth",
+        "resnet34.tv_in1k": "hub",
+        "tf_efficientnet_b3": "a=b.pth",
+    }
+    assert parse_weights(["=a.pth"]) == parse_weights(["a.pth"]) == {"": "a.pth"}
+    assert parse_weights([]) == {}
+
+
+@pytest.mark.parametrize("texts", [["a.pth", "b.pth"], ["n=a", "n=a"], ["n="], [""], ["a", "=a"]])
+def test_weights_that_are_none_or_come_twice_are_refused(texts: list[str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_weights(texts)
+    assert str(caught.value) == (
+        f"--weights {texts[-1]}: expected FILE or NETWORK=FILE, each network once"
+    )
+
+
+def test_changes_are_json_or_text_and_nest_at_dots() -> None:
+    given = ["flow.hidden=256", "size=[64,96]", "pair.schedule=constant", "flow.clamp=2.5", "a=b=c"]
+    assert parse_changes(given) == {
+        "flow": {"hidden": 256, "clamp": 2.5},
+        "size": [64, 96],
+        "pair": {"schedule": "constant"},
+        "a": "b=c",
+    }

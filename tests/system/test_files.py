@@ -1,0 +1,51 @@
+import stat
+from pathlib import Path
+
+import pytest
+
+from nfbmr.system.files import printable, spreadsheet_cell, written_beside
+
+
+def test_a_file_is_whole_and_readable_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    with written_beside(path) as beside:
+        assert not path.exists()
+        beside.write_text("whole")
+    assert path.read_text() == "whole"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_beside(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def fail() -> None:
+        with written_beside(path) as beside:
+            beside.write_text("half")
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_of_the_same_name_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "a.txt"
+    victim.write_text("mine")
+    path.symlink_to(victim)
+    with written_beside(path) as beside:
+        beside.write_text("rows")
+    assert victim.read_text() == "mine"
+    assert not path.is_symlink()
+
+
+def test_names_cannot_steer_a_terminal() -> None:
+    assert printable("a\x1b[31mb\nc\x07é") == "a?[31mb\nc?é"
+
+
+@pytest.mark.parametrize("name", ["=cmd()", "+1", "-1", "@x", "\tx"])
+def test_names_are_no_formulas(name: str) -> None:
+    assert spreadsheet_cell(name) == f"'{name}"
+    assert spreadsheet_cell(f"a{name}") == f"a{name}"
