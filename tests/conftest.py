@@ -19,8 +19,10 @@ from nfbmr.features.compute import FeatureCache
 from nfbmr.fitting import fit
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.model.bundle import read_bundle
-from nfbmr.runtimes.choose import TorchRuntime
-from nfbmr.settings.schema import Settings, preset, with_changes
+from nfbmr.runtimes.torch import TorchRuntime
+from nfbmr.settings.changes import with_changes
+from nfbmr.settings.presets import preset
+from nfbmr.settings.schema import Settings
 
 Draw = Callable[..., NDArray[np.uint8]]
 

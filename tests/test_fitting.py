@@ -32,7 +32,8 @@ from nfbmr.learning.plan import FEWEST_IMAGES, plan_fit
 from nfbmr.model.bundle import read_bundle
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import embedded_file
-from nfbmr.settings.schema import Settings, with_changes
+from nfbmr.settings.changes import with_changes
+from nfbmr.settings.schema import Settings
 
 Draw = Callable[..., NDArray[np.uint8]]
 

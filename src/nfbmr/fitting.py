@@ -17,8 +17,9 @@ from nfbmr.learning.plan import Plan, plan_fit
 from nfbmr.learning.stages import forget
 from nfbmr.model.bundle import Bundle, read_bundle, write_bundle
 from nfbmr.model.folder import refuse_to_replace_other_things
-from nfbmr.runtimes.choose import TorchRuntime
-from nfbmr.settings import schema as config
+from nfbmr.runtimes.torch import TorchRuntime
+from nfbmr.settings import presets
+from nfbmr.settings.changes import with_changes
 from nfbmr.settings.schema import Settings
 from nfbmr.system.devices import choose_device
 from nfbmr.system.progress import Progress, silent
@@ -62,7 +63,7 @@ def fit(
         TrainingError: too few pictures, or training broke down.
         BundleError: the model cannot be written.
     """
-    chosen = config.with_changes(settings or config.preset(preset), changes)
+    chosen = with_changes(settings or presets.preset(preset), changes)
     path = Path(out)
     refuse_to_replace_other_things(path)
     work = work_folder(path)

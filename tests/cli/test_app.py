@@ -297,7 +297,6 @@ def test_our_errors_are_one_line_and_exit_code_2(
     tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "4000")
     assert run_main(monkeypatch, *words) == 2
     captured = capsys.readouterr()
     (line,) = [line for line in captured.err.splitlines() if line.startswith("nfbmr: ")]

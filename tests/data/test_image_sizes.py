@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nfbmr.data.images import fingerprint, read_mask, resize_image, resize_map
+from nfbmr.data.images import fingerprint, resize_image, resize_map
+from nfbmr.data.masks import read_mask
 from nfbmr.errors import ImageError
 
 

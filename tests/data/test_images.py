@@ -13,15 +13,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from nfbmr.data.images import (
-    PIXEL_LIMIT,
-    image_size,
-    load_image,
-    load_with_size,
-    read_image,
-    read_mask,
-    resize_image,
-)
+from nfbmr.data.decoding import PIXEL_LIMIT
+from nfbmr.data.images import image_size, load_image, load_with_size, read_image, resize_image
+from nfbmr.data.masks import read_mask
 from nfbmr.errors import ImageError
 
 RGB = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [0, 0, 0], [255] * 3]])

@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nfbmr.deployment.export import Prover, export
+from nfbmr.deployment.export import export
+from nfbmr.deployment.gate import Prover
 from nfbmr.errors import ExportError, SettingsError
 from nfbmr.fitting import fit
 from nfbmr.inspection.inspector import Inspection, Inspector, load
 from nfbmr.model.bundle import read_bundle
 from nfbmr.model.exports import Export
-from nfbmr.runtimes.choose import Runtime, TorchRuntime, open_export
-from nfbmr.scoring.calibration import MAPS, Maps
+from nfbmr.runtimes.choose import open_export
+from nfbmr.runtimes.protocol import Runtime
+from nfbmr.runtimes.torch import TorchRuntime
+from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.settings.schema import Settings
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")

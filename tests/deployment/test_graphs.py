@@ -12,7 +12,8 @@ import torch
 from nfbmr.deployment.graphs import halve, join, quantise, write_graph, write_rest, write_source
 from nfbmr.errors import ExportError, MissingExtraError
 from nfbmr.model.bundle import read_bundle
-from nfbmr.runtimes.choose import OnnxRuntime, TorchRuntime
+from nfbmr.runtimes.onnx import OnnxRuntime
+from nfbmr.runtimes.torch import TorchRuntime
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")

@@ -21,8 +21,8 @@ from nfbmr.inspection.inspector import load
 from nfbmr.model.bundle import read_bundle, replace_calibration
 from nfbmr.model.exports import Target
 from nfbmr.networks.source import SourceNetwork
-from nfbmr.runtimes.choose import TorchRuntime
-from nfbmr.scoring.calibration import MAPS, Maps
+from nfbmr.runtimes.torch import TorchRuntime
+from nfbmr.scoring.maps import MAPS, Maps
 
 Draw = Callable[..., NDArray[np.uint8]]
 

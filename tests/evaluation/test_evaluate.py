@@ -18,7 +18,7 @@ from nfbmr.data.images import fingerprint
 from nfbmr.errors import LayoutError
 from nfbmr.evaluation.evaluate import evaluate, headline
 from nfbmr.inspection.inspector import Inspector
-from nfbmr.settings.schema import settings_hash
+from nfbmr.settings.changes import settings_hash
 
 KEYS = {
     "image_auroc",

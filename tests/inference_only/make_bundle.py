@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 import nfbmr
-from nfbmr.settings.schema import preset, with_changes
+from nfbmr.settings.changes import with_changes
+from nfbmr.settings.presets import preset
 
 CHANGES = {
     "size": [64, 64],

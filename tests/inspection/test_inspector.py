@@ -24,8 +24,11 @@ from nfbmr.errors import (
 )
 from nfbmr.inspection.inspector import Failure, Inspection, Inspector, load
 from nfbmr.model.bundle import Bundle, read_bundle, write_bundle
-from nfbmr.runtimes.choose import Runtime, TorchRuntime
-from nfbmr.scoring import calibration as scoring
+from nfbmr.runtimes.protocol import Runtime
+from nfbmr.runtimes.torch import TorchRuntime
+from nfbmr.scoring.calibration import calibrate, image_scores
+from nfbmr.scoring.conformal import p_values
+from nfbmr.scoring.maps import MAPS, Maps
 
 Draw = Callable[..., NDArray[np.uint8]]
 
@@ -59,15 +62,13 @@ def test_path_picture_and_array_get_the_same_answer(
 def test_an_answer_is_what_scoring_makes_of_the_maps(inspector: Inspector, draw: Draw) -> None:
     for defect in (False, True):
         result = inspector.inspect(draw(2, defect=defect))
-        again = scoring.image_scores(
-            result.maps[None], inspector.settings.scoring, inspector.calibration
-        )
+        again = image_scores(result.maps[None], inspector.settings.scoring, inspector.calibration)
         assert result.score == again[0]
-        assert result.p_value == scoring.p_values(again, inspector.calibration)[0]
+        assert result.p_value == p_values(again, inspector.calibration.scores)[0]
         assert result.threshold == inspector.threshold == inspector.calibration.threshold
         assert result.is_defect == (result.score > result.threshold) == defect
         assert result.maps.dtype == np.float32
-        assert result.maps.shape == (len(scoring.MAPS), 16, 16)
+        assert result.maps.shape == (len(MAPS), 16, 16)
 
 
 def test_heatmap_has_the_pictures_size_and_shows_the_place(
@@ -138,7 +139,7 @@ class BreaksDown:
         self.runtime = runtime
         self.value = value
 
-    def run(self, pixels: NDArray[np.uint8]) -> scoring.Maps:
+    def run(self, pixels: NDArray[np.uint8]) -> Maps:
         maps = self.runtime.run(pixels)
         maps[(pixels == 255).all(axis=(1, 2, 3)), 1, 0, 0] = self.value
         return maps
@@ -220,7 +221,7 @@ def test_new_good_pictures_replace_the_scores(inspector: Inspector, draw: Draw) 
     changed = inspector.recalibrated(0.1, iter(pictures))
     assert len(changed.calibration.scores) == 9
     assert not changed.calibration.extrapolated
-    expected = scoring.calibrate(inspector.maps(pictures), inspector.settings.scoring, 0.1)
+    expected = calibrate(inspector.maps(pictures), inspector.settings.scoring, 0.1)
     assert changed.calibration == expected
 
 

@@ -21,7 +21,8 @@ from nfbmr.fitting import fit
 from nfbmr.inspection.inspector import Inspection, Inspector, load
 from nfbmr.learning.plan import plan_fit
 from nfbmr.model.bundle import read_bundle
-from nfbmr.settings.schema import Settings, with_changes
+from nfbmr.settings.changes import with_changes
+from nfbmr.settings.schema import Settings
 
 Draw = Callable[..., NDArray[np.uint8]]
 SIZE = (150, 200)  # of the pictures; in whole cells 160 x 192

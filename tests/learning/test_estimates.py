@@ -12,7 +12,8 @@ import torch
 from nfbmr.learning import estimates
 from nfbmr.learning.estimates import Parts, duration, measure_parts, noise, seconds, step_seconds
 from nfbmr.networks.source import SourceNetwork
-from nfbmr.settings.schema import Settings, StageSettings, with_changes
+from nfbmr.settings.changes import with_changes
+from nfbmr.settings.schema import Settings, StageSettings
 
 CPU = torch.device("cpu")
 

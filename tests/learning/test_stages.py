@@ -32,8 +32,10 @@ from nfbmr.learning.stages import (
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.flow import TargetFlow, position_code
 from nfbmr.networks.source import SourceNetwork
-from nfbmr.scoring.calibration import MAPS
-from nfbmr.settings.schema import Settings, preset, with_changes
+from nfbmr.scoring.maps import MAPS
+from nfbmr.settings.changes import with_changes
+from nfbmr.settings.presets import preset
+from nfbmr.settings.schema import Settings
 from nfbmr.system.progress import Progress, silent
 
 STAGES = (2, 1)
@@ -217,7 +219,7 @@ CHILD = """
 import sys, time, json, torch
 from pathlib import Path
 torch.set_num_threads(int(sys.argv[5]))
-from nfbmr.settings.schema import from_dict
+from nfbmr.settings.changes import from_dict
 from nfbmr.features.store import FeatureStore
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.detector import Detector
@@ -236,7 +238,7 @@ train(Detector(source, settings), data, settings, work=Path(sys.argv[4]),
 def kill_while_it_learns(settings: Settings, data: TrainingData, work: Path, wait: float) -> None:
     import json
 
-    from nfbmr.settings.schema import to_dict
+    from nfbmr.settings.changes import to_dict
 
     shape, threads = json.dumps(data.store.shape), str(torch.get_num_threads())
     told = [json.dumps(to_dict(settings)), str(data.store.path), shape, str(work), threads]

@@ -39,8 +39,9 @@ from nfbmr.model.folder import (
     is_bundle,
     refuse_to_replace_other_things,
 )
-from nfbmr.scoring.calibration import MAPS, calibrate, recalibrate
-from nfbmr.settings.schema import preset
+from nfbmr.scoring.calibration import calibrate, recalibrate
+from nfbmr.scoring.maps import MAPS
+from nfbmr.settings.presets import preset
 from nfbmr.system.files import sha256_of
 
 PARTS = (CONFIG, TENSORS, CALIBRATION, CARD)

@@ -12,8 +12,9 @@ from torch import Tensor
 from nfbmr.networks.detector import Detector, Standardisation
 from nfbmr.networks.flow import AffineCoupling, position_code
 from nfbmr.networks.source import SourceNetwork
-from nfbmr.scoring.calibration import MAPS
-from nfbmr.settings.schema import Settings, with_changes
+from nfbmr.scoring.maps import MAPS
+from nfbmr.settings.changes import with_changes
+from nfbmr.settings.schema import Settings
 
 SIZE, K = (64, 96), 2  # y on a grid of 8 x 12, the detail on 16 x 24
 C = 64  # channels of y; those of the detail are 24 * K * K

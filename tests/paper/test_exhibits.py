@@ -19,7 +19,7 @@ from nfbmr.paper.exhibits import _chosen, write_exhibits
 from nfbmr.paper.ledger import Key
 from nfbmr.paper.plan import Request, Task
 from nfbmr.paper.product import Learnt, Product
-from nfbmr.runtimes.choose import TorchRuntime
+from nfbmr.runtimes.torch import TorchRuntime
 
 Arrays = dict[str, NDArray[Any]]
 C, OTHER_C = 40 + 24 + 40, 208  # stages 3 and 2 of Lite0 with neighbours; stage 6 of Lite2

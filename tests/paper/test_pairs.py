@@ -32,7 +32,7 @@ from nfbmr.paper.pairs import (
     train_pair,
 )
 from nfbmr.paper.systems import Level, PairSettings
-from nfbmr.scoring.calibration import MAPS
+from nfbmr.scoring.maps import MAPS
 from nfbmr.settings.schema import StageSettings
 from nfbmr.system.progress import Progress, silent
 

@@ -20,7 +20,8 @@ from nfbmr.learning.stages import split_held_out
 from nfbmr.networks.weights import embedded_file
 from nfbmr.paper.plan import Request, Source
 from nfbmr.paper.product import Learnt, Product
-from nfbmr.scoring import calibration as scoring
+from nfbmr.scoring.calibration import calibrate
+from nfbmr.scoring.maps import MAPS
 
 Ask = Callable[..., Request]
 KINDS = ("nf-bmr-2", "b-pfm")
@@ -54,7 +55,7 @@ def test_maps_from_kept_features_are_those_of_the_pictures(
     inspector = learnt[key].inspector
     expected = inspector.runtime.run(pixels(list(product.test), inspector.facts.size))
     maps = learnt[key].maps
-    assert maps.shape == (8, len(scoring.MAPS), *((8, 8) if key == "nf-bmr-2" else (4, 4)))
+    assert maps.shape == (8, len(MAPS), *((8, 8) if key == "nf-bmr-2" else (4, 4)))
     np.testing.assert_allclose(maps, expected, rtol=1e-3, atol=1e-4)
     judged = inspector.judge(maps, [(None, size) for size in product.test_sizes])
     for sample, result in zip(product.test, judged, strict=True):
@@ -73,11 +74,11 @@ def test_the_held_out_pictures_calibrate_and_no_others(
     assert (facts.name, facts.size) == ("bottle", (64, 64))
     assert (facts.n_train, facts.n_held_out) == (len(train), len(held_out)) == (11, 5)
     maps = inspector.runtime.run(pixels([product.good[i] for i in held_out], facts.size))
-    expected = scoring.calibrate(maps, inspector.settings.scoring, 0.2)
+    expected = calibrate(maps, inspector.settings.scoring, 0.2)
     assert inspector.calibration.scores == pytest.approx(expected.scores, rel=1e-2, abs=1e-2)
     assert inspector.threshold == pytest.approx(expected.threshold, rel=1e-2, abs=1e-2)
     others = inspector.runtime.run(pixels([product.good[i] for i in train[:5]], facts.size))
-    wrong = scoring.calibrate(others, inspector.settings.scoring, 0.2)
+    wrong = calibrate(others, inspector.settings.scoring, 0.2)
     assert inspector.calibration.scores != pytest.approx(wrong.scores, rel=1e-2, abs=1e-2)
 
 
@@ -102,7 +103,7 @@ def test_a_pair_sees_pictures_of_its_own_size(
     found = product.learn(ask().system("pfm", 0))
     assert asked == [("paper", (64, 64))]
     assert found.inspector.facts.size == (64, 96)
-    assert found.maps.shape == (8, len(scoring.MAPS), 4, 6)
+    assert found.maps.shape == (8, len(MAPS), 4, 6)
     assert (found.maps[:, 0] == 0).all(), "one way"
 
 

@@ -16,15 +16,14 @@ from nfbmr.errors import BundleTamperedError, MissingExtraError, SettingsError
 from nfbmr.inspection.inspector import Inspection, load
 from nfbmr.model.bundle import add_exports, read_bundle
 from nfbmr.model.exports import Precision, Target, graph_file
-from nfbmr.runtimes.choose import (
-    OnnxRuntime,
-    OpenVinoRuntime,
-    Runtime,
-    TorchRuntime,
-    open_runtime,
-    probe,
-)
-from nfbmr.scoring.calibration import MAPS, Calibration
+from nfbmr.runtimes.choose import open_runtime
+from nfbmr.runtimes.onnx import OnnxRuntime
+from nfbmr.runtimes.openvino import OpenVinoRuntime
+from nfbmr.runtimes.probe import probe
+from nfbmr.runtimes.protocol import Runtime
+from nfbmr.runtimes.torch import TorchRuntime
+from nfbmr.scoring.calibration import Calibration
+from nfbmr.scoring.maps import MAPS
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 

@@ -17,21 +17,17 @@ from numpy.typing import NDArray
 from nfbmr.errors import BundleTamperedError, CalibrationError
 from nfbmr.scoring.calibration import (
     LEAST_HELD_OUT,
-    MAPS,
     Calibration,
-    Maps,
     calibrate,
     calibration_from_dict,
     calibration_to_dict,
-    heatmap,
     held_out_count,
     image_scores,
-    images_needed,
-    p_values,
     recalibrate,
-    statistics,
-    threshold_for,
 )
+from nfbmr.scoring.conformal import images_needed, p_values, threshold_for
+from nfbmr.scoring.heat import heatmap
+from nfbmr.scoring.maps import MAPS, Maps, statistics
 from nfbmr.settings.schema import CalibrationSettings, ScoringSettings
 
 ALL = ScoringSettings(top_share=0.25)
@@ -132,7 +128,7 @@ def test_p_value_is_at_most_the_rate_exactly_when_the_score_is_a_defect(
     scores: list[float], rate: Fraction, score: float
 ) -> None:
     calibration = calibration_of(scores, float(rate))
-    p = p_values(np.array([score]), calibration)[0]
+    p = p_values(np.array([score]), calibration.scores)[0]
     n = len(scores)
     at_least = sum(known >= score for known in scores)
     assert p == (at_least + 1) / (n + 1)
@@ -245,7 +241,7 @@ def test_p_values_of_good_images_are_uniform() -> None:
     for _ in range(rounds):
         maps = rng.gamma(2.0, 1.0, (n + 1, len(MAPS), 2, 2)).astype(np.float32)
         calibration = calibrate(maps[:n], ONE, 0.1)
-        found.append(p_values(image_scores(maps[n:], ONE, calibration), calibration)[0])
+        found.append(p_values(image_scores(maps[n:], ONE, calibration), calibration.scores)[0])
     for share in (0.1, 0.25, 0.5, 0.75):
         spread = math.sqrt(share * (1 - share) / rounds)
         assert abs(float(np.mean(np.array(found) <= share)) - share) < 4 * spread + 1 / (n + 1)
@@ -404,4 +400,4 @@ def test_scores_are_compared_as_numbers_of_full_precision() -> None:
     scores: NDArray[np.float64] = np.array([0.1, 0.2, 0.3 - 1e-16])
     calibration = calibration_of(scores.tolist(), 0.25)
     back = calibration_from_dict(json.loads(json.dumps(calibration_to_dict(calibration))))
-    assert p_values(scores, back).tolist() == [1.0, 0.75, 0.5]
+    assert p_values(scores, back.scores).tolist() == [1.0, 0.75, 0.5]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from nfbmr.errors import SettingsError
-from nfbmr.settings.schema import from_dict, preset, settings_hash, to_dict, with_changes
+from nfbmr.settings.changes import from_dict, settings_hash, to_dict, with_changes
+from nfbmr.settings.presets import preset
 
 PRESETS = ("fast", "accurate", "paper")
 

@@ -24,7 +24,8 @@ from nfbmr.evaluation.metrics import image_auroc
 from nfbmr.features.cache import FeatureCache
 from nfbmr.fitting import fit
 from nfbmr.inspection.inspector import Inspection, load
-from nfbmr.settings.schema import preset, settings_hash
+from nfbmr.settings.changes import settings_hash
+from nfbmr.settings.presets import preset
 from nfbmr.system import provenance
 
 Row = dict[str, Any]

@@ -21,7 +21,8 @@ import numpy as np
 
 from nfbmr.benchmark import solar_cells
 from nfbmr.data.layouts import read_data
-from nfbmr.settings.schema import preset, settings_hash
+from nfbmr.settings.changes import settings_hash
+from nfbmr.settings.presets import preset
 from nfbmr.system import provenance
 
 RATES = (0.01, 0.05)
@@ -153,7 +154,7 @@ def in_child(work: Callable[[], Row]) -> tuple[Row, float, float]:
 
 def memory(data: Path, folder: Path) -> Row:
     """Returns the peak memory of a fit of a third of the good pictures, and of all of them."""
-    from nfbmr.settings.schema import with_changes
+    from nfbmr.settings.changes import with_changes
 
     good = [sample.path.resolve() for sample in read_data(data).train_good]
     # Few steps: memory does not depend on them once every page has been read.

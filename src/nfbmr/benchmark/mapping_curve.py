@@ -37,9 +37,10 @@ from nfbmr.networks.detector import Detector
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.paper.plan import read_source
 from nfbmr.paper.systems import base_settings
-from nfbmr.scoring import calibration as scoring
-from nfbmr.scoring.calibration import MAPS
-from nfbmr.settings.schema import ScoringSettings, Settings, with_changes
+from nfbmr.scoring.calibration import calibrate, image_scores
+from nfbmr.scoring.maps import MAPS, Maps, statistics
+from nfbmr.settings.changes import with_changes
+from nfbmr.settings.schema import ScoringSettings, Settings
 from nfbmr.settings.text import parse_numbers, parse_pairs
 from nfbmr.system.devices import choose_device
 from nfbmr.system.files import written_beside
@@ -94,7 +95,7 @@ def _one_width(
     data: TrainingData,
     test: FeatureStore,
     work: Path,
-) -> list[tuple[int, scoring.Maps, scoring.Maps]]:
+) -> list[tuple[int, Maps, Maps]]:
     """Trains one mapping; returns steps and the raw maps of held-out and test pictures."""
     device = choose_device("auto")
     detector = Detector(network, settings)
@@ -119,17 +120,15 @@ def _one_width(
     return seen
 
 
-def _figures(
-    held: scoring.Maps, test: scoring.Maps, is_defect: np.ndarray[Any, Any], channels: int
-) -> Row:
+def _figures(held: Maps, test: Maps, is_defect: np.ndarray[Any, Any], channels: int) -> Row:
     """AUROC by map, and the error of both kinds of pictures per channel and direction."""
     row: Row = {}
     for name, how in _SCORES.items():
-        calibration = scoring.calibrate(held, how, 0.05)
-        row[f"auroc_{name}"] = image_auroc(scoring.image_scores(test, how, calibration), is_defect)
+        calibration = calibrate(held, how, 0.05)
+        row[f"auroc_{name}"] = image_auroc(image_scores(test, how, calibration), is_defect)
     for reduction in ("max", "top", "mean"):
         one = ScoringSettings(maps=("asm",), statistics=(reduction,))
-        row[f"auroc_asm_{reduction}"] = image_auroc(scoring.statistics(test, one)[:, 0], is_defect)
+        row[f"auroc_asm_{reduction}"] = image_auroc(statistics(test, one)[:, 0], is_defect)
     for name in ("source", "target"):
         place = MAPS.index(name)
         row[f"held_out_{name}"] = float(held[:, place].mean() / channels)

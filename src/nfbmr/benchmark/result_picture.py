@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from nfbmr.data.images import read_image, read_mask, resize_image
+from nfbmr.data.images import read_image, resize_image
 from nfbmr.data.layouts import Sample, read_data
+from nfbmr.data.masks import read_mask
 from nfbmr.inspection.inspector import Inspection, Inspector, load
 from nfbmr.inspection.pictures import heatmap_overlay, outline_mask
 

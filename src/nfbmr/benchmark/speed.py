@@ -11,7 +11,9 @@ import numpy as np
 
 from nfbmr.data.images import load_image
 from nfbmr.inspection.inspector import Inspector
-from nfbmr.scoring import calibration as scoring
+from nfbmr.scoring.calibration import image_scores
+from nfbmr.scoring.conformal import p_values
+from nfbmr.scoring.heat import heatmap
 
 _WARM_UP = 3
 _BATCHES = 16
@@ -47,9 +49,9 @@ def parts(inspector: Inspector, paths: Sequence[Path], repeats: int = 30) -> lis
     found = inspector.inspect(chosen[0])
 
     def score() -> None:
-        scores = scoring.image_scores(maps, found.scoring, found.calibration)
-        scoring.p_values(scores, found.calibration)
-        scoring.heatmap(maps[0], found.scoring, found.calibration)
+        scores = image_scores(maps, found.scoring, found.calibration)
+        p_values(scores, found.calibration.scores)
+        heatmap(maps[0], found.scoring, found.calibration)
 
     steps: dict[str, Callable[[int], object]] = {
         "decode and resize": lambda i: load_image(chosen[i], size),

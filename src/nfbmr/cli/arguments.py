@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,14 @@ RuntimeName = Annotated[
     ),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="For one picture. [default: all cores]")]
+
+
+class Preset(enum.StrEnum):
+    """The presets by name."""
+
+    fast = "fast"
+    accurate = "accurate"
+    paper = "paper"
 
 
 def where_to_write(

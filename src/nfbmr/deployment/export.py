@@ -11,9 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,39 +21,23 @@ from numpy.typing import NDArray
 from nfbmr.data.images import ImageInput, fingerprint, load_image
 from nfbmr.data.layouts import Sample, read_data
 from nfbmr.deployment.damage import damaged, separation
+from nfbmr.deployment.gate import Prover, inspected
 from nfbmr.errors import ExportError, NfbmrError, SettingsError
-from nfbmr.inspection.inspector import Inspection, Inspector
 from nfbmr.learning.learn import without_copies
 from nfbmr.model.bundle import Bundle, add_exports, read_bundle
-from nfbmr.model.exports import LEARNT_AGAIN, Export, Gate, Precision, Target, graph_file
-from nfbmr.runtimes.choose import Runtime, TorchRuntime, is_installed, open_export, probe
-from nfbmr.system import provenance
-from nfbmr.system.files import sha256_of
+from nfbmr.model.exports import LEARNT_AGAIN, Export, Precision, Target, graph_file
+from nfbmr.runtimes.choose import open_export
+from nfbmr.runtimes.probe import probe
+from nfbmr.runtimes.protocol import Runtime, is_installed
+from nfbmr.runtimes.torch import TorchRuntime
 from nfbmr.system.progress import Progress, silent
 
 _log = logging.getLogger(__name__)
 
 _DRAWN = 16
 _MOST_GOOD = 256  # pictures of the gate; more prove no more
-_TIMED = 15
 _DAMAGED = 64  # pictures damaged on purpose, at least
 _LOSS = 0.02  # of pairs that what was learnt again may tell less well, beside chance
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Allowed:
-    maps: float
-    """Share of the largest value of the map."""
-    scores: float
-    """Share of the score, or of 1 where it is smaller."""
-
-
-_ALLOWED: dict[Precision, _Allowed] = {
-    "fp32": _Allowed(maps=1e-3, scores=1e-4),
-    "fp16": _Allowed(maps=5e-2, scores=2e-2),
-    "bf16": _Allowed(maps=5e-2, scores=2e-2),
-    "int8": _Allowed(maps=1e-3, scores=1e-4),
-}
 
 
 def export(
@@ -133,7 +115,7 @@ def add_graphs(
         work = Path(made)
         pictures = _pictures(bundle, good)
         n = len(pictures) - _n_drawn(bundle)
-        gate = Prover(bundle, _inspected(bundle, reference, pictures), n, pictures)
+        gate = Prover(bundle, inspected(bundle, reference, pictures), n, pictures)
         exports: list[Export] = []
         for number, (target, precision) in enumerate(wanted, start=1):
             try:
@@ -173,7 +155,7 @@ def _learn_again(
         unseen = [sample.path for sample in good if fingerprint(sample.path) in held_out]
         pictures = _pictures(bundle, unseen)
         n = len(pictures) - _n_drawn(bundle)
-        expected = _inspected(learnt.bundle, learnt.reference, pictures)
+        expected = inspected(learnt.bundle, learnt.reference, pictures)
         export = Prover(learnt.bundle, expected, n, pictures).prove(*wanted, learnt.graph, threads)
         runtime = open_export(export, learnt.graph, threads)
         beside = _beside((bundle, single), (learnt.bundle, runtime), pictures[:n], pictures[n:])
@@ -206,7 +188,7 @@ def _beside(
         for one in range(each)
     ]
     said = [
-        [_inspected(*model, part) for part in (good, worse, drawn)] for model in (single, coarse)
+        [inspected(*model, part) for part in (good, worse, drawn)] for model in (single, coarse)
     ]
     scores = [[np.array([one.score for one in part]) for part in found] for found in said]
     separated, separates = (separation(found[0], found[1]) for found in scores)
@@ -238,95 +220,6 @@ def runtimes_here() -> list[tuple[Target, Precision]]:
     return [(target, "fp32") for target in targets if is_installed(target)]
 
 
-class Prover:
-    """The gate: holds what torch said of the pictures, and compares."""
-
-    def __init__(
-        self,
-        bundle: Bundle,
-        expected: Sequence[Inspection],
-        n_good: int,
-        pictures: Sequence[ImageInput],
-    ) -> None:
-        """Takes torch's answers `expected` to `pictures`, of which the first `n_good` are good."""
-        self.bundle = bundle
-        self.expected = expected
-        self.n_good = n_good
-        self.pictures = pictures
-
-    def prove(
-        self, target: Target, precision: Precision, graph: Path, threads: int | None = None
-    ) -> Export:
-        """Compares a graph with torch.
-
-        Raises:
-            ExportError: they part; the message says where.
-            MissingExtraError: the runtime is not installed.
-        """
-        allowed = _ALLOWED[precision]
-        empty = Gate(
-            good=self.n_good,
-            drawn=len(self.pictures) - self.n_good,
-            maps=0,
-            maps_allowed=allowed.maps,
-            scores=0,
-            scores_allowed=allowed.scores,
-            p_values=0,
-            milliseconds=0,
-            versions=provenance.versions(),
-        )
-        export = Export(target=target, precision=precision, graph=sha256_of(graph), gate=empty)
-        runtime = open_export(export, graph, threads)
-        found = _inspected(self.bundle, runtime, self.pictures)
-        measured = {
-            "maps": self._worst("maps", [_maps_part(e, f) for e, f in self._pairs(found)], allowed),
-            "scores": self._worst(
-                "scores",
-                [abs(f.score - e.score) / max(1, abs(e.score)) for e, f in self._pairs(found)],
-                allowed,
-            ),
-            "p_values": max(abs(f.p_value - e.p_value) for e, f in self._pairs(found)),
-        }
-        self._same_verdicts(export.name, found)
-        measured["milliseconds"] = _milliseconds(runtime, self.bundle.facts.size)
-        return export.model_copy(update={"gate": empty.model_copy(update=measured)})
-
-    def _pairs(self, found: Sequence[Inspection]) -> zip[tuple[Inspection, Inspection]]:
-        return zip(self.expected, found, strict=True)
-
-    def _worst(self, what: str, parts: list[float], allowed: _Allowed) -> float:
-        worst = int(np.argmax(parts))
-        limit: float = getattr(allowed, what)
-        if not parts[worst] <= limit:  # also catches NaN
-            raise ExportError(
-                f"the graph does not answer as torch does: its {what} of {self._name(worst)} part "
-                f"by {parts[worst]:.2g} of their size, {limit:.0e} is allowed; nothing was kept. "
-                "Export with more precision"
-            )
-        return parts[worst]
-
-    def _same_verdicts(self, name: str, found: Sequence[Inspection]) -> None:
-        other = [
-            number
-            for number, (one, two) in enumerate(self._pairs(found))
-            if one.is_defect != two.is_defect
-        ]
-        if other:
-            one, two = self.expected[other[0]], found[other[0]]
-            raise ExportError(
-                f"{name} gives another verdict than torch on {len(other)} of {len(found)} "
-                f"pictures, first on {self._name(other[0])} (score {one.score:.4g} with torch, "
-                f"{two.score:.4g} here, threshold {one.threshold:.4g}); nothing was kept. "
-                "Export with more precision"
-            )
-
-    def _name(self, number: int) -> str:
-        picture = self.pictures[number]
-        if isinstance(picture, str | os.PathLike):
-            return os.fspath(picture)
-        return f"drawn picture {number - self.n_good}"
-
-
 def _good(source: str | os.PathLike[str]) -> list[Sample]:
     found = read_data(source)
     _log.info("%s", found.describe())
@@ -356,16 +249,6 @@ def _pictures(bundle: Bundle, good: Sequence[Path]) -> list[ImageInput]:
     return [*good[: max(8, _MOST_GOOD // _tiles(bundle))], *drawn]
 
 
-def _inspected(
-    bundle: Bundle, runtime: Runtime, pictures: Sequence[ImageInput]
-) -> list[Inspection]:
-    found = list(Inspector(bundle, runtime).inspect_many(pictures))
-    for result in found:
-        if not isinstance(result, Inspection):
-            raise ExportError(f"{runtime.name}: {result.path or 'a drawn picture'}: {result.error}")
-    return [result for result in found if isinstance(result, Inspection)]
-
-
 def _graph(precision: Precision, work: Path, bundle: Bundle, reference: TorchRuntime) -> Path:
     """Makes the graph of a precision in `work`, where it is not there yet."""
     from nfbmr.deployment import graphs
@@ -378,20 +261,3 @@ def _graph(precision: Precision, work: Path, bundle: Bundle, reference: TorchRun
     if not half.exists():
         graphs.halve(single, half)
     return half
-
-
-def _maps_part(expected: Inspection, found: Inspection) -> float:
-    """Returns the largest difference of a map, as a share of that map's largest value."""
-    largest = np.abs(expected.maps).max(axis=(1, 2))
-    part = np.abs(found.maps - expected.maps).max(axis=(1, 2))
-    return float((part / np.where(largest > 0, largest, 1)).max())
-
-
-def _milliseconds(runtime: Runtime, size: tuple[int, int]) -> float:
-    pixels = np.random.default_rng(0).integers(0, 256, (1, *size, 3)).astype(np.uint8)
-    times = []
-    for _ in range(_TIMED):
-        started = time.perf_counter()
-        runtime.run(pixels)
-        times.append(1000 * (time.perf_counter() - started))
-    return float(np.median(times))

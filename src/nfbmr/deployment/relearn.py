@@ -29,7 +29,9 @@ from nfbmr.model.bundle import Bundle
 from nfbmr.model.exports import Precision, Target, graph_file
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.source import SourceNetwork
-from nfbmr.runtimes.choose import Runtime, TorchRuntime, open_graph
+from nfbmr.runtimes.choose import open_graph
+from nfbmr.runtimes.protocol import Runtime
+from nfbmr.runtimes.torch import TorchRuntime
 from nfbmr.scoring.calibration import LEAST_HELD_OUT, held_out_count
 from nfbmr.system.files import sha256_of
 from nfbmr.system.progress import Progress, silent

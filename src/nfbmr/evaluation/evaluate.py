@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nfbmr.data.images import fingerprint, read_image, read_mask, resize_image
+from nfbmr.data.images import fingerprint, read_image, resize_image
 from nfbmr.data.layouts import DataSet, Sample, read_data
+from nfbmr.data.masks import read_mask
 from nfbmr.errors import LayoutError
 from nfbmr.evaluation.metrics import predictive_interval, summarise
 from nfbmr.evaluation.pixel_metrics import PixelMetrics, PixelResult
 from nfbmr.evaluation.report.page import Picture, ReportContent, choose_pictures, write_report
 from nfbmr.inspection.inspector import Failure, Inspection, Inspector
-from nfbmr.settings.schema import settings_hash, to_dict
+from nfbmr.settings.changes import settings_hash, to_dict
 from nfbmr.system import provenance
 from nfbmr.system.files import spreadsheet_cell, written_beside
 from nfbmr.system.progress import Progress, silent

@@ -21,9 +21,12 @@ from nfbmr.data.images import ImageInput, load_with_size, resize_map
 from nfbmr.errors import ImageError, SettingsError
 from nfbmr.model.bundle import Bundle, replace_calibration
 from nfbmr.model.facts import Facts
-from nfbmr.runtimes.choose import Runtime, open_runtime
-from nfbmr.scoring import calibration as scoring
-from nfbmr.scoring.calibration import Calibration, Maps
+from nfbmr.runtimes.choose import open_runtime
+from nfbmr.runtimes.protocol import Runtime
+from nfbmr.scoring.calibration import Calibration, calibrate, image_scores, recalibrate
+from nfbmr.scoring.conformal import p_values
+from nfbmr.scoring.heat import heatmap
+from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.settings.schema import ScoringSettings, Settings
 
 _TILES = 8  # that pass the network at once
@@ -60,7 +63,7 @@ class Inspection:
 
     def heatmap_at(self, size: tuple[int, int]) -> NDArray[np.float32]:
         """Returns the heatmap at another size (H, W), e.g. that of a thumbnail."""
-        fused = scoring.heatmap(self.maps, self.scoring, self.calibration)
+        fused = heatmap(self.maps, self.scoring, self.calibration)
         return resize_map(fused, size)
 
 
@@ -185,7 +188,7 @@ class Inspector:
                 raise ImageError(result.error)
             found.append(result.maps)
         if not found:
-            return np.empty((0, len(scoring.MAPS), 1, 1), np.float32)
+            return np.empty((0, len(MAPS), 1, 1), np.float32)
         return np.stack(found)
 
     def recalibrated(
@@ -208,10 +211,10 @@ class Inspector:
                 f"false-alarm rate {rate:g}: a share between 0 and 1 was expected, e.g. 0.01"
             )
         if good_images is None:
-            calibration = scoring.recalibrate(self.calibration, rate)
+            calibration = recalibrate(self.calibration, rate)
         else:
             maps = self.maps(good_images)
-            calibration = scoring.calibrate(maps, self.settings.scoring, rate)
+            calibration = calibrate(maps, self.settings.scoring, rate)
         bundle = replace(self._bundle, calibration=calibration)
         return Inspector(bundle, self.runtime, self.path)
 
@@ -266,8 +269,8 @@ class Inspector:
             maps: (N, K, H', W').
             pictures: the path and the size (H, W) of each, N of them.
         """
-        scores = scoring.image_scores(maps, self.settings.scoring, self.calibration)
-        p_values = scoring.p_values(scores, self.calibration)
+        scores = image_scores(maps, self.settings.scoring, self.calibration)
+        ps = p_values(scores, self.calibration.scores)
         return [
             Failure(path=path, error="the network gave values that are not finite")
             if not np.isfinite(raw).all()
@@ -282,9 +285,7 @@ class Inspector:
                 scoring=self.settings.scoring,
                 calibration=self.calibration,
             )
-            for (path, size), raw, score, p_value in zip(
-                pictures, maps, scores, p_values, strict=True
-            )
+            for (path, size), raw, score, p_value in zip(pictures, maps, scores, ps, strict=True)
         ]
 
 

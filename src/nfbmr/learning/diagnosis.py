@@ -13,7 +13,7 @@ from nfbmr.data.layouts import read_data
 from nfbmr.errors import NfbmrError
 from nfbmr.features.compute import FeatureCache
 from nfbmr.learning.estimates import duration
-from nfbmr.settings import schema as config
+from nfbmr.settings import presets
 from nfbmr.settings.schema import Settings
 from nfbmr.system import provenance
 
@@ -72,7 +72,7 @@ def data_set(data: Path, preset: str) -> list[str]:
         ]
     found = read_data(data)
     official = compared(found)
-    settings = config.preset(preset)
+    settings = presets.preset(preset)
     plan = plan_fit(list(found.train_good), settings)
     seconds = _estimate(settings, plan, [sample.path for sample in found.train_good])
     return [

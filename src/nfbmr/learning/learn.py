@@ -28,7 +28,7 @@ from nfbmr.model.facts import Facts
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights
-from nfbmr.scoring import calibration as scoring
+from nfbmr.scoring.calibration import calibrate
 from nfbmr.settings.schema import Settings
 from nfbmr.system import provenance
 from nfbmr.system.progress import Progress, silent
@@ -161,7 +161,7 @@ def _bundle(
     rate = settings.calibration.false_alarm_rate
     device = detector.standardisation.mean.device
     maps = calibration_maps(detector, features, device)
-    calibration = scoring.calibrate(maps, settings.scoring, rate)
+    calibration = calibrate(maps, settings.scoring, rate)
     tensors = {k: v.detach().cpu().numpy() for k, v in detector.state_dict().items()}
     facts = Facts(
         name=origin.name,

@@ -11,7 +11,8 @@ from nfbmr.data.layouts import Sample
 from nfbmr.data.sizes import choose_size
 from nfbmr.data.tiles import CELL, LARGEST, MOST_TILES, Tiling, whole_size
 from nfbmr.errors import ImageError, SettingsError, TrainingError
-from nfbmr.scoring.calibration import LEAST_HELD_OUT, held_out_count, images_needed
+from nfbmr.scoring.calibration import LEAST_HELD_OUT, held_out_count
+from nfbmr.scoring.conformal import images_needed
 from nfbmr.settings.schema import Settings
 
 

@@ -30,6 +30,7 @@ from pydantic import ValidationError
 
 from nfbmr.data.tiles import Tiling, fits
 from nfbmr.errors import BundleError, BundleTamperedError, SettingsError
+from nfbmr.model.card import model_card
 from nfbmr.model.exports import (
     CALIBRATION,
     LEARNT_AGAIN,
@@ -37,7 +38,7 @@ from nfbmr.model.exports import (
     exports_from_json,
     exports_to_json,
 )
-from nfbmr.model.facts import Facts, model_card
+from nfbmr.model.facts import Facts
 from nfbmr.model.folder import (
     CARD,
     CONFIG,
@@ -53,8 +54,10 @@ from nfbmr.model.folder import (
     to_json,
     write_text,
 )
-from nfbmr.scoring.calibration import MAPS, Calibration, calibration_from_dict, calibration_to_dict
-from nfbmr.settings.schema import Settings, from_dict, to_dict
+from nfbmr.scoring.calibration import Calibration, calibration_from_dict, calibration_to_dict
+from nfbmr.scoring.maps import MAPS
+from nfbmr.settings.changes import from_dict, to_dict
+from nfbmr.settings.schema import Settings
 from nfbmr.system.files import sha256_of
 
 _log = logging.getLogger(__name__)

@@ -15,16 +15,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nfbmr.data.images import load_image, read_mask, resize_image, resize_map
+from nfbmr.data.images import load_image, resize_image, resize_map
 from nfbmr.data.layouts import Sample
+from nfbmr.data.masks import read_mask
 from nfbmr.errors import NfbmrError
 from nfbmr.inspection.inspector import Inspection
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights
 from nfbmr.paper.product import Learnt, Product
 from nfbmr.paper.systems import OTHER
-from nfbmr.runtimes.choose import TorchRuntime
-from nfbmr.scoring.calibration import MAPS
+from nfbmr.runtimes.torch import TorchRuntime
+from nfbmr.scoring.maps import MAPS
 from nfbmr.system.files import written_beside
 
 _THUMBNAIL = 256

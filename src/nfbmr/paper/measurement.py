@@ -21,7 +21,7 @@ from nfbmr.learning.stages import CHUNK
 from nfbmr.paper.ledger import Row
 from nfbmr.paper.product import Learnt, Product
 from nfbmr.paper.systems import System
-from nfbmr.scoring import calibration as scoring
+from nfbmr.scoring.maps import statistics
 from nfbmr.settings.schema import ScoringSettings
 from nfbmr.system.files import spreadsheet_cell, written_beside
 
@@ -89,7 +89,7 @@ def _one_map(system: System, learnt: Learnt) -> NDArray[np.float64] | None:
     every = ScoringSettings(
         maps=settings.maps, statistics=_STATISTICS, top_share=settings.top_share
     )
-    return scoring.statistics(learnt.maps, every)
+    return statistics(learnt.maps, every)
 
 
 def _write_scores(path: Path, collected: Collected, table: NDArray[np.float64] | None) -> None:

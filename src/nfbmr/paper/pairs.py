@@ -36,7 +36,7 @@ from nfbmr.networks.mapping import BidirectionalMapping, b_pfm, mapping_errors
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights
 from nfbmr.paper.systems import Level, PairSettings
-from nfbmr.scoring.calibration import MAPS, Maps
+from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.settings.schema import StageSettings
 
 

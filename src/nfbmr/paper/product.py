@@ -33,9 +33,9 @@ from nfbmr.model.facts import Facts
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.paper.pairs import LevelData, Pair, PairRuntime, pair_maps, train_pair
 from nfbmr.paper.systems import BackboneName, System, pair_size
-from nfbmr.runtimes.choose import TorchRuntime
-from nfbmr.scoring import calibration as scoring
-from nfbmr.scoring.calibration import Maps
+from nfbmr.runtimes.torch import TorchRuntime
+from nfbmr.scoring.calibration import calibrate
+from nfbmr.scoring.maps import Maps
 from nfbmr.settings.schema import ScoringSettings, Settings
 from nfbmr.system import provenance
 from nfbmr.system.files import written_beside
@@ -147,7 +147,7 @@ class Product:
         bundle = Bundle(
             settings=replace(learnt.inspector.settings, scoring=system.settings.scoring),
             facts=facts,
-            calibration=scoring.calibrate(maps, system.settings.scoring, rate),
+            calibration=calibrate(maps, system.settings.scoring, rate),
             tensors={},
         )
         return replace(learnt, inspector=Inspector(bundle, runtime))
@@ -172,7 +172,7 @@ class Product:
         started = time.monotonic()
         maps = pair_maps(pair, good, held_out, self.device)
         rate = settings.calibration.false_alarm_rate
-        calibration = scoring.calibrate(maps, settings.scoring, rate)
+        calibration = calibrate(maps, settings.scoring, rate)
         seconds += time.monotonic() - started
         facts = _facts(self.name, replace(plan, size=size), weights, seconds)
         bundle = Bundle(settings=settings, facts=facts, calibration=calibration, tensors={})

@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nfbmr.errors import SettingsError
-from nfbmr.settings import schema as config
+from nfbmr.settings.changes import to_dict, with_changes
+from nfbmr.settings.presets import preset
 from nfbmr.settings.schema import (
     BackboneSettings,
     FlowSettings,
+    MapName,
     MappingSettings,
     ScoringSettings,
     Settings,
     StageSettings,
     weights_kind,
-    with_changes,
 )
 
 BackboneName = Literal["paper", "fast"]
@@ -91,7 +92,7 @@ class System:
         Args:
             data: names the pictures.
         """
-        settings = config.to_dict(self.settings)
+        settings = to_dict(self.settings)
         backbone = settings["backbone"]
         backbone["weights"] = weights_kind(backbone["weights"])
         pair = None if self.pair is None else asdict(self.pair)
@@ -143,9 +144,9 @@ def base_settings(backbone: BackboneName) -> Settings:
     `fast` means its network, its size of picture and its way to train.
     """
     if backbone == "paper":
-        return config.preset("paper")
+        return preset("paper")
     return replace(
-        config.preset("fast"),
+        preset("fast"),
         backbone=BackboneSettings(),
         flow=FlowSettings(),
         mapping=MappingSettings(),
@@ -172,7 +173,7 @@ def make_system(
         backbone: `paper` or `fast`.
         seed: of split, weights and batches.
         weights: network -> `embedded`, `hub`, `random` or a file; "" stands for SNN.
-        changes: of the preset's settings, as `config.with_changes` takes them; those under `pair`
+        changes: of the preset's settings, as `with_changes` takes them; those under `pair`
             are of the stage that trains a pair's nets.
 
     Raises:
@@ -197,7 +198,7 @@ def make_system(
             f"for {name}, or NETWORK=FILE with one of {', '.join(dict.fromkeys(known[1:]))}"
         )
     if key in PAIR_SYSTEMS:
-        maps: tuple[config.MapName, ...] = ("target",) if key == "pfm" else ("asm",)
+        maps: tuple[MapName, ...] = ("target",) if key == "pfm" else ("asm",)
         settings = replace(base, scoring=replace(base.scoring, maps=maps))
         return System(key=key, settings=settings, pair=_pair(key, backbone, weights, of_pair))
     if key == "nfbmr":
@@ -250,7 +251,7 @@ def _pair(
 
 def _changed(stage: StageSettings, changes: dict[str, Any]) -> StageSettings:
     # Any settings serve to check changes of a stage.
-    settings = replace(config.preset("fast"), stage_one=stage)
+    settings = replace(preset("fast"), stage_one=stage)
     try:
         return with_changes(settings, {"stage_one": changes}).stage_one
     except SettingsError as error:

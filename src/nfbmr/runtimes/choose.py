@@ -10,104 +10,22 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nfbmr.errors import BundleTamperedError, MissingExtraError, SettingsError
 from nfbmr.model.bundle import Bundle, for_export, read_bundle
-from nfbmr.model.exports import LEARNT_AGAIN, PRECISIONS, Export
-from nfbmr.runtimes.graphs import (
-    OnnxRuntime,
-    OpenVinoRuntime,
-    Runtime,
-    is_installed,
-    missing,
-    open_graph,
-)
-from nfbmr.scoring.calibration import Maps
-
-__all__ = [
-    "OnnxRuntime",
-    "OpenVinoRuntime",
-    "Runtime",
-    "TorchRuntime",
-    "is_installed",
-    "open_export",
-    "open_graph",
-    "open_runtime",
-    "probe",
-]
-
-if TYPE_CHECKING:
-    from nfbmr.networks.source import SourceNetwork
+from nfbmr.model.exports import LEARNT_AGAIN, PRECISIONS, Export, Precision, Target
+from nfbmr.runtimes.onnx import OnnxRuntime
+from nfbmr.runtimes.openvino import OpenVinoRuntime
+from nfbmr.runtimes.probe import PROBE_ALLOWED, probe
+from nfbmr.runtimes.protocol import Runtime, is_installed
+from nfbmr.runtimes.torch import TorchRuntime
 
 RUNTIMES = ("auto", "torch", "onnx", "openvino", "tensorrt")
 """What a user may ask for."""
 
 _log = logging.getLogger(__name__)
-
-PROBE_ALLOWED = {"bf16": 5e-2, "int8": 1e-3}
-"""How far a map's mean may part on another processor, as a share."""
-
-_BLOCK = 32  # pixels of a drawn picture's blocks
-
-
-class TorchRuntime:
-    """The graph in torch, as it was trained."""
-
-    name = "torch"
-
-    def __init__(
-        self,
-        bundle: Bundle,
-        device: str = "auto",
-        threads: int | None = None,
-        source: SourceNetwork | None = None,
-    ) -> None:
-        """Builds the network and fills it from the bundle; nothing is downloaded.
-
-        Args:
-            bundle: with its tensors.
-            device: `auto`, `cpu`, `cuda`, ...
-            threads: of the whole process; by default as torch chooses.
-            source: SNN; by default that of the settings.
-
-        Raises:
-            MissingExtraError: torch or timm is not installed.
-            BundleTamperedError: the tensors are not those of the network the settings describe.
-        """
-        try:
-            import torch
-
-            from nfbmr.networks.detector import Detector
-            from nfbmr.networks.source import SourceNetwork
-            from nfbmr.system.devices import choose_device
-        except ImportError as error:
-            raise missing(error, "torch", "torch inspects this model") from None
-        if threads is not None:
-            torch.set_num_threads(threads)
-        settings = bundle.settings
-        source = source or SourceNetwork.of(settings.backbone)
-        detector = Detector(source, settings, bundle.facts.size)
-        tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in bundle.tensors.items()}
-        try:
-            detector.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise BundleTamperedError(
-                f"the model's tensors do not fit its settings ({str(error).splitlines()[0]}); "
-                "restore the model or fit again"
-            ) from None
-        self.device = choose_device(device)
-        self.detector = detector.to(self.device)
-        self._torch = torch
-
-    def run(self, pixels: NDArray[np.uint8]) -> Maps:
-        """Maps uint8 RGB pixels (N, H, W, 3) to raw maps (N, K, H', W') float32."""
-        with self._torch.inference_mode():
-            maps = self.detector(self._torch.from_numpy(pixels).to(self.device))
-        return np.asarray(maps.cpu().numpy(), dtype=np.float32)
 
 
 def open_runtime(
@@ -188,16 +106,6 @@ def open_export(export: Export, graph: Path, threads: int | None = None) -> Runt
     return open_graph(export.target, export.precision, graph, threads)
 
 
-def probe(runtime: Runtime, size: tuple[int, int]) -> tuple[float, ...]:
-    """Returns the means of the raw maps of a drawn picture, blocks of noise of (H, W) pixels."""
-    height, width = size
-    shape = (1, -(-height // _BLOCK), -(-width // _BLOCK), 3)
-    blocks = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-    pixels = blocks.repeat(_BLOCK, axis=1).repeat(_BLOCK, axis=2)[:, :height, :width]
-    maps = runtime.run(np.ascontiguousarray(pixels))
-    return tuple(float(mean) for mean in maps.mean(axis=(0, 2, 3), dtype=np.float64))
-
-
 def _opened(
     path: Path, head: Bundle, export: Export, threads: int | None
 ) -> tuple[Bundle, Runtime]:
@@ -235,3 +143,16 @@ def _not_exported(
         f"{path} was not exported for {name} (its graphs: {there}); "
         f"run 'nfbmr export {path} --to {target}{how}' where torch is installed"
     )
+
+
+def open_graph(
+    target: Target,
+    precision: Precision,
+    graph: Path,
+    threads: int | None = None,
+    output: str = "maps",
+) -> Runtime:
+    """Opens a graph's file on the CPU, for one of its outputs; errors as of the runtime."""
+    if target == "onnx":
+        return OnnxRuntime(graph, threads=threads, output=output)
+    return OpenVinoRuntime(graph, precision=precision, threads=threads, output=output)

@@ -1,6 +1,6 @@
-"""Raw maps -> statistics -> image score -> p-value -> verdict; and raw maps -> heatmap.
+"""Raw maps of held-out good pictures -> scales and threshold; raw maps of a picture -> its score.
 
-Shapes: N = images, K = raw maps, S = statistics of one map, H W = grid. Higher = more anomalous.
+Shapes: N = images, K = raw maps, M = statistics, H W = grid. Higher = more anomalous.
 numpy alone, and nothing here ever sees a label: everything is scaled by held-out good images.
 
 Why this fusion. Which map and which reduction separates best depends on the product: a scratch
@@ -12,34 +12,22 @@ image score is their average: usually near the best single one (docs/research.md
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from nfbmr.errors import BundleTamperedError, CalibrationError
-from nfbmr.settings.schema import CalibrationSettings, MapName, ScoringSettings
-
-MAPS = ("source", "target", "likelihood", "norm", "distance", "residual")
-"""The detector's raw maps, in the order of their axis: eq. 14's source and target errors,
-TNF's |z|^2 / 2 - log|det| (eq. 8), |z|^2 / 2, the distance from the position's Gaussian, and what
-the subspace of good pictures leaves."""
-
-Maps = NDArray[np.float32]
-"""Raw maps of images, (N, K, H, W) float32 with K = len(MAPS)."""
-
-Floats = NDArray[np.float64]
+from nfbmr.scoring.conformal import TINY, images_needed, threshold_for
+from nfbmr.scoring.maps import Floats, Maps, chosen_maps, fused_maps, shown_maps, statistics
+from nfbmr.settings.schema import CalibrationSettings, ScoringSettings
 
 LEAST_HELD_OUT = 5
 """With fewer, the scale of the scores is itself a guess."""
 
 _FEW_HELD_OUT = 20
-_TAIL_SHARE = 0.2
-_TINY = 1e-12
 _HUGE = 1e30
 
 
@@ -53,35 +41,6 @@ def held_out_count(n: int, settings: CalibrationSettings) -> int:
         min(images_needed(settings.false_alarm_rate), int(settings.held_out_at_most * n)),
     )
     return min(max(wanted, LEAST_HELD_OUT), n - LEAST_HELD_OUT)
-
-
-def images_needed(rate: float) -> int:
-    """Returns the fewest held-out images whose order statistics attain `rate`: 99 for 1 %."""
-    return math.ceil(1 / rate - 1e-9) - 1
-
-
-def statistics(maps: Maps, settings: ScoringSettings) -> Floats:
-    """Reduces raw maps (N, K, H, W) to statistics (N, M); M = chosen maps x chosen statistics.
-
-    `max` is the highest position, `mean` all of them, `top` the mean of the highest share.
-    """
-    n = len(maps)
-    flat = _choose(maps, settings.maps).reshape(n, len(settings.maps), -1)
-    top = max(1, round(settings.top_share * flat.shape[-1]))
-    reductions = {
-        "max": lambda: flat.max(axis=-1),
-        "top": lambda: np.partition(flat, -top, axis=-1)[..., -top:].mean(axis=-1),
-        "mean": lambda: flat.mean(axis=-1),
-    }
-    columns = np.stack([reductions[name]() for name in settings.statistics], axis=-1)
-    return columns.reshape(n, -1)
-
-
-def _choose(maps: Maps, names: tuple[MapName, ...]) -> Floats:
-    """Picks maps (N, K, H, W) by name, to (N, len(names), H, W); `asm` is eq. 14's plain sum."""
-    known = dict(zip(MAPS, np.moveaxis(maps.astype(np.float64), 1, 0), strict=True))
-    known["asm"] = known["source"] + known["target"]
-    return np.stack([known[name] for name in names], axis=1)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
@@ -120,7 +79,7 @@ class Calibration:
             and list(self.scores) == sorted(self.scores)
             and 0 < self.false_alarm_rate < 1
             and 1 <= self.rank <= n + 1
-            and min((*self.statistic_std, *self.map_std), default=0) >= _TINY
+            and min((*self.statistic_std, *self.map_std), default=0) >= TINY
             and max(map(abs, (*self.statistic_mean, *self.map_mean, *self.scores))) < _HUGE
             and len(self.statistic_mean) == len(self.statistic_std)
             and len(self.map_mean) == len(self.map_std)
@@ -211,10 +170,10 @@ def calibrate(maps: Maps, scoring: ScoringSettings, rate: float) -> Calibration:
             "Fit again with --fresh, and with float32 precision if it happens again"
         )
     table = statistics(maps, scoring)
-    chosen = _choose(maps, _shown(scoring))
+    chosen = chosen_maps(maps, shown_maps(scoring))
     map_mean = chosen.mean(axis=(0, 2, 3))
     map_std = _positive(chosen.std(axis=(0, 2, 3)))
-    fused = _fuse(chosen, map_mean, map_std)
+    fused = fused_maps(chosen, map_mean, map_std)
     zero = float(np.median(fused))
     peaks = fused.max(axis=(1, 2))
     scores = np.sort(_leave_one_out_scores(table))
@@ -225,7 +184,7 @@ def calibrate(maps: Maps, scoring: ScoringSettings, rate: float) -> Calibration:
         map_mean=tuple(map_mean.tolist()),
         map_std=tuple(map_std.tolist()),
         heat_zero=zero,
-        heat_one=max(threshold_for(np.sort(peaks), rate)[0], zero + _TINY),
+        heat_one=max(threshold_for(np.sort(peaks), rate)[0], zero + TINY),
         scores=tuple(scores.tolist()),
         false_alarm_rate=rate,
         threshold=threshold,
@@ -234,7 +193,7 @@ def calibrate(maps: Maps, scoring: ScoringSettings, rate: float) -> Calibration:
 
 
 def _positive(std: Floats) -> Floats:
-    return np.maximum(std, _TINY)
+    return np.maximum(std, TINY)
 
 
 def _leave_one_out_scores(table: Floats) -> Floats:
@@ -252,23 +211,6 @@ def _leave_one_out_scores(table: Floats) -> Floats:
     return np.asarray(((centred - mean) / _positive(std)).mean(axis=1))
 
 
-def threshold_for(scores: Floats, rate: float) -> tuple[float, int]:
-    """Returns the threshold for an asked rate, and its rank among n ascending scores.
-
-    Split conformal: the ceil((n + 1)(1 - rate))-th smallest score is exceeded by a new good image
-    with a probability of at most `rate`. Where n is too small the rank would be n + 1: then an
-    exponential tail is fitted to the excesses over the upper fifth, and never below the largest.
-    """
-    n = len(scores)
-    rank = max(1, math.ceil((n + 1) * (1 - rate) - 1e-9))
-    if rank <= n:
-        return float(scores[rank - 1]), rank
-    tail = min(max(2, round(_TAIL_SHARE * n)), n - 1)
-    base = scores[n - tail - 1]
-    scale = max(float((scores[n - tail :] - base).mean()), _TINY)
-    return max(float(base + scale * math.log(tail / n / rate)), float(scores[-1])), n + 1
-
-
 def recalibrate(calibration: Calibration, rate: float) -> Calibration:
     """Returns the calibration with the threshold of another rate; the images stay the same.
 
@@ -283,41 +225,6 @@ def image_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibration)
     table = statistics(maps, scoring)
     mean, std = np.array(calibration.statistic_mean), np.array(calibration.statistic_std)
     return np.asarray(((table - mean) / std).mean(axis=1))
-
-
-def p_values(scores: Floats, calibration: Calibration) -> Floats:
-    """Returns conformal p-values (N,), in [1 / (n + 1), 1].
-
-    The share of calibration images, the new one counted in, that score as high or higher: for
-    exchangeable good images P(p <= a) <= a whatever the distribution (Vovk et al. 2005); here
-    nearly, as the known scores stand on scales of n - 1 images and the new one on that of n.
-    """
-    known = np.array(calibration.scores)
-    at_least = len(known) - np.searchsorted(known, scores, side="left")
-    return np.asarray((at_least + 1) / (len(known) + 1))
-
-
-def heatmap(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> NDArray[np.float32]:
-    """Fuses one image's raw maps (K, H, W) to one map (H, W) on the good images' scale.
-
-    The maps are `scoring.heat` alone, or all of `scoring.maps`.
-
-    0 is a typical good position; 1 is what the highest position of a good picture exceeds in
-    the asked share of good pictures. Never scaled by the picture itself, so a good part is calm.
-    """
-    mean, std = np.array(calibration.map_mean), np.array(calibration.map_std)
-    fused = _fuse(_choose(maps[None], _shown(scoring)), mean, std)[0]
-    scaled = (fused - calibration.heat_zero) / (calibration.heat_one - calibration.heat_zero)
-    return np.asarray(scaled, dtype=np.float32)
-
-
-def _shown(scoring: ScoringSettings) -> tuple[MapName, ...]:
-    return (scoring.heat,) if scoring.heat else scoring.maps
-
-
-def _fuse(maps: Floats, mean: Floats, std: Floats) -> Floats:
-    """Averages standardised maps (N, K', H, W) over K' to (N, H, W)."""
-    return np.asarray(((maps - mean[:, None, None]) / std[:, None, None]).mean(axis=1))
 
 
 def calibration_to_dict(calibration: Calibration) -> dict[str, Any]:

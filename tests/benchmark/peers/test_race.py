@@ -169,12 +169,12 @@ def test_our_own_row(mvtec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         job = json.loads(Path(command[-1]).read_text(encoding="utf-8"))
         calls.append(job)
         script = (
-            "import sys; from pathlib import Path; from nfbmr.settings import schema as config;"
-            "from nfbmr.benchmark.peers import ours;"
-            "from nfbmr.settings.schema import preset, with_changes;"
-            "quick = with_changes(preset('fast'), {'size': [64, 64], 'stage_one': {'steps': 3},"
+            "import sys; from pathlib import Path; from nfbmr.benchmark.peers import ours;"
+            "from nfbmr.settings import presets; from nfbmr.settings.changes import with_changes;"
+            "quick = with_changes(presets.preset('fast'),"
+            "{'size': [64, 64], 'stage_one': {'steps': 3},"
             "'stage_two': {'steps': 2}});"
-            "config.preset = lambda name: quick; ours.main(Path(sys.argv[1]))"
+            "presets.preset = lambda name: quick; ours.main(Path(sys.argv[1]))"
         )
         return run([command[0], "-c", script, command[-1]], **options)
 

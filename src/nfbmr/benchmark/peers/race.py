@@ -25,8 +25,9 @@ from safetensors.torch import save_file
 from nfbmr.benchmark.peers import worker
 from nfbmr.benchmark.peers.catalogue import LITE0, OURS, peer
 from nfbmr.benchmark.peers.environment import ANOMALIB, peers_python
-from nfbmr.data.images import image_size, read_mask, resize_map
+from nfbmr.data.images import image_size, resize_map
 from nfbmr.data.layouts import DataSet, Sample
+from nfbmr.data.masks import read_mask
 from nfbmr.evaluation.metrics import average_precision, image_auroc
 from nfbmr.evaluation.pixel_metrics import PixelMetrics
 from nfbmr.learning.learn import without_copies
@@ -34,7 +35,8 @@ from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights
 from nfbmr.paper.ledger import Key, Ledger, Row, alone_in, data_mark
 from nfbmr.paper.plan import read_source
-from nfbmr.settings.schema import preset, settings_hash
+from nfbmr.settings.changes import settings_hash
+from nfbmr.settings.presets import preset
 from nfbmr.system import provenance
 
 _log = logging.getLogger(__name__)

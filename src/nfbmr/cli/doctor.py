@@ -1,0 +1,27 @@
+"""The command `nfbmr doctor`: its words, and one call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nfbmr.cli.arguments import Preset
+from nfbmr.system.files import printable
+
+
+def doctor(
+    data: Annotated[
+        Path | None, typer.Argument(metavar="[DATA]", help="A data set to check before a fit.")
+    ] = None,
+    preset: Annotated[Preset, typer.Option(help="The fit to plan for.")] = Preset.fast,
+) -> None:
+    """Check this machine, and a data set with the time that a fit will take."""
+    from nfbmr.learning import diagnosis
+
+    for line in diagnosis.machine():
+        print(line)
+    if data is not None:
+        for line in diagnosis.data_set(data, preset.value):
+            print(printable(line))

@@ -1,0 +1,199 @@
+"""Picture files opened by their content and decoded upright, and whose fault it is when they fail.
+
+H W   height and width in pixels; sizes are always (H, W)
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from nfbmr.errors import ImageError
+
+PIXEL_LIMIT = 178_000_000
+"""Pixels; a file whose header states more is refused before memory is taken for it. It lies just
+under the number at which Pillow itself refuses a TIFF, so that one limit holds for all formats."""
+
+
+_FORMATS = "a JPEG, PNG, BMP, TIFF or WebP picture"
+
+
+_ORIENTATION_TAG = 0x0112
+
+
+_PALETTE_MODES = frozenset({"P", "PA"})
+
+
+_PLAIN_MODES = frozenset({"1", "L", "LA", "RGB", "RGBA", "RGBX", "I", "F"})
+
+
+_CONVERTED_MODES = frozenset({"CMYK", "YCbCr"})
+
+
+_MAGIC: tuple[tuple[bytes, type[ImageFile]], ...] = (
+    (b"\xff\xd8\xff", JpegImageFile),
+    (b"\x89PNG\r\n\x1a\n", PngImageFile),
+    (b"BM", BmpImageFile),
+    (b"RIFF", WebPImageFile),
+    (b"II*\0", TiffImageFile),
+    (b"MM\0*", TiffImageFile),
+    (b"II+\0", TiffImageFile),  # BigTIFF
+    (b"MM\0+", TiffImageFile),
+)
+
+
+_REASONS: dict[type[Exception], str] = {
+    FileNotFoundError: "no such file",
+    IsADirectoryError: "a folder",
+    PermissionError: "a file that may not be read",
+}
+
+
+# EXIF orientation -> what turns the stored array (H, W, ...) upright.
+_UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda a: a.swapaxes(0, 1)[::-1],
+}
+
+
+_bomb_warning_lock = threading.Lock()
+
+
+def upright_values(image: Image.Image, name: str, *, palette_index: bool = False) -> NDArray[Any]:
+    """Decodes to (H, W, 1 | 2 | 3 | 4), the last of 2 and 4 being alpha, in the mode's dtype."""
+    if 0 in image.size:
+        raise refusal(name, "no pixels", "at least one", "check how the picture was cut")
+    with _quiet_below_limit(image):
+        image.load()
+    mode = image.mode
+    if mode in _PALETTE_MODES and not palette_index:
+        # Not to "RGB": Pillow warns on palettes whose transparency is stated in bytes.
+        values = np.asarray(image.convert("RGBA"))
+    elif mode in _CONVERTED_MODES:
+        values = np.asarray(image.convert("RGB"))
+    elif mode in _PLAIN_MODES | _PALETTE_MODES or mode.startswith("I;16"):
+        values = np.asarray(image)
+    else:
+        raise refusal(name, f"mode {mode!r}", "gray or RGB", "convert it with Pillow to 'RGB'")
+    if values.ndim == 2:
+        values = values[..., None]
+    # After load(): Pillow itself turns a TIFF while loading and then drops the tag.
+    turn = _UPRIGHT.get(orientation(image))
+    return values if turn is None else turn(values)
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
+    try:
+        # The base class's method: that of PngImageFile would decode the pixels.
+        orientation = Image.Image.getexif(image).get(_ORIENTATION_TAG, 1)
+    except Exception:  # damaged EXIF raises almost anything
+        return 1
+    return orientation if orientation in _UPRIGHT else 1
+
+
+def has_metadata_after_pixels(path: Path) -> bool:
+    """Whether a PNG holds EXIF or text behind its pixels, where some editors write it."""
+    with path.open("rb") as handle:
+        handle.seek(8)
+        seen_pixels = False
+        while len(head := handle.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4], "big"), head[4:]
+            seen_pixels |= kind == b"IDAT"
+            if seen_pixels and kind in {b"eXIf", b"iTXt", b"tEXt", b"zTXt"}:
+                return True
+            handle.seek(length + 4, os.SEEK_CUR)
+    return False
+
+
+def as_path(source: object) -> Path:
+    if isinstance(source, str | os.PathLike):
+        return Path(os.fsdecode(source))
+    expected = "a path, bytes, a Pillow image or an array"
+    raise refusal("source", f"a {type(source).__name__}", expected, "pass one of these")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[ImageFile]:
+    """Opens a file by its content, headers only; whatever then fails is the file's fault."""
+    with (
+        blamed_on(str(path)),
+        path.open("rb") as handle,
+        decoded(handle, str(path)) as image,
+    ):
+        yield image
+
+
+@contextmanager
+def decoded(handle: IO[bytes], name: str) -> Iterator[ImageFile]:
+    # Nameless: Pillow 12.3 memory-maps named raw TIFFs, and scrambles them if turned by EXIF.
+    image = _decoder(handle, name)(handle)
+    if math.prod(image.size) > PIXEL_LIMIT:
+        found = f"{image.size[1]} x {image.size[0]} pixels"
+        raise refusal(name, found, f"at most {PIXEL_LIMIT:,} pixels", "cut or shrink it")
+    yield image
+
+
+def _decoder(handle: IO[bytes], name: str) -> type[ImageFile]:
+    # Not `Image.open`: its limit on pixels is a global setting, and below it comes a warning.
+    head = handle.read(8)
+    handle.seek(0)
+    if not head:
+        raise refusal(name, "an empty file", _FORMATS, "copy or export it again")
+    for magic, decoder in _MAGIC:
+        if head.startswith(magic):
+            return decoder
+    raise refusal(name, "another kind of content", _FORMATS, "convert it or take it away")
+
+
+@contextmanager
+def blamed_on(name: str) -> Iterator[None]:
+    """Turns every failure inside into an ImageError that names the picture."""
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # on damaged files Pillow's readers raise almost anything
+        do = "check the path, or copy or export the picture again"
+        raise refusal(name, _reason(error), _FORMATS, do) from error
+
+
+@contextmanager
+def _quiet_below_limit(image: Image.Image) -> Iterator[None]:
+    """Silences Pillow's warning, given only for TIFF here, about sizes that we do allow."""
+    if math.prod(image.size) <= (Image.MAX_IMAGE_PIXELS or math.inf):
+        yield
+        return
+    with _bomb_warning_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
+
+
+def refusal(name: object, found: str, expected: str, do: str) -> ImageError:
+    return ImageError(f"{name}: found {found}; expected {expected}; {do}")
+
+
+def _reason(error: Exception) -> str:
+    unreadable = f"an unreadable or truncated file ({error or type(error).__name__})"
+    return _REASONS.get(type(error), unreadable)

@@ -1,0 +1,65 @@
+"""The model card: what a model learnt from, its threshold, what it needs. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nfbmr.model.exports import Export
+from nfbmr.model.facts import Facts
+from nfbmr.settings.schema import Settings
+
+
+def model_card(
+    facts: Facts, settings: Settings, threshold: Sequence[str], exports: Sequence[Export]
+) -> str:
+    """Returns the model card, Markdown: what it learnt from, its threshold, what it needs.
+
+    Args:
+        facts: of the fit.
+        settings: of the fit.
+        threshold: what the calibration says of itself.
+        exports: how it runs without torch.
+    """
+    lines = [
+        f"# {_plain(facts.name)}: a defect detector by nfbmr",
+        "",
+        f"Learnt from {facts.n_train} good pictures; {facts.n_held_out} more were held out and "
+        "calibrate it. No defect was seen.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| preset, seed | {settings.preset}, {settings.seed} |",
+        *_sizes(facts),
+        f"| backbone | {_plain(settings.backbone.name)}, {_plain(facts.weights)} |",
+        f"| fitted in | {facts.fit_seconds:.0f} s, {facts.created} |",
+        "",
+        *threshold,
+        "",
+        *_runtimes(exports),
+        "Use: `nfbmr inspect MODEL PICTURE`, or `nfbmr.load(MODEL).inspect(PICTURE)`.",
+        "The threshold changes without retraining: `nfbmr calibrate`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _sizes(facts: Facts) -> list[str]:
+    height, width = facts.size
+    if facts.whole is None:
+        return [f"| pictures are resized to | {height} x {width} (H x W) |"]
+    return [
+        f"| pictures are resized to | {facts.whole[0]} x {facts.whole[1]} (H x W) |",
+        f"| and cut into tiles of | {height} x {width} |",
+    ]
+
+
+def _runtimes(exports: Sequence[Export]) -> list[str]:
+    if not exports:
+        return ["Runs with torch alone: `nfbmr export MODEL` makes a graph that needs none.", ""]
+    lines = ["Runs without torch; each graph was compared with torch before it was kept:", ""]
+    return [*lines, *(f"- {export.name}: {export.describe()}" for export in exports), ""]
+
+
+def _plain(text: str) -> str:
+    """Keeps a name from being read as Markdown or HTML."""
+    return "".join(c if c.isalnum() or c in " ._-+()/" else "_" for c in text)

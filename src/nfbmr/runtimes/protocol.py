@@ -1,0 +1,59 @@
+"""What all runtimes have in common: one method, and how they say that they are not there.
+
+Shapes: N = images, H W = the model's size in pixels, K = raw maps, H' W' = grid of the maps.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfbmr.errors import BundleTamperedError, MissingExtraError
+from nfbmr.scoring.maps import Maps
+
+
+class Runtime(Protocol):
+    """Runs the graph. Several threads may do so at once."""
+
+    @property
+    def name(self) -> str:
+        """Short name for the screen."""
+        ...
+
+    def run(self, pixels: NDArray[np.uint8]) -> Maps:
+        """Maps uint8 RGB pixels (N, H, W, 3) of the model's size to raw maps (N, K, H', W')."""
+        ...
+
+
+_INSTALL = {
+    "onnxruntime": "pip install onnxruntime",
+    "openvino": "pip install 'nfbmr[openvino]'",
+    "torch": "pip install 'nfbmr[train]'",
+    "timm": "pip install 'nfbmr[train]'",
+}
+
+
+def is_installed(target: str) -> bool:
+    """Tells whether a runtime's package is there, without loading it."""
+    from importlib.util import find_spec
+
+    package = {"onnx": "onnxruntime", "tensorrt": "onnxruntime"}.get(target, target)
+    return find_spec(package) is not None
+
+
+def missing(error: ImportError, package: str, why: str) -> MissingExtraError:
+    if isinstance(error, ModuleNotFoundError):
+        package = error.name or package
+        hint = _INSTALL.get(package, f"pip install {package}")
+        return MissingExtraError(f"{package} is not installed; {why}: {hint}")
+    return MissingExtraError(f"{package} is installed but does not start ({error}); {why}")
+
+
+def unreadable(graph: Path, error: Exception) -> BundleTamperedError:
+    last = (str(error).split("\n\n")[0].strip().splitlines() or [type(error).__name__])[-1]
+    return BundleTamperedError(
+        f"{graph} cannot be read, or not run on this processor ({last}); export again"
+    )

@@ -1,0 +1,53 @@
+"""Scores of good pictures -> a threshold with a stated rate, and p-values. numpy alone.
+
+Shapes: N = images to judge, n = good images that calibrate. Higher = more anomalous.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from nfbmr.scoring.maps import Floats
+
+_TAIL_SHARE = 0.2
+
+
+TINY = 1e-12
+
+
+def images_needed(rate: float) -> int:
+    """Returns the fewest held-out images whose order statistics attain `rate`: 99 for 1 %."""
+    return math.ceil(1 / rate - 1e-9) - 1
+
+
+def threshold_for(scores: Floats, rate: float) -> tuple[float, int]:
+    """Returns the threshold for an asked rate, and its rank among n ascending scores.
+
+    Split conformal: the ceil((n + 1)(1 - rate))-th smallest score is exceeded by a new good image
+    with a probability of at most `rate`. Where n is too small the rank would be n + 1: then an
+    exponential tail is fitted to the excesses over the upper fifth, and never below the largest.
+    """
+    n = len(scores)
+    rank = max(1, math.ceil((n + 1) * (1 - rate) - 1e-9))
+    if rank <= n:
+        return float(scores[rank - 1]), rank
+    tail = min(max(2, round(_TAIL_SHARE * n)), n - 1)
+    base = scores[n - tail - 1]
+    scale = max(float((scores[n - tail :] - base).mean()), TINY)
+    return max(float(base + scale * math.log(tail / n / rate)), float(scores[-1])), n + 1
+
+
+def p_values(scores: Floats, known: Sequence[float] | Floats) -> Floats:
+    """Returns conformal p-values (N,), in [1 / (n + 1), 1].
+
+    The share of calibration images, whose ascending scores are `known` (n,), that score as high or
+    higher, the new one counted in: for
+    exchangeable good images P(p <= a) <= a whatever the distribution (Vovk et al. 2005); here
+    nearly, as the known scores stand on scales of n - 1 images and the new one on that of n.
+    """
+    known = np.asarray(known)
+    at_least = len(known) - np.searchsorted(known, scores, side="left")
+    return np.asarray((at_least + 1) / (len(known) + 1))
