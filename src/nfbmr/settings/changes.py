@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,6 +18,9 @@ _ADAPTER: TypeAdapter[Settings] = TypeAdapter(Settings)
 def with_changes(settings: Settings, changes: dict[str, Any]) -> Settings:
     """Returns settings with some values replaced and everything checked again.
 
+    Of settings that exclude each other, such as `steps` and `epochs`, the one that is given drops
+    the other.
+
     Args:
         settings: where to start.
         changes: nested as the JSON form is, e.g. `{"flow": {"hidden": 256}}`.
@@ -24,22 +28,20 @@ def with_changes(settings: Settings, changes: dict[str, Any]) -> Settings:
     Raises:
         SettingsError: an unknown key or a value out of range.
     """
-    merged = _merged(to_dict(settings), changes)
-    for stage in ("stage_one", "stage_two"):
-        change = changes.get(stage)
-        if isinstance(change, dict):  # to give one of the two is to drop the other
-            for given, other in (("steps", "epochs"), ("epochs", "steps")):
-                if change.get(given) is not None and other not in change:
-                    merged[stage][other] = None
-    return from_dict(merged)
+    return from_dict(_changed(settings, changes))
 
 
-def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    out = dict(old)
-    for key, value in new.items():
-        both = isinstance(value, dict) and isinstance(out.get(key), dict)
-        out[key] = _merged(out[key], value) if both else value
-    return out
+def _changed(part: Any, changes: dict[str, Any]) -> dict[str, Any]:
+    """Returns the fields of a part of the settings with changes, not checked yet."""
+    values = {field.name: getattr(part, field.name) for field in fields(part)}
+    for name, value in changes.items():
+        inner = values.get(name)
+        both = is_dataclass(inner) and isinstance(value, dict)
+        values[name] = _changed(inner, value) if both else value
+    one_of: tuple[str, ...] = getattr(part, "ONE_OF", ())
+    if any(changes.get(name) is not None for name in one_of):
+        values |= {name: None for name in one_of if name not in changes}
+    return values
 
 
 def to_dict(settings: Settings) -> dict[str, Any]:

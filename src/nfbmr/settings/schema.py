@@ -7,7 +7,7 @@ can read a model directory without it.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -125,6 +125,9 @@ class MappingSettings:
 class StageSettings:
     """How one stage of training runs: exactly one of `steps` and `epochs`."""
 
+    ONE_OF: ClassVar[tuple[str, ...]] = ("steps", "epochs")
+    """Exactly one of these is given, so a change that gives one drops the other."""
+
     steps: PositiveInt | None = None
     """Optimiser steps."""
     epochs: PositiveInt | None = None
@@ -150,8 +153,8 @@ class StageSettings:
 
     @model_validator(mode="after")
     def _check(self) -> StageSettings:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give exactly one of steps and epochs")
+        if sum(getattr(self, name) is not None for name in self.ONE_OF) != 1:
+            raise ValueError(f"give exactly one of {' and '.join(self.ONE_OF)}")
         if self.most_steps is not None and self.most_steps < self.least_steps:
             raise ValueError("most_steps is below least_steps")
         return self
