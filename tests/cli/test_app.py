@@ -270,7 +270,7 @@ def test_what_is_no_size_is_refused(text: str) -> None:
         (["fit", ".", "-o", "model", "--size=big"], "--size big"),
         (["fit", ".", "-o", "model", "--size=0"], "size"),
         (["fit", ".", "-o", "model", "--set=flow"], "--set flow: expected KEY=VALUE"),
-        (["fit", ".", "-o", "model", "--set=flow.hiden=3"], "flow.hiden"),
+        (["fit", ".", "-o", "model", "--set=flow.hiden=3"], "did you mean flow.hidden?"),
         (
             ["fit", ".", "-o", "model", "--set=flow=3", "--set=flow.hidden=3"],
             "flow.hidden: flow was given a value of its own before",

@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from nfbmr.errors import SettingsError
-from nfbmr.settings.schema import Settings
+from nfbmr.settings.names import nearest, settings_in
+from nfbmr.settings.schema import Settings, StageSettings
 
 _ADAPTER: TypeAdapter[Settings] = TypeAdapter(Settings)
+_STAGE: TypeAdapter[StageSettings] = TypeAdapter(StageSettings)
+
+Part = TypeVar("Part", Settings, StageSettings)
 
 
 def with_changes(settings: Settings, changes: dict[str, Any]) -> Settings:
@@ -29,6 +33,15 @@ def with_changes(settings: Settings, changes: dict[str, Any]) -> Settings:
         SettingsError: an unknown key or a value out of range.
     """
     return from_dict(_changed(settings, changes))
+
+
+def stage_with_changes(stage: StageSettings, changes: dict[str, Any], name: str) -> StageSettings:
+    """Does what `with_changes` does to a stage that stands alone, under the name `name`.
+
+    Raises:
+        SettingsError: an unknown key or a value out of range.
+    """
+    return _checked(_STAGE, StageSettings, _changed(stage, changes), f"{name}.")
 
 
 def _changed(part: Any, changes: dict[str, Any]) -> dict[str, Any]:
@@ -55,14 +68,40 @@ def from_dict(values: object) -> Settings:
     Raises:
         SettingsError: an unknown key, a missing or misshapen value; each one is named.
     """
+    return _checked(_ADAPTER, Settings, values)
+
+
+def _checked(
+    adapter: TypeAdapter[Part], kind: type[Part], values: object, prefix: str = ""
+) -> Part:
     try:
-        return _ADAPTER.validate_python(values)
+        return adapter.validate_python(values)
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: {item['msg']}"
-            for item in error.errors(include_url=False)
-        )
-        raise SettingsError(f"settings refused: {wrong}") from None
+        known = [setting.name for setting in settings_in(kind, prefix)]
+        wrong = []
+        for item in error.errors(include_url=False):
+            where = prefix + ".".join(str(part) for part in item["loc"])
+            if item["type"] == "unexpected_keyword_argument":
+                wrong += [_unknown(key, known) for key in _keys(where, item["input"])]
+            else:
+                wrong.append(f"{where.rstrip('.') or 'settings'}: {item['msg']}")
+        raise SettingsError(f"settings refused: {'; '.join(wrong)}") from None
+
+
+def _keys(name: str, value: object) -> list[str]:
+    """Returns the dotted names of all values that were given under a name."""
+    if not isinstance(value, dict) or not value:
+        return [name]
+    return [key for inner, one in value.items() for key in _keys(f"{name}.{inner}", one)]
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    if found := nearest(key, known):
+        return f"{key}: unknown; did you mean {found}?"
+    outer = key[: key.rfind(".") + 1]
+    beside = [name.removeprefix(outer) for name in known if name.startswith(outer)] or known
+    names = dict.fromkeys(name.partition(".")[0] for name in beside)
+    return f"{key}: unknown; expected one of {', '.join(names)}"
 
 
 def settings_hash(settings: Settings) -> str:
