@@ -374,6 +374,14 @@ def test_help_lists_the_commands_and_an_unknown_one_is_refused(
     assert run_main(monkeypatch, "paint") == 2
 
 
+def test_the_help_of_set_says_where_all_settings_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("fit", "paper"):
+        assert run_main(monkeypatch, command, "--help") == 0
+        assert "docs/settings.md" in capsys.readouterr().out
+
+
 def test_a_programmers_mistake_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object) -> None:
         raise ZeroDivisionError
