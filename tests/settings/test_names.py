@@ -66,6 +66,7 @@ def test_what_stands_alone_is_named_by_its_own_name() -> None:
     for changes, said in (
         ({"stepps": 3}, r"refused: pair\.stepps: unknown; did you mean pair\.steps\?"),
         ({"batch": 0}, r"refused: pair\.batch: Input should be"),
+        (3, "refused: pair: Input should be a dictionary"),
         ({"steps": 3, "epochs": 3}, "refused: pair: Value error, give exactly one of steps and"),
     ):
         with pytest.raises(SettingsError, match=said):

@@ -35,13 +35,19 @@ def with_changes(settings: Settings, changes: dict[str, Any]) -> Settings:
     return from_dict(_changed(settings, changes))
 
 
-def stage_with_changes(stage: StageSettings, changes: dict[str, Any], name: str) -> StageSettings:
+def stage_with_changes(stage: StageSettings, changes: object, name: str) -> StageSettings:
     """Does what `with_changes` does to a stage that stands alone, under the name `name`.
+
+    Args:
+        stage: where to start.
+        changes: a dict, unless the user is to blame.
+        name: what it is called in errors.
 
     Raises:
         SettingsError: an unknown key or a value out of range.
     """
-    return _checked(_STAGE, StageSettings, _changed(stage, changes), f"{name}.")
+    values = _changed(stage, changes) if isinstance(changes, dict) else changes
+    return _checked(_STAGE, StageSettings, values, f"{name}.")
 
 
 def _changed(part: Any, changes: dict[str, Any]) -> dict[str, Any]:
