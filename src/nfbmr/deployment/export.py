@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nfbmr.data.images import ImageInput, fingerprint, load_image
-from nfbmr.data.layouts import Sample, read_data
+from nfbmr.data.images import ImageInput, load_image
+from nfbmr.data.layouts import read_data
+from nfbmr.data.survey import Survey
 from nfbmr.deployment.damage import damaged, separation
 from nfbmr.deployment.gate import Prover, inspected
 from nfbmr.errors import ExportError, NfbmrError, SettingsError
-from nfbmr.learning.learn import without_copies
+from nfbmr.learning.learn import look_over
 from nfbmr.model.bundle import Bundle, add_exports, read_bundle
 from nfbmr.model.exports import LEARNT_AGAIN, Export, Precision, Target, graph_file
 from nfbmr.runtimes.choose import open_export
@@ -77,12 +78,12 @@ def export(
         )
     folder = Path(path)
     bundle = read_bundle(folder)
-    good = [] if calibrate_on is None else _good(calibrate_on)
+    good = None if calibrate_on is None else _good(calibrate_on, progress)
     reference = TorchRuntime(bundle, "cpu", threads)
-    if precision in LEARNT_AGAIN:
+    if precision in LEARNT_AGAIN and good is not None:
         return _learn_again(folder, bundle, reference, (to, precision), good, threads, progress)
-    paths = [sample.path for sample in good]
-    (done,) = add_graphs(folder, bundle, reference, [(to, precision)], paths, threads)
+    pictures = [] if good is None else [one.picture for one in good.pictures]
+    (done,) = add_graphs(folder, bundle, reference, [(to, precision)], pictures, threads)
     return done
 
 
@@ -91,7 +92,7 @@ def add_graphs(
     bundle: Bundle,
     reference: TorchRuntime,
     wanted: Sequence[tuple[Target, Precision]],
-    good: Sequence[Path],
+    good: Sequence[ImageInput],
     threads: int | None = None,
     *,
     keep_going: bool = False,
@@ -135,7 +136,7 @@ def _learn_again(
     bundle: Bundle,
     single: TorchRuntime,
     wanted: tuple[Target, Precision],
-    good: Sequence[Sample],
+    good: Survey,
     threads: int | None,
     progress: Progress,
 ) -> Export:
@@ -152,7 +153,7 @@ def _learn_again(
             bundle, single.detector, good, *wanted, work, threads=threads, progress=progress
         )
         held_out = set(learnt.bundle.facts.held_out)
-        unseen = [sample.path for sample in good if fingerprint(sample.path) in held_out]
+        unseen = [one.picture for one in good.pictures if one.fingerprint in held_out]
         pictures = _pictures(bundle, unseen)
         n = len(pictures) - _n_drawn(bundle)
         expected = inspected(learnt.bundle, learnt.reference, pictures)
@@ -220,10 +221,10 @@ def runtimes_here() -> list[tuple[Target, Precision]]:
     return [(target, "fp32") for target in targets if is_installed(target)]
 
 
-def _good(source: str | os.PathLike[str]) -> list[Sample]:
+def _good(source: str | os.PathLike[str], progress: Progress) -> Survey:
     found = read_data(source)
     _log.info("%s", found.describe())
-    return without_copies(found)
+    return look_over(found.name, found.train_good, progress)
 
 
 def _n_drawn(bundle: Bundle) -> int:
@@ -234,7 +235,7 @@ def _tiles(bundle: Bundle) -> int:
     return 1 if bundle.tiling is None else len(bundle.tiling.corners)
 
 
-def _pictures(bundle: Bundle, good: Sequence[Path]) -> list[ImageInput]:
+def _pictures(bundle: Bundle, good: Sequence[ImageInput]) -> list[ImageInput]:
     """Returns good pictures, then drawn ones: noise in finer and coarser blocks, plain ones."""
     rng = np.random.default_rng(0)
     size = bundle.facts.whole or bundle.facts.size
