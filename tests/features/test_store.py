@@ -1,4 +1,4 @@
-"""Features in a file: every read is a copy of what was written, and costs no memory."""
+"""Features in files: every read is a copy of what was written, and costs no memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nfbmr.errors import DataError
-from nfbmr.features.store import FeatureStore, write_store
+from nfbmr.features.store import FeatureFile, FeatureStore, write_store
 
 MIB = 2**20
 
@@ -32,11 +32,29 @@ def test_reads_images_and_positions_in_the_asked_order(tmp_path: Path) -> None:
     with pytest.raises(AssertionError):
         store.read(np.array([4]))
     assert store.read(np.array([], dtype=np.int64)).shape == (0, 3, 5, 2)
-    os.truncate(store.path, 100)
+    os.truncate(tmp_path / "z.bin", 100)
     with pytest.raises(DataError, match="cut short"):
         store.read(np.arange(4))
     with pytest.raises(DataError, match="100 bytes, expected 960"):
-        FeatureStore(tmp_path / "z.bin", (8, 3, 5, 2))
+        FeatureFile(tmp_path / "z.bin", (8, 3, 5, 2))
+
+
+def test_images_of_several_files_are_one_store(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(6, 3, 5, 2)).astype(np.float32)
+    parts = {"one": values[:1], "two": values[1:4], "three": values[4:]}
+    files = [f for n, v in parts.items() for f in write_store(tmp_path / n, v.shape, [v]).files]
+    whole = FeatureStore(files)
+    assert whole.shape == (6, 3, 5, 2)
+    np.testing.assert_array_equal(whole.read(np.arange(6)), values)
+    order = np.array([5, 0, 3, 3, 1])
+    places = {0: (0, 0), 1: (1, 0), 3: (1, 2), 5: (2, 1)}
+    some = FeatureStore(files, np.array([places[image] for image in order.tolist()]), key="some")
+    assert (len(some), some.grid, some.channels, some.key) == (5, (3, 5), 2, "some")
+    asked = np.array([4, 0, 2, 0])
+    np.testing.assert_array_equal(some.read(asked), values[order[asked]])
+    positions = np.array([14, 0, 7, 3])
+    expected = values[order[asked], positions // 5, positions % 5]
+    np.testing.assert_array_equal(some.read_positions(asked, positions), expected)
 
 
 def test_reads_without_preadv_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +81,7 @@ def test_what_was_read_does_not_pile_up(tmp_path: Path) -> None:
     shape = (640, 16, 16, 256)  # 160 MiB
     batches = (np.full((20, *shape[1:]), i, dtype=np.float32) for i in range(32))
     store = write_store(tmp_path / "big.bin", shape, batches)
-    assert store.path.stat().st_size == 160 * MIB
+    assert (tmp_path / "big.bin").stat().st_size == 160 * MIB
     rng = np.random.default_rng(0)
     store.read(np.arange(1))
     before, peak = resident(), 0

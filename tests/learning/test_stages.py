@@ -220,12 +220,12 @@ import sys, time, json, torch
 from pathlib import Path
 torch.set_num_threads(int(sys.argv[5]))
 from nfbmr.settings.changes import from_dict
-from nfbmr.features.store import FeatureStore
+from nfbmr.features.store import FeatureFile, FeatureStore
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.detector import Detector
 from nfbmr.learning.stages import TrainingData, split_held_out, train
 settings = from_dict(json.loads(sys.argv[1]))
-store = FeatureStore(Path(sys.argv[2]), tuple(json.loads(sys.argv[3])))
+store = FeatureStore([FeatureFile(Path(sys.argv[2]), tuple(json.loads(sys.argv[3])))])
 chosen, held_out = split_held_out(len(store), 2, 0)
 data = TrainingData(store=store, train=chosen, held_out=held_out)
 source = SourceNetwork("tf_efficientnet_lite0", (2, 1))
@@ -241,7 +241,8 @@ def kill_while_it_learns(settings: Settings, data: TrainingData, work: Path, wai
     from nfbmr.settings.changes import to_dict
 
     shape, threads = json.dumps(data.store.shape), str(torch.get_num_threads())
-    told = [json.dumps(to_dict(settings)), str(data.store.path), shape, str(work), threads]
+    path = str(data.store.files[0].path)
+    told = [json.dumps(to_dict(settings)), path, shape, str(work), threads]
     child = subprocess.Popen([sys.executable, "-c", CHILD, *told])
 
     def saved() -> int:
@@ -292,7 +293,7 @@ def test_keys_name_settings_seed_features_and_what_computes(
     data: TrainingData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cpu = torch.device("cpu")
-    other = FeatureStore(data.store.path, data.store.shape, key="other")
+    other = FeatureStore(data.store.files, key="other")
     plain = settings_of("positions")
     keys = [
         stage_keys(plain, data, cpu),
@@ -588,7 +589,7 @@ def test_an_epoch_visits_every_training_image_once(
     original = FeatureStore.read
 
     def spy(self: FeatureStore, indices: Any) -> Any:
-        if self.path == data.store.path:
+        if self.files == data.store.files:
             read.append(indices.tolist())
         return original(self, indices)
 

@@ -88,8 +88,8 @@ def data(tmp_path_factory: pytest.TempPathFactory, build: Built) -> list[LevelDa
         z = np.maximum(y @ rng.standard_normal((c, d)).astype(np.float32), 0) + 0.1
         stores = []
         for name, x in ((f"y{number}", y), (f"z{number}", z.astype(np.float32))):
-            path = write_store(folder / name, (N, *side, x.shape[-1]), [x]).path
-            stores.append(FeatureStore(path, (N, *side, x.shape[-1]), key=name))
+            files = write_store(folder / name, (N, *side, x.shape[-1]), [x]).files
+            stores.append(FeatureStore(files, key=name))
         found.append(LevelData(source=stores[0], target=stores[1]))
     return found
 
@@ -378,7 +378,7 @@ def test_other_pictures_do_not_go_on_from_this_training(
 ) -> None:
     learn(build(KINDS["b-pfm"]), data, tmp_path)
     coarse, other = data[1], data[1].target
-    stores = FeatureStore(other.path, other.shape, key="other")
+    stores = FeatureStore(other.files, key="other")
     recorder = Recorder()
     changed = [LevelData(source=coarse.source, target=stores)]
     learn(build(KINDS["b-pfm"]), changed, tmp_path, recorder)

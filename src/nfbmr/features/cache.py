@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.errors import DataError
-from nfbmr.features.store import FeatureStore, Shape, blaming_disk, write_rows
+from nfbmr.features.store import FeatureFile, FeatureStore, Shape, blaming_disk, write_rows
 
 _log = logging.getLogger(__name__)
 
@@ -203,7 +203,8 @@ class FeatureCache:
         state = (stat.st_mtime_ns, stat.st_size, zlib.crc32(text))
         if self._checked.get(folder.name) != state:
             _compare_checksums(folder / _DATA, header)
-        return FeatureStore(folder / _DATA, header.shape, key=folder.name), state
+        file = FeatureFile(folder / _DATA, header.shape)
+        return FeatureStore([file], key=folder.name), state
 
     def _make_room(self, wanted: int) -> None:
         """Removes what is stale, then the least recently used entries, for `wanted` bytes."""

@@ -1,4 +1,4 @@
-"""Features in a file: how they are written and read.
+"""Features in files: how they are written and read.
 
 A file is little-endian float32 in C order, (N, H', W', C): the vector of one position lies in
 one piece.
@@ -14,7 +14,7 @@ import threading
 import uuid
 import weakref
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ from nfbmr.errors import DataError
 Shape = tuple[int, int, int, int]
 
 
-class FeatureStore:
-    """Features of N images in a file; reading copies out of it, and keeps nothing in memory.
+class FeatureFile:
+    """One open file of features (N, H', W', C); its bytes are copied out, and none kept in memory.
 
     The file is read at positions, not mapped into memory: touching one byte of a map makes
     current Linux kernels map a whole folio of the page cache (256 KiB per vector of 2 KiB was
@@ -39,10 +39,9 @@ class FeatureStore:
     Attributes:
         path: the file.
         shape: (N, H', W', C).
-        key: names the content, where the store is an entry of a cache; else empty.
     """
 
-    def __init__(self, path: Path, shape: Shape, *, key: str = "") -> None:
+    def __init__(self, path: Path, shape: Shape) -> None:
         """Opens a file of little-endian float32 in C order.
 
         Raises:
@@ -51,10 +50,57 @@ class FeatureStore:
         expected, found = 4 * math.prod(shape), path.stat().st_size
         if found != expected or not expected:
             raise DataError(f"{path}: {found} bytes, expected {expected} for {shape}; build it new")
-        self.path, self.shape, self.key = path, shape, key
+        self.path, self.shape = path, shape
         self._file = path.open("rb", buffering=0)
         self._lock = threading.Lock()
         weakref.finalize(self, self._file.close)
+
+    def fill(self, target: memoryview, offset: int) -> None:
+        """Fills `target` with the bytes from `offset` on.
+
+        Raises:
+            DataError: the file was cut short since it was opened.
+        """
+        if hasattr(os, "preadv"):
+            found = os.preadv(self._file.fileno(), [target], offset)
+        else:  # Windows
+            with self._lock:
+                self._file.seek(offset)
+                found = self._file.readinto(target)
+        if found != len(target):
+            raise DataError(f"{self.path}: cut short while it was in use; build it new")
+
+
+class FeatureStore:
+    """Features of N images, wherever they lie: in one file, or here and there in several.
+
+    Reading copies; safe to read from several threads.
+
+    Attributes:
+        files: where they lie.
+        shape: (N, H', W', C).
+        key: names the content, where the store is one of a cache; else empty.
+    """
+
+    def __init__(
+        self, files: Sequence[FeatureFile], where: NDArray[np.int64] | None = None, *, key: str = ""
+    ) -> None:
+        """Makes one store of files whose images have one shape.
+
+        Args:
+            files: at least one.
+            where: (N, 2), the file of each image and its place there, both from 0; by default
+                all images of all files, one file after the other.
+            key: what to call the content.
+        """
+        assert len({file.shape[1:] for file in files}) == 1, [file.shape for file in files]
+        if where is None:
+            counts = [file.shape[0] for file in files]
+            places = np.concatenate([np.arange(count) for count in counts])
+            where = np.stack([np.repeat(np.arange(len(files)), counts), places], axis=1)
+        self.files, self.key = tuple(files), key
+        self.shape: Shape = (len(where), *files[0].shape[1:])
+        self._where = where
 
     def __len__(self) -> int:
         """Returns N."""
@@ -74,9 +120,9 @@ class FeatureStore:
         """Copies images `indices` (n,), in that order: float32 (n, H', W', C).
 
         Raises:
-            DataError: the file was cut short since it was opened.
+            DataError: a file was cut short since it was opened.
         """
-        return self._read(indices, self.shape[1:], len(self))
+        return self._read(indices, None, self.shape[1:])
 
     def read_positions(
         self, images: NDArray[np.integer[Any]], positions: NDArray[np.integer[Any]]
@@ -86,34 +132,32 @@ class FeatureStore:
         A position is row * W' + column.
 
         Raises:
-            DataError: the file was cut short since it was opened.
+            DataError: a file was cut short since it was opened.
         """
-        count = self.grid[0] * self.grid[1]
-        assert ((positions >= 0) & (positions < count)).all(), "positions outside the grid"
-        flat = images.astype(np.int64) * count + positions
-        return self._read(flat, (self.channels,), len(self) * count)
+        return self._read(images, positions, (self.channels,))
 
     def _read(
-        self, indices: NDArray[np.integer[Any]], item: tuple[int, ...], count: int
+        self,
+        images: NDArray[np.integer[Any]],
+        positions: NDArray[np.integer[Any]] | None,
+        item: tuple[int, ...],
     ) -> NDArray[np.float32]:
-        """Copies items of one shape, of which the file holds `count`."""
-        assert ((indices >= 0) & (indices < count)).all(), "indices outside the store"
-        out = np.empty((len(indices), *item), dtype="<f4")
+        """Copies items of one shape: whole images, or what lies at one position of each."""
+        assert ((images >= 0) & (images < len(self))).all(), "indices outside the store"
+        number, place = self._where[images].T
+        if positions is not None:
+            count = self.grid[0] * self.grid[1]
+            assert ((positions >= 0) & (positions < count)).all(), "positions outside the grid"
+            place = place * count + positions
+        out = np.empty((len(images), *item), dtype="<f4")
         length = 4 * math.prod(item)
         target = out.reshape(-1).view(np.uint8).data
-        for number, index in enumerate(indices.tolist()):
-            self._fill(target[number * length : (number + 1) * length], index * length)
+        starts = range(0, len(target), length)
+        for start, file, offset in zip(
+            starts, number.tolist(), (place * length).tolist(), strict=True
+        ):
+            self.files[file].fill(target[start : start + length], offset)
         return out
-
-    def _fill(self, target: memoryview, offset: int) -> None:
-        if hasattr(os, "preadv"):
-            found = os.preadv(self._file.fileno(), [target], offset)
-        else:  # Windows
-            with self._lock:
-                self._file.seek(offset)
-                found = self._file.readinto(target)
-        if found != len(target):
-            raise DataError(f"{self.path}: cut short while it was in use; build it new")
 
 
 def write_store(path: Path, shape: Shape, batches: Iterable[NDArray[np.float32]]) -> FeatureStore:
@@ -129,7 +173,7 @@ def write_store(path: Path, shape: Shape, batches: Iterable[NDArray[np.float32]]
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    return FeatureStore(path, shape)
+    return FeatureStore([FeatureFile(path, shape)])
 
 
 def write_rows(path: Path, shape: Shape, batches: Iterable[NDArray[np.float32]]) -> list[int]:
