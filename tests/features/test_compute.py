@@ -23,7 +23,7 @@ from torch import Tensor
 from nfbmr.data.images import fingerprint, load_image
 from nfbmr.errors import DataError, ImageError
 from nfbmr.features.cache import FORMAT, FeatureCache, default_cache_root
-from nfbmr.features.compute import build_features, features_key
+from nfbmr.features.compute import batch_on, build_features, features_key
 from nfbmr.features.store import FeatureStore, write_store
 from nfbmr.networks.source import SourceNetwork
 
@@ -96,11 +96,11 @@ def fake_entry(cache: FeatureCache, digit: str, n: int = 1) -> FeatureStore:
 def test_entry_i_is_y_of_path_i(network: Counted, paths: list[Path], cache: FeatureCache) -> None:
     calls: list[tuple[int, int]] = []
     store = build_features(
-        named(paths), network, SIZE, cache=cache, batch=2, progress=lambda *c: calls.append(c)
+        named(paths), network, SIZE, cache=cache, progress=lambda *c: calls.append(c)
     )
     assert store.shape == (5, 8, 12, 64) == (len(store), *store.grid, store.channels)
     assert network.images == 5
-    assert calls == [(2, 5), (4, 5), (5, 5)]
+    assert calls == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
     for index, path in enumerate(paths):
         y = network(torch.from_numpy(load_image(path, SIZE))[None])
         found = store.read(np.array([index]))
@@ -110,11 +110,46 @@ def test_entry_i_is_y_of_path_i(network: Counted, paths: list[Path], cache: Feat
 
 def test_what_is_kept_is_y_and_detail(paths: list[Path], cache: FeatureCache) -> None:
     network = SourceNetwork("tf_efficientnet_lite0", (3,), detail=2)
-    store = build_features(named(paths), network, SIZE, cache=cache, batch=2)
+    store = build_features(named(paths), network, SIZE, cache=cache)
     assert store.shape == (5, 8, 12, 40 + 24 * 4)
     pixels = torch.from_numpy(np.stack([load_image(path, SIZE) for path in paths]))
     expected = network(pixels).permute(0, 2, 3, 1).numpy()
     np.testing.assert_allclose(everything(store), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_images_pass_alone_on_the_cpu_and_in_full_batches_elsewhere(
+    network: Counted, paths: list[Path], cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (batch_on(torch.device("cpu")), batch_on(torch.device("cuda"))) == (1, 8)
+    alone = everything(build_features(named(paths), network, SIZE, cache=cache))
+    monkeypatch.setattr("nfbmr.features.compute.batch_on", lambda device: 4)
+    network.images = 0
+    other = FeatureCache(cache.root / "other")
+    together = build_features(named(paths), network, SIZE, cache=other)
+    assert network.images == 8, "the last batch is filled up"
+    np.testing.assert_allclose(everything(together), alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_features_do_not_depend_on_what_they_are_computed_with(
+    paths: list[Path], tmp_path: Path, threads: int
+) -> None:
+    """Of a network with SiLU and odd sizes, whose bits would tell the place in a batch."""
+    network = SourceNetwork("tf_efficientnet_b0", (6, 3))
+
+    def rows(chosen: list[Path], folder: str) -> NDArray[np.float32]:
+        cache = FeatureCache(tmp_path / folder)
+        return everything(build_features(named(chosen), network, (75, 101), cache=cache))
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = rows(paths, "all")
+        np.testing.assert_array_equal(rows(paths[::-1], "reversed")[::-1], found)
+        for index in (0, 4):
+            np.testing.assert_array_equal(rows([paths[index]], str(index))[0], found[index])
+    finally:
+        torch.set_num_threads(before)
 
 
 # ---- hit or miss
@@ -219,7 +254,7 @@ def test_an_interrupted_build_leaves_nothing_that_is_read(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build_features(named(paths), network, SIZE, cache=cache, batch=2, progress=interrupt)
+        build_features(named(paths), network, SIZE, cache=cache, progress=interrupt)
     assert cache.entries() == []
     assert len(build_features(named(paths), network, SIZE, cache=cache)) == 5
 
@@ -230,7 +265,7 @@ def test_an_interrupted_build_goes_on_after_its_last_sound_chunk(
     monkeypatch.setattr("nfbmr.features.chunks.CHUNK", 2)
     monkeypatch.setattr("nfbmr.features.compute.CHUNK", 2)
     undisturbed = build_features(
-        named(paths), network, SIZE, cache=FeatureCache(cache.root / "other"), batch=2
+        named(paths), network, SIZE, cache=FeatureCache(cache.root / "other")
     )
     network.images = 0
 
@@ -239,14 +274,14 @@ def test_an_interrupted_build_goes_on_after_its_last_sound_chunk(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build_features(named(paths), network, SIZE, cache=cache, batch=2, progress=interrupt)
+        build_features(named(paths), network, SIZE, cache=cache, progress=interrupt)
     assert network.images == 5
     chunks = sorted((cache.root / "features").glob(".*/*.chunk"))
     assert len(chunks) == 2
     damaged = bytearray(chunks[0].read_bytes())
     damaged[0] ^= 1
     chunks[0].write_bytes(damaged)
-    store = build_features(named(paths), network, SIZE, cache=again(cache), batch=2)
+    store = build_features(named(paths), network, SIZE, cache=again(cache))
     assert network.images == 5 + 2 + 1  # the damaged chunk and the one that was not written
     everything = np.arange(5)
     np.testing.assert_array_equal(store.read(everything), undisturbed.read(everything))
@@ -273,7 +308,7 @@ def test_an_unreadable_image_keeps_nothing(
 ) -> None:
     paths[3].write_bytes(paths[3].read_bytes()[:200])
     with pytest.raises(ImageError, match=r"3\.png"):
-        build_features(named(paths), network, SIZE, cache=cache, batch=1)
+        build_features(named(paths), network, SIZE, cache=cache)
     assert cache.entries() == []
     assert left_behind(cache) == []
     with pytest.raises(DataError, match="no pictures"):

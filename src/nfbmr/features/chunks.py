@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from nfbmr.features.store import Shape, blaming_disk
 
 CHUNK = 64
-"""Images of a chunk; a multiple of the batch, so that a resumed build has the same batches."""
+"""Images of a chunk; a multiple of every batch."""
 
 
 class Chunks:

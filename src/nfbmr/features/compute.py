@@ -29,6 +29,7 @@ from nfbmr.networks.source import SourceNetwork
 
 __all__ = ["CacheEntry", "FeatureCache", "FeatureStore", "build_features", "features_key"]
 
+_BATCH = 8
 _BATCHES_AHEAD = 2
 _Row = Callable[[], NDArray[np.uint8]]
 
@@ -39,15 +40,13 @@ def build_features(
     size: tuple[int, int],
     *,
     cache: FeatureCache,
-    batch: int = 8,
     tiling: Tiling | None = None,
     progress: Callable[[int, int], None] | None = None,
     device: torch.device | str = "cpu",
 ) -> FeatureStore:
     """Returns y of every image, from the cache or by passing each image through SNN once.
 
-    Features of one image may differ in their last bits with `batch`, which chooses other
-    algorithms for the same sums; it is not part of the key.
+    On the CPU, y of an image is the same bit for bit whatever it is computed with.
 
     Args:
         pictures: each with the hash that names its content. Entry i of the store is y of
@@ -55,7 +54,6 @@ def build_features(
         network: SNN; it stays on `device`.
         size: (H, W) that the pictures are brought to.
         cache: where to look and to keep.
-        batch: images that pass SNN together.
         tiling: how pictures are cut; its tiles have `size`.
         progress: called with (images done, images in all) after each batch.
         device: where SNN runs.
@@ -76,7 +74,7 @@ def build_features(
         return store
     shape = (len(rows), *network.grid(size), network.outputs)
     chunks = Chunks(cache.chunks_folder(key), shape)
-    _build_chunks(chunks, rows, network, batch, progress)
+    _build_chunks(chunks, rows, network, progress)
     backbone = f"{network.name} {'+'.join(network.stages)}"
     store = cache.write(key, shape, chunks, backbone=backbone, size=size)
     chunks.forget()
@@ -87,14 +85,14 @@ def _build_chunks(
     chunks: Chunks,
     rows: Sequence[_Row],
     network: SourceNetwork,
-    batch: int,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Computes the chunks that an earlier, interrupted build has not left."""
-    assert CHUNK % batch == 0, "a resumed build needs the same batches"
+    batch = batch_on(network.mean.device)
+    assert CHUNK % batch == 0, "a chunk is of whole batches"
     missing = chunks.missing()
     wanted = [rows[image] for number in missing for image in chunks.images(number)]
-    batches = (_run(network, pixels) for pixels in _decoded(wanted, batch))
+    batches = (_run(network, pixels, batch) for pixels in _decoded(wanted, batch))
     done = len(rows) - len(wanted)
     for number in missing:
         found: list[NDArray[np.float32]] = []
@@ -122,10 +120,24 @@ def features_key(
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def batch_on(device: torch.device) -> int:
+    """Returns how many images pass SNN together.
+
+    On the CPU each passes alone, which is as fast: vector instructions and threads divide a batch
+    without regard to its images, so the last bits of an image's SiLU depend on its place there.
+    """
+    return 1 if device.type == "cpu" else _BATCH
+
+
 @torch.inference_mode()
-def _run(network: SourceNetwork, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Passes pixels (B, H, W, 3) through SNN: y (B, H', W', C)."""
-    y = network(torch.from_numpy(pixels).to(network.mean.device))  # (B, C, H', W')
+def _run(network: SourceNetwork, pixels: NDArray[np.uint8], batch: int) -> NDArray[np.float32]:
+    """Passes pixels (n, H, W, 3), n <= `batch`, through SNN: y (n, H', W', C).
+
+    Fewer are filled up, because another size of the batch may choose other algorithms.
+    """
+    n = len(pixels)
+    full = np.pad(pixels, ((0, batch - n), (0, 0), (0, 0), (0, 0)))
+    y = network(torch.from_numpy(full).to(network.mean.device))[:n]  # (n, C, H', W')
     rows: NDArray[np.float32] = y.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return rows
 
@@ -148,7 +160,7 @@ def _rows(
 
 
 def _decoded(rows: Sequence[_Row], batch: int) -> Iterator[NDArray[np.uint8]]:
-    """Yields batches (B, H, W, 3); the next ones are decoded meanwhile, in a thread."""
+    """Yields batches (n, H, W, 3), the last one of what is left; a thread decodes the next ones."""
 
     def load(start: int) -> NDArray[np.uint8]:
         return np.stack([row() for row in rows[start : start + batch]])
