@@ -27,6 +27,7 @@ from nfbmr.errors import (
     WeightsError,
 )
 from nfbmr.evaluation.metrics import image_auroc
+from nfbmr.features.cache import FeatureCache
 from nfbmr.fitting import fit, work_folder
 from nfbmr.inspection.inspector import load
 from nfbmr.learning.plan import FEWEST_IMAGES, plan_fit
@@ -91,6 +92,29 @@ def test_a_second_fit_takes_the_features_from_the_cache(
     assert not np.array_equal(one.tensors[name], two.tensors[name])
     fit(good_folder, tmp_path / "three", settings=tiny, device="cpu", size=[32, 32])
     assert sum(passed) == 24
+
+
+def test_a_fit_with_a_picture_more_passes_that_one_and_with_one_fewer_none(
+    good_folder: Path,
+    tiny: Settings,
+    draw: Draw,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passed = count_source_images(monkeypatch)
+    fit(good_folder, tmp_path / "first", settings=tiny, device="cpu")
+    Image.fromarray(draw(100)).save(good_folder / "0035.png")  # between the others
+    fit(good_folder, tmp_path / "more", settings=tiny, device="cpu")
+    assert sum(passed) == 12 + 1
+    (good_folder / "003.png").unlink()
+    (good_folder / "004.png").rename(good_folder / "zzz.png")
+    grown = fit(good_folder, tmp_path / "fewer", settings=tiny, device="cpu")
+    assert sum(passed) == 12 + 1
+    fit(good_folder, tmp_path / "anew", settings=tiny, device="cpu", cache=FeatureCache(tmp_path))
+    assert sum(passed) == 12 + 1 + 12
+    name = "model.safetensors"
+    assert (tmp_path / "fewer" / name).read_bytes() == (tmp_path / "anew" / name).read_bytes()
+    assert len(grown.facts.trained_on) + len(grown.facts.held_out) == 12
 
 
 def test_files_are_opened_for_the_survey_and_for_the_features_and_never_again(

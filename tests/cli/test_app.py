@@ -175,7 +175,7 @@ def test_cache_shows_and_clears(good_folder: Path, tmp_path: Path) -> None:
     run("fit", good_folder, "-o", tmp_path / "model", *TINY)
     lines = run("cache").stdout.splitlines()
     assert len(lines) == 2
-    assert "12 images  tf_efficientnet_lite0" in lines[0]
+    assert "12 pictures  64 x 64  tf_efficientnet_lite0" in lines[0]
     assert run("cache", "--clear").stdout.endswith(" MB freed\n")
     assert run("cache").stdout.startswith("0.0 MB of ")
 

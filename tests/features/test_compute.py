@@ -1,16 +1,10 @@
-"""The feature cache: each image passes SNN once, and what comes back is what went in."""
+"""Features: each image passes SNN once, and what comes back is what went in."""
 
 from __future__ import annotations
 
-import errno
-import json
 import logging
-import os
 import shutil
-import sys
-import threading
-import time
-from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +15,11 @@ from PIL import Image
 from torch import Tensor
 
 from nfbmr.data.images import fingerprint, load_image
+from nfbmr.data.tiles import Tiling
 from nfbmr.errors import DataError, ImageError
-from nfbmr.features.cache import FORMAT, FeatureCache, default_cache_root
-from nfbmr.features.compute import batch_on, build_features, features_key
-from nfbmr.features.store import FeatureStore, write_store
+from nfbmr.features.cache import FeatureCache
+from nfbmr.features.compute import batch_on, build_features, shelf_of
+from nfbmr.features.store import FeatureStore
 from nfbmr.networks.source import SourceNetwork
 
 SIZE = (64, 96)
@@ -70,24 +65,12 @@ def again(cache: FeatureCache) -> FeatureCache:
     return FeatureCache(cache.root, cache.limit_bytes)
 
 
-def entry_files(cache: FeatureCache) -> tuple[Path, Path]:
-    (entry,) = cache.entries()
-    folder = cache.root / "features" / entry.key
-    return folder / "header.json", folder / "features.f32"
-
-
 def left_behind(cache: FeatureCache) -> list[str]:
     return [path.name for path in (cache.root / "features").glob(".*")]
 
 
 def everything(store: FeatureStore) -> NDArray[np.float32]:
     return store.read(np.arange(len(store)))
-
-
-def fake_entry(cache: FeatureCache, digit: str, n: int = 1) -> FeatureStore:
-    shape = (n, 4, 4, 16)
-    rows = np.full(shape, int(digit, 16), dtype=np.float32)
-    return cache.write(digit * 64, shape, [rows], backbone="b", size=SIZE)
 
 
 # ---- what is in a store
@@ -130,7 +113,7 @@ def test_images_pass_alone_on_the_cpu_and_in_full_batches_elsewhere(
     np.testing.assert_allclose(everything(together), alone, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("threads", [1, 5])
 def test_features_do_not_depend_on_what_they_are_computed_with(
     paths: list[Path], tmp_path: Path, threads: int
 ) -> None:
@@ -180,68 +163,99 @@ def test_names_do_not_matter_but_content_does(
     assert build_features(named([copy]), network, SIZE, cache=cache).key != store.key
 
 
-def test_key_changes_with_all_that_y_depends_on(network: Counted) -> None:
-    hashes = ["a" * 64, "b" * 64]
-    keys = [features_key(network, SIZE, hashes), features_key(network, SIZE, hashes[::-1])]
-    keys += [features_key(network, SIZE[::-1], hashes), features_key(network, SIZE, hashes[:1])]
+def test_a_picture_more_passes_alone_and_a_picture_fewer_not_at_all(
+    network: Counted, paths: list[Path], cache: FeatureCache
+) -> None:
+    alone = FeatureCache(cache.root / "other")
+    expected = everything(build_features(named(paths), network, SIZE, cache=alone))
+    build_features(named(paths[:3]), network, SIZE, cache=cache)
+    network.images = 0
+    calls: list[tuple[int, int]] = []
+    more = [paths[4], *paths[:3]]
+    store = build_features(
+        named(more), network, SIZE, cache=again(cache), progress=lambda *c: calls.append(c)
+    )
+    assert (network.images, calls) == (1, [(4, 4)])
+    np.testing.assert_array_equal(everything(store), expected[[4, 0, 1, 2]])
+    fewer = build_features(named(paths[1:3]), network, SIZE, cache=again(cache))
+    assert network.images == 1
+    np.testing.assert_array_equal(everything(fewer), expected[1:3])
+
+
+def test_the_order_of_pictures_is_that_of_the_store_and_of_nothing_else(
+    network: Counted, paths: list[Path], cache: FeatureCache
+) -> None:
+    store = build_features(named(paths), network, SIZE, cache=cache)
+    turned = build_features(named(paths[::-1]), network, SIZE, cache=cache)
+    assert network.images == 5
+    assert turned.key != store.key
+    np.testing.assert_array_equal(everything(turned), everything(store)[::-1])
+
+
+def test_a_picture_that_is_there_twice_passes_once(
+    network: Counted, paths: list[Path], cache: FeatureCache
+) -> None:
+    calls: list[tuple[int, int]] = []
+    pictures = named([paths[0], paths[1], paths[0]])
+    store = build_features(
+        pictures, network, SIZE, cache=cache, progress=lambda *c: calls.append(c)
+    )
+    assert (network.images, calls) == (2, [(2, 3), (3, 3)])
+    np.testing.assert_array_equal(store.read(np.array([0])), store.read(np.array([2])))
+
+
+def test_tiles_of_a_picture_more(network: Counted, paths: list[Path], cache: FeatureCache) -> None:
+    tiling = Tiling(whole=(96, 128), tile=(64, 96), overlap=0.1)
+    count = len(tiling.corners)
+    build_features(named(paths[:1]), network, tiling.tile, cache=cache, tiling=tiling)
+    store = build_features(named(paths[1::-1]), network, tiling.tile, cache=cache, tiling=tiling)
+    assert network.images == len(store) == 2 * count
+    for index, path in enumerate(paths[1::-1]):
+        tiles = np.stack(list(tiling.tiles(load_image(path, tiling.whole)[None])))
+        y = network(torch.from_numpy(tiles)).permute(0, 2, 3, 1).numpy()
+        found = store.read(np.arange(index * count, (index + 1) * count))
+        np.testing.assert_allclose(found, y, rtol=1e-4, atol=1e-5)
+
+
+def test_a_shelf_is_named_by_all_that_y_depends_on(
+    network: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tilings = [Tiling(whole=whole, tile=SIZE, overlap=0.1) for whole in ((64, 96), (96, 128))]
+    shelves = [shelf_of(network, SIZE), shelf_of(network, SIZE[::-1])]
+    shelves += [shelf_of(network, SIZE, tiling) for tiling in tilings]
+    installed = metadata.version
+    for package in ("pillow", "torch", "timm"):
+        with monkeypatch.context() as patch:
+            patch.setattr(metadata, "version", lambda p, o=package: installed(p) + "+" * (p == o))
+            shelves.append(shelf_of(network, SIZE))
     with torch.no_grad():
         next(network.parameters()).view(-1)[0] += 1
-    keys.append(features_key(network, SIZE, hashes))
-    assert len(set(keys)) == len(keys)
+    shelves.append(shelf_of(network, SIZE))
+    assert len({shelf.name for shelf in shelves}) == len(shelves)
+    assert shelf_of(network, SIZE) == shelves[-1]
 
 
 # ---- damage
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "header", "json", "no header"])
-def test_damage_is_noticed_logged_and_mended(
-    network: Counted,
-    paths: list[Path],
-    cache: FeatureCache,
-    damage: str,
-    caplog: pytest.LogCaptureFixture,
+def test_only_the_pictures_of_a_damaged_entry_are_computed_again(
+    network: Counted, paths: list[Path], cache: FeatureCache, caplog: pytest.LogCaptureFixture
 ) -> None:
+    build_features(named(paths[:2]), network, SIZE, cache=cache)
     expected = everything(build_features(named(paths), network, SIZE, cache=cache))
-    header, data = entry_files(cache)
+    shelf = shelf_of(network, SIZE)
+    lost = shelf.key([content for _, content in named(paths[2:])])
+    data = cache.root / "features" / lost / "features.f32"
     content = bytearray(data.read_bytes())
-    if damage == "flip":
-        content[len(content) // 2] ^= 1
-        data.write_bytes(content)
-    elif damage == "truncate":
-        data.write_bytes(content[:-4])
-    elif damage == "delete":
-        data.unlink()
-    elif damage == "header":
-        header.write_text(header.read_text().replace('"shape": [5,', '"shape": [4,'))
-    elif damage == "json":
-        header.write_bytes(b'{"format": \xff')
-    else:
-        header.unlink()
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    network.images = 0
     with caplog.at_level(logging.WARNING, logger="nfbmr"):
         mended = build_features(named(paths), network, SIZE, cache=again(cache))
     assert "damaged" in caplog.text
-    assert network.images == 10
+    assert network.images == 3
     np.testing.assert_array_equal(everything(mended), expected)
     assert left_behind(cache) == []
-
-
-def test_damage_after_the_first_opening_is_noticed_too(cache: FeatureCache) -> None:
-    fake_entry(cache, "1")
-    assert cache.open("1" * 64) is not None
-    _, data = entry_files(cache)
-    content = bytearray(data.read_bytes())
-    content[0] ^= 1
-    data.write_bytes(content)
-    os.utime(data, ns=(1, 1))
-    assert cache.open("1" * 64) is None
-
-
-def test_entries_of_another_format_are_not_used(cache: FeatureCache) -> None:
-    fake_entry(cache, "1")
-    header, _ = entry_files(cache)
-    header.write_text(json.dumps({**json.loads(header.read_text()), "format": FORMAT + 1}))
-    assert again(cache).entries() == []
-    assert again(cache).open("1" * 64) is None
 
 
 # ---- builds that end badly, or meet
@@ -288,19 +302,59 @@ def test_an_interrupted_build_goes_on_after_its_last_sound_chunk(
     assert left_behind(cache) == []
 
 
-def test_a_killed_build_is_ignored_and_swept_after_a_day(cache: FeatureCache) -> None:
-    partial = cache.root / "features" / f".{'1' * 64}.{'2' * 32}"
-    partial.mkdir(parents=True)
-    (partial / "features.f32").write_bytes(b"half")
-    fake_entry(cache, "1")
-    assert left_behind(cache) == [partial.name]
-    old = time.time() - 25 * 3600
-    os.utime(partial, (old, old))
-    fake_entry(cache, "2")
-    assert left_behind(cache) == [partial.name]  # its file is young: someone may be writing
-    os.utime(partial / "features.f32", (old, old))
-    fake_entry(cache, "3")
+def test_two_builds_of_the_same_meet_without_harm(
+    network: Counted, paths: list[Path], cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one finishes when this one has one image left, and clears the chunks away."""
+    monkeypatch.setattr("nfbmr.features.chunks.CHUNK", 2)
+    monkeypatch.setattr("nfbmr.features.compute.CHUNK", 2)
+
+    def other_finishes(done: int, total: int) -> None:
+        if done == 4:
+            build_features(named(paths), network, SIZE, cache=again(cache))
+
+    store = build_features(named(paths), network, SIZE, cache=cache, progress=other_finishes)
+    assert len(cache.entries()) == 1
     assert left_behind(cache) == []
+    again_alone = build_features(named(paths), network, SIZE, cache=FeatureCache(cache.root / "o"))
+    np.testing.assert_array_equal(everything(store), everything(again_alone))
+
+
+def test_chunks_that_vanish_before_the_entry_is_written_are_computed_again(
+    network: Counted, paths: list[Path], cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nfbmr.features.chunks.CHUNK", 2)
+    monkeypatch.setattr("nfbmr.features.compute.CHUNK", 2)
+    vanish = [0, 1]
+
+    def progress(done: int, total: int) -> None:
+        for chunk in (cache.root / "features").glob(".*/*.chunk"):
+            if done == 5 and vanish and int(chunk.stem) == vanish[0]:
+                chunk.unlink()
+                vanish.pop(0)
+
+    store = build_features(named(paths), network, SIZE, cache=cache, progress=progress)
+    assert network.images == 5 + 2 + 2
+    assert len(store) == 5
+    cache.clear()
+    vanish.extend([0, 1, 0])
+    with pytest.raises(DataError, match="check this disk"):
+        build_features(named(paths), network, SIZE, cache=cache, progress=progress)
+
+
+def test_room_for_chunks_and_entry_is_looked_for_before_anything_is_computed(
+    network: Counted, paths: list[Path], cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = 4 * 8 * 12 * 64
+    usage = shutil.disk_usage(paths[0].parent)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10 * one - 1))
+        with pytest.raises(DataError, match="the disk has 0 MiB left; make room"):
+            build_features(named(paths), network, SIZE, cache=cache)
+        assert network.images == 0
+        patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10 * one))
+        build_features(named(paths), network, SIZE, cache=cache)
+    assert network.images == 5
 
 
 def test_an_unreadable_image_keeps_nothing(
@@ -313,115 +367,3 @@ def test_an_unreadable_image_keeps_nothing(
     assert left_behind(cache) == []
     with pytest.raises(DataError, match="no pictures"):
         build_features([], network, SIZE, cache=cache)
-
-
-def test_two_builds_of_one_entry_meet_without_harm(cache: FeatureCache) -> None:
-    shape = (4, 4, 4, 16)
-    values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    both_are_writing = threading.Barrier(2)
-    stores: list[FeatureStore] = []
-
-    def batches() -> Iterator[NDArray[np.float32]]:
-        both_are_writing.wait(timeout=30)
-        yield values
-
-    def build() -> None:
-        key = "a" * 64
-        stores.append(again(cache).write(key, shape, batches(), backbone="b", size=SIZE))
-
-    threads = [threading.Thread(target=build) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(stores) == 2
-    for store in stores:
-        np.testing.assert_array_equal(everything(store), values)
-    assert len(cache.entries()) == 1
-    assert left_behind(cache) == []
-
-
-def test_a_full_disk_is_said_and_leaves_nothing(
-    cache: FeatureCache, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def full(_handle: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(DataError, match=r"No space left.*NFBMR_CACHE"):
-            fake_entry(cache, "1")
-        with pytest.raises(DataError, match="No space left"):
-            write_store(tmp_path / "z.bin", (1, 1, 1, 1), [np.zeros((1, 1, 1, 1), np.float32)])
-    assert cache.entries() == []
-    assert left_behind(cache) == []
-    assert not list(tmp_path.glob("*z.bin*"))
-    usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10))
-    with pytest.raises(DataError, match="the disk has 0 MiB left"):
-        fake_entry(cache, "1")
-    assert left_behind(cache) == []
-
-
-def test_a_root_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match="NFBMR_CACHE"):
-        fake_entry(FeatureCache(tmp_path / "file"), "1")
-
-
-# ---- keeping house
-
-
-def test_entries_size_and_clear(network: Counted, paths: list[Path], cache: FeatureCache) -> None:
-    assert (cache.entries(), cache.size()) == ([], 0)
-    cache.clear()
-    build_features(named(paths), network, SIZE, cache=cache)
-    (entry,) = cache.entries()
-    assert entry.n_images == 5
-    assert entry.backbone == "tf_efficientnet_lite0 blocks.2+blocks.1"
-    assert entry.size_bytes == sum(path.stat().st_size for path in entry_files(cache))
-    assert cache.size() == entry.size_bytes
-    assert entry.created.tzinfo is not None
-    assert abs((entry.last_used - entry.created).total_seconds()) < 60
-    bystander = cache.root / "features" / "notes.txt"
-    bystander.write_text("not ours")
-    cache.clear()
-    assert (cache.entries(), cache.size()) == ([], 0)
-    assert bystander.exists()
-
-
-def test_least_recently_used_goes_first_but_never_what_is_open(cache: FeatureCache) -> None:
-    one = len(everything(fake_entry(cache, "1")).tobytes())
-    cache.limit_bytes = 3 * one + 1500  # and three headers
-    fake_entry(cache, "2")
-    fake_entry(cache, "3")
-    for age, digit in enumerate("321"):  # 1 is the oldest
-        header = cache.root / "features" / (digit * 64) / "header.json"
-        os.utime(header, (time.time() - 100 * (age + 1),) * 2)
-    held = cache.open("2" * 64)  # now the most recently used
-    os.utime(cache.root / "features" / ("2" * 64) / "header.json", (1, 1))  # ... or the least
-    assert held is not None
-    fake_entry(cache, "4")
-    assert {entry.key[0] for entry in cache.entries()} == {"2", "3", "4"}
-    fake_entry(cache, "5")
-    assert {entry.key[0] for entry in cache.entries()} == {"2", "4", "5"}
-    assert everything(held).max() == 2
-    del held
-    fake_entry(cache, "6")
-    assert {entry.key[0] for entry in cache.entries()} == {"4", "5", "6"}
-
-
-def test_an_entry_larger_than_the_limit_is_still_provided(cache: FeatureCache) -> None:
-    cache.limit_bytes = 10
-    assert everything(fake_entry(cache, "7", n=3)).shape == (3, 4, 4, 16)
-
-
-def test_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.delenv("NFBMR_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert default_cache_root() == FeatureCache().root == tmp_path / "xdg" / "nfbmr"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert default_cache_root() == Path.home() / ".cache" / "nfbmr"
-    monkeypatch.setenv("NFBMR_CACHE", str(tmp_path / "mine"))
-    assert FeatureCache().root == tmp_path / "mine"

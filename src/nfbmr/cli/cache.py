@@ -11,7 +11,7 @@ def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Delete all entries.")] = False,
 ) -> None:
     """Show the cached features, or clear them."""
-    from nfbmr.features.compute import FeatureCache
+    from nfbmr.features.compute import CacheEntry, FeatureCache
 
     kept = FeatureCache()
     if clear:
@@ -19,9 +19,18 @@ def cache(
         kept.clear()
         print(f"{freed / 1e6:.1f} MB freed")
         return
+    shelves: dict[str, list[CacheEntry]] = {}
     for entry in kept.entries():
-        megabytes = entry.size_bytes / 1e6
+        shelves.setdefault(entry.shelf, []).append(entry)
+    for shelf, entries in shelves.items():
+        megabytes = sum(entry.size_bytes for entry in entries) / 1e6
+        n_pictures = sum(entry.n_pictures for entry in entries)
+        one = entries[0]
         print(
-            f"{entry.key[:12]}  {megabytes:9.1f} MB  {entry.n_images:6d} images  {entry.backbone}"
+            f"{shelf[:12]}  {megabytes:9.1f} MB  {n_pictures:6d} pictures  "
+            f"{one.size[0]} x {one.size[1]}  {one.backbone}"
         )
+    shown = sum(entry.size_bytes for entries in shelves.values() for entry in entries)
+    if other := kept.size() - shown:
+        print(f"{'':12}  {other / 1e6:9.1f} MB  that this version cannot read")
     print(f"{kept.size() / 1e6:.1f} MB of {kept.limit_bytes / 1e6:.0f} MB in {kept.root}")

@@ -1,16 +1,17 @@
-"""The feature cache: source features y of lists of images, kept on disk.
+"""The feature cache: source features y of pictures, kept on disk, each computed once.
 
-An entry holds y of a list of images:
+What was computed in one way stands on one shelf; an entry holds y of some pictures of a shelf
+(`nfbmr.features.entry`):
 
-    ROOT/features/KEY/header.json     shape, one checksum per image, where it came from
-    ROOT/features/KEY/features.f32    little-endian float32, C order, (N, H', W', C)
-    ROOT/features/.KEY.TOKEN/         an entry being written, renamed when it is complete
-    ROOT/features/.KEY.ccc.../        its finished chunks, where an interrupted build goes on
+    ROOT/features/KEY/         an entry
+    ROOT/features/.KEY.TOKEN/  an entry being written, renamed when it is complete
+    ROOT/features/.KEY.ccc.../ its finished chunks, where an interrupted build goes on
 
-An unfinished entry is never read; a damaged one is noticed when it is opened, and built again.
+An unfinished entry is never read; a damaged one is noticed when it is opened, and removed. Folders
+of older versions are never read; they go as entries that nobody uses.
 Several processes may share a cache: whoever finishes an entry first provides it.
 
-    N = images, H' W' = grid, C = channels of y, P = positions
+    N = rows, H' W' = grid, C = channels of y, T = rows of a picture
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ import sys
 import time
 import uuid
 import zlib
-from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -36,15 +37,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.errors import DataError
-from nfbmr.features.store import FeatureFile, FeatureStore, Shape, blaming_disk, write_rows
+from nfbmr.features.entry import (
+    DATA,
+    FORMAT,
+    HEADER,
+    DamagedError,
+    Header,
+    Shelf,
+    bytes_in,
+    compare_checksums,
+    last_used,
+    read_header,
+    remove,
+)
+from nfbmr.features.store import FeatureFile, FeatureStore, blaming_disk, write_rows
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 2
-"""Of an entry, and of what its numbers mean; part of the key."""
+Places = dict[str, tuple[FeatureFile, int]]
+"""Hash of a picture -> the file that holds its rows, and the first of them there."""
 
 _STALE_SECONDS = 24 * 3600
-_HEADER, _DATA = "header.json", "features.f32"
 _KEY = re.compile(r"[0-9a-f]{64}")
 _PARTIAL = re.compile(r"\.[0-9a-f]{64}\.[0-9a-f]{32}")
 _CHUNKS_TOKEN = 32 * "c"
@@ -55,26 +68,18 @@ class CacheEntry:
     """What the cache knows of one finished entry."""
 
     key: str
+    shelf: str
+    """Names what its features depend on apart from the pictures."""
     size_bytes: int
-    n_images: int
+    n_pictures: int
     backbone: str
     """Name and stages."""
+    size: tuple[int, int]
+    """(H, W) in pixels."""
     created: datetime
     """UTC."""
     last_used: datetime
     """UTC."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Header:
-    format: int
-    key: str
-    shape: Shape
-    checksums: list[int]
-    """CRC-32 per image."""
-    backbone: str
-    size: tuple[int, int]
-    created: float
 
 
 class FeatureCache:
@@ -92,94 +97,94 @@ class FeatureCache:
         self.limit_bytes = limit_bytes
         self._folder = self.root / "features"
         self._checked: dict[str, tuple[int, int, int]] = {}  # key -> what was found sound
-        self._open: WeakValueDictionary[str, FeatureStore] = WeakValueDictionary()
+        self._open: WeakValueDictionary[str, FeatureFile] = WeakValueDictionary()
 
     def entries(self) -> list[CacheEntry]:
-        """Returns the finished entries, the least recently used first."""
+        """Returns the finished entries of this version, the least recently used first."""
         found = []
-        for folder in self._folders(_KEY):
-            with suppress(_DamagedError, OSError):
-                header, _ = _read_header(folder)
-                files = [(folder / name).stat() for name in (_HEADER, _DATA)]
+        for folder in self._kept():
+            with suppress(DamagedError, OSError):
+                header, _ = read_header(folder)
                 entry = CacheEntry(
                     key=folder.name,
-                    size_bytes=sum(file.st_size for file in files),
-                    n_images=header.shape[0],
+                    shelf=header.shelf,
+                    size_bytes=bytes_in(folder),
+                    n_pictures=len(header.pictures),
                     backbone=header.backbone,
+                    size=header.size,
                     created=datetime.fromtimestamp(header.created, UTC),
-                    last_used=datetime.fromtimestamp(files[0].st_mtime, UTC),
+                    last_used=datetime.fromtimestamp(last_used(folder), UTC),
                 )
                 found.append(entry)
-        return sorted(found, key=lambda entry: entry.last_used)
+        return found
 
     def size(self) -> int:
-        """Returns the bytes of all finished entries."""
-        return sum(entry.size_bytes for entry in self.entries())
+        """Returns the bytes of all finished entries, those of older versions too."""
+        return sum(bytes_in(folder) for folder in self._kept())
 
     def clear(self) -> None:
-        """Removes every entry, damaged ones too, but not those that are being written."""
-        for folder in self._folders(_KEY):
-            _remove(folder)
+        """Removes every entry, damaged and old ones too, but not those that are being written."""
+        for folder in self._kept():
+            remove(folder)
         self._sweep()
 
-    def open(self, key: str) -> FeatureStore | None:
-        """Returns the entry, or None where there is none; a damaged one is removed, and logged.
+    def find(self, shelf: Shelf, pictures: Iterable[str]) -> Places:
+        """Returns where pictures of a shelf lie, as far as sound entries hold them.
 
-        Every byte is compared with its checksum the first time this object opens the entry, and
-        again when the file has changed since.
+        They are taken from as few entries as possible, which count as used now. A damaged one is
+        removed, and logged. Every byte of an entry is compared with its checksum the first time
+        this object opens it, and again when it has changed since.
+
+        Raises:
+            DataError: what is there cannot be read.
         """
-        folder = self._folder / key
-        if not folder.is_dir():
-            return None
-        with blaming_disk(folder):
-            try:
-                store, state = self._sound(folder)
-            except (_DamagedError, FileNotFoundError) as error:
-                _log.warning("cached features are damaged and will be built again: %s", error)
-                _remove(folder)
-                return None
-        self._checked[key] = state
-        self._open[key] = store
-        with suppress(OSError):  # a cache that is only readable works too
-            os.utime(folder / _HEADER)
-        return store
+        wanted = set(pictures)
+        held = self._on_shelf(shelf)
+        found: Places = {}
+        while wanted and held:
+            key = max(held, key=lambda one: len(wanted & held[one]))
+            if not wanted & held.pop(key):
+                break
+            places = self._places(shelf, key)
+            found |= {picture: places[picture] for picture in wanted & places.keys()}
+            wanted -= places.keys()
+        return found
 
     def write(
-        self,
-        key: str,
-        shape: Shape,
-        batches: Iterable[NDArray[np.float32]],
-        *,
-        backbone: str,
-        size: tuple[int, int],
-    ) -> FeatureStore:
+        self, shelf: Shelf, pictures: Sequence[str], batches: Iterable[NDArray[np.float32]]
+    ) -> Places:
         """Writes an entry, unless another process finishes the same one first.
 
         Args:
-            key: 64 hexadecimal digits.
-            shape: (N, H', W', C).
-            batches: float32 (B, H', W', C), N images in all.
-            backbone: for `entries`.
-            size: (H, W) of the images, for the record.
+            shelf: where it belongs.
+            pictures: hashes, each once.
+            batches: their rows in this order, T for each: float32 (B, H', W', C), N in all.
+
+        Returns:
+            Where the rows of these pictures lie.
 
         Raises:
             DataError: the disk is full or the folder cannot be written; nothing is left behind.
         """
+        key, shape = shelf.key(pictures), shelf.shape(pictures)
+        if places := self._places(shelf, key):
+            return places
         final, partial = self._folder / key, self._folder / f".{key}.{uuid.uuid4().hex}"
         try:
             with blaming_disk(self._folder):
                 partial.mkdir(parents=True)
-                self._make_room(4 * math.prod(shape))
-                header = _Header(
+                self.make_room(4 * math.prod(shape))
+                header = Header(
                     format=FORMAT,
-                    key=key,
+                    shelf=shelf.name,
+                    pictures=list(pictures),
                     shape=shape,
-                    checksums=write_rows(partial / _DATA, shape, batches),
-                    backbone=backbone,
-                    size=size,
+                    checksums=write_rows(partial / DATA, shape, batches),
+                    backbone=shelf.backbone,
+                    size=shelf.size,
                     created=time.time(),
                 )
-                (partial / _HEADER).write_text(json.dumps(asdict(header)), encoding="utf-8")
+                (partial / HEADER).write_text(json.dumps(asdict(header)), encoding="utf-8")
                 try:
                     partial.rename(final)
                 except OSError:
@@ -187,42 +192,80 @@ class FeatureCache:
                         raise  # else another process was first, and its entry is as good
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        store = self.open(key)
-        if store is None:
+        places = self._places(shelf, key)
+        if not places:
             raise DataError(f"{final}: damaged just after it was written; check this disk")
-        return store
+        return places
 
     def chunks_folder(self, key: str) -> Path:
         """Returns where an entry under way keeps its finished chunks."""
         return self._folder / f".{key}.{_CHUNKS_TOKEN}"
 
-    def _sound(self, folder: Path) -> tuple[FeatureStore, tuple[int, int, int]]:
-        """Opens an entry after checking it; also returns what to recognise this very state by."""
-        header, text = _read_header(folder)
-        stat = (folder / _DATA).stat()
-        state = (stat.st_mtime_ns, stat.st_size, zlib.crc32(text))
-        if self._checked.get(folder.name) != state:
-            _compare_checksums(folder / _DATA, header)
-        file = FeatureFile(folder / _DATA, header.shape)
-        return FeatureStore([file], key=folder.name), state
+    def make_room(self, entry: int, beside: int = 0) -> None:
+        """Removes what is stale, then the least recently used entries, for one more entry.
 
-    def _make_room(self, wanted: int) -> None:
-        """Removes what is stale, then the least recently used entries, for `wanted` bytes."""
-        self._sweep()
-        entries = self.entries()
-        total = wanted + sum(entry.size_bytes for entry in entries)
-        for entry in entries:
-            if total <= self.limit_bytes:
-                break
-            if entry.key not in self._open:
-                _remove(self._folder / entry.key)
-                total -= entry.size_bytes
-        free = shutil.disk_usage(self._folder).free
+        Args:
+            entry: bytes of an entry to come; with it, the limit is kept.
+            beside: bytes that the disk must have free besides.
+
+        Raises:
+            DataError: the disk has less room than `entry` and `beside`.
+        """
+        with blaming_disk(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+            sizes = {folder: bytes_in(folder) for folder in self._kept()}
+            total = entry + sum(sizes.values())
+            for folder, size in sizes.items():
+                if total <= self.limit_bytes:
+                    break
+                if folder.name not in self._open:
+                    remove(folder)
+                    total -= size
+            free, wanted = shutil.disk_usage(self._folder).free, entry + beside
         if free < wanted:
             raise DataError(
                 f"{self._folder}: the features need {wanted / 2**20:.0f} MiB, the disk has "
                 f"{free / 2**20:.0f} MiB left; make room, or set NFBMR_CACHE to a larger disk"
             )
+
+    def _on_shelf(self, shelf: Shelf) -> dict[str, frozenset[str]]:
+        """Returns the pictures of each entry of a shelf, key -> hashes."""
+        found = {}
+        for folder in self._folders(_KEY):
+            if folder.name.startswith(shelf.name[:32]):
+                with _removing_damaged(folder):
+                    found[folder.name] = frozenset(read_header(folder)[0].pictures)
+        return found
+
+    def _places(self, shelf: Shelf, key: str) -> Places:
+        """Opens an entry, which counts as used; of one that is damaged or gone returns nothing."""
+        folder = self._folder / key
+        found: Places = {}
+        with _removing_damaged(folder):
+            file, pictures = self._sound(shelf, folder)
+            with suppress(OSError):  # a cache that is only readable works too
+                os.utime(folder / HEADER)
+            found |= {picture: (file, i * shelf.tiles) for i, picture in enumerate(pictures)}
+        return found
+
+    def _sound(self, shelf: Shelf, folder: Path) -> tuple[FeatureFile, list[str]]:
+        """Opens an entry after checking it, or hands on the file that is open; and its pictures."""
+        key = folder.name
+        header, text = read_header(folder)
+        if header.shape != shelf.shape(header.pictures):
+            raise DamagedError(f"{folder / HEADER} tells of other rows than those of its shelf")
+        stat = (folder / DATA).stat()
+        state = (stat.st_mtime_ns, stat.st_size, zlib.crc32(text))
+        known = self._checked.get(key) == state
+        if not known:
+            compare_checksums(folder / DATA, header)
+        file = self._open.get(key)
+        if file is None or not known:
+            file = FeatureFile(folder / DATA, header.shape)
+        self._checked[key] = state
+        self._open[key] = file
+        return file, header.pictures
 
     def _sweep(self) -> None:
         """Removes what interrupted builds left behind, once nobody can be writing it."""
@@ -232,10 +275,26 @@ class FeatureCache:
                 if time.time() - latest > _STALE_SECONDS:
                     shutil.rmtree(folder, ignore_errors=True)
 
+    def _kept(self) -> list[Path]:
+        """Returns the folders of finished entries of any version, the least recently used first."""
+        return sorted(self._folders(_KEY), key=last_used)
+
     def _folders(self, pattern: re.Pattern[str]) -> list[Path]:
         if not self._folder.is_dir():
             return []
         return [p for p in self._folder.iterdir() if pattern.fullmatch(p.name) and p.is_dir()]
+
+
+def joined(
+    shelf: Shelf, pictures: Sequence[str], places: Mapping[str, tuple[FeatureFile, int]]
+) -> FeatureStore:
+    """Makes one store of pictures, T rows each, in order; `places` knows all of them."""
+    files = list(dict.fromkeys(places[picture][0] for picture in pictures))
+    numbers = {file: number for number, file in enumerate(files)}
+    begins = np.array([(numbers[file], first) for file, first in map(places.__getitem__, pictures)])
+    tiles = np.stack([np.zeros(shelf.tiles, np.int64), np.arange(shelf.tiles)], axis=1)  # (T, 2)
+    where = (begins[:, None] + tiles).reshape(-1, 2)
+    return FeatureStore(files, where, key=shelf.key(pictures))
 
 
 def default_cache_root() -> Path:
@@ -251,46 +310,13 @@ def default_cache_root() -> Path:
     return Path(base) / "nfbmr"
 
 
-class _DamagedError(Exception):
-    """An entry is not what was written; never leaves this module."""
-
-
-def _read_header(folder: Path) -> tuple[_Header, bytes]:
-    text = (folder / _HEADER).read_bytes()
-    try:
-        header = _Header(**json.loads(text))
-        n, height, width, channels = (int(side) for side in header.shape)
-        sound = (
-            header.format == FORMAT
-            and header.key == folder.name
-            and min(n, height, width, channels) >= 1
-            and len(header.checksums) == n
-        )
-        created = float(header.created)
-    except (ValueError, TypeError) as error:
-        raise _DamagedError(f"{folder / _HEADER} cannot be read: {error}") from error
-    if not sound:
-        raise _DamagedError(f"{folder / _HEADER} does not describe this entry")
-    return replace(header, shape=(n, height, width, channels), created=created), text
-
-
-def _compare_checksums(path: Path, header: _Header) -> None:
-    length = 4 * math.prod(header.shape[1:])
-    found, expected = path.stat().st_size, header.shape[0] * length
-    if found != expected:
-        raise _DamagedError(f"{path}: {found} bytes, expected {expected}")
-    with path.open("rb") as handle:
-        for number, checksum in enumerate(header.checksums):
-            if zlib.crc32(handle.read(length)) != checksum:
-                raise _DamagedError(f"{path}: image {number} differs from what was written")
-
-
-def _remove(folder: Path) -> None:
-    """Removes an entry: first out of sight in one step, then from the disk."""
-    hidden = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    try:
-        folder.rename(hidden)
-    except OSError as error:  # gone already, or held open on Windows
-        _log.info("%s was not removed: %s", folder, error)
-        return
-    shutil.rmtree(hidden, ignore_errors=True)
+@contextmanager
+def _removing_damaged(folder: Path) -> Iterator[None]:
+    """Removes an entry that turns out to be damaged, and logs it; passes over one that is gone."""
+    with blaming_disk(folder):
+        try:
+            yield
+        except (DamagedError, FileNotFoundError) as error:
+            if folder.is_dir():
+                _log.warning("cached features are damaged and will be built again: %s", error)
+                remove(folder)

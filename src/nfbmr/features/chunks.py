@@ -3,7 +3,7 @@
     FOLDER/NUMBER.chunk    little-endian float32 of CHUNK images (fewer in the last), then a CRC-32
 
 A chunk is written beside and renamed. Processes that build the same features at once write the
-same chunks.
+same chunks, and the first that has finished clears them away.
 
     N = images, H' W' = grid, C = channels
 """
@@ -14,7 +14,7 @@ import math
 import shutil
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,10 @@ from nfbmr.features.store import Shape, blaming_disk
 
 CHUNK = 64
 """Images of a chunk; a multiple of every batch."""
+
+
+class MissingChunkError(Exception):
+    """A chunk is gone, or damaged, that was there."""
 
 
 class Chunks:
@@ -38,6 +42,10 @@ class Chunks:
     def images(self, number: int) -> range:
         """Returns the images of a chunk."""
         return range(number * CHUNK, min((number + 1) * CHUNK, self._shape[0]))
+
+    def size_bytes(self, numbers: Iterable[int]) -> int:
+        """Returns the bytes of the rows of chunks."""
+        return 4 * math.prod(self._shape[1:]) * sum(len(self.images(n)) for n in numbers)
 
     def missing(self) -> list[int]:
         """Returns the numbers of chunks that are absent or damaged."""
@@ -62,10 +70,15 @@ class Chunks:
             beside.unlink(missing_ok=True)
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        """Yields the rows of every chunk, in order; none may be missing."""
+        """Yields the rows of every chunk, in order.
+
+        Raises:
+            MissingChunkError: one is absent or damaged.
+        """
         for number in range(self.count):
             rows = self._read(number)
-            assert rows is not None, f"chunk {number} is missing"
+            if rows is None:
+                raise MissingChunkError(f"{self._path(number)}")
             yield rows
 
     def forget(self) -> None:

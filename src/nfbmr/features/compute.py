@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
+from importlib import metadata
 
 import numpy as np
 import torch
@@ -22,15 +23,18 @@ from numpy.typing import NDArray
 from nfbmr.data.images import ImageInput, load_image
 from nfbmr.data.tiles import Tiling
 from nfbmr.errors import DataError
-from nfbmr.features.cache import FORMAT, CacheEntry, FeatureCache
-from nfbmr.features.chunks import CHUNK, Chunks
+from nfbmr.features.cache import CacheEntry, FeatureCache, Places, joined
+from nfbmr.features.chunks import CHUNK, Chunks, MissingChunkError
+from nfbmr.features.entry import FORMAT, Shelf
 from nfbmr.features.store import FeatureStore
 from nfbmr.networks.source import SourceNetwork
 
-__all__ = ["CacheEntry", "FeatureCache", "FeatureStore", "build_features", "features_key"]
+__all__ = ["CacheEntry", "FeatureCache", "FeatureStore", "build_features", "shelf_of"]
 
 _BATCH = 8
 _BATCHES_AHEAD = 2
+_ATTEMPTS = 3
+_COMPUTE = ("pillow", "torch", "timm")
 _Row = Callable[[], NDArray[np.uint8]]
 
 
@@ -65,32 +69,77 @@ def build_features(
     if not pictures:
         raise DataError("no pictures to compute features of; expected at least one")
     network.to(device)
-    key = features_key(network, size, [content for _, content in pictures], tiling)
-    rows = _rows([picture for picture, _ in pictures], size, tiling)
-    store = cache.open(key)
-    if store is not None:
+    shelf = shelf_of(network, size, tiling)
+    contents = [content for _, content in pictures]
+    places = cache.find(shelf, contents)
+    lacking = {content: picture for picture, content in pictures if content not in places}
+    total = len(contents) * shelf.tiles
+    before = total - len(lacking) * shelf.tiles
+
+    def tell(done: int) -> None:
         if progress is not None:
-            progress(len(rows), len(rows))
-        return store
-    shape = (len(rows), *network.grid(size), network.outputs)
-    chunks = Chunks(cache.chunks_folder(key), shape)
-    _build_chunks(chunks, rows, network, progress)
-    backbone = f"{network.name} {'+'.join(network.stages)}"
-    store = cache.write(key, shape, chunks, backbone=backbone, size=size)
-    chunks.forget()
-    return store
+            progress(before + done, total)
+
+    if lacking:
+        rows = _rows(list(lacking.values()), size, tiling)
+        places |= _computed(shelf, list(lacking), rows, network, cache, tell)
+    else:
+        tell(0)
+    return joined(shelf, contents, places)
+
+
+def shelf_of(network: SourceNetwork, size: tuple[int, int], tiling: Tiling | None = None) -> Shelf:
+    """Returns the shelf of what a network on its device makes of pictures brought to `size` (H, W).
+
+    Its name tells format, backbone, device, size, tiles, and the versions that compute. A GPU may
+    convolve in TF32, which differs by far more than the last bits.
+    """
+    cut = [] if tiling is None else [tiling.whole, tiling.corners]
+    versions = [metadata.version(name) for name in _COMPUTE]
+    one = [FORMAT, network.fingerprint(), network.mean.device.type, size, cut, versions]
+    return Shelf(
+        name=hashlib.sha256(json.dumps(one).encode()).hexdigest(),
+        row=(*network.grid(size), network.outputs),
+        tiles=1 if tiling is None else len(tiling.corners),
+        backbone=f"{network.name} {'+'.join(network.stages)}",
+        size=size,
+    )
+
+
+def _computed(
+    shelf: Shelf,
+    contents: Sequence[str],
+    rows: Sequence[_Row],
+    network: SourceNetwork,
+    cache: FeatureCache,
+    tell: Callable[[int], None],
+) -> Places:
+    """Computes y of pictures as one new entry; goes on after the chunks of an interrupted build."""
+    chunks = Chunks(cache.chunks_folder(shelf.key(contents)), shelf.shape(contents))
+    for _ in range(_ATTEMPTS):
+        missing = chunks.missing()
+        cache.make_room(chunks.size_bytes(range(chunks.count)), chunks.size_bytes(missing))
+        _build_chunks(chunks, missing, rows, network, tell)
+        try:
+            places = cache.write(shelf, contents, chunks)
+        except MissingChunkError:  # or another process has finished the same, and cleared up
+            places = cache.find(shelf, contents)
+        if len(places) == len(contents):
+            chunks.forget()
+            return places
+    raise DataError(f"{cache.root}: features change after they are written; check this disk")
 
 
 def _build_chunks(
     chunks: Chunks,
+    missing: Sequence[int],
     rows: Sequence[_Row],
     network: SourceNetwork,
-    progress: Callable[[int, int], None] | None,
+    tell: Callable[[int], None],
 ) -> None:
-    """Computes the chunks that an earlier, interrupted build has not left."""
+    """Computes chunks, those that an earlier, interrupted build has not left."""
     batch = batch_on(network.mean.device)
     assert CHUNK % batch == 0, "a chunk is of whole batches"
-    missing = chunks.missing()
     wanted = [rows[image] for number in missing for image in chunks.images(number)]
     batches = (_run(network, pixels, batch) for pixels in _decoded(wanted, batch))
     done = len(rows) - len(wanted)
@@ -99,25 +148,8 @@ def _build_chunks(
         while sum(map(len, found)) < len(chunks.images(number)):
             found.append(next(batches))
             done += len(found[-1])
-            if progress is not None:
-                progress(done, len(rows))
+            tell(done)
         chunks.write(number, np.concatenate(found))
-
-
-def features_key(
-    network: SourceNetwork,
-    size: tuple[int, int],
-    hashes: Sequence[str],
-    tiling: Tiling | None = None,
-) -> str:
-    """Returns the key of an entry: format, backbone, device, (H, W), tiles, images in their order.
-
-    A GPU may convolve in TF32, which differs by far more than the last bits.
-    """
-    device = network.mean.device.type
-    cut = [] if tiling is None else [tiling.whole, tiling.corners]
-    text = json.dumps([FORMAT, network.fingerprint(), device, list(size), *cut, list(hashes)])
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def batch_on(device: torch.device) -> int:
