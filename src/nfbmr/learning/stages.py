@@ -85,6 +85,7 @@ def stage_keys(settings: Settings, data: TrainingData, device: torch.device) -> 
     """
     one = [
         settings.seed,
+        settings.standardise,
         asdict(settings.flow),
         asdict(settings.stage_one),
         data.store.key,
@@ -169,7 +170,7 @@ class _Run:
         """Makes what a stage needs besides its own checkpoint."""
         if name == "mapping":
             self.write_z()
-        elif fresh:
+        elif fresh and self.settings.standardise == "channel":
             chunks = _chunks(self.data.train)
             rows = (torch.from_numpy(self.data.store.read(i)) for i in chunks)
             self.detector.standardisation.learn(row.to(self.device) for row in rows)
@@ -231,9 +232,10 @@ class _Run:
         return self.detector.standardised(torch.from_numpy(rows).to(self.device))[0], where
 
     def flow_loss(self, y: Tensor, where: Tensor | None) -> Tensor:
-        """Eq. 8, per channel so that rates and clipping do not depend on the backbone."""
+        """Eq. 8, the mean over positions; by `flow.loss` also divided by C."""
         z, log_det = self.detector.flow(y, where)
-        return negative_log_likelihood(z, log_det).mean() / y.shape[-1]
+        loss = negative_log_likelihood(z, log_det).mean()
+        return loss / y.shape[-1] if self.settings.flow.loss == "channel" else loss
 
     # ---- stage two: BMR, eq. 11-13
 
