@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -158,6 +159,19 @@ def test_extrapolation_finds_the_quantile_of_an_exponential_tail() -> None:
     assert found == pytest.approx(2.0 * math.log(10_000), rel=0.03)
 
 
+def test_a_threshold_from_few_normal_scores_has_the_asked_rate() -> None:
+    """The bound of a new value is exact for normal scores; the tail alone is not."""
+    rng = np.random.default_rng(0)
+    rate, alarms = 0.01, {5: 0.0, 12: 0.0, 29: 0.0}
+    for n in alarms:
+        for _ in range(4000):
+            threshold, rank = threshold_for(np.sort(rng.standard_normal(n)), rate)
+            assert rank == n + 1
+            alarms[n] += float(scipy.stats.norm.sf(threshold)) / 4000
+    # The larger of two bounds, so at most the rate, and not far below.
+    assert all(0.6 * rate < found < 1.05 * rate for found in alarms.values()), alarms
+
+
 def test_extrapolation_is_marked_and_says_how_many_more_images_are_needed() -> None:
     calibration = calibrate(good_maps(30), ALL, 0.01)
     assert calibration.extrapolated
@@ -272,14 +286,29 @@ def test_maps_that_are_not_finite_are_refused(value: float) -> None:
 
 
 @pytest.mark.parametrize("n", [5, 6, 10])
-def test_maps_without_any_spread_do_not_divide_by_zero(n: int) -> None:
-    maps = np.full((n, len(MAPS), 3, 4), 2.5, np.float32)
-    calibration = calibrate(maps, ALL, 0.1)
-    assert calibration.scores == (0.0,) * n
-    assert image_scores(maps, ALL, calibration).tolist() == [0.0] * n
-    assert np.isfinite(heatmap(maps[0], ALL, calibration)).all()
-    new = maps[:1] + np.float32(1)
-    assert image_scores(new, ALL, calibration)[0] > calibration.threshold
+def test_images_that_are_all_alike_are_refused(n: int) -> None:
+    one = good_maps(1, grid=(3, 4))
+    with pytest.raises(CalibrationError, match=f"{n} of the {n} good images give the very same"):
+        calibrate(one.repeat(n, axis=0), ALL, 0.1)
+
+
+def test_images_most_of_which_are_copies_are_refused() -> None:
+    """Also where each was saved anew and differs in its last bits."""
+    maps = good_maps(11, grid=(3, 4))
+    maps[:6] = maps[0]
+    with pytest.raises(CalibrationError, match="6 of the 11 good images give the very same"):
+        calibrate(maps, ALL, 0.1)
+    maps[5] = good_maps(12, grid=(3, 4))[11]
+    assert calibrate(maps, ALL, 0.1).scores[0] < calibrate(maps, ALL, 0.1).scores[-1]
+
+
+def test_a_statistic_without_spread_is_refused_by_its_name() -> None:
+    maps = good_maps(8, grid=(3, 4))
+    maps[:, 2] = 2.5
+    with pytest.raises(CalibrationError, match="do not differ at all in max of likelihood"):
+        calibrate(maps, ALL, 0.1)
+    with pytest.raises(CalibrationError, match="a map of the heatmap has the same value at every"):
+        calibrate(maps, replace(ONE, heat="likelihood"), 0.1)
 
 
 def test_the_fewest_images_are_enough_to_calibrate() -> None:
@@ -290,8 +319,9 @@ def test_the_fewest_images_are_enough_to_calibrate() -> None:
 
 def test_an_image_unlike_all_others_has_a_large_score_but_no_absurd_one() -> None:
     maps = np.zeros((5, len(MAPS), 3, 4), np.float32)
+    maps += 1e-12 * np.arange(5, dtype=np.float32)[:, None, None, None]
     maps[4] = 1
-    # The pooled spread is 0.4, the four others' nothing: a thousandth of the former serves.
+    # The pooled spread is 0.4, the four others' next to nothing: a thousandth of the former serves.
     expected = [(0 - 0.25) / 0.5] * 4 + [1 / (1e-3 * 0.4)]
     np.testing.assert_allclose(calibrate(maps, ONE, 0.2).scores, expected)
 

@@ -29,6 +29,7 @@ LEAST_HELD_OUT = 5
 
 _FEW_HELD_OUT = 20
 _HUGE = 1e30
+_NO_SPREAD = 1e-6  # of a statistic's size; float32 knows no finer
 
 
 def held_out_count(n: int, settings: CalibrationSettings) -> int:
@@ -124,8 +125,8 @@ class Calibration:
         asked = f"{self.false_alarm_rate:.3g}"
         few = (
             [
-                f"Only {n} good images calibrate: the scale of the scores is uncertain, and the "
-                "threshold errs on the side of letting defects pass."
+                f"Only {n} good images calibrate: the scale of the scores is uncertain, and good "
+                "parts may be called defects several times as often as asked."
             ]
             if n < _FEW_HELD_OUT
             else []
@@ -170,9 +171,15 @@ def calibrate(maps: Maps, scoring: ScoringSettings, rate: float) -> Calibration:
             "Fit again with --fresh, and with float32 precision if it happens again"
         )
     table = statistics(maps, scoring)
+    _refuse_alike(table, scoring)
     chosen = chosen_maps(maps, shown_maps(scoring))
     map_mean = chosen.mean(axis=(0, 2, 3))
-    map_std = _positive(chosen.std(axis=(0, 2, 3)))
+    map_std = chosen.std(axis=(0, 2, 3))
+    if not (map_std > _NO_SPREAD * np.abs(chosen).max(axis=(0, 2, 3))).all():
+        raise CalibrationError(
+            "a map of the heatmap has the same value at every place of every good image: the "
+            "network sees nothing in them. Give pictures that show the part, or another backbone"
+        )
     fused = fused_maps(chosen, map_mean, map_std)
     zero = float(np.median(fused))
     peaks = fused.max(axis=(1, 2))
@@ -180,7 +187,7 @@ def calibrate(maps: Maps, scoring: ScoringSettings, rate: float) -> Calibration:
     threshold, rank = threshold_for(scores, rate)
     return Calibration(
         statistic_mean=tuple(table.mean(axis=0).tolist()),
-        statistic_std=tuple(_positive(table.std(axis=0, ddof=1)).tolist()),
+        statistic_std=tuple(table.std(axis=0, ddof=1).tolist()),
         map_mean=tuple(map_mean.tolist()),
         map_std=tuple(map_std.tolist()),
         heat_zero=zero,
@@ -192,8 +199,27 @@ def calibrate(maps: Maps, scoring: ScoringSettings, rate: float) -> Calibration:
     )
 
 
-def _positive(std: Floats) -> Floats:
-    return np.maximum(std, TINY)
+def _refuse_alike(table: Floats, scoring: ScoringSettings) -> None:
+    """Checks that the statistics (n, M) of good images differ: no scale rests on a spread of none.
+
+    Raises:
+        CalibrationError: one has no spread, or more than half of the images are the same.
+    """
+    n = len(table)
+    names = [f"{kind} of {name}" for name in scoring.maps for kind in scoring.statistics]
+    flat = table.std(axis=0) <= _NO_SPREAD * np.abs(table).max(axis=0)
+    same = int(np.unique(table, axis=0, return_counts=True)[1].max())
+    if not flat.any() and 2 * same <= n:
+        return
+    what = (
+        f"{same} of the {n} good images give the very same values"
+        if 2 * same > n
+        else f"the {n} good images do not differ at all in {names[int(flat.argmax())]}"
+    )
+    raise CalibrationError(
+        f"{what}: are they copies of one picture, or is the camera stuck? No threshold can rest "
+        "on that; give pictures of different good parts"
+    )
 
 
 def _leave_one_out_scores(table: Floats) -> Floats:
@@ -208,7 +234,7 @@ def _leave_one_out_scores(table: Floats) -> Floats:
     variance = np.maximum(squares - (n - 1) * mean**2, 0) / (n - 2)
     # Where all others are equal, their spread of nothing would make any difference infinite.
     std = np.maximum(np.sqrt(variance), 1e-3 * table.std(axis=0))
-    return np.asarray(((centred - mean) / _positive(std)).mean(axis=1))
+    return np.asarray(((centred - mean) / std).mean(axis=1))
 
 
 def recalibrate(calibration: Calibration, rate: float) -> Calibration:
