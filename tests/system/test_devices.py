@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -29,7 +31,7 @@ def test_what_is_no_device_is_refused_with_what_to_use(name: str) -> None:
 def test_cuda_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch, "empty", lambda *_, **__: None)  # no GPU is here
-    of = torch.backends.cuda.matmul, torch.backends.cudnn
+    of: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
     before = [one.allow_tf32 for one in of]
     try:
         for one in of:
