@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from nfbmr.data.images import fingerprint
-from nfbmr.data.layouts import Sample
+from nfbmr.data.survey import Survey, survey
 from nfbmr.errors import (
     BundleError,
     ImageError,
@@ -52,8 +53,8 @@ def count_source_images(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return passed
 
 
-def samples(folder: Path) -> list[Sample]:
-    return [Sample(path=p, split="train", defect="good") for p in sorted(folder.iterdir())]
+def surveyed(folder: Path) -> Survey:
+    return survey(folder.name, sorted(folder.iterdir()))
 
 
 def test_defects_score_above_good_parts(
@@ -92,6 +93,34 @@ def test_a_second_fit_takes_the_features_from_the_cache(
     assert sum(passed) == 24
 
 
+def test_files_are_opened_for_the_survey_and_for_the_features_and_never_again(
+    good_folder: Path, tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: Counter[Path] = Counter()
+    exported: list[Path] = []
+    original = Path.open
+
+    def count(self: Path, *args: Any, **kwargs: Any) -> Any:
+        opened[self] += self.parent == good_folder
+        return original(self, *args, **kwargs)
+
+    def note(*args: Any, **kwargs: Any) -> tuple[()]:
+        exported.extend(args[4])
+        return ()
+
+    monkeypatch.setattr(Path, "open", count)
+    monkeypatch.setattr("nfbmr.fitting.runtimes_here", lambda: [("onnx", "fp32")])
+    monkeypatch.setattr("nfbmr.fitting.add_graphs", note)
+    pictures = set(good_folder.iterdir())
+    for times in (2, 3):  # the second fit takes its features from the cache
+        facts = fit(good_folder, tmp_path / "model", settings=tiny, device="cpu").facts
+        assert {path for path in pictures if opened[path] == times} == pictures
+        assert {fingerprint(path) for path in exported} == set(facts.held_out)
+        opened.subtract(exported)  # by `fingerprint`, here
+        assert len(exported) == 5
+        exported.clear()
+
+
 def test_same_seed_same_model(good_folder: Path, tiny: Settings, tmp_path: Path) -> None:
     for name in ("one", "two"):
         fit(good_folder, tmp_path / name, settings=tiny, device="cpu")
@@ -118,7 +147,7 @@ def test_an_interrupted_fit_goes_on_unless_told_otherwise(
     assert not out.exists()
     assert work_folder(out).is_dir()
     fit(good_folder, out, settings=tiny, device="cpu", progress=note, fresh=fresh)
-    steps = [item for item in heard if item[0] != "features"]
+    steps = [item for item in heard if item[0] not in ("survey", "features")]
     assert steps[0] == (("flow", 1) if fresh else ("mapping", 6))
     assert not work_folder(out).exists()
     fit(good_folder, tmp_path / "other", settings=tiny, device="cpu")
@@ -275,7 +304,7 @@ def test_a_size_is_chosen_that_has_the_pictures_shape(
         picture = draw(seed, size=(50, 100))
         Image.fromarray(picture).save(folder / f"{seed}.png")
     settings = with_changes(tiny, {"size": None, "pixel_budget": 64 * 128})
-    plan = plan_fit(samples(folder), settings)
+    plan = plan_fit(surveyed(folder), settings)
     assert plan.chosen
     assert plan.size == (64, 128)
     fitted = fit(folder, tmp_path / "model", settings=settings, device="cpu")
@@ -286,14 +315,14 @@ def test_a_size_is_chosen_that_has_the_pictures_shape(
 
 
 def test_the_plan_says_what_a_fit_will_do(good_folder: Path, tiny: Settings) -> None:
-    plan = plan_fit(samples(good_folder), tiny)
+    plan = plan_fit(surveyed(good_folder), tiny)
     lines = [
         "Pictures are resized to 64 x 64 (H x W), as asked",
         "7 good pictures to train on, 5 held out to calibrate",
     ]
     assert plan.describe() == lines
     strict = with_changes(tiny, {"calibration": {"false_alarm_rate": 0.1}})
-    assert plan_fit(samples(good_folder), strict).describe() == [
+    assert plan_fit(surveyed(good_folder), strict).describe() == [
         *lines,
         "A false-alarm rate of 0.1 needs 9 held-out pictures: the threshold will be "
         "extrapolated (attainable: 0.167)",

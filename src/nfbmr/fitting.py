@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from nfbmr.data.images import fingerprint
-from nfbmr.data.layouts import DataSet, Sample, read_data
+from nfbmr.data.layouts import read_data
+from nfbmr.data.survey import Survey
 from nfbmr.deployment.export import add_graphs, runtimes_here
 from nfbmr.features.compute import FeatureCache
 from nfbmr.inspection.inspector import Inspector, load
-from nfbmr.learning.learn import Job, learn, without_copies
+from nfbmr.learning.learn import Job, learn, look_over
 from nfbmr.learning.plan import Plan, plan_fit
 from nfbmr.learning.stages import forget
 from nfbmr.model.bundle import Bundle, read_bundle, write_bundle
@@ -77,9 +77,9 @@ def fit(
         progress=progress,
         checkpoint_seconds=checkpoint_seconds,
     )
-    found = read_data(data)
-    good, plan = _announced(found, chosen)
-    bundle = learn(found.name, good, plan, job)
+    good = _survey(data, chosen, progress)
+    plan = _plan(good, chosen)
+    bundle = learn(good, plan, job)
     write_bundle(path, bundle)
     forget(work)
     if export:
@@ -88,14 +88,33 @@ def fit(
     return load(path, device=device)
 
 
-def _export(path: Path, bundle: Bundle, good: list[Sample], progress: Progress) -> None:
+def _survey(data: str | os.PathLike[str], settings: Settings, progress: Progress) -> Survey:
+    """Says what lies there, and what is odd about it or the settings; then looks at it."""
+    found = read_data(data)
+    _log.info("%s", found.describe())
+    for warning in found.warnings:
+        _log.warning("%s", warning)
+    shown = {*settings.scoring.maps, settings.scoring.heat}
+    if settings.mapping.kind != "none" and not {"source", "target", "asm"} & shown:
+        _log.warning("The mapping is learnt but no map of it is in scoring.maps or scoring.heat")
+    return look_over(found.name, found.train_good, progress)
+
+
+def _plan(good: Survey, settings: Settings) -> Plan:
+    plan = plan_fit(good, settings)
+    for line in plan.describe():
+        _log.info("%s", line)
+    return plan
+
+
+def _export(path: Path, bundle: Bundle, good: Survey, progress: Progress) -> None:
     """Adds graphs to a finished model; the model stands whatever becomes of them."""
     wanted = runtimes_here()
     if not wanted:
         return
     progress("export", 0, 1)
     held_out = set(bundle.facts.held_out)
-    pictures = [sample.path for sample in good if fingerprint(sample.path) in held_out]
+    pictures = [one.picture for one in good.pictures if one.fingerprint in held_out]
     try:
         bundle = read_bundle(path)
         reference = TorchRuntime(bundle, "cpu")
@@ -105,21 +124,6 @@ def _export(path: Path, bundle: Bundle, good: list[Sample], progress: Progress) 
         return
     progress("export", 1, 1)
     _log.info("Runs without torch: %s", ", ".join(export.name for export in exports))
-
-
-def _announced(found: DataSet, settings: Settings) -> tuple[list[Sample], Plan]:
-    """Says what was found and what will be done with it."""
-    _log.info("%s", found.describe())
-    for warning in found.warnings:
-        _log.warning("%s", warning)
-    shown = {*settings.scoring.maps, settings.scoring.heat}
-    if settings.mapping.kind != "none" and not {"source", "target", "asm"} & shown:
-        _log.warning("The mapping is learnt but no map of it is in scoring.maps or scoring.heat")
-    good = without_copies(found)
-    plan = plan_fit(good, settings)
-    for line in plan.describe():
-        _log.info("%s", line)
-    return good, plan
 
 
 def work_folder(out: Path) -> Path:

@@ -270,7 +270,7 @@ def test_what_is_no_size_is_refused(text: str) -> None:
         (["fit", ".", "-o", "model", "--size=big"], "--size big"),
         (["fit", ".", "-o", "model", "--size=0"], "size"),
         (["fit", ".", "-o", "model", "--set=flow"], "--set flow: expected KEY=VALUE"),
-        (["fit", ".", "-o", "model", "--set=flow.hiden=3"], "flow.hiden"),
+        (["fit", ".", "-o", "model", "--set=flow.hiden=3"], "did you mean flow.hidden?"),
         (
             ["fit", ".", "-o", "model", "--set=flow=3", "--set=flow.hidden=3"],
             "flow.hidden: flow was given a value of its own before",
@@ -372,6 +372,14 @@ def test_help_lists_the_commands_and_an_unknown_one_is_refused(
     assert run_main(monkeypatch, "--version") == 0
     assert capsys.readouterr().out.startswith("nfbmr 0.")
     assert run_main(monkeypatch, "paint") == 2
+
+
+def test_the_help_of_set_says_where_all_settings_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("fit", "paper"):
+        assert run_main(monkeypatch, command, "--help") == 0
+        assert "docs/settings.md" in capsys.readouterr().out
 
 
 def test_a_programmers_mistake_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

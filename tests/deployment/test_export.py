@@ -13,13 +13,13 @@ import pytest
 from numpy.typing import NDArray
 
 from nfbmr.deployment.export import export
-from nfbmr.deployment.gate import Prover
+from nfbmr.deployment.gate import Agreement, Pictures, Prover
 from nfbmr.errors import ExportError, SettingsError
 from nfbmr.fitting import fit
-from nfbmr.inspection.inspector import Inspection, Inspector, load
+from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.model.bundle import read_bundle
-from nfbmr.model.exports import Export
-from nfbmr.runtimes.choose import open_export
+from nfbmr.model.exports import Precision, Target
+from nfbmr.runtimes.choose import open_graph
 from nfbmr.runtimes.protocol import Runtime
 from nfbmr.runtimes.torch import TorchRuntime
 from nfbmr.scoring.maps import MAPS, Maps
@@ -58,10 +58,12 @@ def off(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Makes every exported graph answer wrongly."""
 
     def make(factor: float, right: int = 0) -> None:
-        def wrong(export: Export, graph: Path, threads: int | None = None) -> Runtime:
-            return Off(open_export(export, graph, threads), factor, right)
+        def wrong(
+            target: Target, precision: Precision, graph: Path, threads: int | None = None
+        ) -> Runtime:
+            return Off(open_graph(target, precision, graph, threads), factor, right)
 
-        monkeypatch.setattr("nfbmr.deployment.export.open_export", wrong)
+        monkeypatch.setattr("nfbmr.deployment.export.open_graph", wrong)
 
     return make
 
@@ -98,36 +100,25 @@ def test_a_graph_that_answers_otherwise_leaves_nothing_behind(
     assert snapshot(model_copy.parent) == before
 
 
-def proving(bundle_path: Path, threshold: float | None = None) -> tuple[Prover, list[Inspection]]:
-    """A gate with one good picture, which torch has judged; and what torch said."""
-    bundle = read_bundle(bundle_path)
-    if threshold is not None:
-        bundle = replace(bundle, calibration=replace(bundle.calibration, threshold=threshold))
+def test_another_verdict_is_refused_however_near_the_scores(exported: Path) -> None:
+    bundle = read_bundle(exported)
+    torch = TorchRuntime(bundle, "cpu")
     picture = np.full((64, 64, 3), 100, np.uint8)
-    expected = [Inspector(bundle, TorchRuntime(bundle, "cpu")).inspect(picture)]
-    return Prover(bundle, expected, 1, [picture]), expected
-
-
-def test_another_verdict_is_refused_however_near_the_scores(
-    exported: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, (plain,) = proving(exported)
+    score = Inspector(bundle, torch).inspect(picture).score
 
     class Near(Off):
         def run(self, pixels: NDArray[np.uint8]) -> Maps:
             return self.runtime.run(pixels) * np.float32(1 + 2e-6)
 
-    def near(export: Export, graph: Path, threads: int | None = None) -> Runtime:
-        bundle = read_bundle(exported)
-        return Near(TorchRuntime(bundle, "cpu", threads), 1)
+    def compared(threshold: float) -> Agreement:
+        calibration = replace(bundle.calibration, threshold=threshold)
+        pictures = Pictures(good=[picture], drawn=[])
+        prover = Prover(replace(bundle, calibration=calibration), torch, pictures)
+        return prover.compare("onnx", "fp32", Near(torch, 1))
 
-    monkeypatch.setattr("nfbmr.deployment.export.open_export", near)
-    graph = exported / "model.onnx"
-    prover, _ = proving(exported, threshold=plain.score + 1)
-    assert 0 < prover.prove("onnx", "fp32", graph).gate.scores < 1e-4
-    prover, _ = proving(exported, threshold=plain.score)
-    with pytest.raises(ExportError, match="another verdict than torch on 1 of 1 pictures"):
-        prover.prove("onnx", "fp32", graph)
+    assert 0 < compared(score + 1).scores < 1e-4
+    with pytest.raises(ExportError, match="onnx fp32 gives another verdict than torch on 1 of 1"):
+        compared(score)
 
 
 @pytest.mark.parametrize(

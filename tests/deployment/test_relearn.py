@@ -14,7 +14,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from nfbmr.deployment.export import _beside, export
+from nfbmr.deployment.damage import beside, damaged_copies, judged
+from nfbmr.deployment.export import export
+from nfbmr.deployment.gate import Pictures
 from nfbmr.deployment.relearn import GraphSource
 from nfbmr.errors import ExportError, SettingsError, TrainingError
 from nfbmr.inspection.inspector import load
@@ -80,7 +82,9 @@ def test_what_judges_drawn_pictures_otherwise_is_not_kept(
 def test_a_model_that_finds_less_than_single_precision_is_refused(model: Path, mvtec: Path) -> None:
     bundle = read_bundle(model)
     single = TorchRuntime(bundle, "cpu")
-    good = sorted((mvtec / "train" / "good").iterdir())
+    pictures = Pictures(good=sorted((mvtec / "train" / "good").iterdir()), drawn=[])
+    copies = damaged_copies(pictures.good, bundle.facts.size)
+    assert len(copies) == 64
 
     class Dull:
         name = "dull"
@@ -92,12 +96,13 @@ def test_a_model_that_finds_less_than_single_precision_is_refused(model: Path, m
             return (1 - self.share) * maps + self.share * flat
 
     dull = Dull()
-    found = _beside((bundle, single), (bundle, dull), good, [])
-    assert found["separates"] == found["separated"] > 0.8
-    assert found["p_values"] == 0
+    expected, found = (judged(bundle, runtime, pictures, copies) for runtime in (single, dull))
+    same = beside(expected, found)
+    assert same.separates == same.separated > 0.8
+    assert same.p_values == 0
     dull.share = 1.0
     with pytest.raises(ExportError, match=r"good ones in 50.0 % of pairs, in single precision"):
-        _beside((bundle, single), (bundle, dull), good, [])
+        beside(expected, judged(bundle, dull, pictures, copies))
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from nfbmr.data.images import load_image
+from nfbmr.data.images import fingerprint, load_image
 from nfbmr.errors import DataError, ImageError
 from nfbmr.features.cache import FORMAT, FeatureCache, default_cache_root
 from nfbmr.features.compute import build_features, features_key
@@ -61,6 +61,10 @@ def cache(tmp_path: Path) -> FeatureCache:
     return FeatureCache(tmp_path / "cache")
 
 
+def named(paths: list[Path]) -> list[tuple[Path, str]]:
+    return [(path, fingerprint(path)) for path in paths]
+
+
 def again(cache: FeatureCache) -> FeatureCache:
     """The same folder as another process sees it."""
     return FeatureCache(cache.root, cache.limit_bytes)
@@ -92,7 +96,7 @@ def fake_entry(cache: FeatureCache, digit: str, n: int = 1) -> FeatureStore:
 def test_entry_i_is_y_of_path_i(network: Counted, paths: list[Path], cache: FeatureCache) -> None:
     calls: list[tuple[int, int]] = []
     store = build_features(
-        paths, network, SIZE, cache=cache, batch=2, progress=lambda *c: calls.append(c)
+        named(paths), network, SIZE, cache=cache, batch=2, progress=lambda *c: calls.append(c)
     )
     assert store.shape == (5, 8, 12, 64) == (len(store), *store.grid, store.channels)
     assert network.images == 5
@@ -106,7 +110,7 @@ def test_entry_i_is_y_of_path_i(network: Counted, paths: list[Path], cache: Feat
 
 def test_what_is_kept_is_y_and_detail(paths: list[Path], cache: FeatureCache) -> None:
     network = SourceNetwork("tf_efficientnet_lite0", (3,), detail=2)
-    store = build_features(paths, network, SIZE, cache=cache, batch=2)
+    store = build_features(named(paths), network, SIZE, cache=cache, batch=2)
     assert store.shape == (5, 8, 12, 40 + 24 * 4)
     pixels = torch.from_numpy(np.stack([load_image(path, SIZE) for path in paths]))
     expected = network(pixels).permute(0, 2, 3, 1).numpy()
@@ -119,10 +123,10 @@ def test_what_is_kept_is_y_and_detail(paths: list[Path], cache: FeatureCache) ->
 def test_a_hit_does_not_run_the_network(
     network: Counted, paths: list[Path], cache: FeatureCache
 ) -> None:
-    first = build_features(paths, network, SIZE, cache=cache)
+    first = build_features(named(paths), network, SIZE, cache=cache)
     calls: list[tuple[int, int]] = []
     second = build_features(
-        paths, network, SIZE, cache=again(cache), progress=lambda *c: calls.append(c)
+        named(paths), network, SIZE, cache=again(cache), progress=lambda *c: calls.append(c)
     )
     assert network.images == 5
     assert calls == [(5, 5)]
@@ -133,12 +137,12 @@ def test_a_hit_does_not_run_the_network(
 def test_names_do_not_matter_but_content_does(
     network: Counted, paths: list[Path], cache: FeatureCache, tmp_path: Path
 ) -> None:
-    store = build_features(paths[:1], network, SIZE, cache=cache)
+    store = build_features(named(paths[:1]), network, SIZE, cache=cache)
     copy = tmp_path / "other-name.png"
     shutil.copy(paths[0], copy)
-    assert build_features([copy], network, SIZE, cache=cache).key == store.key
+    assert build_features(named([copy]), network, SIZE, cache=cache).key == store.key
     Image.new("RGB", (80, 80)).save(copy)
-    assert build_features([copy], network, SIZE, cache=cache).key != store.key
+    assert build_features(named([copy]), network, SIZE, cache=cache).key != store.key
 
 
 def test_key_changes_with_all_that_y_depends_on(network: Counted) -> None:
@@ -162,7 +166,7 @@ def test_damage_is_noticed_logged_and_mended(
     damage: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    expected = everything(build_features(paths, network, SIZE, cache=cache))
+    expected = everything(build_features(named(paths), network, SIZE, cache=cache))
     header, data = entry_files(cache)
     content = bytearray(data.read_bytes())
     if damage == "flip":
@@ -179,7 +183,7 @@ def test_damage_is_noticed_logged_and_mended(
     else:
         header.unlink()
     with caplog.at_level(logging.WARNING, logger="nfbmr"):
-        mended = build_features(paths, network, SIZE, cache=again(cache))
+        mended = build_features(named(paths), network, SIZE, cache=again(cache))
     assert "damaged" in caplog.text
     assert network.images == 10
     np.testing.assert_array_equal(everything(mended), expected)
@@ -215,9 +219,9 @@ def test_an_interrupted_build_leaves_nothing_that_is_read(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build_features(paths, network, SIZE, cache=cache, batch=2, progress=interrupt)
+        build_features(named(paths), network, SIZE, cache=cache, batch=2, progress=interrupt)
     assert cache.entries() == []
-    assert len(build_features(paths, network, SIZE, cache=cache)) == 5
+    assert len(build_features(named(paths), network, SIZE, cache=cache)) == 5
 
 
 def test_an_interrupted_build_goes_on_after_its_last_sound_chunk(
@@ -226,7 +230,7 @@ def test_an_interrupted_build_goes_on_after_its_last_sound_chunk(
     monkeypatch.setattr("nfbmr.features.chunks.CHUNK", 2)
     monkeypatch.setattr("nfbmr.features.compute.CHUNK", 2)
     undisturbed = build_features(
-        paths, network, SIZE, cache=FeatureCache(cache.root / "other"), batch=2
+        named(paths), network, SIZE, cache=FeatureCache(cache.root / "other"), batch=2
     )
     network.images = 0
 
@@ -235,14 +239,14 @@ def test_an_interrupted_build_goes_on_after_its_last_sound_chunk(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build_features(paths, network, SIZE, cache=cache, batch=2, progress=interrupt)
+        build_features(named(paths), network, SIZE, cache=cache, batch=2, progress=interrupt)
     assert network.images == 5
     chunks = sorted((cache.root / "features").glob(".*/*.chunk"))
     assert len(chunks) == 2
     damaged = bytearray(chunks[0].read_bytes())
     damaged[0] ^= 1
     chunks[0].write_bytes(damaged)
-    store = build_features(paths, network, SIZE, cache=again(cache), batch=2)
+    store = build_features(named(paths), network, SIZE, cache=again(cache), batch=2)
     assert network.images == 5 + 2 + 1  # the damaged chunk and the one that was not written
     everything = np.arange(5)
     np.testing.assert_array_equal(store.read(everything), undisturbed.read(everything))
@@ -269,7 +273,7 @@ def test_an_unreadable_image_keeps_nothing(
 ) -> None:
     paths[3].write_bytes(paths[3].read_bytes()[:200])
     with pytest.raises(ImageError, match=r"3\.png"):
-        build_features(paths, network, SIZE, cache=cache, batch=1)
+        build_features(named(paths), network, SIZE, cache=cache, batch=1)
     assert cache.entries() == []
     assert left_behind(cache) == []
     with pytest.raises(DataError, match="no pictures"):
@@ -336,7 +340,7 @@ def test_a_root_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 def test_entries_size_and_clear(network: Counted, paths: list[Path], cache: FeatureCache) -> None:
     assert (cache.entries(), cache.size()) == ([], 0)
     cache.clear()
-    build_features(paths, network, SIZE, cache=cache)
+    build_features(named(paths), network, SIZE, cache=cache)
     (entry,) = cache.entries()
     assert entry.n_images == 5
     assert entry.backbone == "tf_efficientnet_lite0 blocks.2+blocks.1"

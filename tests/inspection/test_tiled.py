@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from nfbmr.cli.app import app
 from nfbmr.data.layouts import read_data
+from nfbmr.data.survey import survey
 from nfbmr.data.tiles import Tiling
 from nfbmr.deployment.export import export
 from nfbmr.errors import BundleTamperedError, SettingsError
@@ -49,7 +50,7 @@ def tiled(large: Path, tiny: Settings) -> Inspector:
 def test_pictures_keep_their_size_and_are_cut(tiled: Inspector, large: Path, draw: Draw) -> None:
     assert (tiled.facts.size, tiled.facts.whole, tiled.size) == ((64, 64), (160, 192), (160, 192))
     assert (tiled.facts.n_train, tiled.facts.n_held_out) == (7, 5)
-    plan = plan_fit(list(read_data(large).train_good), tiled.settings)
+    plan = plan_fit(survey("large", read_data(large).train_good), tiled.settings)
     assert plan.tiling == Tiling((160, 192), (64, 64), 0.25)
     assert "160 x 192 (H x W), their median, and cut into 12 tiles of 64 x 64" in plan.describe()[0]
     found = tiled.inspect(draw(3, size=SIZE))

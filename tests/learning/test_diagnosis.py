@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,5 +58,15 @@ def test_archives_alone_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_plain_folder_of_pictures(good_folder: Path) -> None:
-    lines = diagnosis.data_set(good_folder, "fast")
-    assert lines[0].endswith("12 good to learn from; no test pictures")
+    shutil.copy(good_folder / "003.png", good_folder / "x-copy.png")
+    heard: list[object] = []
+    lines = diagnosis.data_set(good_folder, "fast", lambda *given: heard.append(given))
+    assert lines[0].endswith("13 good to learn from; no test pictures")
+    assert lines[1:4] == [
+        "Warning: 1 pictures are copies of others and are left out: x-copy.png",
+        "All pictures have 80 x 80 (H x W)",
+        "8 bits a channel",
+    ]
+    assert lines[4].startswith("Pictures are resized to ")
+    assert lines[5] == "7 good pictures to train on, 5 held out to calibrate"
+    assert heard[-1] == ("survey", 13, 13)

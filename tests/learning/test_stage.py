@@ -1,15 +1,16 @@
-"""A stage's schedule: the rate of each step, and how many steps there are."""
+"""A stage: the rate of each step, how many steps there are, and a loop that is cut short."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from nfbmr.learning.stage import batch_of_images, learning_rate, total_steps
+from nfbmr.learning.stage import Optimiser, Stage, batch_of_images, learning_rate, total_steps
 from nfbmr.settings.schema import StageSettings
 
 
@@ -69,3 +70,101 @@ def test_epochs_visit_every_image_once_and_steps_draw_without_repeats() -> None:
     assert list(one) == list(batch_of_images(steps, 10, (0, 2), 3))
     assert list(one) != list(batch_of_images(steps, 10, (1, 2), 3))
     assert len(batch_of_images(steps, 3, (0, 2), 0)) == 3
+
+
+# ---- the loop
+
+
+def stage_of(network: torch.nn.Module, steps: int) -> Stage:
+    """Learns numbers to be 1."""
+    return Stage(
+        name="small",
+        key="k",
+        how=StageSettings(steps=steps, learning_rate=0.1),
+        setting="stage_one",
+        steps=steps,
+        seed=0,
+        network=network,
+        state=network,
+        batch=lambda step: (torch.full((4, 3), 1.0 + step),),
+        loss=lambda x: (network(x) - 1).square().mean(),
+    )
+
+
+def linear() -> torch.nn.Module:
+    network = torch.nn.Linear(3, 3)
+    torch.nn.init.eye_(network.weight)
+    torch.nn.init.zeros_(network.bias)
+    return network
+
+
+def optimiser(work: Path, stop_at: int | None = None, every: float = 0) -> Optimiser:
+    def hear(what: str, done: int, total: int, loss: float | None = None) -> None:
+        if done == stop_at:
+            raise KeyboardInterrupt
+
+    return Optimiser(work=work, device=torch.device("cpu"), progress=hear, checkpoint_seconds=every)
+
+
+def test_a_finished_stage_is_neither_trained_nor_saved_again(tmp_path: Path) -> None:
+    trained = linear()
+    position = optimiser(tmp_path).run(stage_of(trained, 5))
+    assert (position.step, trained.training) == (5, False)
+    (file,) = tmp_path.iterdir()
+    before = file.stat().st_mtime_ns, file.read_bytes()
+    assert b"adam" not in before[1]
+    again = linear()
+    runs, stage = optimiser(tmp_path, stop_at=1), stage_of(again, 5)
+    at = runs.restore(stage)
+    assert at is not None
+    assert runs.run(stage, at) == position
+    assert not again.training
+    assert (file.stat().st_mtime_ns, file.read_bytes()) == before
+    for one, other in zip(trained.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_ctrl_c_after_a_step_keeps_the_step_and_the_time_adds_up(tmp_path: Path) -> None:
+    seconds = [0.0]
+    for stop in (2, 4, 5):
+        runs, stage = optimiser(tmp_path, stop, every=math.inf), stage_of(linear(), 5)
+        at = runs.restore(stage)
+        with pytest.raises(KeyboardInterrupt):
+            runs.run(stage, at)
+        at = runs.restore(stage)
+        assert at is not None
+        assert at[0].step == stop
+        assert at[0].seconds > seconds[-1]
+        seconds.append(at[0].seconds)
+        assert sorted(at[1]) == sorted(
+            f"adam.{part}.{name}"
+            for part in ("step", "exp_avg", "exp_avg_sq")
+            for name in ("weight", "bias")
+        )
+    undisturbed, resumed = linear(), linear()
+    optimiser(tmp_path / "other").run(stage_of(undisturbed, 5))
+    runs, stage = optimiser(tmp_path), stage_of(resumed, 5)
+    position = runs.run(stage, runs.restore(stage))
+    assert (position.step, position.seconds) == (5, seconds[-1]), "nothing was left to do"
+    for one, other in zip(undisturbed.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert runs.restore(stage) == (position, {})
+
+
+def test_ctrl_c_within_a_step_keeps_the_step_before(tmp_path: Path) -> None:
+    network = linear()
+    stage = stage_of(network, 5)
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        if x[0, 0] == 4:
+            raise KeyboardInterrupt
+        return stage.loss(x)
+
+    with pytest.raises(KeyboardInterrupt):
+        optimiser(tmp_path, every=math.inf).run(replace(stage, loss=loss))
+    assert list(tmp_path.iterdir()) == [], "no checkpoint was due, and none of half a step is kept"
+    with pytest.raises(KeyboardInterrupt):
+        optimiser(tmp_path, every=0).run(replace(stage, loss=loss))
+    at = optimiser(tmp_path).restore(stage)
+    assert at is not None
+    assert at[0].step == 3

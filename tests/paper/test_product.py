@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from nfbmr.data.images import load_image
-from nfbmr.data.layouts import Sample, read_data
+from nfbmr.data.layouts import read_data
 from nfbmr.errors import ImageError
 from nfbmr.learning.stages import split_held_out
 from nfbmr.networks.weights import embedded_file
@@ -44,8 +44,8 @@ def learnt(quick: None, product: Product, ask: Ask) -> dict[str, Learnt]:
     return {key: product.learn(ask().system(key, 0)) for key in KINDS}
 
 
-def pixels(samples: list[Sample], size: tuple[int, int]) -> NDArray[np.uint8]:
-    return np.stack([load_image(sample.path, size) for sample in samples])
+def pixels(paths: list[Path], size: tuple[int, int]) -> NDArray[np.uint8]:
+    return np.stack([load_image(path, size) for path in paths])
 
 
 @pytest.mark.parametrize("key", KINDS)
@@ -53,7 +53,9 @@ def test_maps_from_kept_features_are_those_of_the_pictures(
     key: str, learnt: dict[str, Learnt], product: Product
 ) -> None:
     inspector = learnt[key].inspector
-    expected = inspector.runtime.run(pixels(list(product.test), inspector.facts.size))
+    expected = inspector.runtime.run(
+        pixels([sample.path for sample in product.test], inspector.facts.size)
+    )
     maps = learnt[key].maps
     assert maps.shape == (8, len(MAPS), *((8, 8) if key == "nf-bmr-2" else (4, 4)))
     np.testing.assert_allclose(maps, expected, rtol=1e-3, atol=1e-4)
@@ -73,11 +75,11 @@ def test_the_held_out_pictures_calibrate_and_no_others(
     facts = inspector.facts
     assert (facts.name, facts.size) == ("bottle", (64, 64))
     assert (facts.n_train, facts.n_held_out) == (len(train), len(held_out)) == (11, 5)
-    maps = inspector.runtime.run(pixels([product.good[i] for i in held_out], facts.size))
+    maps = inspector.runtime.run(pixels([product.good.paths[i] for i in held_out], facts.size))
     expected = calibrate(maps, inspector.settings.scoring, 0.2)
     assert inspector.calibration.scores == pytest.approx(expected.scores, rel=1e-2, abs=1e-2)
     assert inspector.threshold == pytest.approx(expected.threshold, rel=1e-2, abs=1e-2)
-    others = inspector.runtime.run(pixels([product.good[i] for i in train[:5]], facts.size))
+    others = inspector.runtime.run(pixels([product.good.paths[i] for i in train[:5]], facts.size))
     wrong = calibrate(others, inspector.settings.scoring, 0.2)
     assert inspector.calibration.scores != pytest.approx(wrong.scores, rel=1e-2, abs=1e-2)
 
@@ -120,7 +122,7 @@ def test_what_is_shared_is_computed_once(sources: list[Source], ask: Ask, tmp_pa
         heard.clear()
         product.learn(ask().system(key, seed))
         steps.append(set(heard))
-    assert steps == [{"features", "flow"}, {"mapping"}, set(), {"flow"}]
+    assert steps == [{"survey", "features", "flow"}, {"mapping"}, set(), {"flow"}]
 
 
 @pytest.mark.usefixtures("learnt")
@@ -176,7 +178,7 @@ def test_copies_are_left_out_and_closing_deletes_what_was_shared(
     found = read_data(mvtec)
     assert len(found.train_good) == 17
     product = Product(found, "fast", tmp_path / "work" / "widget", CPU)
-    assert len(product.good) == 16
+    assert len(product.good.pictures) == 16
     facts = product.learn(ask().system("nf", 0)).inspector.facts
     assert facts.n_train + facts.n_held_out == 16
     assert product.work.is_dir()

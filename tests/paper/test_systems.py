@@ -185,8 +185,9 @@ def test_changes_under_pair_are_of_the_pairs_stage_alone() -> None:
         ("nf", {"flow": {"hiden": 3}}, r"flow\.hiden"),
         ("nf", {"flow": {"blocks": 0}}, r"flow\.blocks"),
         ("b-pfm", {"flow": {"blocks": 0}}, r"flow\.blocks"),
-        ("b-pfm", {"pair": {"stepps": 3}}, r"pair\.stepps"),
+        ("b-pfm", {"pair": {"stepps": 3}}, r"did you mean pair\.steps\?"),
         ("b-pfm", {"pair": {"batch": 0}}, r"pair\.batch"),
+        ("b-pfm", {"pair": 3}, "pair: Input should be a dictionary"),
         ("b-pfm", {"pair": {"steps": 3, "epochs": 3}}, "pair: .*exactly one of steps and epochs"),
     ],
 )

@@ -109,7 +109,7 @@ def test_auto_passes_over_a_runtime_that_does_not_start(
     def broken(*_: object, **__: object) -> None:
         raise MissingExtraError("openvino is installed but does not start")
 
-    monkeypatch.setattr("nfbmr.runtimes.graphs.OpenVinoRuntime", broken)
+    monkeypatch.setattr("nfbmr.runtimes.choose.OpenVinoRuntime", broken)
     assert isinstance(opened(exported_copy, "auto"), OnnxRuntime)
     assert "openvino fp32 is passed over" in caplog.text
 

@@ -48,16 +48,16 @@ def data_sets(shared: Path, out: Path) -> dict[str, Path]:
 
 def few(data: Path, table: Path, seed: int) -> Path:
     """Writes a table of all test pictures and of `FEW` good ones, drawn by the seed."""
-    from nfbmr.learning.learn import without_copies
+    from nfbmr.learning.learn import look_over
 
     found = read_data(data)
-    good = without_copies(found)
+    good = look_over(found.name, found.train_good).paths
     drawn = np.random.default_rng(seed).choice(len(good), FEW, replace=False)
     with table.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["path", "label", "mask", "split"])
         for index in sorted(drawn):
-            writer.writerow([good[index].path.resolve(), "good", "", "train"])
+            writer.writerow([good[index].resolve(), "good", "", "train"])
         for sample in found.test:
             mask = sample.mask.resolve() if sample.mask else ""
             writer.writerow([sample.path.resolve(), sample.defect, mask, "test"])

@@ -24,13 +24,14 @@ from typing import Any
 
 import numpy as np
 
+from nfbmr.data.images import fingerprint
 from nfbmr.data.layouts import DataSet
 from nfbmr.errors import NfbmrError
 from nfbmr.evaluation.metrics import image_auroc
 from nfbmr.features.cache import FeatureCache
 from nfbmr.features.compute import build_features
 from nfbmr.features.store import FeatureStore
-from nfbmr.learning.learn import source_network, without_copies
+from nfbmr.learning.learn import look_over, source_network
 from nfbmr.learning.plan import plan_fit
 from nfbmr.learning.stages import TrainingData, feature_maps, split_held_out, train
 from nfbmr.networks.detector import Detector
@@ -70,15 +71,17 @@ def curve(
             "stage_two": {"steps": last, "schedule": "constant", "learning_rate": 3e-4},
         },
     )
-    good = without_copies(found)
+    good = look_over(found.name, found.train_good)
     plan = plan_fit(good, settings)
     network, _ = source_network(settings)
     cache, device = FeatureCache(work / "cache"), choose_device("auto")
+    seen = [(one.picture, one.fingerprint) for one in good.pictures]
+    unseen = [(sample.path, fingerprint(sample.path)) for sample in found.test]
     stores = [
-        build_features([s.path for s in samples], network, plan.size, cache=cache, device=device)
-        for samples in (good, found.test)
+        build_features(pictures, network, plan.size, cache=cache, device=device)
+        for pictures in (seen, unseen)
     ]
-    chosen, held_out = split_held_out(len(good), plan.n_held_out, seed)
+    chosen, held_out = split_held_out(len(good.pictures), plan.n_held_out, seed)
     data = TrainingData(store=stores[0], train=chosen, held_out=held_out)
     is_defect = np.array([sample.is_defect for sample in found.test])
     for width in widths:

@@ -23,6 +23,7 @@ from nfbmr.system.files import printable
 from nfbmr.system.progress import Progress
 
 _TITLES = {
+    "survey": "Pictures",
     "features": "Features (SNN)",
     "export": "Graph for other runtimes",
     "flow": "Stage one (TNF)",

@@ -18,10 +18,13 @@ def doctor(
     preset: Annotated[Preset, typer.Option(help="The fit to plan for.")] = Preset.fast,
 ) -> None:
     """Check this machine, and a data set with the time that a fit will take."""
+    from nfbmr.cli.console import shown_progress
     from nfbmr.learning import diagnosis
 
     for line in diagnosis.machine():
         print(line)
     if data is not None:
-        for line in diagnosis.data_set(data, preset.value):
+        with shown_progress() as progress:
+            lines = diagnosis.data_set(data, preset.value, progress)
+        for line in lines:
             print(printable(line))

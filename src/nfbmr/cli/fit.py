@@ -19,6 +19,16 @@ Seed = Annotated[
 ]
 
 
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any setting, e.g. flow.hidden=256; docs/settings.md lists them all.",
+    ),
+]
+
+
 Fresh = Annotated[bool, typer.Option("--fresh", help="Do not go on from an interrupted fit.")]
 
 
@@ -66,10 +76,7 @@ def fit(
     weights: Annotated[
         str | None, typer.Option(metavar="FILE", help="Backbone weights: embedded, hub or file.")
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. flow.hidden=256."),
-    ] = None,
+    set_: Changes = None,
     device: Device = "auto",
     fresh: Fresh = False,
     tiles: Tiles = False,

@@ -57,7 +57,12 @@ _Weights = Annotated[
 ]
 _Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. stage_two.steps=100."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any setting, e.g. stage_two.steps=100; docs/settings.md lists them all. pair.KEY is "
+        "of the stage that trains the nets of PFM, B-PFM and MB-PFM.",
+    ),
 ]
 _Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 _DryRun = Annotated[

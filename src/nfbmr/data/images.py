@@ -96,6 +96,26 @@ def load_with_size(
     return _spread(gray[..., None]), full
 
 
+def stored_values(
+    source: ImageInput, name: str | None = None
+) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """Reads one picture as it is stored, and the same as bytes, before gray becomes RGB.
+
+    Args:
+        source: as for `read_image`.
+        name: how errors call it; by default by what it is.
+
+    Returns:
+        (H, W, 1 | 2 | 3 | 4), upright, the last of 2 and 4 being alpha: bool, uint8, uint16 or
+        float, and uint8. Both may be memory of the source.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    stored, name = _stored(source, name)
+    return stored, _to_uint8(stored, name)
+
+
 def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resizes uint8 (H, W, 3) to `size` (H, W), whatever the aspect ratio.
 
@@ -160,22 +180,28 @@ def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 def _values(source: ImageInput) -> NDArray[np.uint8]:
     """Reads (H, W, 1 | 2 | 3 | 4), upright, the last of 2 and 4 being alpha; maybe the source's."""
+    return stored_values(source)[1]
+
+
+def _stored(source: ImageInput, name: str | None) -> tuple[NDArray[Any], str]:
+    """Reads (H, W, 1 | 2 | 3 | 4) in the type that it is stored in; also returns errors' name."""
     if isinstance(source, np.ndarray):
-        return _of_array(source)
+        name = name or f"array of {source.dtype}, shape {source.shape}"
+        return _of_array(source, name), name
     if isinstance(source, Image.Image):
-        with blamed_on(name := f"Pillow image of mode {source.mode!r}"):
-            return _of_image(source, name)
+        with blamed_on(name := name or f"Pillow image of mode {source.mode!r}"):
+            return _of_image(source, name), name
     if isinstance(source, bytes):
-        name = f"{len(source)} bytes"
+        name = name or f"{len(source)} bytes"
         with blamed_on(name), decoded(io.BytesIO(source), name) as image:
-            return _of_image(image, name)
+            return _of_image(image, name), name
     path = as_path(source)
+    name = name or str(path)
     with opened(path) as image:
-        return _of_image(image, str(path))
+        return _of_image(image, name), name
 
 
-def _of_array(array: NDArray[Any]) -> NDArray[np.uint8]:
-    name = f"array of {array.dtype}, shape {array.shape}"
+def _of_array(array: NDArray[Any], name: str) -> NDArray[Any]:
     if 0 in array.shape:
         raise refusal(name, "no pixels", "at least one", "check how the array was cut")
     values = array[..., None] if array.ndim == 2 else array
@@ -184,7 +210,7 @@ def _of_array(array: NDArray[Any]) -> NDArray[np.uint8]:
     if values.shape[2] not in {1, 3, 4}:
         do = "if its channels come first, use array.transpose(1, 2, 0)"
         raise refusal(name, f"{values.shape[2]} channels", _ARRAYS, do)
-    return _to_uint8(values, name)
+    return values
 
 
 def _spread(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -211,11 +237,11 @@ def _to_uint8(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
     raise refusal(name, f"values of type {dtype}", _ARRAYS, "convert it to uint8")
 
 
-def _of_image(image: Image.Image, name: str) -> NDArray[np.uint8]:
+def _of_image(image: Image.Image, name: str) -> NDArray[Any]:
     values = upright_values(image, name)
     if image.mode == "I":
         if values.min() < 0 or values.max() > 65535:
             found = f"32-bit values from {values.min()} to {values.max()}"
             raise refusal(name, found, "0 to 65535", "save it with 8 or 16 bits")
         values = values.astype(np.uint16)
-    return _to_uint8(values, name)
+    return values

@@ -13,31 +13,31 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nfbmr.data.images import ImageInput, fingerprint, load_image
-from nfbmr.data.layouts import Sample, read_data
-from nfbmr.deployment.damage import damaged, separation
-from nfbmr.deployment.gate import Prover, inspected
-from nfbmr.errors import ExportError, NfbmrError, SettingsError
-from nfbmr.learning.learn import without_copies
+from nfbmr.data.images import ImageInput
+from nfbmr.data.layouts import read_data
+from nfbmr.data.survey import Survey
+from nfbmr.deployment.damage import Beside, beside, damaged_copies, judged
+from nfbmr.deployment.gate import Agreement, Pictures, Prover
+from nfbmr.errors import NfbmrError, SettingsError
+from nfbmr.learning.learn import look_over
 from nfbmr.model.bundle import Bundle, add_exports, read_bundle
-from nfbmr.model.exports import LEARNT_AGAIN, Export, Precision, Target, graph_file
-from nfbmr.runtimes.choose import open_export
+from nfbmr.model.exports import LEARNT_AGAIN, Export, Gate, Precision, Target, graph_file
+from nfbmr.runtimes.choose import open_graph
 from nfbmr.runtimes.probe import probe
-from nfbmr.runtimes.protocol import Runtime, is_installed
+from nfbmr.runtimes.protocol import is_installed
 from nfbmr.runtimes.torch import TorchRuntime
+from nfbmr.system import provenance
+from nfbmr.system.files import sha256_of
 from nfbmr.system.progress import Progress, silent
 
 _log = logging.getLogger(__name__)
 
 _DRAWN = 16
 _MOST_GOOD = 256  # pictures of the gate; more prove no more
-_DAMAGED = 64  # pictures damaged on purpose, at least
-_LOSS = 0.02  # of pairs that what was learnt again may tell less well, beside chance
 
 
 def export(
@@ -77,12 +77,12 @@ def export(
         )
     folder = Path(path)
     bundle = read_bundle(folder)
-    good = [] if calibrate_on is None else _good(calibrate_on)
+    good = None if calibrate_on is None else _good(calibrate_on, progress)
     reference = TorchRuntime(bundle, "cpu", threads)
-    if precision in LEARNT_AGAIN:
+    if precision in LEARNT_AGAIN and good is not None:
         return _learn_again(folder, bundle, reference, (to, precision), good, threads, progress)
-    paths = [sample.path for sample in good]
-    (done,) = add_graphs(folder, bundle, reference, [(to, precision)], paths, threads)
+    pictures = [] if good is None else [one.picture for one in good.pictures]
+    (done,) = add_graphs(folder, bundle, reference, [(to, precision)], pictures, threads)
     return done
 
 
@@ -91,7 +91,7 @@ def add_graphs(
     bundle: Bundle,
     reference: TorchRuntime,
     wanted: Sequence[tuple[Target, Precision]],
-    good: Sequence[Path],
+    good: Sequence[ImageInput],
     threads: int | None = None,
     *,
     keep_going: bool = False,
@@ -114,13 +114,14 @@ def add_graphs(
     with tempfile.TemporaryDirectory(prefix="nfbmr-export-") as made:
         work = Path(made)
         pictures = _pictures(bundle, good)
-        n = len(pictures) - _n_drawn(bundle)
-        gate = Prover(bundle, inspected(bundle, reference, pictures), n, pictures)
+        gate = Prover(bundle, reference, pictures)
         exports: list[Export] = []
         for number, (target, precision) in enumerate(wanted, start=1):
             try:
                 graph = _graph(precision, work, bundle, reference)
-                exports.append(gate.prove(target, precision, graph, threads))
+                runtime = open_graph(target, precision, graph, threads)
+                agreement = gate.compare(target, precision, runtime)
+                exports.append(_export(target, precision, graph, pictures, agreement))
             except (NfbmrError, ImportError) as error:
                 if not keep_going or (number == len(wanted) and not exports):
                     raise
@@ -135,7 +136,7 @@ def _learn_again(
     bundle: Bundle,
     single: TorchRuntime,
     wanted: tuple[Target, Precision],
-    good: Sequence[Sample],
+    good: Survey,
     threads: int | None,
     progress: Progress,
 ) -> Export:
@@ -146,70 +147,55 @@ def _learn_again(
     """
     from nfbmr.deployment.relearn import relearn
 
+    target, precision = wanted
     with tempfile.TemporaryDirectory(prefix="nfbmr-export-") as made:
         work = Path(made)
         learnt = relearn(
             bundle, single.detector, good, *wanted, work, threads=threads, progress=progress
         )
         held_out = set(learnt.bundle.facts.held_out)
-        unseen = [sample.path for sample in good if fingerprint(sample.path) in held_out]
+        unseen = [one.picture for one in good.pictures if one.fingerprint in held_out]
         pictures = _pictures(bundle, unseen)
-        n = len(pictures) - _n_drawn(bundle)
-        expected = inspected(learnt.bundle, learnt.reference, pictures)
-        export = Prover(learnt.bundle, expected, n, pictures).prove(*wanted, learnt.graph, threads)
-        runtime = open_export(export, learnt.graph, threads)
-        beside = _beside((bundle, single), (learnt.bundle, runtime), pictures[:n], pictures[n:])
-        beside["probe"] = probe(runtime, bundle.facts.size)
-        export = export.model_copy(update={"gate": export.gate.model_copy(update=beside)})
+        gate = Prover(learnt.bundle, learnt.reference, pictures)
+        runtime = open_graph(target, precision, learnt.graph, threads)
+        agreement = gate.compare(target, precision, runtime)
+        copies = damaged_copies(pictures.good, bundle.facts.whole or bundle.facts.size)
+        compared = beside(
+            judged(bundle, single, pictures, copies),
+            judged(learnt.bundle, runtime, pictures, copies),
+        )
+        means = probe(runtime, bundle.facts.size)
+        export = _export(target, precision, learnt.graph, pictures, agreement, compared, means)
         own = {export.calibration: learnt.bundle.calibration}
         add_exports(path, {export.file: learnt.graph}, (export,), bundle.origin, own)
     return export
 
 
-_Model = tuple[Bundle, Runtime]
-
-
-def _beside(
-    single: _Model, coarse: _Model, good: Sequence[ImageInput], drawn: Sequence[ImageInput]
-) -> dict[str, Any]:
-    """Compares what was learnt again with the model in single precision.
-
-    Returns:
-        `p_values`, `separates`, `separated` of `Gate`.
-
-    Raises:
-        ExportError: it finds less than single precision does.
-    """
-    each = -(-_DAMAGED // len(good))  # pictures of one good one
-    whole = single[0].facts.whole or single[0].facts.size
-    worse = [
-        damaged(load_image(picture, whole), each * number + one)
-        for number, picture in enumerate(good)
-        for one in range(each)
-    ]
-    said = [
-        [inspected(*model, part) for part in (good, worse, drawn)] for model in (single, coarse)
-    ]
-    scores = [[np.array([one.score for one in part]) for part in found] for found in said]
-    separated, separates = (separation(found[0], found[1]) for found in scores)
-    least = separated - _LOSS - 1 / len(good)
-    if separates < least:
-        raise ExportError(
-            f"learnt again it tells damaged pictures from good ones in {100 * separates:.1f} % of "
-            f"pairs, in single precision {100 * separated:.1f} %; {100 * least:.1f} % is the "
-            "least; nothing was kept. Learn from more good pictures, or export with more precision"
-        )
-    pairs = [list(zip(*both, strict=True)) for both in zip(*said, strict=True)]
-    if any(one.is_defect != two.is_defect for one, two in pairs[2]):
-        raise ExportError(
-            "learnt again it judges drawn pictures otherwise than in single precision; nothing "
-            "was kept. Learn from more good pictures, or export with more precision"
-        )
-    return {
-        "p_values": max(abs(one.p_value - two.p_value) for one, two in pairs[0]),
-        "separates": separates,
-        "separated": separated,
-    }
+def _export(
+    target: Target,
+    precision: Precision,
+    graph: Path,
+    pictures: Pictures,
+    agreement: Agreement,
+    beside: Beside | None = None,
+    probe: tuple[float, ...] = (),
+) -> Export:
+    """Writes down what was measured; the last two where it was learnt again."""
+    gate = Gate(
+        good=len(pictures.good),
+        drawn=len(pictures.drawn),
+        maps=agreement.maps,
+        maps_allowed=agreement.allowed.maps,
+        scores=agreement.scores,
+        scores_allowed=agreement.allowed.scores,
+        p_values=agreement.p_values if beside is None else beside.p_values,
+        separates=None if beside is None else beside.separates,
+        separated=None if beside is None else beside.separated,
+        probe=probe,
+        milliseconds=agreement.milliseconds,
+        versions=provenance.versions(),
+    )
+    return Export(target=target, precision=precision, graph=sha256_of(graph), gate=gate)
 
 
 def runtimes_here() -> list[tuple[Target, Precision]]:
@@ -220,33 +206,29 @@ def runtimes_here() -> list[tuple[Target, Precision]]:
     return [(target, "fp32") for target in targets if is_installed(target)]
 
 
-def _good(source: str | os.PathLike[str]) -> list[Sample]:
+def _good(source: str | os.PathLike[str], progress: Progress) -> Survey:
     found = read_data(source)
     _log.info("%s", found.describe())
-    return without_copies(found)
-
-
-def _n_drawn(bundle: Bundle) -> int:
-    return max(4, _DRAWN // _tiles(bundle))
+    return look_over(found.name, found.train_good, progress)
 
 
 def _tiles(bundle: Bundle) -> int:
     return 1 if bundle.tiling is None else len(bundle.tiling.corners)
 
 
-def _pictures(bundle: Bundle, good: Sequence[Path]) -> list[ImageInput]:
-    """Returns good pictures, then drawn ones: noise in finer and coarser blocks, plain ones."""
+def _pictures(bundle: Bundle, good: Sequence[ImageInput]) -> Pictures:
+    """Returns good pictures, and drawn ones: noise in finer and coarser blocks, plain ones."""
     rng = np.random.default_rng(0)
     size = bundle.facts.whole or bundle.facts.size
     height, width = size
     drawn: list[NDArray[np.uint8]] = []
-    for number in range(_n_drawn(bundle)):
+    for number in range(max(4, _DRAWN // _tiles(bundle))):
         cells = (1, 4, 32, max(size))[number % 4]
         shape = (-(-height // cells) + 1, -(-width // cells) + 1, 3)
         blocks = rng.integers(0, 256, shape).astype(np.uint8)
         full = blocks.repeat(cells, axis=0).repeat(cells, axis=1)
         drawn.append(np.ascontiguousarray(full[:height, :width]))
-    return [*good[: max(8, _MOST_GOOD // _tiles(bundle))], *drawn]
+    return Pictures(good=good[: max(8, _MOST_GOOD // _tiles(bundle))], drawn=drawn)
 
 
 def _graph(precision: Precision, work: Path, bundle: Bundle, reference: TorchRuntime) -> Path:

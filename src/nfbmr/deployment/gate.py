@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -18,118 +17,118 @@ from nfbmr.data.images import ImageInput
 from nfbmr.errors import ExportError
 from nfbmr.inspection.inspector import Inspection, Inspector
 from nfbmr.model.bundle import Bundle
-from nfbmr.model.exports import Export, Gate, Precision, Target
-from nfbmr.runtimes.choose import open_export
+from nfbmr.model.exports import Precision, Target
 from nfbmr.runtimes.protocol import Runtime
-from nfbmr.system import provenance
-from nfbmr.system.files import sha256_of
 
 _TIMED = 15
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Allowed:
+class Pictures:
+    """What a gate looks at."""
+
+    good: Sequence[ImageInput]
+    drawn: Sequence[ImageInput]
+    """Noise and shapes, most of them far from good."""
+
+    @property
+    def all(self) -> list[ImageInput]:
+        """The good ones first."""
+        return [*self.good, *self.drawn]
+
+    def name(self, number: int) -> str:
+        """Returns what to call one of `all` in a message."""
+        picture = self.all[number]
+        if isinstance(picture, str | os.PathLike):
+            return os.fspath(picture)
+        return f"drawn picture {number - len(self.good)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowed:
+    """By how much a graph may part from torch."""
+
     maps: float
     """Share of the largest value of the map."""
     scores: float
     """Share of the score, or of 1 where it is smaller."""
 
 
-_ALLOWED: dict[Precision, _Allowed] = {
-    "fp32": _Allowed(maps=1e-3, scores=1e-4),
-    "fp16": _Allowed(maps=5e-2, scores=2e-2),
-    "bf16": _Allowed(maps=5e-2, scores=2e-2),
-    "int8": _Allowed(maps=1e-3, scores=1e-4),
+_ALLOWED: dict[Precision, Allowed] = {
+    "fp32": Allowed(maps=1e-3, scores=1e-4),
+    "fp16": Allowed(maps=5e-2, scores=2e-2),
+    "bf16": Allowed(maps=5e-2, scores=2e-2),
+    "int8": Allowed(maps=1e-3, scores=1e-4),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """By how much a graph that passed parted from torch at most, and how fast it is."""
+
+    maps: float
+    """As `Allowed.maps`."""
+    scores: float
+    """As `Allowed.scores`."""
+    allowed: Allowed
+    p_values: float
+    milliseconds: float
+    """Of one picture's graph, median."""
 
 
 class Prover:
     """The gate: holds what torch said of the pictures, and compares."""
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        expected: Sequence[Inspection],
-        n_good: int,
-        pictures: Sequence[ImageInput],
-    ) -> None:
-        """Takes torch's answers `expected` to `pictures`, of which the first `n_good` are good."""
-        self.bundle = bundle
-        self.expected = expected
-        self.n_good = n_good
-        self.pictures = pictures
+    def __init__(self, bundle: Bundle, reference: Runtime, pictures: Pictures) -> None:
+        """Asks torch, the `reference`, about the pictures.
 
-    def prove(
-        self, target: Target, precision: Precision, graph: Path, threads: int | None = None
-    ) -> Export:
-        """Compares a graph with torch.
+        Raises:
+            ExportError: a picture cannot be judged.
+        """
+        self.bundle = bundle
+        self.pictures = pictures
+        self.expected = inspected(bundle, reference, pictures.all)
+
+    def compare(self, target: Target, precision: Precision, runtime: Runtime) -> Agreement:
+        """Compares a graph, opened by `runtime`, with torch.
 
         Raises:
             ExportError: they part; the message says where.
-            MissingExtraError: the runtime is not installed.
         """
         allowed = _ALLOWED[precision]
-        empty = Gate(
-            good=self.n_good,
-            drawn=len(self.pictures) - self.n_good,
-            maps=0,
-            maps_allowed=allowed.maps,
-            scores=0,
-            scores_allowed=allowed.scores,
-            p_values=0,
-            milliseconds=0,
-            versions=provenance.versions(),
+        found = inspected(self.bundle, runtime, self.pictures.all)
+        pairs = list(zip(self.expected, found, strict=True))
+        maps = self._worst("maps", [_maps_part(*pair) for pair in pairs], allowed.maps)
+        scores = self._worst("scores", [_scores_part(*pair) for pair in pairs], allowed.scores)
+        self._same_verdicts(f"{target} {precision}", pairs)
+        return Agreement(
+            maps=maps,
+            scores=scores,
+            allowed=allowed,
+            p_values=max(abs(one.p_value - two.p_value) for one, two in pairs),
+            milliseconds=_milliseconds(runtime, self.bundle.facts.size),
         )
-        export = Export(target=target, precision=precision, graph=sha256_of(graph), gate=empty)
-        runtime = open_export(export, graph, threads)
-        found = inspected(self.bundle, runtime, self.pictures)
-        measured = {
-            "maps": self._worst("maps", [_maps_part(e, f) for e, f in self._pairs(found)], allowed),
-            "scores": self._worst(
-                "scores",
-                [abs(f.score - e.score) / max(1, abs(e.score)) for e, f in self._pairs(found)],
-                allowed,
-            ),
-            "p_values": max(abs(f.p_value - e.p_value) for e, f in self._pairs(found)),
-        }
-        self._same_verdicts(export.name, found)
-        measured["milliseconds"] = _milliseconds(runtime, self.bundle.facts.size)
-        return export.model_copy(update={"gate": empty.model_copy(update=measured)})
 
-    def _pairs(self, found: Sequence[Inspection]) -> zip[tuple[Inspection, Inspection]]:
-        return zip(self.expected, found, strict=True)
-
-    def _worst(self, what: str, parts: list[float], allowed: _Allowed) -> float:
+    def _worst(self, what: str, parts: list[float], limit: float) -> float:
         worst = int(np.argmax(parts))
-        limit: float = getattr(allowed, what)
         if not parts[worst] <= limit:  # also catches NaN
             raise ExportError(
-                f"the graph does not answer as torch does: its {what} of {self._name(worst)} part "
-                f"by {parts[worst]:.2g} of their size, {limit:.0e} is allowed; nothing was kept. "
-                "Export with more precision"
+                f"the graph does not answer as torch does: its {what} of "
+                f"{self.pictures.name(worst)} part by {parts[worst]:.2g} of their size, "
+                f"{limit:.0e} is allowed; nothing was kept. Export with more precision"
             )
         return parts[worst]
 
-    def _same_verdicts(self, name: str, found: Sequence[Inspection]) -> None:
-        other = [
-            number
-            for number, (one, two) in enumerate(self._pairs(found))
-            if one.is_defect != two.is_defect
-        ]
+    def _same_verdicts(self, name: str, pairs: Sequence[tuple[Inspection, Inspection]]) -> None:
+        other = [n for n, (one, two) in enumerate(pairs) if one.is_defect != two.is_defect]
         if other:
-            one, two = self.expected[other[0]], found[other[0]]
+            one, two = pairs[other[0]]
             raise ExportError(
-                f"{name} gives another verdict than torch on {len(other)} of {len(found)} "
-                f"pictures, first on {self._name(other[0])} (score {one.score:.4g} with torch, "
-                f"{two.score:.4g} here, threshold {one.threshold:.4g}); nothing was kept. "
+                f"{name} gives another verdict than torch on {len(other)} of {len(pairs)} "
+                f"pictures, first on {self.pictures.name(other[0])} (score {one.score:.4g} with "
+                f"torch, {two.score:.4g} here, threshold {one.threshold:.4g}); nothing was kept. "
                 "Export with more precision"
             )
-
-    def _name(self, number: int) -> str:
-        picture = self.pictures[number]
-        if isinstance(picture, str | os.PathLike):
-            return os.fspath(picture)
-        return f"drawn picture {number - self.n_good}"
 
 
 def inspected(bundle: Bundle, runtime: Runtime, pictures: Sequence[ImageInput]) -> list[Inspection]:
@@ -145,6 +144,11 @@ def _maps_part(expected: Inspection, found: Inspection) -> float:
     largest = np.abs(expected.maps).max(axis=(1, 2))
     part = np.abs(found.maps - expected.maps).max(axis=(1, 2))
     return float((part / np.where(largest > 0, largest, 1)).max())
+
+
+def _scores_part(expected: Inspection, found: Inspection) -> float:
+    """Returns the difference of the scores, as a share of the score, or of 1 where it is less."""
+    return abs(found.score - expected.score) / max(1, abs(expected.score))
 
 
 def _milliseconds(runtime: Runtime, size: tuple[int, int]) -> float:

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nfbmr.data.images import fingerprint, load_image
-from nfbmr.data.layouts import Sample
+from nfbmr.data.images import load_image
+from nfbmr.data.survey import Survey, Surveyed
 from nfbmr.deployment import graphs
 from nfbmr.errors import TrainingError
 from nfbmr.features.cache import FeatureCache
@@ -74,7 +74,7 @@ class Learnt:
 def relearn(
     bundle: Bundle,
     detector: Detector,
-    good: Sequence[Sample],
+    good: Survey,
     to: Target,
     precision: Precision,
     work: Path,
@@ -99,8 +99,8 @@ def relearn(
         ImageError: a picture cannot be read.
         ExportError, MissingExtraError: the graph cannot be made, or the runtime is absent.
     """
-    plan = _plan(bundle, good, precision)
-    coarse = _coarse(bundle, detector, good, to, precision, work)
+    plan = _plan(bundle, good.pictures, precision)
+    coarse = _coarse(bundle, detector, good.pictures, to, precision, work)
     # A runtime joins and reorders what it computes, so features come from a graph that goes on as
     # the final one will: with what follows SNN, whose numbers are still those of the model.
     rest, probe = work / "rest.onnx", work / "features.onnx"
@@ -120,7 +120,8 @@ def relearn(
         cache=FeatureCache(work / "cache"),
         progress=progress,
     )
-    again = learn(bundle.facts.name, list(good), plan, job, (source, bundle.facts.weights))
+    good = replace(good, name=bundle.facts.name)
+    again = learn(good, plan, job, (source, bundle.facts.weights))
     again = replace(again, origin=bundle.origin)
     reference = TorchRuntime(again, "cpu", threads, source=source)
     graph = work / graph_file(to, precision)
@@ -129,11 +130,11 @@ def relearn(
     return Learnt(bundle=again, reference=reference, graph=graph)
 
 
-def _plan(bundle: Bundle, good: Sequence[Sample], precision: Precision) -> Plan:
+def _plan(bundle: Bundle, good: Sequence[Surveyed], precision: Precision) -> Plan:
     """Says how the pictures are looked at and split: as the fit did, where they are the same."""
     facts, n = bundle.facts, len(good)
     known = {*facts.trained_on, *facts.held_out}
-    there = len(known & {fingerprint(sample.path) for sample in good})
+    there = len(known & {one.fingerprint for one in good})
     if there < _SAME * len(known) or n < 2 * LEAST_HELD_OUT:
         raise TrainingError(
             f"{there} of the {len(known)} good pictures that the model learnt from are among the "
@@ -154,7 +155,7 @@ def _plan(bundle: Bundle, good: Sequence[Sample], precision: Precision) -> Plan:
 def _coarse(
     bundle: Bundle,
     detector: Detector,
-    good: Sequence[Sample],
+    good: Sequence[Surveyed],
     to: Target,
     precision: Precision,
     work: Path,
@@ -170,11 +171,11 @@ def _coarse(
     return path
 
 
-def _pixels(bundle: Bundle, samples: Sequence[Sample]) -> Iterator[NDArray[np.uint8]]:
+def _pixels(bundle: Bundle, good: Sequence[Surveyed]) -> Iterator[NDArray[np.uint8]]:
     """Yields what the graph takes: pictures, or one tile of each, another one each time."""
     tiling = bundle.tiling
-    for number, sample in enumerate(samples):
-        picture = load_image(sample.path, bundle.facts.whole or bundle.facts.size)
+    for number, one in enumerate(good):
+        picture = load_image(one.picture, bundle.facts.whole or bundle.facts.size)
         if tiling is not None:
             picture = tiling.cut_one(picture, number % len(tiling.corners))
         yield picture

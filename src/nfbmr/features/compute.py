@@ -14,13 +14,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nfbmr.data.images import fingerprint, load_image
+from nfbmr.data.images import ImageInput, load_image
 from nfbmr.data.tiles import Tiling
 from nfbmr.errors import DataError
 from nfbmr.features.cache import FORMAT, CacheEntry, FeatureCache
@@ -35,7 +34,7 @@ _Row = Callable[[], NDArray[np.uint8]]
 
 
 def build_features(
-    paths: Sequence[Path],
+    pictures: Sequence[tuple[ImageInput, str]],
     network: SourceNetwork,
     size: tuple[int, int],
     *,
@@ -51,8 +50,8 @@ def build_features(
     algorithms for the same sums; it is not part of the key.
 
     Args:
-        paths: the pictures; entry i of the store is y of `paths[i]`, or the T entries from i * T
-            are those of its tiles.
+        pictures: each with the hash that names its content. Entry i of the store is y of
+            `pictures[i]`, or the T entries from i * T are those of its tiles.
         network: SNN; it stays on `device`.
         size: (H, W) that the pictures are brought to.
         cache: where to look and to keep.
@@ -65,11 +64,11 @@ def build_features(
         ImageError: a picture cannot be read; nothing is kept.
         DataError: no pictures, or the disk is full.
     """
-    if not paths:
+    if not pictures:
         raise DataError("no pictures to compute features of; expected at least one")
     network.to(device)
-    key = features_key(network, size, [fingerprint(path) for path in paths], tiling)
-    rows = _rows(paths, size, tiling)
+    key = features_key(network, size, [content for _, content in pictures], tiling)
+    rows = _rows([picture for picture, _ in pictures], size, tiling)
     store = cache.open(key)
     if store is not None:
         if progress is not None:
@@ -131,16 +130,21 @@ def _run(network: SourceNetwork, pixels: NDArray[np.uint8]) -> NDArray[np.float3
     return rows
 
 
-def _rows(paths: Sequence[Path], size: tuple[int, int], tiling: Tiling | None) -> list[_Row]:
+def _rows(
+    pictures: Sequence[ImageInput], size: tuple[int, int], tiling: Tiling | None
+) -> list[_Row]:
     """Returns what gives the pixels (H, W, 3) of each entry; a picture is decoded once for all."""
     if tiling is None:
-        return [partial(load_image, path, size) for path in paths]
-    whole = lru_cache(maxsize=1)(partial(load_image, size=tiling.whole))
+        return [partial(load_image, picture, size) for picture in pictures]
 
-    def tile(path: Path, number: int) -> NDArray[np.uint8]:
-        return tiling.cut_one(whole(path), number)
+    @lru_cache(maxsize=1)
+    def whole(index: int) -> NDArray[np.uint8]:
+        return load_image(pictures[index], tiling.whole)
 
-    return [partial(tile, path, t) for path in paths for t in range(len(tiling.corners))]
+    def tile(index: int, number: int) -> NDArray[np.uint8]:
+        return tiling.cut_one(whole(index), number)
+
+    return [partial(tile, i, t) for i in range(len(pictures)) for t in range(len(tiling.corners))]
 
 
 def _decoded(rows: Sequence[_Row], batch: int) -> Iterator[NDArray[np.uint8]]:

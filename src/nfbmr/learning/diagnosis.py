@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from nfbmr.data.collections import DAGM_2007, compared, completeness, find_products
 from nfbmr.data.layouts import read_data
+from nfbmr.data.survey import Survey, survey
 from nfbmr.errors import NfbmrError
 from nfbmr.features.compute import FeatureCache
 from nfbmr.learning.estimates import duration
 from nfbmr.settings import presets
 from nfbmr.settings.schema import Settings
 from nfbmr.system import provenance
+from nfbmr.system.progress import Progress, silent
 
 if TYPE_CHECKING:
     from nfbmr.learning.plan import Plan
@@ -50,8 +52,8 @@ def machine() -> list[str]:
     return lines
 
 
-def data_set(data: Path, preset: str) -> list[str]:
-    """Returns lines about a data set and the fit that it would get.
+def data_set(data: Path, preset: str, progress: Progress = silent) -> list[str]:
+    """Returns lines about a data set, its good pictures, and the fit that they would get.
 
     A folder of several products is compared with the official sets instead.
 
@@ -73,28 +75,30 @@ def data_set(data: Path, preset: str) -> list[str]:
     found = read_data(data)
     official = compared(found)
     settings = presets.preset(preset)
-    plan = plan_fit(list(found.train_good), settings)
-    seconds = _estimate(settings, plan, [sample.path for sample in found.train_good])
+    good = survey(found.name, found.train_good, progress)
+    plan = plan_fit(good, settings)
+    seconds = _estimate(settings, plan, good)
     return [
         found.describe(),
         *([official.describe()] if official.expected else []),
-        *(f"Warning: {warning}" for warning in found.warnings),
+        *(f"Warning: {warning}" for warning in (*found.warnings, *good.warnings)),
+        *good.describe(),
         *plan.describe(),
         f"A fit with preset {preset} will take about {duration(seconds)} on this machine",
     ]
 
 
-def _estimate(settings: Settings, plan: Plan, paths: list[Path]) -> float:
+def _estimate(settings: Settings, plan: Plan, good: Survey) -> float:
     """Times a few pictures' decoding and the parts of a fit; the rest is multiplication."""
     from nfbmr.data.images import load_image
     from nfbmr.learning.estimates import measure_parts
     from nfbmr.learning.learn import source_network
 
-    few = paths[:_SAMPLE]
+    few, n = good.pictures[:_SAMPLE], len(good.pictures)
     started = time.perf_counter()
-    for path in few:
-        load_image(path, plan.size)
-    decoding = (time.perf_counter() - started) / len(few) * len(paths)
+    for one in few:
+        load_image(one.picture, plan.size)
+    decoding = (time.perf_counter() - started) / len(few) * n
     network, _ = source_network(settings)
     parts = measure_parts(network, settings, plan.size)
-    return decoding + parts.fit_seconds(settings, len(paths), plan.n_train)
+    return good.seconds + decoding + parts.fit_seconds(settings, n, plan.n_train)

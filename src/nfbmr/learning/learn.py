@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,18 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nfbmr.data.images import fingerprint
-from nfbmr.data.layouts import DataSet, Sample, find_duplicates
+from nfbmr.data.images import ImageInput
+from nfbmr.data.layouts import Sample
+from nfbmr.data.survey import Survey, Surveyed, survey
 from nfbmr.data.tiles import Tiling
 from nfbmr.features.compute import FeatureCache, build_features
 from nfbmr.learning.plan import Plan
-from nfbmr.learning.stages import (
-    Trained,
-    TrainingData,
-    calibration_maps,
-    split_held_out,
-    train,
-)
+from nfbmr.learning.stages import TrainingData, calibration_maps, split_held_out, train
 from nfbmr.model.bundle import Bundle
 from nfbmr.model.facts import Facts
 from nfbmr.networks.detector import Detector
@@ -34,6 +30,8 @@ from nfbmr.system import provenance
 from nfbmr.system.progress import Progress, silent
 
 _log = logging.getLogger(__name__)
+
+_Split = tuple[NDArray[np.int64], NDArray[np.int64]]  # which pictures train, which are held out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,18 +48,27 @@ class Job:
     """At most this much work is lost to a kill."""
 
 
+def look_over(
+    name: str, good: Iterable[Sample | ImageInput], progress: Progress = silent
+) -> Survey:
+    """Surveys good pictures, and warns of what is left out of them; see `survey`.
+
+    Raises:
+        ImageError: some cannot be read.
+    """
+    found = survey(name, good, progress)
+    for warning in found.warnings:
+        _log.warning("%s", warning)
+    return found
+
+
 def learn(
-    name: str,
-    good: list[Sample],
-    plan: Plan,
-    job: Job,
-    source: tuple[SourceNetwork, str] | None = None,
+    good: Survey, plan: Plan, job: Job, source: tuple[SourceNetwork, str] | None = None
 ) -> Bundle:
     """Everything between the pictures and the finished model in memory.
 
     Args:
-        name: of the product.
-        good: pictures to learn from, none of them twice.
+        good: pictures to learn from.
         plan: for these pictures and settings.
         job: how.
         source: SNN, and where its weights came from; by default that of the settings.
@@ -71,31 +78,10 @@ def learn(
     """
     started = time.monotonic()
     network, weights = source or source_network(job.settings)
-    store = build_features(
-        [sample.path for sample in good],
-        network,
-        plan.size,
-        cache=job.cache,
-        tiling=plan.tiling,
-        progress=lambda done, total: job.progress("features", done, total),
-        device=job.device,
-    )
-    train_indices, held_out = split_held_out(len(good), plan.n_held_out, job.settings.seed)
-    features = TrainingData(
-        store=store,
-        train=_entries(train_indices, plan.tiling),
-        held_out=_entries(held_out, plan.tiling),
-        tiling=plan.tiling,
-    )
+    split = split_held_out(len(good.pictures), plan.n_held_out, job.settings.seed)
+    features = _features(good.pictures, network, plan, split, job)
     detector = Detector(network, job.settings, plan.size)
-    hashes = [fingerprint(sample.path) for sample in good]
-    origin = _Origin(
-        name=name,
-        weights=weights,
-        trained_on=tuple(hashes[i] for i in train_indices),
-        held_out=tuple(hashes[i] for i in held_out),
-    )
-    before = time.monotonic() - started
+    before = good.seconds + time.monotonic() - started
     trained = train(
         detector,
         features,
@@ -105,7 +91,36 @@ def learn(
         progress=job.progress,
         checkpoint_seconds=job.checkpoint_seconds,
     )
-    return _bundle(detector, features, job.settings, plan, trained, origin, before)
+    started = time.monotonic()
+    maps = calibration_maps(detector, features, detector.standardisation.mean.device)
+    rate = job.settings.calibration.false_alarm_rate
+    calibration = calibrate(maps, job.settings.scoring, rate)
+    tensors = {k: v.detach().cpu().numpy() for k, v in detector.state_dict().items()}
+    seconds = before + trained.seconds + time.monotonic() - started
+    return Bundle(
+        settings=_portable(job.settings),
+        facts=_facts(good, split, plan, weights, trained.losses, seconds),
+        calibration=calibration,
+        tensors=tensors,
+    )
+
+
+def _features(
+    good: Sequence[Surveyed], network: SourceNetwork, plan: Plan, split: _Split, job: Job
+) -> TrainingData:
+    store = build_features(
+        [(one.picture, one.fingerprint) for one in good],
+        network,
+        plan.size,
+        cache=job.cache,
+        tiling=plan.tiling,
+        progress=lambda done, total: job.progress("features", done, total),
+        device=job.device,
+    )
+    train_entries, held_out_entries = (_entries(part, plan.tiling) for part in split)
+    return TrainingData(
+        store=store, train=train_entries, held_out=held_out_entries, tiling=plan.tiling
+    )
 
 
 def _entries(pictures: NDArray[np.int64], tiling: Tiling | None) -> NDArray[np.int64]:
@@ -114,28 +129,6 @@ def _entries(pictures: NDArray[np.int64], tiling: Tiling | None) -> NDArray[np.i
         return pictures
     count = len(tiling.corners)
     return (pictures[:, None] * count + np.arange(count)).reshape(-1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Origin:
-    name: str
-    weights: str
-    trained_on: tuple[str, ...]
-    held_out: tuple[str, ...]
-
-
-def without_copies(data: DataSet) -> list[Sample]:
-    """Returns the good training samples, one of each content.
-
-    A copy on both sides of the held-out split would make the calibration believe in itself.
-    """
-    good = list(data.train_good)
-    copies = [sample for group in find_duplicates(good) for sample in group[1:]]
-    if copies:
-        names = ", ".join(str(sample.path.name) for sample in copies[:5])
-        _log.warning("%d pictures are copies of others and are left out: %s", len(copies), names)
-    left_out = {sample.path for sample in copies}
-    return [sample for sample in good if sample.path not in left_out]
 
 
 def source_network(settings: Settings) -> tuple[SourceNetwork, str]:
@@ -148,37 +141,33 @@ def source_network(settings: Settings) -> tuple[SourceNetwork, str]:
     return network, load_weights(network, settings.backbone.weights)
 
 
-def _bundle(
-    detector: Detector,
-    features: TrainingData,
-    settings: Settings,
+def _facts(
+    good: Survey,
+    split: _Split,
     plan: Plan,
-    trained: Trained,
-    origin: _Origin,
-    before: float,
-) -> Bundle:
-    started = time.monotonic()
-    rate = settings.calibration.false_alarm_rate
-    device = detector.standardisation.mean.device
-    maps = calibration_maps(detector, features, device)
-    calibration = calibrate(maps, settings.scoring, rate)
-    tensors = {k: v.detach().cpu().numpy() for k, v in detector.state_dict().items()}
-    facts = Facts(
-        name=origin.name,
+    weights: str,
+    losses: dict[str, float],
+    seconds: float,
+) -> Facts:
+    trained_on, held_out = (tuple(good.pictures[i].fingerprint for i in part) for part in split)
+    return Facts(
+        name=good.name,
         size=plan.size,
         whole=None if plan.tiling is None else plan.tiling.whole,
-        weights=origin.weights,
-        trained_on=origin.trained_on,
-        held_out=origin.held_out,
-        n_train=len(origin.trained_on),
-        n_held_out=len(origin.held_out),
-        fit_seconds=before + trained.seconds + time.monotonic() - started,
+        weights=weights,
+        trained_on=trained_on,
+        held_out=held_out,
+        n_train=len(trained_on),
+        n_held_out=len(held_out),
+        fit_seconds=seconds,
         created=provenance.now(),
         commit=provenance.commit(),
         versions=provenance.versions(),
-        losses=trained.losses,
+        losses=losses,
     )
+
+
+def _portable(settings: Settings) -> Settings:
     # A file's path says where it lay on the machine that learnt; the bundle carries the weights.
     backbone = replace(settings.backbone, weights=settings.backbone.weights_kind)
-    settings = replace(settings, backbone=backbone)
-    return Bundle(settings=settings, facts=facts, calibration=calibration, tensors=tensors)
+    return replace(settings, backbone=backbone)

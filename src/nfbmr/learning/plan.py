@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nfbmr.data.images import image_size
-from nfbmr.data.layouts import Sample
 from nfbmr.data.sizes import choose_size
+from nfbmr.data.survey import Survey
 from nfbmr.data.tiles import CELL, LARGEST, MOST_TILES, Tiling, whole_size
-from nfbmr.errors import ImageError, SettingsError, TrainingError
+from nfbmr.errors import SettingsError, TrainingError
 from nfbmr.scoring.calibration import LEAST_HELD_OUT, held_out_count
 from nfbmr.scoring.conformal import images_needed
 from nfbmr.settings.schema import Settings
@@ -58,20 +57,20 @@ FEWEST_IMAGES = 2 * LEAST_HELD_OUT
 """As many to train on as to hold out: below that nothing can be said."""
 
 
-def plan_fit(good: list[Sample], settings: Settings) -> Plan:
+def plan_fit(good: Survey, settings: Settings) -> Plan:
     """Chooses size and split for good training pictures.
 
     Raises:
         TrainingError: too few pictures.
-        ImageError: a picture's header cannot be read.
+        SettingsError: they cannot be cut into tiles as asked.
     """
-    if len(good) < FEWEST_IMAGES:
+    sizes = [picture.size for picture in good.pictures]
+    if len(sizes) < FEWEST_IMAGES:
         raise TrainingError(
-            f"{len(good)} good pictures to learn from; at least {FEWEST_IMAGES} are needed, "
+            f"{len(sizes)} good pictures to learn from; at least {FEWEST_IMAGES} are needed, "
             "and 100 or more are better"
         )
-    sizes = _sizes(good)
-    held_out = held_out_count(len(good), settings.calibration)
+    held_out = held_out_count(len(sizes), settings.calibration)
     size = settings.size or choose_size(
         sizes if settings.tiles is None else [(1, 1)], settings.pixel_budget
     )
@@ -79,7 +78,7 @@ def plan_fit(good: list[Sample], settings: Settings) -> Plan:
         size=size,
         tiling=None if settings.tiles is None else _tiling(sizes, size, settings.tiles.overlap),
         chosen=settings.size is None,
-        n_train=len(good) - held_out,
+        n_train=len(sizes) - held_out,
         n_held_out=held_out,
         rate=settings.calibration.false_alarm_rate,
     )
@@ -104,18 +103,3 @@ def _tiling(sizes: list[tuple[int, int]], tile: tuple[int, int], overlap: float)
             "(--size) or let them overlap less"
         )
     return tiling
-
-
-def _sizes(good: list[Sample]) -> list[tuple[int, int]]:
-    sizes, broken = [], []
-    for sample in good:
-        try:
-            sizes.append(image_size(sample.path))
-        except ImageError as error:
-            broken.append(str(error))
-    if broken:
-        rest = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""
-        raise ImageError(
-            f"{len(broken)} of the training pictures cannot be read: {'; '.join(broken[:3])}{rest}"
-        )
-    return sizes

@@ -85,34 +85,30 @@ class Optimiser:
                 checkpoint stays.
         """
         position, adam = at or (Position(key=stage.key, step=0, seconds=0.0, loss=None), {})
-        names = [name for name, _ in stage.network.named_parameters()]
-        optimiser = self._adam(stage, names, adam)
-        started = saved = time.monotonic()
-        before, first = position.seconds, position.step
+        if position.step == stage.steps and not adam:  # an earlier run saved the result
+            stage.network.eval()
+            return position
+        optimiser = self._adam(stage, adam)
+        clock = _Clock(position.seconds)
+        weights = _Weights()
         stage.network.train()
-        whole = True
         try:
-            for step in range(first, stage.steps):
-                whole = False
-                loss = self._step(stage, optimiser, step)
-                now = time.monotonic()
-                position = Position(
-                    key=stage.key, step=step + 1, seconds=before + now - started, loss=loss
-                )
-                whole = True
+            for step in range(position.step, stage.steps):
+                with weights.changing():
+                    loss = self._step(stage, optimiser, step)
+                    position = Position(
+                        key=stage.key, step=step + 1, seconds=clock.seconds(), loss=loss
+                    )
                 self.progress(stage.name, step + 1, stage.steps, loss)
-                if now - saved >= self.checkpoint_seconds:
-                    self._save(stage, position, optimiser, names)
-                    saved = time.monotonic()
+                if clock.since_saved() >= self.checkpoint_seconds:
+                    self._save(stage, position, optimiser)
+                    clock.saved()
         except KeyboardInterrupt:
-            # In the middle of a step, weights or batch-norm's statistics may be ahead of the
-            # position: then the last checkpoint is the one to go on from.
-            if whole:
-                self._save(stage, position, optimiser, names)
+            if weights.are_of_position:  # else the last checkpoint is the one to go on from
+                self._save(stage, position, optimiser)
             raise
         stage.network.eval()
-        if adam or position.step > first:  # a finished stage needs no moments of Adam
-            self._save(stage, position, None, names)
+        self._save(stage, position, None)  # a finished stage needs no moments of Adam
         return position
 
     def _step(self, stage: Stage, optimiser: torch.optim.Adam, step: int) -> float:
@@ -138,29 +134,23 @@ class Optimiser:
     def _file(self, stage: Stage) -> Path:
         return self.work / f"{stage.name}.safetensors"
 
-    def _adam(self, stage: Stage, names: list[str], state: dict[str, Tensor]) -> torch.optim.Adam:
+    def _adam(self, stage: Stage, state: dict[str, Tensor]) -> torch.optim.Adam:
         how = stage.how
         parameters = stage.network.parameters()
         optimiser = torch.optim.Adam(
             parameters, lr=how.learning_rate, weight_decay=how.weight_decay, fused=True
         )
         if state:
-            for name, parameter in zip(names, optimiser.param_groups[0]["params"], strict=True):
+            for name, parameter in stage.network.named_parameters():
                 for part in ("step", "exp_avg", "exp_avg_sq"):
                     value = state[f"adam.{part}.{name}"]
                     optimiser.state[parameter][part] = value.to(self.device)
         return optimiser
 
-    def _save(
-        self,
-        stage: Stage,
-        position: Position,
-        optimiser: torch.optim.Adam | None,
-        names: list[str],
-    ) -> None:
+    def _save(self, stage: Stage, position: Position, optimiser: torch.optim.Adam | None) -> None:
         tensors = {f"model.{k}": v for k, v in stage.state.state_dict().items()}
         if optimiser is not None:
-            for name, parameter in zip(names, optimiser.param_groups[0]["params"], strict=True):
+            for name, parameter in stage.network.named_parameters():
                 for part, value in optimiser.state[parameter].items():
                     tensors[f"adam.{part}.{name}"] = value
         try:
@@ -170,6 +160,40 @@ class Optimiser:
                 f"{self.work}: a checkpoint cannot be written there ({error}); make room or give "
                 "permission, then start the same fit again: it goes on from the last one"
             ) from None
+
+
+class _Clock:
+    """Seconds spent in a stage, over all runs, and since its last checkpoint."""
+
+    def __init__(self, earlier: float) -> None:
+        self._earlier = earlier
+        self._started = self._saved = time.monotonic()
+
+    def seconds(self) -> float:
+        return self._earlier + time.monotonic() - self._started
+
+    def since_saved(self) -> float:
+        return time.monotonic() - self._saved
+
+    def saved(self) -> None:
+        self._saved = time.monotonic()
+
+
+class _Weights:
+    """Whether the weights are those of the position that is known.
+
+    In the middle of a step, or after one that was broken off, weights or batch-norm's statistics
+    may be ahead of it.
+    """
+
+    are_of_position = True
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Encloses a step and the position after it."""
+        self.are_of_position = False
+        yield
+        self.are_of_position = True
 
 
 def _finite(loss: Tensor, stage: Stage, step: int) -> float:

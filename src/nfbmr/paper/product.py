@@ -13,18 +13,20 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from nfbmr.data.images import image_size
+from nfbmr.data.images import ImageInput, fingerprint, image_size
 from nfbmr.data.layouts import DataSet, Sample
+from nfbmr.data.survey import Survey
 from nfbmr.features.cache import FeatureCache
 from nfbmr.features.compute import build_features
 from nfbmr.features.store import FeatureStore
 from nfbmr.inspection.inspector import Inspector
-from nfbmr.learning.learn import Job, learn, source_network, without_copies
+from nfbmr.learning.learn import Job, learn, look_over, source_network
 from nfbmr.learning.plan import Plan, plan_fit
 from nfbmr.learning.stage import Optimiser
 from nfbmr.learning.stages import feature_maps, split_held_out
@@ -78,7 +80,7 @@ class Product:
             progress: hears each step.
         """
         self.name = found.name
-        self.good = without_copies(found)
+        self.found = found
         self.test: Sequence[Sample] = found.test
         self.backbone = backbone
         self.work = work
@@ -91,6 +93,15 @@ class Product:
     def close(self) -> None:
         """Deletes what the systems shared."""
         shutil.rmtree(self.work, ignore_errors=True)
+
+    @cached_property
+    def good(self) -> Survey:
+        """The good training pictures.
+
+        Raises:
+            ImageError: some cannot be read.
+        """
+        return look_over(self.name, self.found.train_good, self.progress)
 
     @property
     def test_sizes(self) -> list[tuple[int, int]]:
@@ -116,8 +127,8 @@ class Product:
         if self._last is not None and self._last[0] == unscored:
             return self._scored_anew(system, plan, self._last[1])
         network, weights = source_network(system.settings)
-        seconds = self._features(network, plan.size, self.good)[1]
-        test, _ = self._features(network, plan.size, self.test)
+        seconds = self._features(network, plan.size, self._seen)[1]
+        test, _ = self._features(network, plan.size, self._unseen)
         job = Job(
             settings=system.settings,
             work=self._work(system),
@@ -125,7 +136,7 @@ class Product:
             cache=self._cache,
             progress=self.progress,
         )
-        bundle = learn(self.name, self.good, plan, job)
+        bundle = learn(self.good, plan, job)
         runtime = TorchRuntime(bundle, str(self.device))
         learnt = Learnt(
             inspector=Inspector(bundle, runtime),
@@ -140,8 +151,8 @@ class Product:
         """The same network with another score: nothing but the calibration is new."""
         runtime, facts = learnt.inspector.runtime, learnt.inspector.facts
         assert isinstance(runtime, TorchRuntime)
-        store, _ = self._features(runtime.detector.source, plan.size, self.good)
-        _, held_out = split_held_out(len(self.good), plan.n_held_out, system.settings.seed)
+        store, _ = self._features(runtime.detector.source, plan.size, self._seen)
+        _, held_out = split_held_out(len(self.good.pictures), plan.n_held_out, system.settings.seed)
         maps = feature_maps(runtime.detector, store, held_out, self.device)
         rate = system.settings.calibration.false_alarm_rate
         bundle = Bundle(
@@ -158,15 +169,17 @@ class Product:
         size = pair_size(self.backbone, plan.size)
         pair = Pair(system.pair, settings.seed)
         weights = pair.load()
-        good, test, seconds = [], [], 0.0
+        good, test, seconds = [], [], self.good.seconds
         for level in system.pair.levels:
             source, target = pair.networks(level)
-            stores = [self._features(network, size, self.good) for network in (source, target)]
+            stores = [self._features(network, size, self._seen) for network in (source, target)]
             seconds += sum(spent for _, spent in stores)
             good.append(LevelData(source=stores[0][0], target=stores[1][0]))
-            unseen = [self._features(network, size, self.test)[0] for network in (source, target)]
-            test.append(LevelData(source=unseen[0], target=unseen[1]))
-        train, held_out = split_held_out(len(self.good), plan.n_held_out, settings.seed)
+            others = [
+                self._features(network, size, self._unseen)[0] for network in (source, target)
+            ]
+            test.append(LevelData(source=others[0], target=others[1]))
+        train, held_out = split_held_out(len(self.good.pictures), plan.n_held_out, settings.seed)
         optimiser = Optimiser(work=self._work(system), device=self.device, progress=self.progress)
         seconds += train_pair(pair, good, train, settings.seed, optimiser)
         started = time.monotonic()
@@ -186,14 +199,25 @@ class Product:
     def _work(self, system: System) -> Path:
         return self.work / f"seed-{system.settings.seed}"
 
+    @cached_property
+    def _seen(self) -> list[tuple[ImageInput, str]]:
+        return [(one.picture, one.fingerprint) for one in self.good.pictures]
+
+    @cached_property
+    def _unseen(self) -> list[tuple[ImageInput, str]]:
+        return [(sample.path, fingerprint(sample.path)) for sample in self.test]
+
     def _features(
-        self, network: SourceNetwork, size: tuple[int, int], samples: Sequence[Sample]
+        self,
+        network: SourceNetwork,
+        size: tuple[int, int],
+        pictures: Sequence[tuple[ImageInput, str]],
     ) -> tuple[FeatureStore, float]:
-        """Returns y of samples, and the seconds that computing it takes, now or before."""
+        """Returns y of pictures, and the seconds that computing it takes, now or before."""
         network.to(self.device)
         clock = _Clock(self.progress)
         store = build_features(
-            [sample.path for sample in samples],
+            pictures,
             network,
             size,
             cache=self._cache,
@@ -210,7 +234,7 @@ class Product:
             known[store.key] = seconds
             with written_beside(file) as beside:
                 beside.write_text(json.dumps(known), encoding="utf-8")
-        return store, known.get(store.key, 0.0) * len(samples)
+        return store, known.get(store.key, 0.0) * len(pictures)
 
 
 class _Clock:

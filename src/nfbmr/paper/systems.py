@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from nfbmr.errors import SettingsError
-from nfbmr.settings.changes import to_dict, with_changes
+from nfbmr.settings.changes import stage_with_changes, to_dict, with_changes
 from nfbmr.settings.presets import preset
 from nfbmr.settings.schema import (
     BackboneSettings,
@@ -29,10 +29,39 @@ from nfbmr.settings.schema import (
 
 BackboneName = Literal["paper", "fast"]
 
-FLOW_SYSTEMS = ("nf", "nf-bmr-2", "nfbmr", "nf-bmr-1", "nf-bmr-3", "nf-b-pfm")
-"""In this order each one goes on from what the one before it trained."""
-PAIR_SYSTEMS = ("pfm", "b-pfm", "mb-pfm")
-SYSTEMS = (*FLOW_SYSTEMS, *PAIR_SYSTEMS)
+B_PFM_LATENT = 400
+"""c of the nets in `nf-b-pfm`, which the paper does not give: as published for 512 channels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """What makes a system, beside what all of them have in common."""
+
+    mapping: dict[str, Any] = field(default_factory=dict)
+    """Settings of the mapping."""
+    maps: tuple[MapName, ...] | None
+    """That make the score; None: nfbmr's own score."""
+    levels: int = 0
+    """Of a pair, counted from the deepest; a system without has a flow."""
+    one_way: bool = False
+    """Of a pair: from source to target alone."""
+
+
+_ASM: tuple[MapName, ...] = ("asm",)
+_LINES = {  # in the order to run: a flow system goes on from what the one before it trained
+    "nf": _Line(mapping={"kind": "none"}, maps=("likelihood",)),
+    "nf-bmr-2": _Line(mapping={"n": 2}, maps=_ASM),
+    "nfbmr": _Line(maps=None),
+    "nf-bmr-1": _Line(mapping={"n": 1}, maps=_ASM),
+    "nf-bmr-3": _Line(mapping={"n": 3}, maps=_ASM),
+    "nf-b-pfm": _Line(mapping={"kind": "b-pfm", "latent": B_PFM_LATENT}, maps=_ASM),
+    "pfm": _Line(maps=("target",), levels=1, one_way=True),
+    "b-pfm": _Line(maps=_ASM, levels=1),
+    "mb-pfm": _Line(maps=_ASM, levels=3),
+}
+SYSTEMS = tuple(_LINES)
+FLOW_SYSTEMS = tuple(key for key, line in _LINES.items() if not line.levels)
+PAIR_SYSTEMS = tuple(key for key, line in _LINES.items() if line.levels)
 
 BASELINES = ("nf-bmr-2", "nfbmr", *PAIR_SYSTEMS)
 """The systems of Tables 1 and 3 that are measured."""
@@ -47,9 +76,6 @@ OF_TABLE: dict[int, tuple[str, ...]] = {
 }
 DATASET_TABLES = {"mvtec": (1, 2, 5), "dagm": (3, 4), "other": (1, 5)}
 """Which tables a data set has rows in."""
-
-B_PFM_LATENT = 400
-"""c of the nets in `nf-b-pfm`, which the paper does not give: as published for 512 channels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,32 +216,32 @@ def make_system(
     name = base.backbone.name
     chosen = weights.get(name, weights.get("", base.backbone.weights))
     base = replace(base, backbone=replace(base.backbone, weights=chosen))
-    pair_of_all = _pair("mb-pfm", backbone, {}, {})
-    known = ("", name, pair_of_all.source, pair_of_all.target, OTHER[backbone][0])
+    pair = _pair(backbone, weights)
+    known = ("", name, pair.source, pair.target, OTHER[backbone][0])
     if strange := [network for network in weights if network not in known]:
         raise SettingsError(
             f"--weights {', '.join(strange)}=...: no network of these systems; expected FILE alone "
             f"for {name}, or NETWORK=FILE with one of {', '.join(dict.fromkeys(known[1:]))}"
         )
-    if key in PAIR_SYSTEMS:
-        maps: tuple[MapName, ...] = ("target",) if key == "pfm" else ("asm",)
-        settings = replace(base, scoring=replace(base.scoring, maps=maps))
-        return System(key=key, settings=settings, pair=_pair(key, backbone, weights, of_pair))
-    if key == "nfbmr":
-        return System(key=key, settings=replace(base, scoring=ScoringSettings()))
-    kind: dict[str, Any] = {"n": int(key[-1])} if key.startswith("nf-bmr") else {"kind": "none"}
-    if key == "nf-b-pfm":
-        kind = {"kind": "b-pfm", "latent": B_PFM_LATENT}
-    maps = ("likelihood",) if key == "nf" else ("asm",)
+    line = _LINES[key]
     settings = replace(
-        base, mapping=replace(base.mapping, **kind), scoring=replace(base.scoring, maps=maps)
+        base,
+        mapping=replace(base.mapping, **line.mapping),
+        scoring=replace(base.scoring, maps=line.maps) if line.maps else ScoringSettings(),
     )
-    return System(key=key, settings=settings)
+    if not line.levels:
+        return System(key=key, settings=settings)
+    pair = replace(
+        pair,
+        levels=pair.levels[-line.levels :],
+        one_way=line.one_way,
+        stage=stage_with_changes(pair.stage, of_pair, "pair"),
+    )
+    return System(key=key, settings=settings, pair=pair)
 
 
-def _pair(
-    key: str, backbone: BackboneName, weights: dict[str, str], changes: dict[str, Any]
-) -> PairSettings:
+def _pair(backbone: BackboneName, weights: dict[str, str]) -> PairSettings:
+    """Returns MB-PFM, whose levels are those of all pairs."""
     if backbone == "paper":  # Wan et al. 2022: conv2_x to conv4_x; 200 epochs, no clipping
         source, target, origin = "resnet34.tv_in1k", "resnet50.tv_in1k", "hub"
         levels = tuple(
@@ -243,19 +269,10 @@ def _pair(
         target=target,
         source_weights=weights.get(source, origin),
         target_weights=weights.get(target, origin),
-        levels=levels if key == "mb-pfm" else levels[-1:],
-        one_way=key == "pfm",
-        stage=_changed(stage, changes),
+        levels=levels,
+        one_way=False,
+        stage=stage,
     )
-
-
-def _changed(stage: StageSettings, changes: dict[str, Any]) -> StageSettings:
-    # Any settings serve to check changes of a stage.
-    settings = replace(preset("fast"), stage_one=stage)
-    try:
-        return with_changes(settings, {"stage_one": changes}).stage_one
-    except SettingsError as error:
-        raise SettingsError(str(error).replace("stage_one", "pair")) from None
 
 
 def pair_size(backbone: BackboneName, size: tuple[int, int]) -> tuple[int, int]:

@@ -9,6 +9,8 @@ this module loads none of them.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,66 @@ RUNTIMES = ("auto", "torch", "onnx", "openvino", "tensorrt")
 """What a user may ask for."""
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What a user asked for."""
+
+    name: str
+    """One of `RUNTIMES`."""
+    precision: Precision | None
+    """None where none was named: then `fp32`."""
+    device: str
+    threads: int | None
+
+    @classmethod
+    def parse(cls, words: str, *, device: str = "auto", threads: int | None = None) -> Choice:
+        """Reads a runtime's name, and perhaps a precision behind a colon; see `open_runtime`.
+
+        Raises:
+            SettingsError: there is no such runtime or precision, or they do not go together.
+        """
+        name, _, coarse = words.partition(":")
+        precision = next((one for one in PRECISIONS if one == coarse), None)
+        if name not in RUNTIMES or (coarse and precision is None):
+            raise SettingsError(
+                f"runtime '{name}' is unknown; choose one of {', '.join(RUNTIMES)}, "
+                f"with a precision if you like: openvino:int8"
+            )
+        if threads is not None and threads < 1:
+            raise SettingsError(f"threads {threads}: 1 or more were expected")
+        if name == "openvino" and device not in ("auto", "cpu"):
+            raise SettingsError(
+                f"device {device}: OpenVINO runs on the CPU here; use another runtime"
+            )
+        if name == "auto" and precision in LEARNT_AGAIN:
+            raise SettingsError(
+                f"auto:{precision}: what was learnt again belongs to one runtime; name it, "
+                f"e.g. openvino:{precision}"
+            )
+        return cls(name=name, precision=precision, device=device, threads=threads)
+
+    def __str__(self) -> str:
+        """Returns the words again, e.g. `openvino:int8`."""
+        return self.name if self.precision is None else f"{self.name}:{self.precision}"
+
+    @property
+    def target(self) -> str:
+        """The runtime that an export has to be for; TensorRT takes those for ONNX Runtime."""
+        return "onnx" if self.name == "tensorrt" else self.name
+
+    @property
+    def provider(self) -> str | None:
+        """ONNX Runtime's provider on a GPU; None where nothing of the kind was asked for."""
+        if self.name == "tensorrt":
+            return "TensorrtExecutionProvider"
+        cuda = self.name == "onnx" and self.device.startswith("cuda")
+        return "CUDAExecutionProvider" if cuda else None
+
+    def among(self, exports: Iterable[Export]) -> list[Export]:
+        """Returns the exports of the precision that was asked for."""
+        return [export for export in exports if export.precision == (self.precision or "fp32")]
 
 
 def open_runtime(
@@ -46,64 +108,32 @@ def open_runtime(
         SettingsError: no runtime has this name, or the model was not exported for it.
         MissingExtraError: it is not installed, or lacks what was asked for.
     """
-    name, _, precision = name.partition(":")
-    if name not in RUNTIMES or precision not in ("", *PRECISIONS):
-        raise SettingsError(
-            f"runtime '{name}' is unknown; choose one of {', '.join(RUNTIMES)}, "
-            f"with a precision if you like: openvino:int8"
-        )
-    if threads is not None and threads < 1:
-        raise SettingsError(f"threads {threads}: 1 or more were expected")
-    if name == "openvino" and device not in ("auto", "cpu"):
-        raise SettingsError(f"device {device}: OpenVINO runs on the CPU here; use another runtime")
-    head = read_bundle(path, tensors=name == "torch")
-    if name == "torch" and precision in ("", "fp32"):
+    choice = Choice.parse(name, device=device, threads=threads)
+    head = read_bundle(path, tensors=choice.name == "torch")
+    if choice.name == "torch" and choice.precision in (None, "fp32"):
         return head, TorchRuntime(head, device, threads)
-    if name == "auto" and precision in LEARNT_AGAIN:
-        raise SettingsError(
-            f"auto:{precision}: what was learnt again belongs to one runtime; name it, "
-            f"e.g. openvino:{precision}"
-        )
-    usable = [e for e in head.exports if e.precision == (precision or "fp32")]
-    if name == "auto":
-        return _fastest(path, head, usable if device in ("auto", "cpu") else [], device, threads)
-    target = "onnx" if name == "tensorrt" else name
-    for export in usable:
-        if export.target != target:
-            continue
-        if target == "openvino" or (name == "onnx" and not device.startswith("cuda")):
-            return _opened(path, head, export, threads)
-        if export.precision in LEARNT_AGAIN:
-            raise SettingsError(
-                f"{export.precision} was learnt for the processor; choose fp32 or fp16 on a GPU"
-            )
-        provider = "Tensorrt" if name == "tensorrt" else "CUDA"
-        number = int(device.partition(":")[2] or 0)
-        runtime = OnnxRuntime(
-            path / export.file, provider=f"{provider}ExecutionProvider", device=number
-        )
-        return head, runtime
-    raise _not_exported(path, head.exports, name, precision)
+    if choice.name == "auto":
+        return _fastest(path, head, choice)
+    export = next((e for e in choice.among(head.exports) if e.target == choice.target), None)
+    if export is None:
+        raise _not_exported(path, head.exports, choice)
+    if choice.provider is None:
+        return _opened(path, head, export, threads)
+    return head, _on_gpu(path / export.file, export.precision, choice.provider, device)
 
 
-def _fastest(
-    path: Path, head: Bundle, exports: list[Export], device: str, threads: int | None
-) -> tuple[Bundle, Runtime]:
+def _fastest(path: Path, head: Bundle, choice: Choice) -> tuple[Bundle, Runtime]:
     """Opens the fastest export that opens, else torch."""
-    for export in sorted(exports, key=lambda one: one.gate.milliseconds):
+    usable = choice.among(head.exports) if choice.device in ("auto", "cpu") else []
+    for export in sorted(usable, key=lambda one: one.gate.milliseconds):
         if not is_installed(export.target):
             continue
         try:
-            return _opened(path, head, export, threads)
+            return _opened(path, head, export, choice.threads)
         except (MissingExtraError, BundleTamperedError) as error:
             _log.warning("%s is passed over: %s", export.name, error)
     bundle = read_bundle(path)
-    return bundle, TorchRuntime(bundle, device, threads)
-
-
-def open_export(export: Export, graph: Path, threads: int | None = None) -> Runtime:
-    """Opens an export's graph on the CPU; errors as of the runtime."""
-    return open_graph(export.target, export.precision, graph, threads)
+    return bundle, TorchRuntime(bundle, choice.device, choice.threads)
 
 
 def _opened(
@@ -117,7 +147,7 @@ def _opened(
         BundleTamperedError: a file is not the one that was proved.
     """
     bundle = for_export(path, head, export)  # before the graph: its hash is checked after reading
-    runtime = open_export(export, path / export.file, threads)
+    runtime = open_graph(export.target, export.precision, path / export.file, threads)
     if export.precision in LEARNT_AGAIN:
         found = probe(runtime, head.facts.size)
         if not np.allclose(found, export.gate.probe, PROBE_ALLOWED[export.precision], 1e-6):
@@ -129,18 +159,24 @@ def _opened(
     return bundle, runtime
 
 
-def _not_exported(
-    path: Path, exports: tuple[Export, ...], name: str, precision: str
-) -> SettingsError:
-    there = ", ".join(export.name for export in exports) or "none"
-    target = "openvino" if name == "openvino" else "onnx"
-    how = f" --precision {precision}" if precision else ""
+def _on_gpu(graph: Path, precision: Precision, provider: str, device: str) -> Runtime:
+    """Opens a graph in one of ONNX Runtime's providers for GPUs; errors as of the runtime."""
     if precision in LEARNT_AGAIN:
+        raise SettingsError(
+            f"{precision} was learnt for the processor; choose fp32 or fp16 on a GPU"
+        )
+    number = int(device.partition(":")[2] or 0)
+    return OnnxRuntime(graph, provider=provider, device=number)
+
+
+def _not_exported(path: Path, exports: tuple[Export, ...], choice: Choice) -> SettingsError:
+    there = ", ".join(export.name for export in exports) or "none"
+    target = "openvino" if choice.name == "openvino" else "onnx"
+    how = f" --precision {choice.precision}" if choice.precision else ""
+    if choice.precision in LEARNT_AGAIN:
         how += " --calibrate-on GOOD"
-    if precision:
-        name = f"{name}:{precision}"
     return SettingsError(
-        f"{path} was not exported for {name} (its graphs: {there}); "
+        f"{path} was not exported for {choice} (its graphs: {there}); "
         f"run 'nfbmr export {path} --to {target}{how}' where torch is installed"
     )
 

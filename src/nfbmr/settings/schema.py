@@ -7,7 +7,7 @@ can read a model directory without it.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -48,7 +48,7 @@ class BackboneSettings:
     scale_stages: tuple[tuple[int | str, ...], ...] = ()
     """The stages taken at each of `scales`, where they are not `stages`."""
     detail: int | str | None = None
-    """A finer stage kept beside y on its own grid, for the residual; see `SubspaceSettings`."""
+    """A finer stage kept beside y on its own grid, for the residual; see `subspace`."""
     padding: Literal["native", "static"] = "native"
     """`static` pads as efficientnet-pytorch does, for the design resolution whatever comes in."""
     weights: str = "embedded"
@@ -130,16 +130,19 @@ class MappingSettings:
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
 class StageSettings:
-    """How one stage of training runs: exactly one of `steps` and `epochs`."""
+    """How a stage of training runs: for `steps` or for `epochs`; giving one drops the other."""
+
+    ONE_OF: ClassVar[tuple[str, ...]] = ("steps", "epochs")
+    """Exactly one of these is given."""
 
     steps: PositiveInt | None = None
     """Optimiser steps."""
     epochs: PositiveInt | None = None
     """Passes over the training images, or over all their positions."""
     least_steps: PositiveInt = 1
-    """However few images `epochs` counts over."""
+    """At least so many steps, however few images `epochs` counts over."""
     most_steps: PositiveInt | None = None
-    """However many images `epochs` counts over."""
+    """At most so many steps, however many images `epochs` counts over."""
     batch: Annotated[int, Field(ge=1, le=1_000_000)] = 8
     """Images per step; positions per step where `batch_of` says so."""
     batch_of: Literal["images", "positions"] = "images"
@@ -157,8 +160,8 @@ class StageSettings:
 
     @model_validator(mode="after")
     def _check(self) -> StageSettings:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give exactly one of steps and epochs")
+        if sum(getattr(self, name) is not None for name in self.ONE_OF) != 1:
+            raise ValueError(f"give exactly one of {' and '.join(self.ONE_OF)}")
         if self.most_steps is not None and self.most_steps < self.least_steps:
             raise ValueError("most_steps is below least_steps")
         return self
@@ -171,7 +174,7 @@ class ScoringSettings:
     maps: tuple[MapName, ...] = ("source", "target", "likelihood", "norm")
     """Raw maps that take part; `asm` is the plain sum of source and target, eq. 14."""
     statistics: tuple[StatisticName, ...] = ("max", "top", "mean")
-    """How each map is reduced to a number."""
+    """How each map is reduced: its maximum, the mean of its highest share, its mean."""
     top_share: Share = 0.03
     """Share of the positions that `top` averages."""
     heat: MapName | None = None
@@ -214,7 +217,7 @@ class Settings:
     preset: PresetName = "fast"
     """The preset these settings started from."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """Of the split, the initial weights, the permutations and the batches."""
+    """Draws the split, the initial weights, the permutations and the batches."""
     size: tuple[Side, Side] | None = None
     """(H, W) in pixels; by default chosen from the training images' median aspect ratio."""
     pixel_budget: Annotated[int, Field(ge=32 * 32, le=8_192 * 8_192)] = 320 * 320
@@ -229,7 +232,9 @@ class Settings:
     gaussian: GaussianSettings = Field(default_factory=GaussianSettings)
     subspace: SubspaceSettings = Field(default_factory=SubspaceSettings)
     stage_one: StageSettings = Field(default_factory=lambda: StageSettings(steps=400))
+    """Of TNF, by eq. 8."""
     stage_two: StageSettings = Field(default_factory=lambda: StageSettings(steps=300))
+    """Of BMR, by eq. 11-13; not looked at where `mapping.kind` is `none`."""
     scoring: ScoringSettings = Field(default_factory=ScoringSettings)
     calibration: CalibrationSettings = Field(default_factory=CalibrationSettings)
 

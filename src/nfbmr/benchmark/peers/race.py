@@ -30,7 +30,7 @@ from nfbmr.data.layouts import DataSet, Sample
 from nfbmr.data.masks import read_mask
 from nfbmr.evaluation.metrics import average_precision, image_auroc
 from nfbmr.evaluation.pixel_metrics import PixelMetrics
-from nfbmr.learning.learn import without_copies
+from nfbmr.learning.learn import look_over
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights
 from nfbmr.paper.ledger import Key, Ledger, Row, alone_in, data_mark
@@ -155,11 +155,11 @@ def cores() -> int:
 
 
 def _measure(race: Race, key: Key, data: DataSet, work: Path) -> Row:
-    good = without_copies(data)
+    good = look_over(data.name, data.train_good).paths
     times_only = key.system != OURS and peer(key.system).times_only
     test = data.test[:_TIMED] if times_only else data.test
     job: dict[str, Any] = {
-        "train": [str(sample.path.resolve()) for sample in good],
+        "train": [str(path.resolve()) for path in good],
         "test": [str(sample.path.resolve()) for sample in test],
         "seed": key.seed,
         "threads": cores(),

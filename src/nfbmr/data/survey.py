@@ -1,0 +1,216 @@
+"""What is known of good pictures before a network sees them, found in one pass over them.
+
+Each file is opened and read once: its bytes are hashed, then decoded, and the picture is forgotten.
+Whoever comes later takes sizes and hashes from here.
+
+H W   height and width in pixels; sizes are always (H, W)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nfbmr.data.decoding import as_path, blamed_on
+from nfbmr.data.images import ImageInput, stored_values
+from nfbmr.data.layouts import Sample, Split
+from nfbmr.errors import ImageError
+from nfbmr.system.progress import Progress, silent
+
+_THREADS = min(4, os.cpu_count() or 1)  # each holds a whole picture
+_NAMED = 5  # pictures that a message names
+_BROKEN_NAMED = 3  # with what is wrong with each
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surveyed:
+    """One readable picture."""
+
+    picture: ImageInput = field(repr=False, compare=False)
+    """What `read_image` takes: the path, or the picture itself where it came without a file."""
+    name: str
+    """How messages call it: the file's name, or which of the given ones it is."""
+    path: Path | None
+    """None where it came without a file."""
+    defect: str = "good"
+    """The label, as `Sample` has it."""
+    split: Split = "train"
+    mask: Path | None = None
+    size: tuple[int, int]
+    """(H, W) in pixels, upright."""
+    fingerprint: str
+    """SHA-256 of the file's bytes, 64 hexadecimal digits; `pixel_hash` where there is no file."""
+    pixel_hash: str
+    """SHA-256 of what `read_image` gives: equal for all that look the same to a network."""
+    depth: int
+    """Bits of a channel. 16-bit colours count as 8: so the decoder gives them."""
+    highest: float
+    """Largest value of a channel as stored, alpha apart: up to 255, 65535, or 1 of floats."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """The good pictures of a product."""
+
+    name: str
+    """Of the product."""
+    pictures: tuple[Surveyed, ...]
+    """In the order they were given, of copies the first."""
+    copies: tuple[Surveyed, ...]
+    """The others. On both sides of the held-out split they would make the calibration believe in
+    itself."""
+    seconds: float
+    """Wall-clock time that this took."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Of the pictures that have one."""
+        return tuple(one.path for one in self.pictures if one.path is not None)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was left out, and why."""
+        if not self.copies:
+            return ()
+        names = ", ".join(picture.name for picture in self.copies[:_NAMED])
+        return (f"{len(self.copies)} pictures are copies of others and are left out: {names}",)
+
+    def describe(self) -> list[str]:
+        """Returns sentences for the screen: sizes, depths, the highest value of deep pictures."""
+        return [_sizes(self.pictures), _depths(self.pictures)] if self.pictures else []
+
+
+def survey(name: str, good: Iterable[Sample | ImageInput], progress: Progress = silent) -> Survey:
+    """Looks at good pictures, all of which must be readable, on a few threads.
+
+    Args:
+        name: of the product.
+        good: samples; or paths, files' bytes, Pillow images and arrays, as for `read_image`.
+        progress: hears how far the work is.
+
+    Raises:
+        ImageError: some cannot be read; the first three are named.
+    """
+    started = time.monotonic()
+    given = list(good)
+    found: list[Surveyed] = []
+    broken: list[str] = []
+    for done, one in enumerate(_looked_at(given), start=1):
+        if isinstance(one, Surveyed):
+            found.append(one)
+        else:
+            broken.append(str(one))
+        progress("survey", done, len(given))
+    if broken:
+        more = len(broken) - _BROKEN_NAMED
+        rest = f"; and {more} more" if more > 0 else ""
+        raise ImageError(
+            f"{len(broken)} of the training pictures cannot be read: "
+            f"{'; '.join(broken[:_BROKEN_NAMED])}{rest}"
+        )
+    firsts = {_content(one): one for one in reversed(found)}
+    return Survey(
+        name=name,
+        pictures=tuple(one for one in found if firsts[_content(one)] is one),
+        copies=tuple(one for one in found if firsts[_content(one)] is not one),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _content(picture: Surveyed) -> str:
+    """Returns what two pictures have in common where one of them is a copy."""
+    return picture.fingerprint
+
+
+def _looked_at(given: Sequence[Sample | ImageInput]) -> Iterator[Surveyed | ImageError]:
+    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="nfbmr-survey")
+    try:
+        yield from pool.map(_try_look, given, range(1, len(given) + 1))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _try_look(one: Sample | ImageInput, number: int) -> Surveyed | ImageError:
+    try:
+        if not isinstance(one, Sample):
+            return _look(one, f"picture {number}")
+        seen = _look(one.path, "")
+        return replace(seen, defect=one.defect, split=one.split, mask=one.mask)
+    except ImageError as error:
+        return error
+
+
+def _look(picture: ImageInput, name: str) -> Surveyed:
+    """Looks at one picture; `name` is what errors call it where it has no path."""
+    path, file = None, picture
+    if not isinstance(picture, bytes | Image.Image | np.ndarray):
+        picture = path = as_path(picture)
+        name = str(path)
+        with blamed_on(name):
+            file = path.read_bytes()
+    stored, values = stored_values(file, name)
+    pixel_hash = _pixel_hash(values)
+    return Surveyed(
+        picture=picture,
+        name=name if path is None else path.name,
+        path=path,
+        size=(stored.shape[0], stored.shape[1]),
+        fingerprint=hashlib.sha256(file).hexdigest() if isinstance(file, bytes) else pixel_hash,
+        pixel_hash=pixel_hash,
+        depth=1 if stored.dtype == np.bool_ else 8 * stored.dtype.itemsize,
+        highest=float(_without_alpha(stored).max()),
+    )
+
+
+def _without_alpha(values: NDArray[Any]) -> NDArray[Any]:
+    return values[..., : 1 if values.shape[2] <= 2 else 3]
+
+
+def _pixel_hash(values: NDArray[np.uint8]) -> str:
+    """Hashes (H, W, 1 | 2 | 3 | 4); colours that are gray are gray, since gray becomes RGB."""
+    colours = _without_alpha(values)
+    red, last = colours[..., 0], colours[..., -1]
+    if np.array_equal(red, last) and np.array_equal(red, colours[..., colours.shape[2] // 2]):
+        colours = red
+    digest = hashlib.sha256(f"{colours.shape} ".encode())
+    digest.update(np.ascontiguousarray(colours).data)
+    return digest.hexdigest()
+
+
+def _sizes(pictures: Sequence[Surveyed]) -> str:
+    sizes = Counter(picture.size for picture in pictures)
+    (size, count), *others = sizes.most_common()
+    if not others:
+        return f"All pictures have {_by(size)} (H x W)"
+    smallest, largest = (_by(pick(sizes, key=lambda s: (s[0] * s[1], s))) for pick in (min, max))
+    return (
+        f"{count} of {len(pictures)} pictures have {_by(size)} (H x W); "
+        f"the smallest {smallest}, the largest {largest}"
+    )
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
+
+
+def _depths(pictures: Sequence[Surveyed]) -> str:
+    depths = Counter(picture.depth for picture in pictures)
+    (depth, _), *others = depths.most_common()
+    line = f"{depth} bits a channel"
+    if others:
+        line += "; " + ", ".join(f"{count} pictures have {bits}" for bits, count in others)
+    if max(depths) > 8:
+        highest = max(picture.highest for picture in pictures if picture.depth > 8)
+        line += f"; the highest value is {highest:g}" + (" of 65535" if highest > 1 else "")
+    return line
