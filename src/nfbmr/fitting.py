@@ -10,6 +10,7 @@ from typing import Any
 from nfbmr.data.layouts import read_data
 from nfbmr.data.survey import Survey
 from nfbmr.deployment.export import add_graphs, runtimes_here
+from nfbmr.errors import SettingsError
 from nfbmr.features.compute import FeatureCache
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.learning.learn import Job, learn, look_over
@@ -64,6 +65,11 @@ def fit(
         BundleError: the model cannot be written.
     """
     chosen = with_changes(settings or presets.preset(preset), changes)
+    if not chosen.calibration.held_out:
+        raise SettingsError(
+            "calibration.held_out 0: no threshold can rest on pictures that were trained on, so "
+            "this is for the paper's experiments alone; give a share above 0, such as 0.2"
+        )
     path = Path(out)
     refuse_to_replace_other_things(path)
     work = work_folder(path)

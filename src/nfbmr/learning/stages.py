@@ -60,6 +60,15 @@ class TrainingData:
     """Where entries are tiles, how they were cut; then indices are those of tiles, and all tiles
     of a picture are on one side."""
 
+    @property
+    def calibrating(self) -> NDArray[np.int64]:
+        """Indices that the scales of scores and heatmap come from: the held-out ones.
+
+        Where none are held out it is those that train. Their order is that of one statistic
+        whatever its scale, so an AUROC can be taken; a threshold would mean nothing.
+        """
+        return self.held_out if len(self.held_out) else self.train
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
@@ -288,8 +297,8 @@ class _Run:
 def calibration_maps(
     detector: Detector, data: TrainingData, device: torch.device
 ) -> NDArray[np.float32]:
-    """Returns the raw maps (n, K, H, W) of the held-out images, as wholes where they were cut."""
-    maps = feature_maps(detector, data.store, data.held_out, device)
+    """Returns the raw maps (n, K, H, W) of `data.calibrating`, as wholes where they were cut."""
+    maps = feature_maps(detector, data.store, data.calibrating, device)
     return maps if data.tiling is None else data.tiling.join(maps)
 
 

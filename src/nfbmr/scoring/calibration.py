@@ -35,8 +35,11 @@ _NO_SPREAD = 1e-6  # of a statistic's size; float32 knows no finer
 def held_out_count(n: int, settings: CalibrationSettings) -> int:
     """Returns how many of n good images to hold out: `LEAST_HELD_OUT` at least, n - 5 at most.
 
-    The settings' share; more, up to `held_out_at_most`, where the asked rate needs more.
+    The settings' share; more, up to `held_out_at_most`, where the asked rate needs more. None at
+    all where the share is 0.
     """
+    if not settings.held_out:
+        return 0
     wanted = max(
         round(settings.held_out * n),
         min(images_needed(settings.false_alarm_rate), int(settings.held_out_at_most * n)),

@@ -172,7 +172,7 @@ class ScoringSettings:
     """Which maps and which statistics of them make an image's score."""
 
     maps: tuple[MapName, ...] = ("source", "target", "likelihood", "norm")
-    """Raw maps that take part; `asm` is the plain sum of source and target, eq. 14."""
+    """Raw maps that take part; `asm` is half the sum of source and target, eq. 14."""
     statistics: tuple[StatisticName, ...] = ("max", "top", "mean")
     """How each map is reduced: its maximum, the mean of its highest share, its mean."""
     top_share: Share = 0.03
