@@ -121,7 +121,6 @@ def relearn(
         progress=progress,
     )
     again = learn(bundle.facts.name, list(good), plan, job, (source, bundle.facts.weights))
-    again = replace(again, origin=bundle.origin)
     reference = TorchRuntime(again, "cpu", threads, source=source)
     graph = work / graph_file(to, precision)
     graphs.write_rest(reference.detector, plan.size, rest)
