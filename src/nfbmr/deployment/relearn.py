@@ -122,7 +122,6 @@ def relearn(
     )
     good = replace(good, name=bundle.facts.name)
     again = learn(good, plan, job, (source, bundle.facts.weights))
-    again = replace(again, origin=bundle.origin)
     reference = TorchRuntime(again, "cpu", threads, source=source)
     graph = work / graph_file(to, precision)
     graphs.write_rest(reference.detector, plan.size, rest)
