@@ -75,10 +75,10 @@ def test_top_averages_one_position_at_least() -> None:
     assert (found[:, 0::2] == found[:, 1::2]).all()
 
 
-def test_asm_is_the_sum_of_source_and_target() -> None:
+def test_asm_is_half_the_sum_of_source_and_target() -> None:
     maps = good_maps(5)
     found = statistics(maps, ScoringSettings(maps=("asm",), statistics=("max",)))
-    expected = (maps[:, 0].astype(np.float64) + maps[:, 1]).max(axis=(1, 2))
+    expected = ((maps[:, 0].astype(np.float64) + maps[:, 1]) / 2).max(axis=(1, 2))
     assert (found[:, 0] == expected).all()
 
 
@@ -388,7 +388,7 @@ def test_a_heatmap_of_one_map_does_not_look_at_the_others() -> None:
 def test_calibration_survives_json() -> None:
     calibration = calibrate(good_maps(20), ALL, 0.1)
     text = json.dumps(calibration_to_dict(calibration), allow_nan=False)
-    assert calibration_from_dict(json.loads(text)) == calibration
+    assert calibration_from_dict(json.loads(text), ONE) == calibration
 
 
 @pytest.mark.parametrize(
@@ -413,9 +413,9 @@ def test_calibration_survives_json() -> None:
 )
 def test_an_impossible_calibration_is_refused(change: dict[str, Any]) -> None:
     values = calibration_to_dict(calibration_of([0.0, 1.0, 2.0], 0.5))
-    assert calibration_from_dict(values).rank == 2
+    assert calibration_from_dict(values, ONE).rank == 2
     with pytest.raises(BundleTamperedError, match="calibration refused"):
-        calibration_from_dict(values | change)
+        calibration_from_dict(values | change, ONE)
 
 
 @pytest.mark.parametrize("key", ["scores", "threshold", "rank", "heat_one", "statistic_mean"])
@@ -423,11 +423,30 @@ def test_a_calibration_without_a_key_is_refused(key: str) -> None:
     values = calibration_to_dict(calibration_of([0.0, 1.0, 2.0], 0.5))
     del values[key]
     with pytest.raises(BundleTamperedError, match=key):
-        calibration_from_dict(values)
+        calibration_from_dict(values, ONE)
 
 
 def test_scores_are_compared_as_numbers_of_full_precision() -> None:
     scores: NDArray[np.float64] = np.array([0.1, 0.2, 0.3 - 1e-16])
     calibration = calibration_of(scores.tolist(), 0.25)
-    back = calibration_from_dict(json.loads(json.dumps(calibration_to_dict(calibration))))
+    back = calibration_from_dict(json.loads(json.dumps(calibration_to_dict(calibration))), ONE)
     assert p_values(scores, back.scores).tolist() == [1.0, 0.75, 0.5]
+
+
+def test_a_calibration_of_the_whole_sum_gives_the_same_scores_bit_for_bit() -> None:
+    """As files say that were made when eq. 14's map was not halved."""
+    how = ScoringSettings(maps=("asm", "likelihood"), statistics=("max", "mean"))
+    maps = good_maps(9)
+    doubled = maps.copy()
+    doubled[:, :2] *= 2  # half of twice the errors: what `asm` was
+    old = calibrate(doubled, how, 0.2)
+    values = calibration_to_dict(old)
+    assert values.pop("asm") == "half the sum"
+    new = calibration_from_dict(values, how)
+    assert image_scores(maps, how, new).tolist() == image_scores(doubled, how, old).tolist()
+    assert heatmap(maps[0], how, new).tolist() == heatmap(doubled[0], how, old).tolist()
+    assert (new.scores, new.threshold) == (old.scores, old.threshold)
+    again = calibration_from_dict(calibration_to_dict(new), how)
+    assert again == new
+    with pytest.raises(BundleTamperedError, match="asm"):
+        calibration_from_dict(values | {"asm": "a third"}, how)

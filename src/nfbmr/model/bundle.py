@@ -215,8 +215,8 @@ def for_export(path: Path, bundle: Bundle, export: Export) -> Bundle:
 
 
 def _calibration(path: Path, settings: Settings) -> Calibration:
-    found = calibration_from_dict(read_json(path))
     how = settings.scoring
+    found = calibration_from_dict(read_json(path), how)
     expected = len(how.maps) * len(how.statistics)
     if len(found.statistic_mean) != expected or len(found.statistic_std) != expected:
         raise BundleTamperedError(

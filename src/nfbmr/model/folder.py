@@ -27,8 +27,11 @@ from nfbmr.system.files import locked_folder, sha256_of, swap_into_place
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 1
-"""Version of the directory's format; a newer one is refused."""
+FORMAT = 2
+"""Version of the directory's format; a newer one is refused, an older one read.
+
+2: `asm` is half the sum of both errors; each calibration's file says which it was made for.
+"""
 
 MANIFEST = "manifest.json"
 CONFIG = "config.json"
@@ -141,7 +144,8 @@ def check_parts(path: Path) -> dict[str, str]:
             f"{path} has format {found}, this program reads up to {FORMAT}; update nfbmr"
         )
     parts = manifest.get("parts")
-    if found != FORMAT or not isinstance(parts, dict) or not _names_parts(set(parts)):
+    known = isinstance(found, int) and found >= 1
+    if not known or not isinstance(parts, dict) or not _names_parts(set(parts)):
         raise BundleTamperedError(f"{path / MANIFEST} is not one that nfbmr wrote; restore it")
     for name in sorted(parts):
         part = path / name

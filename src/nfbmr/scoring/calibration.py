@@ -12,6 +12,7 @@ image score is their average: usually near the best single one (docs/research.md
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -29,6 +30,7 @@ LEAST_HELD_OUT = 5
 
 _FEW_HELD_OUT = 20
 _HUGE = 1e30
+_ASM = "half the sum"
 _NO_SPREAD = 1e-6  # of a statistic's size; float32 knows no finer
 
 
@@ -257,21 +259,45 @@ def image_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibration)
 
 
 def calibration_to_dict(calibration: Calibration) -> dict[str, Any]:
-    """Returns the JSON form."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(calibration).items()}
+    """Returns the JSON form, which also says what `asm` meant when it was made."""
+    values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(calibration).items()}
+    return values | {"asm": _ASM}
 
 
-def calibration_from_dict(values: object) -> Calibration:
+def calibration_from_dict(values: Mapping[str, Any], scoring: ScoringSettings) -> Calibration:
     """Reads the JSON form back and checks every value.
+
+    A form that does not say what `asm` is was made when it was the whole sum: its scales of it are
+    halved, which is exact, so scores and verdicts stay to the last bit.
 
     Raises:
         BundleTamperedError: keys are missing or unknown, or values are impossible.
     """
+    kept = {k: v for k, v in values.items() if k != "asm" or v != _ASM}
     try:
-        return TypeAdapter(Calibration).validate_python(values)
+        found = TypeAdapter(Calibration).validate_python(kept)
+        return found if "asm" in values else _with_half_sums(found, scoring)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "values"
         raise BundleTamperedError(
             f"calibration refused: {where}: {first['msg']}; restore the file or calibrate again"
         ) from None
+
+
+def _with_half_sums(old: Calibration, scoring: ScoringSettings) -> Calibration:
+    """Brings scales of eq. 14 without its half to those with it."""
+    by_statistic = [name for name in scoring.maps for _ in scoring.statistics]
+
+    def halved(values: tuple[float, ...], names: Sequence[str]) -> tuple[float, ...]:
+        if len(values) != len(names):  # another model's: whoever knows both says so
+            return values
+        return tuple(v / 2 if n == "asm" else v for v, n in zip(values, names, strict=True))
+
+    return replace(
+        old,
+        statistic_mean=halved(old.statistic_mean, by_statistic),
+        statistic_std=halved(old.statistic_std, by_statistic),
+        map_mean=halved(old.map_mean, shown_maps(scoring)),
+        map_std=halved(old.map_std, shown_maps(scoring)),
+    )
