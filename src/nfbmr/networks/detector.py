@@ -1,7 +1,7 @@
 """The one graph that is trained, exported and served: uint8 pixels -> raw maps.
 
 Shapes: B = images, C = channels of y and z, H W = grid of y, K = raw maps
-(`nfbmr.scoring.calibration.MAPS`), C' = C + c * k * k = channels of y and detail, k = cells of
+(`nfbmr.scoring.maps.MAPS`), C' = C + c * k * k = channels of y and detail, k = cells of
 the detail along a cell of y.
 
 SNN gives y and detail, standardised with statistics of the training images; TNF gives z; BMR maps
