@@ -22,6 +22,7 @@ from nfbmr.errors import (
 )
 from nfbmr.model.bundle import (
     Bundle,
+    Identity,
     add_exports,
     for_export,
     read_bundle,
@@ -462,7 +463,7 @@ def exported(path: Path, text: bytes = b"graph", **changes: Any) -> Export:
         gate = gate.model_copy(update={"probe": (1.0,) * len(MAPS)})
     export = Export(graph=sha256_of(file), gate=gate, **values)
     own = {} if export.calibration == CALIBRATION else {export.calibration: content().calibration}
-    add_exports(path, {export.file: file}, (export,), read_bundle(path).origin, own)
+    add_exports(path, {export.file: file}, (export,), read_bundle(path).identity, own)
     file.unlink()
     return export
 
@@ -488,6 +489,8 @@ def test_a_calibration_of_its_own_goes_with_its_graph_alone(tmp_path: Path) -> N
     bundle = read_bundle(path)
     own = for_export(path, bundle, export)
     assert (bundle.of, own.of) == (CALIBRATION, "calibration.onnx.int8.json")
+    assert own.identity == Identity(tensors=bundle.identity.tensors, graph=export.graph)
+    assert own.identity != bundle.identity == read_bundle(path, tensors=False).identity
     changed_one = recalibrate(own.calibration, 0.4)
     replace_calibration(path, replace(own, calibration=changed_one))
     assert for_export(path, bundle, export).calibration == changed_one
@@ -552,7 +555,7 @@ def test_a_graph_of_another_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "graph").write_bytes(b"graph")
     before = snapshot(path)
     with pytest.raises(BundleError, match="holds another model by now; nothing was kept"):
-        add_exports(path, {"model.onnx": tmp_path / "graph"}, (), "0" * 64)
+        add_exports(path, {"model.onnx": tmp_path / "graph"}, (), Identity(tensors="0" * 64))
     assert snapshot(path) == before
 
 

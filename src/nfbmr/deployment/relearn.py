@@ -54,6 +54,10 @@ class GraphSource(SourceNetwork):
             return super().forward(pixels)
         return torch.from_numpy(self._runtime.run(pixels.cpu().numpy()))  # (B, C', H', W')
 
+    def ready(self, device: torch.device) -> GraphSource:  # noqa: ARG002
+        """Returns itself: the runtime is."""
+        return self
+
     def fingerprint(self) -> str:
         """Names what y depends on, the graph and its runtime, too."""
         return hashlib.sha256(f"{super().fingerprint()} {self._tag}".encode()).hexdigest()
@@ -122,7 +126,6 @@ def relearn(
     )
     good = replace(good, name=bundle.facts.name)
     again = learn(good, plan, job, (source, bundle.facts.weights))
-    again = replace(again, origin=bundle.origin)
     reference = TorchRuntime(again, "cpu", threads, source=source)
     graph = work / graph_file(to, precision)
     graphs.write_rest(reference.detector, plan.size, rest)

@@ -66,6 +66,16 @@ Tensors = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Which fit and which of its graphs: two of them are the same where they are equal."""
+
+    tensors: str = ""
+    """sha256 of the tensors' file; empty of what was never read from one."""
+    graph: str | None = None
+    """sha256 of the graph that has a calibration of its own; None for `calibration.json`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bundle:
     """A model directory in memory."""
 
@@ -78,8 +88,8 @@ class Bundle:
     """Graphs that lie beside."""
     of: str = CALIBRATION
     """The file that `calibration` is in: some exports have their own."""
-    origin: str = ""
-    """sha256 of the tensors' file that this was read from: which fit it is."""
+    identity: Identity = Identity()
+    """Of what this was read from."""
 
     @property
     def tiling(self) -> Tiling | None:
@@ -154,7 +164,7 @@ def read_bundle(path: Path, *, tensors: bool = True) -> Bundle:
         calibration=_calibration(path / CALIBRATION, settings),
         tensors=_read_tensors(path / TENSORS) if tensors else {},
         exports=_read_exports(path, parts),
-        origin=parts[TENSORS],
+        identity=Identity(tensors=parts[TENSORS]),
     )
 
 
@@ -197,10 +207,11 @@ def for_export(path: Path, bundle: Bundle, export: Export) -> Bundle:
         return bundle
     parts = read_json(path / MANIFEST).get("parts", {})  # hashed once already: look for a swap
     found = parts.get(TENSORS), parts.get(export.file), parts.get(export.calibration)
-    if found != (bundle.origin, export.graph, sha256_of(path / export.calibration)):
+    identity = replace(bundle.identity, graph=export.graph)
+    if found != (identity.tensors, identity.graph, sha256_of(path / export.calibration)):
         raise BundleTamperedError(f"{path} was replaced while it was read; try again")
     own = _calibration(path / export.calibration, bundle.settings)
-    return replace(bundle, calibration=own, of=export.calibration)
+    return replace(bundle, calibration=own, of=export.calibration, identity=identity)
 
 
 def _calibration(path: Path, settings: Settings) -> Calibration:
@@ -215,6 +226,16 @@ def _calibration(path: Path, settings: Settings) -> Calibration:
     return found
 
 
+def _identity_of(bundle: Bundle, calibration: str) -> Identity | None:
+    """Returns the identity of what a calibration's file belongs to; None where there is none."""
+    if calibration == CALIBRATION:
+        return bundle.identity
+    for export in bundle.exports:
+        if export.calibration == calibration:
+            return replace(bundle.identity, graph=export.graph)
+    return None
+
+
 def replace_calibration(path: Path, changed_one: Bundle) -> None:
     """Gives a model directory the calibration of `changed_one`, which was read from it.
 
@@ -227,10 +248,7 @@ def replace_calibration(path: Path, changed_one: Bundle) -> None:
     of = changed_one.of
     with changed(path) as folder:
         bundle = read_bundle(path, tensors=False)
-        graphs = [
-            {e.graph for e in one.exports if e.calibration == of} for one in (bundle, changed_one)
-        ]
-        if bundle.origin != changed_one.origin or (of != CALIBRATION and graphs[0] != graphs[1]):
+        if changed_one.identity != _identity_of(bundle, of):
             raise BundleError(
                 f"{path} holds another model or graph by now; its calibration was left alone. "
                 "Load it again, then calibrate"
@@ -245,7 +263,7 @@ def add_exports(
     path: Path,
     graphs: Mapping[str, Path],
     exports: tuple[Export, ...],
-    origin: str,
+    identity: Identity,
     calibrations: Mapping[str, Calibration] | None = None,
 ) -> None:
     """Gives a model directory graphs for other runtimes; those of the same name are replaced.
@@ -256,7 +274,7 @@ def add_exports(
         path: the directory.
         graphs: name in the directory -> file to copy.
         exports: how each was proved.
-        origin: of the bundle that the graphs were compared with.
+        identity: of the bundle that the graphs were compared with.
         calibrations: name in the directory -> of a graph for which the rest was learnt again.
 
     Raises:
@@ -265,7 +283,7 @@ def add_exports(
     hashes = {name: sha256_of(file) for name, file in graphs.items()}
     with changed(path) as folder:
         bundle = read_bundle(path, tensors=False)
-        if bundle.origin != origin:
+        if bundle.identity != identity:
             raise BundleError(f"{path} holds another model by now; nothing was kept. Export again")
         still = [e for e in bundle.exports if hashes.get(e.file, e.graph) == e.graph]
         kept = {export.name: export for export in (*still, *exports)}

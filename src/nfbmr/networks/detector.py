@@ -107,6 +107,15 @@ class Detector(nn.Module):
             )
         self.eval()
 
+    def ready(self, device: torch.device) -> Detector:
+        """Moves to `device`, takes SNN's quick copy in its place, and returns itself.
+
+        Call it once the tensors are loaded; SNN's have other names then.
+        """
+        self.to(device)
+        self.source = self.source.ready(device)
+        return self
+
     def forward(self, pixels: Tensor) -> Tensor:
         """Maps pixels (B, 3-channel images as uint8 (B, H', W', 3)) to raw maps (B, K, H, W)."""
         return self.maps(self.source(pixels).permute(0, 2, 3, 1))
