@@ -37,7 +37,7 @@ def write_graph(detector: Detector, size: tuple[int, int], path: Path) -> None:
         ExportError: the network cannot be expressed in ONNX.
     """
     pixels = torch.zeros(2, *size, 3, dtype=torch.uint8)
-    _write(_folded(detector), pixels, ("pixels", "maps"), path)
+    _write(_deployed(detector), pixels, ("pixels", "maps"), path)
 
 
 def write_source(detector: Detector, size: tuple[int, int], path: Path) -> None:
@@ -46,7 +46,7 @@ def write_source(detector: Detector, size: tuple[int, int], path: Path) -> None:
     Args and errors as of `write_graph`.
     """
     pixels = torch.zeros(2, *size, 3, dtype=torch.uint8)
-    _write(_folded(detector).source, pixels, ("pixels", "y"), path)
+    _write(_deployed(detector).source, pixels, ("pixels", "y"), path)
 
 
 def write_rest(detector: Detector, size: tuple[int, int], path: Path) -> None:
@@ -92,10 +92,8 @@ class _Rest(nn.Module):
         return self.detector.maps(y.permute(0, 2, 3, 1))
 
 
-def _folded(detector: Detector) -> Detector:
-    deployed = copy.deepcopy(detector).cpu().eval()
-    deployed.source.fold()
-    return deployed
+def _deployed(detector: Detector) -> Detector:
+    return copy.deepcopy(detector).eval().ready(torch.device("cpu"))
 
 
 def _write(module: nn.Module, example: Tensor, names: tuple[str, str], path: Path) -> None:

@@ -54,6 +54,10 @@ class GraphSource(SourceNetwork):
             return super().forward(pixels)
         return torch.from_numpy(self._runtime.run(pixels.cpu().numpy()))  # (B, C', H', W')
 
+    def ready(self, device: torch.device) -> GraphSource:  # noqa: ARG002
+        """Returns itself: the runtime is."""
+        return self
+
     def fingerprint(self) -> str:
         """Names what y depends on, the graph and its runtime, too."""
         return hashlib.sha256(f"{super().fingerprint()} {self._tag}".encode()).hexdigest()

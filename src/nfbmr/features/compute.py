@@ -30,6 +30,7 @@ from nfbmr.networks.source import SourceNetwork
 __all__ = ["CacheEntry", "FeatureCache", "FeatureStore", "build_features", "features_key"]
 
 _BATCHES_AHEAD = 2
+_CPU = torch.device("cpu")
 _Row = Callable[[], NDArray[np.uint8]]
 
 
@@ -52,13 +53,13 @@ def build_features(
     Args:
         pictures: each with the hash that names its content. Entry i of the store is y of
             `pictures[i]`, or the T entries from i * T are those of its tiles.
-        network: SNN; it stays on `device`.
+        network: SNN; left as it is.
         size: (H, W) that the pictures are brought to.
         cache: where to look and to keep.
         batch: images that pass SNN together.
         tiling: how pictures are cut; its tiles have `size`.
         progress: called with (images done, images in all) after each batch.
-        device: where SNN runs.
+        device: where SNN runs; it is made ready there.
 
     Raises:
         ImageError: a picture cannot be read; nothing is kept.
@@ -66,8 +67,9 @@ def build_features(
     """
     if not pictures:
         raise DataError("no pictures to compute features of; expected at least one")
-    network.to(device)
-    key = features_key(network, size, [content for _, content in pictures], tiling)
+    device = torch.device(device)
+    hashes = [content for _, content in pictures]
+    key = features_key(network, size, hashes, tiling, device=device)
     rows = _rows([picture for picture, _ in pictures], size, tiling)
     store = cache.open(key)
     if store is not None:
@@ -76,7 +78,8 @@ def build_features(
         return store
     shape = (len(rows), *network.grid(size), network.outputs)
     chunks = Chunks(cache.chunks_folder(key), shape)
-    _build_chunks(chunks, rows, network, batch, progress)
+    run = partial(_run, network.ready(device), device)
+    _build_chunks(chunks, rows, run, batch, progress)
     backbone = f"{network.name} {'+'.join(network.stages)}"
     store = cache.write(key, shape, chunks, backbone=backbone, size=size)
     chunks.forget()
@@ -86,7 +89,7 @@ def build_features(
 def _build_chunks(
     chunks: Chunks,
     rows: Sequence[_Row],
-    network: SourceNetwork,
+    run: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
     batch: int,
     progress: Callable[[int, int], None] | None,
 ) -> None:
@@ -94,7 +97,7 @@ def _build_chunks(
     assert CHUNK % batch == 0, "a resumed build needs the same batches"
     missing = chunks.missing()
     wanted = [rows[image] for number in missing for image in chunks.images(number)]
-    batches = (_run(network, pixels) for pixels in _decoded(wanted, batch))
+    batches = (run(pixels) for pixels in _decoded(wanted, batch))
     done = len(rows) - len(wanted)
     for number in missing:
         found: list[NDArray[np.float32]] = []
@@ -111,21 +114,24 @@ def features_key(
     size: tuple[int, int],
     hashes: Sequence[str],
     tiling: Tiling | None = None,
+    *,
+    device: torch.device = _CPU,
 ) -> str:
     """Returns the key of an entry: format, backbone, device, (H, W), tiles, images in their order.
 
     A GPU may convolve in TF32, which differs by far more than the last bits.
     """
-    device = network.mean.device.type
     cut = [] if tiling is None else [tiling.whole, tiling.corners]
-    text = json.dumps([FORMAT, network.fingerprint(), device, list(size), *cut, list(hashes)])
+    text = json.dumps([FORMAT, network.fingerprint(), device.type, list(size), *cut, list(hashes)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @torch.inference_mode()
-def _run(network: SourceNetwork, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _run(
+    network: SourceNetwork, device: torch.device, pixels: NDArray[np.uint8]
+) -> NDArray[np.float32]:
     """Passes pixels (B, H, W, 3) through SNN: y (B, H', W', C)."""
-    y = network(torch.from_numpy(pixels).to(network.mean.device))  # (B, C, H', W')
+    y = network(torch.from_numpy(pixels).to(device))  # (B, C, H', W')
     rows: NDArray[np.float32] = y.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return rows
 

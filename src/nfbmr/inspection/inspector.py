@@ -11,8 +11,9 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +47,12 @@ class Inspection:
     """Whether the score is above the threshold."""
     threshold: float
     """On the score's scale."""
-    maps: Maps
+    maps: Maps = field(repr=False)
     """Raw maps (K, H', W') on the model's grid."""
     size: tuple[int, int]
     """(H, W) of the picture, after orientation."""
-    scoring: ScoringSettings
-    calibration: Calibration
+    scoring: ScoringSettings = field(repr=False)
+    calibration: Calibration = field(repr=False)
 
     @property
     def heatmap(self) -> NDArray[np.float32]:
@@ -65,6 +66,17 @@ class Inspection:
         """Returns the heatmap at another size (H, W), e.g. that of a thumbnail."""
         fused = heatmap(self.maps, self.scoring, self.calibration)
         return resize_map(fused, size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns `path, score, p_value, is_defect, threshold, size`, ready for JSON."""
+        return {
+            "path": self.path,
+            "score": self.score,
+            "p_value": self.p_value,
+            "is_defect": self.is_defect,
+            "threshold": self.threshold,
+            "size": list(self.size),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +96,14 @@ class Inspector:
         self._tiling = bundle.tiling
         self.runtime = runtime
         self.path = path
+
+    def __repr__(self) -> str:
+        """Says which model, and what computes it."""
+        (height, width), where = self.size, self.path or "in memory"
+        return (
+            f"<Inspector of '{self.facts.name}' ({where}): {height} x {width} pixels, "
+            f"{self.runtime.name}, threshold {self.threshold:.3g}>"
+        )
 
     @property
     def calibration(self) -> Calibration:
@@ -176,20 +196,30 @@ class Inspector:
         for item in group:
             yield next(found) if isinstance(item, _Decoded) else item
 
+    def scores(self, images: Iterable[ImageInput]) -> NDArray[np.float64]:
+        """Returns the scores (N,) of pictures that must all be readable.
+
+        Raises:
+            ImageError: one is not.
+        """
+        return np.array([result.score for result in self._each(images)], np.float64)
+
     def maps(self, images: Iterable[ImageInput]) -> Maps:
         """Returns the raw maps (N, K, H', W') of pictures that must all be readable.
 
         Raises:
             ImageError: one is not.
         """
-        found: list[Maps] = []
-        for result in self.inspect_many(images):
-            if isinstance(result, Failure):
-                raise ImageError(result.error)
-            found.append(result.maps)
+        found = [result.maps for result in self._each(images)]
         if not found:
             return np.empty((0, len(MAPS), 1, 1), np.float32)
         return np.stack(found)
+
+    def _each(self, images: Iterable[ImageInput]) -> Iterator[Inspection]:
+        for result in self.inspect_many(images):
+            if isinstance(result, Failure):
+                raise ImageError(result.error)
+            yield result
 
     def recalibrated(
         self, rate: float, good_images: Iterable[ImageInput] | None = None
@@ -219,8 +249,17 @@ class Inspector:
         return Inspector(bundle, self.runtime, self.path)
 
     def save_calibration(self) -> None:
-        """Writes the calibration now in force into the model directory it came from."""
-        assert self.path is not None, "this inspector was not loaded from a directory"
+        """Writes the calibration now in force into the model directory it came from.
+
+        Raises:
+            SettingsError: the model came from none.
+            BundleError: it cannot be written, or holds another model by now.
+        """
+        if self.path is None:
+            raise SettingsError(
+                f"'{self.facts.name}' is a model in memory: there is no directory to keep its "
+                "calibration in; fit with a directory (out=...), or go on with this Inspector"
+            )
         replace_calibration(self.path, self._bundle)
 
     def _decode_ahead(

@@ -1,7 +1,7 @@
 """The one graph that is trained, exported and served: uint8 pixels -> raw maps.
 
 Shapes: B = images, C = channels of y and z, H W = grid of y, K = raw maps
-(`nfbmr.scoring.calibration.MAPS`), C' = C + c * k * k = channels of y and detail, k = cells of
+(`nfbmr.scoring.maps.MAPS`), C' = C + c * k * k = channels of y and detail, k = cells of
 the detail along a cell of y.
 
 SNN gives y and detail, standardised with statistics of the training images; TNF gives z; BMR maps
@@ -106,6 +106,15 @@ class Detector(nn.Module):
                 settings.subspace.rank,
             )
         self.eval()
+
+    def ready(self, device: torch.device) -> Detector:
+        """Moves to `device`, takes SNN's quick copy in its place, and returns itself.
+
+        Call it once the tensors are loaded; SNN's have other names then.
+        """
+        self.to(device)
+        self.source = self.source.ready(device)
+        return self
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Maps pixels (B, 3-channel images as uint8 (B, H', W', 3)) to raw maps (B, K, H, W)."""

@@ -121,12 +121,13 @@ def _vectors(product: Product, learnt: Learnt, weights: dict[str, str]) -> dict[
         order = rng.permutation(len(kind))[:_VECTORS]
         samples += [kind[i] for i in sorted(order)]
     name, origin = OTHER[product.backbone]
-    other: SourceNetwork | None = SourceNetwork(name, (6,)).to(runtime.device)
+    network = SourceNetwork(name, (6,))
+    other: SourceNetwork | None = None
     try:
-        assert other is not None
-        load_weights(other, weights.get(name, "random" if _is_random(weights) else origin))
+        load_weights(network, weights.get(name, "random" if _is_random(weights) else origin))
+        other = network.ready(runtime.device)
     except NfbmrError:
-        other = None
+        pass
     rows: dict[str, list[NDArray[np.float32]]] = {"source": [], "other": [], "target": []}
     for sample in samples:
         pixels = torch.from_numpy(load_image(sample.path, size)[None]).to(runtime.device)

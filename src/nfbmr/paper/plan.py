@@ -217,7 +217,7 @@ class Estimator:
             pixels = torch.from_numpy(noise((1, *size, 3))).to(self.device)
             found = []
             for level, mapping in zip(system.pair.levels, pair.mappings, strict=True):
-                networks = [network.to(self.device) for network in pair.networks(level)]
+                networks = [network.ready(self.device) for network in pair.networks(level)]
                 image = sum(seconds(partial(net, pixels), self.device) for net in networks)
                 grid = networks[0].grid(size)
                 assert isinstance(mapping, BidirectionalMapping)

@@ -89,7 +89,8 @@ class Product:
         self.progress = progress
         self._cache = FeatureCache(work / "cache", _CACHE_LIMIT)
         self._sizes: list[tuple[int, int]] | None = None
-        self._last: tuple[Settings, Learnt] | None = None  # settings, the scoring apart
+        # Settings, the scoring apart; what was learnt with them, and its SNN.
+        self._last: tuple[Settings, Learnt, SourceNetwork] | None = None
 
     def close(self) -> None:
         """Deletes what the systems shared."""
@@ -126,7 +127,7 @@ class Product:
         # Any scoring that every kind of mapping can have.
         unscored = replace(system.settings, scoring=ScoringSettings(maps=("likelihood",)))
         if self._last is not None and self._last[0] == unscored:
-            return self._scored_anew(system, plan, self._last[1])
+            return self._scored_anew(system, plan, *self._last[1:])
         network, weights = source_network(system.settings)
         seconds = self._features(network, plan.size, self._seen)[1]
         test, _ = self._features(network, plan.size, self._unseen)
@@ -145,14 +146,16 @@ class Product:
             fit_seconds=seconds + bundle.facts.fit_seconds,
             weights=weights,
         )
-        self._last = unscored, learnt
+        self._last = unscored, learnt, network
         return learnt
 
-    def _scored_anew(self, system: System, plan: Plan, learnt: Learnt) -> Learnt:
+    def _scored_anew(
+        self, system: System, plan: Plan, learnt: Learnt, network: SourceNetwork
+    ) -> Learnt:
         """The same network with another score: nothing but the calibration is new."""
         runtime, facts = learnt.inspector.runtime, learnt.inspector.facts
         assert isinstance(runtime, TorchRuntime)
-        store, _ = self._features(runtime.detector.source, plan.size, self._seen)
+        store, _ = self._features(network, plan.size, self._seen)
         train, held_out = self._split(plan, system.settings)
         calibrating = held_out if len(held_out) else train
         maps = feature_maps(runtime.detector, store, calibrating, self.device)
@@ -222,7 +225,6 @@ class Product:
         pictures: Sequence[tuple[ImageInput, str]],
     ) -> tuple[FeatureStore, float]:
         """Returns y of pictures, and the seconds that computing it takes, now or before."""
-        network.to(self.device)
         clock = _Clock(self.progress)
         store = build_features(
             pictures,

@@ -65,7 +65,7 @@ class TorchRuntime:
                 "restore the model or fit again"
             ) from None
         self.device = choose_device(device)
-        self.detector = detector.to(self.device)
+        self.detector = detector.ready(self.device)
         self._torch = torch
 
     def run(self, pixels: NDArray[np.uint8]) -> Maps:
