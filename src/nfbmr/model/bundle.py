@@ -101,7 +101,8 @@ class Bundle:
     def card(self) -> str:
         """Returns the model card."""
         threshold = self.calibration.describe()
-        return model_card(self.facts, self.settings, threshold, self.exports)
+        pictures = self.calibration.pictures
+        return model_card(self.facts, self.settings, threshold, self.exports, pictures)
 
 
 def write_bundle(path: Path, bundle: Bundle) -> None:

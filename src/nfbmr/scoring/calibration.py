@@ -76,6 +76,9 @@ class Calibration:
     """A score above it is a defect."""
     rank: int
     """The threshold is the rank-th smallest score; n + 1 where it is extrapolated."""
+    pictures: tuple[str, ...] = ()
+    """sha256 of the decoded pixels of the calibration images, in the order of `scores`; none in
+    calibrations of older versions."""
 
     @model_validator(mode="after")
     def _check(self) -> Calibration:
@@ -90,6 +93,7 @@ class Calibration:
             and len(self.statistic_mean) == len(self.statistic_std)
             and len(self.map_mean) == len(self.map_std)
             and self.heat_one > self.heat_zero
+            and len(self.pictures) in (0, n)
         )
         if not sound:
             raise ValueError(
@@ -154,13 +158,16 @@ class Calibration:
         ]
 
 
-def calibrate(maps: Maps, scoring: ScoringSettings, rate: float) -> Calibration:
+def calibrate(
+    maps: Maps, scoring: ScoringSettings, rate: float, pictures: Sequence[str] = ()
+) -> Calibration:
     """Learns scales and threshold from the raw maps of good images never trained on.
 
     Args:
         maps: (n, K, H, W), n >= LEAST_HELD_OUT.
         scoring: which maps and statistics.
         rate: asked false-alarm rate, in (0, 1).
+        pictures: what names each image, n of them; kept beside the scores.
 
     Raises:
         CalibrationError: too few images, or values that are not finite.
@@ -188,7 +195,9 @@ def calibrate(maps: Maps, scoring: ScoringSettings, rate: float) -> Calibration:
     fused = fused_maps(chosen, map_mean, map_std)
     zero = float(np.median(fused))
     peaks = fused.max(axis=(1, 2))
-    scores = np.sort(_leave_one_out_scores(table))
+    unsorted = _leave_one_out_scores(table)
+    order = np.argsort(unsorted, kind="stable")
+    scores = unsorted[order]
     threshold, rank = threshold_for(scores, rate)
     return Calibration(
         statistic_mean=tuple(table.mean(axis=0).tolist()),
@@ -201,6 +210,7 @@ def calibrate(maps: Maps, scoring: ScoringSettings, rate: float) -> Calibration:
         false_alarm_rate=rate,
         threshold=threshold,
         rank=rank,
+        pictures=tuple(pictures[i] for i in order) if pictures else (),
     )
 
 
