@@ -136,6 +136,10 @@ def test_captions_say_what_is_published_and_which_mean(drawn: list[Drawn]) -> No
     assert "published" in caption
     assert "2 of 15" in caption
     assert "RANDOM" not in by_name(drawn)["6_mvtec"].title
+    for name in ("8_mvtec", "9_dagm"):
+        assert "eq. 14: of each position half the sum of source and target error" in (
+            by_name(drawn)[name].caption
+        )
 
 
 def test_random_weights_are_stamped(tmp_path: Path) -> None:

@@ -128,9 +128,10 @@ def draw_heatmaps(sheet: Sheet, number: str) -> Drawn | None:
 
     caption = (
         "Of each category at most three defects and a good picture; each is the one with the "
-        "median score of its kind. All heatmaps share one scale, fixed by held-out good pictures: "
-        "colour begins at 0.5, and 1 is as high as good pictures get but for the asked share. "
-        "A gray mask means that there is none."
+        "median score of its kind. Heatmaps show the map that the score is taken from, eq. 14: of "
+        "each position half the sum of source and target error. All share one scale, fixed by "
+        "held-out good pictures: colour begins at 0.5, and 1 is as high as good pictures get but "
+        "for the asked share. A gray mask means that there is none."
     )
     return sheet.keep(number, "Where NF-BMR sees defects", caption, size, paint, has_photos=True)
 
