@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nfbmr.errors import MissingExtraError
-from nfbmr.paper import grids, readings
+from nfbmr.evaluation.report.plots import load_matplotlib
+from nfbmr.paper import charts, grids, readings
 from nfbmr.paper.aggregates import Category
 from nfbmr.paper.drawing import Drawn, label
 from nfbmr.paper.figures import draw_figures
@@ -62,14 +63,23 @@ def exhibits(m: int = 16, other: int = 5) -> dict[str, NDArray[Any]]:
         "vectors_target": rng.normal(size=(m, 6)),
         "vectors_is_defect": np.arange(m) % 2 == 1,
         "other_name": np.array("another"),
+        "areas_good": rng.normal(-20, 3, 400).astype(np.float32),
+        "areas_defective": rng.normal(-60, 20, 50).astype(np.float32),
     }
 
 
-def write_exhibits(results: Path, dataset: str, category: str, **given: Any) -> Path:
+def write_exhibits(
+    results: Path, dataset: str, category: str, without: tuple[str, ...] = (), **given: Any
+) -> Path:
     path = results / "exhibits" / dataset / f"{category}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **(exhibits() | given))
+    arrays = exhibits() | given
+    np.savez(path, **{name: array for name, array in arrays.items() if name not in without})
     return path
+
+
+def matplotlib_figure() -> Any:
+    return load_matplotlib()[1]()
 
 
 def by_name(drawn: list[Drawn]) -> dict[str, Drawn]:
@@ -96,18 +106,73 @@ def drawn(results: Path) -> list[Drawn]:
 
 
 def test_every_figure_is_drawn_for_each_set_that_has_its_inputs(drawn: list[Drawn]) -> None:
-    expected = {"2a_mvtec", "2a_further", "6_mvtec", "6_dagm", "6_further", "9_dagm"}
-    expected |= {f"{n}_{key}" for n in ("2b", "5", "7") for key in ("mvtec", "dagm", "further")}
+    expected = {"6_mvtec", "6_dagm", "6_further", "9_dagm"}
+    expected |= {
+        f"{n}_{key}" for n in ("2a", "2b", "5", "7") for key in ("mvtec", "dagm", "further")
+    }
     expected |= {f"{n}_{key}" for n in ("8", "10") for key in ("mvtec", "further")}
     assert set(by_name(drawn)) == expected
     numbers = list(dict.fromkeys(one.number for one in drawn))
     assert numbers == ["2a", "2b", "5", "6", "7", "8", "9", "10"]
 
 
-def test_what_could_not_be_drawn_says_why(drawn: list[Drawn]) -> None:
-    (missing,) = [one for one in drawn if not one.files]
-    assert (missing.number, missing.title) == ("2a", "Log-likelihoods of TNF, DAGM 2007")
-    assert missing.reason == "there are no scores of NF alone in the results folder yet"
+def figure(number: str, rows: list[Row], results: Path) -> Drawn:
+    """One figure of one set."""
+    (found,) = [one for one in draw_figures(rows, results, results / "f") if one.number == number]
+    return found
+
+
+def test_what_could_not_be_drawn_says_why(drawn: list[Drawn], tmp_path: Path) -> None:
+    assert [one for one in drawn if not one.files] == []
+    missing = figure("2a", [row("Class1", "nf", "dagm")], tmp_path)
+    assert (missing.files, missing.title) == ((), "Log-likelihoods of TNF, DAGM 2007")
+    assert missing.reason == "there are no exhibits of NF-BMR, n = 2 in the results folder yet"
+
+
+def test_likelihoods_are_of_areas_and_need_no_scores(tmp_path: Path) -> None:
+    write_exhibits(tmp_path, "dagm", "Class1")
+    found = figure("2a", [row("Class1", "nf-bmr-2", "dagm")], tmp_path)
+    assert len(found.files) == 2
+    assert "covers by 25 % or more" in found.caption
+    assert "edge are left out" in found.caption
+    assert "Not shown" not in found.caption
+    drawing = found.files[1].read_text("utf-8")
+    assert "defective areas -->" in drawing
+    assert "log-likelihood of an area" in drawing
+
+
+def test_each_kind_of_area_fills_its_histogram() -> None:
+    good, defective = np.full(300, -20.0), np.repeat([-20.0, -1e6], [30, 70])
+    good[:150] = -22.0
+    axes = matplotlib_figure().subplots()
+    charts._histogram(axes, good, defective)
+    of_good, of_defective = (patch.get_data() for patch in axes.patches[::2])
+    assert [patch.get_label() for patch in axes.patches[::2]] == ["good areas", "defective areas"]
+    assert of_good.values.sum() == pytest.approx(100)
+    assert of_good.values[-1] == pytest.approx(50)
+    assert of_defective.values[[0, -1]] == pytest.approx([70, 30]), "far ones in the last bar"
+    assert of_good.edges[0] > -100
+
+
+def test_categories_without_areas_are_named_with_the_reason(tmp_path: Path) -> None:
+    none = np.zeros(0, np.float32)
+    rows = [row(name, "nf-bmr-2") for name in ("bottle", "cable", "grid")]
+    write_exhibits(tmp_path, "mvtec", "bottle", areas_defective=none)
+    found = figure("2a", rows[:1], tmp_path)
+    assert found.files == ()
+    assert "no area is known to be defective" in found.reason
+    write_exhibits(tmp_path, "mvtec", "cable", without=("areas_good", "areas_defective"))
+    found = figure("2a", rows[1:2], tmp_path)
+    assert found.files == ()
+    assert "run again" in found.reason
+    others = {one.number for one in draw_figures(rows[1:2], tmp_path, tmp_path) if one.files}
+    assert {"7", "8"} <= others, "what an older file holds is shown"
+    write_exhibits(tmp_path, "mvtec", "grid")
+    found = figure("2a", rows, tmp_path)
+    assert found.files
+    assert "Not shown: bottle, for no area is known to be defective" in found.caption
+    assert "Not shown: cable, for an earlier version kept the exhibits" in found.caption
+    assert "bottle -->" not in found.files[1].read_text("utf-8")
 
 
 def test_files_are_a_png_and_a_valid_svg_of_the_same_shape(drawn: list[Drawn]) -> None:
@@ -166,7 +231,6 @@ def test_damaged_inputs_are_passed_over(tmp_path: Path) -> None:
     good = readings.read_scores(tmp_path, [one], "nf-bmr-2", category)
     assert good is not None
     assert good.has_both
-    assert good.mean is not None
     for text in (
         "path,label,score\na,good,high\n",
         "path,label\na,good\n",
@@ -181,17 +245,6 @@ def test_damaged_inputs_are_passed_over(tmp_path: Path) -> None:
     assert readings.read_exhibits(tmp_path, category) is None
     np.savez(path, images=np.zeros(3))
     assert readings.read_exhibits(tmp_path, category) is None
-
-
-def test_a_system_without_a_map_has_scores_without_means(tmp_path: Path) -> None:
-    one = row("bottle", "nfbmr")
-    path = tmp_path / "scores/mvtec/bottle/nfbmr-0.csv"
-    path.parent.mkdir(parents=True)
-    path.write_text("path,label,score,p_value\na,good,1.0,0.5\nb,hole,2.0,\n", encoding="utf-8")
-    found = readings.read_scores(tmp_path, [one], "nfbmr", Category("mvtec", "bottle"))
-    assert found is not None
-    assert found.mean is None
-    assert found.is_defect.tolist() == [False, True]
 
 
 def test_vectors_that_cannot_be_embedded_leave_a_word(tmp_path: Path) -> None:

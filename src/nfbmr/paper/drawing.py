@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,6 +93,16 @@ class Sheet:
     results: Path
     out: Path
 
+    def lacking(self, number: str, title: str, reason: str) -> Drawn:
+        """Returns the figure as one that was not drawn.
+
+        Args:
+            number: as the paper's.
+            title: without the set's name, which is added.
+            reason: why, without a full stop.
+        """
+        return Drawn(number=number, title=f"{title}, {SET_TITLES[self.of_set]}", reason=reason)
+
     def keep(
         self,
         number: str,
@@ -160,3 +170,9 @@ def label(text: str, longest: int = 18) -> str:
     """Returns a name to write into a figure: one line, printable, cut to `longest` letters."""
     plain = re.sub(r"\s+", " ", printable(text)).strip() or "?"
     return plain if len(plain) <= longest else f"{plain[: longest - 1]}…"
+
+
+def not_shown(names: Iterable[str], reason: str) -> str:
+    """Returns a sentence for a caption on categories that a figure lacks; "" without any."""
+    listed = ", ".join(label(name, 30) for name in names)
+    return f" Not shown: {listed}, for {reason}." if listed else ""

@@ -1,9 +1,10 @@
-"""What the figures show of a category: pictures with masks and maps, and vectors for t-SNE.
+"""What the figures show of a category: pictures with masks and maps, areas, vectors for t-SNE.
 
 Kept as arrays of one `.npz` file, so that figures can be drawn again without a model. Pictures are
 chosen by a rule, never by their looks: of every type of defect the picture with the median score.
 
-Shapes: k = pictures shown, h w = a thumbnail, H' W' = grid, m = vectors, C = channels.
+Shapes: N = test pictures, k = pictures shown, H W = a mask, h w = a thumbnail, H' W' = grid,
+n = areas, m = vectors, C = channels.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from nfbmr.inspection.inspector import Inspection
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights
 from nfbmr.paper.product import Learnt, Product
+from nfbmr.paper.readings import COVERED
 from nfbmr.paper.systems import OTHER
 from nfbmr.runtimes.torch import TorchRuntime
 from nfbmr.scoring.maps import MAPS
@@ -31,6 +33,7 @@ from nfbmr.system.files import written_beside
 _THUMBNAIL = 256
 _TYPES = 5
 _VECTORS = 60  # good ones, and as many defective ones
+_AREAS = 20_000  # good ones, and as many defective ones
 
 
 def write_exhibits(product: Product, learnt: Learnt, path: Path, weights: dict[str, str]) -> None:
@@ -42,7 +45,8 @@ def write_exhibits(product: Product, learnt: Learnt, path: Path, weights: dict[s
         path: the file.
         weights: network -> where its weights are, as for `make_system`.
     """
-    arrays = _pictures(product, learnt) | _vectors(product, learnt, weights)
+    arrays = _pictures(product, learnt) | _areas(product, learnt)
+    arrays |= _vectors(product, learnt, weights)
     with written_beside(path) as beside, beside.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
 
@@ -102,6 +106,50 @@ def _mask(sample: Sample, size: tuple[int, int]) -> NDArray[np.bool_]:
 def _heatmap(result: object, size: tuple[int, int]) -> NDArray[np.float32]:
     assert isinstance(result, Inspection)
     return result.heatmap_at(size)
+
+
+def _areas(product: Product, learnt: Learnt) -> dict[str, Any]:
+    """Log-likelihoods (n,) that TNF gives to good and to defective areas, in nats.
+
+    An area is a position of the grid; the constant of eq. 8 is left out. Good are all areas of
+    good pictures, and those of defective ones that the mask does not touch; defective are those
+    that it covers by `COVERED` or more. The others, at its edge, are left out; so is a defective
+    picture without a mask, of whose areas nothing is known. Of each kind at most `_AREAS` are
+    kept, drawn with a fixed seed.
+    """
+    runtime = learnt.inspector.runtime
+    assert isinstance(runtime, TorchRuntime)
+    k = runtime.detector.source.detail_factor  # beside a finer grid the map is repeated
+    maps = -learnt.maps[:, MAPS.index("likelihood"), ::k, ::k]  # (N, H', W')
+    found: dict[str, list[NDArray[np.float32]]] = {"good": [], "defective": []}
+    for sample, values in zip(product.test, maps, strict=True):
+        if not sample.is_defect:
+            found["good"].append(values.ravel())
+        elif sample.mask is not None and (mask := read_mask(sample.mask)).any():
+            cover = _cover(mask, (values.shape[0], values.shape[1]))
+            found["good"].append(values[cover < 1e-6])
+            found["defective"].append(values[cover >= COVERED])
+    rng = np.random.default_rng(0)
+    kept = {}
+    for kind, parts in found.items():
+        every = np.concatenate([np.zeros(0, np.float32), *parts])
+        drawn = np.sort(rng.permutation(len(every))[:_AREAS])
+        kept[f"areas_{kind}"] = every[drawn]
+    return kept
+
+
+def _cover(mask: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.float64]:
+    """Returns which share of each area (H', W') a mask (H, W) covers."""
+    down, across = (_shares(*sides) for sides in zip(grid, mask.shape, strict=True))
+    return np.asarray(down @ mask @ across.T)
+
+
+def _shares(areas: int, pixels: int) -> NDArray[np.float64]:
+    """Returns which share of each of so many equal areas in a row each pixel is."""
+    edges = np.linspace(0, pixels, areas + 1)
+    first = np.arange(pixels)
+    ends = np.minimum(edges[1:, None], first + 1) - np.maximum(edges[:-1, None], first)
+    return np.asarray(np.clip(ends, 0, None) * (areas / pixels))
 
 
 def _vectors(product: Product, learnt: Learnt, weights: dict[str, str]) -> dict[str, Any]:

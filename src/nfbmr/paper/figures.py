@@ -29,7 +29,7 @@ _EVERY = tuple(SET_TITLES)
 _EXHIBITS = "exhibits of NF-BMR, n = 2"
 _SEEN = "Where NF-BMR sees defects"
 _PLANS = (
-    _Plan("2a", "Log-likelihoods of TNF", _EVERY, "scores of NF alone", draw_likelihoods),
+    _Plan("2a", "Log-likelihoods of TNF", _EVERY, _EXHIBITS, draw_likelihoods),
     _Plan("2b", "Responses of SNN and TNF to a defect", _EVERY, _EXHIBITS, draw_responses),
     _Plan("5", "ROC curves of NF-BMR", _EVERY, "scores of NF-BMR, n = 2", draw_roc),
     _Plan("6", "Image AUROC of each method", _EVERY, "rows of Tables 1 and 3", draw_bars),
@@ -68,10 +68,8 @@ def draw_figures(rows: Sequence[Row], results: Path, out: Path) -> list[Drawn]:
         sets = [key for key in plan.sets if _rows_of(rows, key)]
         for key in sets:
             sheet = Sheet(rows=_rows_of(rows, key), of_set=key, results=results, out=out)
-            title = f"{plan.title}, {SET_TITLES[key]}"
             reason = f"there are no {plan.needs} in the results folder yet"
-            missing = Drawn(number=plan.number, title=title, reason=reason)
-            drawn.append(plan.draw(sheet) or missing)
+            drawn.append(plan.draw(sheet) or sheet.lacking(plan.number, plan.title, reason))
         if not sets:
             names = " or ".join(SET_TITLES[key] for key in plan.sets)
             reason = f"there are no rows of {names}"

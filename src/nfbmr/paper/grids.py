@@ -20,7 +20,7 @@ from nfbmr.evaluation.report.plots import DEFECT_COLOUR, GOOD_COLOUR
 from nfbmr.inspection.pictures import heatmap_overlay
 from nfbmr.paper.aggregates import Category, categories_of
 from nfbmr.paper.drawing import Drawn, Sheet, label
-from nfbmr.paper.readings import Exhibits, read_exhibits
+from nfbmr.paper.readings import Exhibits, Shown, exhibits_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -280,13 +280,8 @@ def _embedded(vectors: NDArray[np.float64]) -> NDArray[Any] | None:
     return np.asarray(places)
 
 
-def _exhibits(sheet: Sheet) -> list[tuple[Category, Exhibits]]:
-    found = []
-    for category in categories_of(sheet.rows, sheet.of_set):
-        exhibits = read_exhibits(sheet.results, category)
-        if exhibits is not None and len(exhibits["images"]):
-            found.append((category, exhibits))
-    return found
+def _exhibits(sheet: Sheet) -> Shown:
+    return exhibits_of(sheet.results, categories_of(sheet.rows, sheet.of_set))
 
 
 def _place(
