@@ -16,6 +16,8 @@ from PIL import Image
 
 from nfbmr.data.images import load_image
 from nfbmr.data.layouts import Sample, read_data
+from nfbmr.networks.source import SourceNetwork
+from nfbmr.networks.weights import load_weights
 from nfbmr.paper import exhibits as exhibits_module
 from nfbmr.paper.exhibits import _chosen, write_exhibits
 from nfbmr.paper.ledger import Key
@@ -65,7 +67,7 @@ def test_arrays_have_their_shapes(
         "heatmaps": ((2, side, side), "f"),
         "has_mask": ((2,), "b"),
         "is_defect": ((2,), "b"),
-        "snn": ((2, 8, 8), "f"),
+        "other": ((2, 2, 2), "f"),
         "tnf": ((2, 8, 8), "f"),
         "vectors_source": ((m, C), "f"),
         "vectors_target": ((m, C), "f"),
@@ -244,7 +246,7 @@ def likelihoods(learnt: Learnt, sample: Sample) -> NDArray[Any]:
     with torch.inference_mode():
         y = runtime.detector.standardisation(runtime.detector.source(pixels).permute(0, 2, 3, 1))
         z, log_det = runtime.detector.flow(y, runtime.detector.where(y))
-    return (log_det - z.square().sum(dim=-1) / 2)[0].numpy()
+    return np.asarray((log_det - z.square().sum(dim=-1) / 2)[0])
 
 
 def draw_mask(path: Path, box: tuple[int, int, int, int]) -> None:
@@ -296,30 +298,33 @@ def test_of_many_areas_some_are_drawn_and_the_same_ones_each_time(
         assert set(some[kind]) <= set(every[kind])
 
 
-def test_both_spaces_are_shown_on_one_scale(
+def test_responses_are_half_the_squared_norm_each_on_its_own_grid(
     learnt: Learnt, shown: Callable[..., tuple[Arrays, Product]]
 ) -> None:
     found, product = shown()
-    runtime = learnt.inspector.runtime
-    assert isinstance(runtime, TorchRuntime)
+    other = SourceNetwork("tf_efficientnet_lite2", (6,))
+    load_weights(other, "embedded")
     for place, name in enumerate(found["names"]):
         (sample,) = (
             s
             for s in product.test
             if s.path.name == name and s.is_defect == found["is_defect"][place]
         )
-        y, z = features(learnt, sample)
-        standard = runtime.detector.standardisation(torch.from_numpy(y)).numpy()
-        for shown_map, vectors in ((found["snn"], standard), (found["tnf"], z)):
+        f = other(torch.from_numpy(load_image(sample.path, (64, 64))[None]))[0].permute(1, 2, 0)
+        z = features(learnt, sample)[1]
+        for shown_map, vectors in ((found["other"], f.numpy()), (found["tnf"], z)):
             expected = (vectors.astype(np.float64) ** 2).sum(axis=-1) / 2
+            assert shown_map[place].shape == expected.shape
             np.testing.assert_allclose(shown_map[place], expected, rtol=1e-2)
 
 
-def test_without_the_other_networks_weights_its_vectors_are_left_out(
-    shown: Callable[..., tuple[Arrays, Product]],
+def test_without_the_other_networks_weights_what_is_of_it_is_left_out(
+    shown: Callable[..., tuple[Arrays, Product]], caplog: pytest.LogCaptureFixture
 ) -> None:
     found, _ = shown(tf_efficientnet_lite2="/nowhere/absent.pth")
     assert found["vectors_other"].shape == (8, 0)
+    assert found["other"].shape == (2, 0, 0)
+    assert "Figs. 2b and 7 lack tf_efficientnet_lite2" in caplog.text
     assert found["vectors_source"].shape == (8, C)
 
 
@@ -328,6 +333,7 @@ def test_the_other_network_takes_random_weights_as_snn_does(
 ) -> None:
     embedded, _ = shown()
     random, _ = shown(**{"": "random"})
-    assert not np.allclose(embedded["vectors_other"], random["vectors_other"])
+    for name in ("vectors_other", "other"):
+        assert not np.allclose(embedded[name], random[name])
     named, _ = shown(**{"": "random", "tf_efficientnet_lite2": "embedded"})
     np.testing.assert_array_equal(named["vectors_other"], embedded["vectors_other"])

@@ -56,13 +56,13 @@ def exhibits(m: int = 16, other: int = 5) -> dict[str, NDArray[Any]]:
         "names": np.array(["0.png", "1.png", "2.png"]),
         "defects": np.array(["scratch", STRANGE, "good"]),
         "heatmaps": masks.astype(np.float32) * 1.5,
-        "snn": rng.random((3, 4, 6)).astype(np.float32),
+        "other": rng.random((3, 2, 3)).astype(np.float32),
         "tnf": rng.random((3, 4, 6)).astype(np.float32),
         "vectors_source": rng.normal(size=(m, 6)),
         "vectors_other": rng.normal(size=(m, other)),
         "vectors_target": rng.normal(size=(m, 6)),
         "vectors_is_defect": np.arange(m) % 2 == 1,
-        "other_name": np.array("another"),
+        "other_name": np.array("tf_another_b3.in1k"),
         "areas_good": rng.normal(-20, 3, 400).astype(np.float32),
         "areas_defective": rng.normal(-60, 20, 50).astype(np.float32),
     }
@@ -254,6 +254,39 @@ def test_vectors_that_cannot_be_embedded_leave_a_word(tmp_path: Path) -> None:
     )
     made = by_name(draw_figures([row("Class1", "nf-bmr-2", "dagm")], tmp_path, tmp_path / "out"))
     assert made["7_dagm"].files[0].is_file()
+
+
+def test_responses_are_of_the_other_network_and_of_tnf(tmp_path: Path) -> None:
+    rows = [row("Class1", "nf-bmr-2", "dagm")]
+    write_exhibits(tmp_path, "dagm", "Class1")
+    found = figure("2b", rows, tmp_path)
+    drawing = found.files[1].read_text("utf-8")
+    heads = [drawing.index(f"{head} -->") for head in ("picture", "mask", "another_b3", "TNF")]
+    assert heads == sorted(heads)
+    assert "SNN" not in drawing + found.title + found.caption
+    assert "of the features f of tf_another_b3.in1k" in found.caption
+    assert "not available -->" not in drawing
+
+
+def test_without_the_other_network_its_column_says_so(tmp_path: Path) -> None:
+    rows = [row(name, "nf-bmr-2", "dagm") for name in ("Class1", "Class2")]
+    write_exhibits(tmp_path, "dagm", "Class1", other=np.zeros((3, 0, 0), np.float32))
+    write_exhibits(tmp_path, "dagm", "Class2", without=("other",))
+    found = figure("2b", rows, tmp_path)
+    assert found.files[1].read_text("utf-8").count("not available -->") == 1
+    assert "Not shown: Class2, for an earlier version kept the exhibits" in found.caption
+    found = figure("2b", rows[1:], tmp_path)
+    assert found.files == ()
+    assert "run again" in found.reason
+
+
+def test_each_response_has_a_scale_of_its_own() -> None:
+    found = exhibits()
+    found["tnf"] = 1000 * found["tnf"]
+    before = grids._response_cells(exhibits(), 0)
+    for cell, same in zip(grids._response_cells(found, 0), before, strict=True):
+        np.testing.assert_array_equal(cell, same)
+    assert np.abs(before[2].astype(int) - before[3]).max() > 50
 
 
 def test_a_defect_without_a_mask_is_gray_and_a_good_picture_black() -> None:

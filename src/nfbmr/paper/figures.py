@@ -12,7 +12,7 @@ from typing import NamedTuple
 from nfbmr.paper.aggregates import SET_TITLES, Row, category_of, set_of
 from nfbmr.paper.charts import draw_ablation, draw_bars, draw_likelihoods, draw_roc
 from nfbmr.paper.drawing import Drawn, Sheet
-from nfbmr.paper.grids import draw_heatmaps, draw_responses, draw_vectors
+from nfbmr.paper.grids import RESPONSES, draw_heatmaps, draw_responses, draw_vectors
 
 __all__ = ["Drawn", "draw_figures"]
 
@@ -30,7 +30,7 @@ _EXHIBITS = "exhibits of NF-BMR, n = 2"
 _SEEN = "Where NF-BMR sees defects"
 _PLANS = (
     _Plan("2a", "Log-likelihoods of TNF", _EVERY, _EXHIBITS, draw_likelihoods),
-    _Plan("2b", "Responses of SNN and TNF to a defect", _EVERY, _EXHIBITS, draw_responses),
+    _Plan("2b", RESPONSES, _EVERY, _EXHIBITS, draw_responses),
     _Plan("5", "ROC curves of NF-BMR", _EVERY, "scores of NF-BMR, n = 2", draw_roc),
     _Plan("6", "Image AUROC of each method", _EVERY, "rows of Tables 1 and 3", draw_bars),
     _Plan("7", "t-SNE of both domains", _EVERY, _EXHIBITS, draw_vectors),

@@ -37,7 +37,7 @@ OUTDATED = (
 
 _NEEDED = frozenset(
     (
-        *("images", "masks", "has_mask", "is_defect", "names", "defects", "heatmaps", "snn"),
+        *("images", "masks", "has_mask", "is_defect", "names", "defects", "heatmaps"),
         *("tnf", "vectors_source", "vectors_other", "vectors_target", "vectors_is_defect"),
         "other_name",
     )
