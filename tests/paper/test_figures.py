@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,13 +16,20 @@ from PIL import Image
 
 from nfbmr.errors import MissingExtraError
 from nfbmr.evaluation.report.plots import load_matplotlib
-from nfbmr.paper import charts, grids, readings
+from nfbmr.paper import charts, figures, grids, readings
 from nfbmr.paper.aggregates import Category
 from nfbmr.paper.drawing import Drawn, label
 from nfbmr.paper.figures import draw_figures
+from nfbmr.paper.systems import make_system
 
 Row = dict[str, Any]
+SETTINGS = make_system("nf-bmr-2", "fast", 0, changes={"size": [64, 64]}).settings
 STRANGE = "$x$ _\\frac{<b>&"
+
+
+@pytest.fixture(autouse=True)
+def _quick(quick: None) -> None:
+    """Networks are built once."""
 
 
 def row(category: str, system: str, dataset: str = "mvtec", **given: Any) -> Row:
@@ -92,7 +100,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def drawn(results: Path) -> list[Drawn]:
+def drawn(quick: None, results: Path) -> list[Drawn]:
     """Everything there is, of two categories of MVTec AD, one class of DAGM and a strange name."""
     systems = ("nf-bmr-2", "nf", "mb-pfm")
     rows = [row(name, key) for name in ("bottle", "grid") for key in systems]
@@ -102,23 +110,26 @@ def drawn(results: Path) -> list[Drawn]:
         write_scores(results, one)
     for dataset, name in (("mvtec", "bottle"), ("dagm", "Class1"), ("other", STRANGE)):
         write_exhibits(results, dataset, name)
-    return draw_figures(rows, results, results / "figures")
+    return draw_figures(rows, SETTINGS, results, results / "figures")
 
 
 def test_every_figure_is_drawn_for_each_set_that_has_its_inputs(drawn: list[Drawn]) -> None:
-    expected = {"6_mvtec", "6_dagm", "6_further", "9_dagm"}
+    expected = {"3", "4", "6_mvtec", "6_dagm", "6_further", "9_dagm"}
     expected |= {
         f"{n}_{key}" for n in ("2a", "2b", "5", "7") for key in ("mvtec", "dagm", "further")
     }
     expected |= {f"{n}_{key}" for n in ("8", "10") for key in ("mvtec", "further")}
     assert set(by_name(drawn)) == expected
     numbers = list(dict.fromkeys(one.number for one in drawn))
-    assert numbers == ["2a", "2b", "5", "6", "7", "8", "9", "10"]
+    assert numbers == ["2a", "2b", "3", "4", "5", "6", "7", "8", "9", "10"]
 
 
 def figure(number: str, rows: list[Row], results: Path) -> Drawn:
     """One figure of one set."""
-    (found,) = [one for one in draw_figures(rows, results, results / "f") if one.number == number]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "draw_structure", lambda *_: [])
+        every = draw_figures(rows, SETTINGS, results, results / "f")
+    (found,) = [one for one in every if one.number == number]
     return found
 
 
@@ -165,7 +176,9 @@ def test_categories_without_areas_are_named_with_the_reason(tmp_path: Path) -> N
     found = figure("2a", rows[1:2], tmp_path)
     assert found.files == ()
     assert "run again" in found.reason
-    others = {one.number for one in draw_figures(rows[1:2], tmp_path, tmp_path) if one.files}
+    others = {
+        one.number for one in draw_figures(rows[1:2], SETTINGS, tmp_path, tmp_path) if one.files
+    }
     assert {"7", "8"} <= others, "what an older file holds is shown"
     write_exhibits(tmp_path, "mvtec", "grid")
     found = figure("2a", rows, tmp_path)
@@ -209,18 +222,26 @@ def test_captions_say_what_is_published_and_which_mean(drawn: list[Drawn]) -> No
 
 def test_random_weights_are_stamped(tmp_path: Path) -> None:
     rows = [row("bottle", key, weights="random") for key in ("nf-bmr-2", "nf")]
-    found = by_name(draw_figures(rows, tmp_path, tmp_path))
-    assert set(found) == {"6_mvtec", "10_mvtec"}
-    for one in found.values():
+    found = by_name(draw_figures(rows, SETTINGS, tmp_path, tmp_path))
+    assert set(found) == {"3", "4", "6_mvtec", "10_mvtec"}
+    for one in (found["6_mvtec"], found["10_mvtec"]):
         assert "RANDOM WEIGHTS" in one.title
         assert one.caption.startswith("Random weights")
 
 
-def test_without_any_rows_there_are_only_reasons(tmp_path: Path) -> None:
-    made = draw_figures([], tmp_path, tmp_path / "figures")
-    assert [one.number for one in made] == ["2a", "2b", "5", "6", "7", "8", "9", "10"]
-    assert all(one.reason and not one.files for one in made)
-    assert not (tmp_path / "figures").exists()
+def test_without_any_rows_there_is_the_structure_and_else_only_reasons(tmp_path: Path) -> None:
+    made = draw_figures([], SETTINGS, tmp_path, tmp_path / "figures")
+    assert [one.number for one in made] == ["2a", "2b", "3", "4", "5", "6", "7", "8", "9", "10"]
+    assert [one.number for one in made if one.files] == ["3", "4"]
+    assert all(one.reason for one in made if not one.files)
+
+
+def test_the_structure_is_that_of_the_settings(drawn: list[Drawn], tmp_path: Path) -> None:
+    more = replace(SETTINGS, mapping=replace(SETTINGS.mapping, n=3))
+    found = by_name(draw_figures([], more, tmp_path, tmp_path))
+    for blocks, made in (("2 + 1 + 2", by_name(drawn)), ("3 + 1 + 3", found)):
+        assert f"{blocks} residual blocks -->" in made["3"].files[1].read_text("utf-8")
+        assert made["4"].files[0].name == "figure_4.png"
 
 
 def test_damaged_inputs_are_passed_over(tmp_path: Path) -> None:
@@ -252,7 +273,9 @@ def test_vectors_that_cannot_be_embedded_leave_a_word(tmp_path: Path) -> None:
     write_exhibits(
         tmp_path, "dagm", "Class1", vectors_other=np.zeros((16, 0)), vectors_target=vectors
     )
-    made = by_name(draw_figures([row("Class1", "nf-bmr-2", "dagm")], tmp_path, tmp_path / "out"))
+    made = by_name(
+        draw_figures([row("Class1", "nf-bmr-2", "dagm")], SETTINGS, tmp_path, tmp_path / "out")
+    )
     assert made["7_dagm"].files[0].is_file()
 
 
@@ -307,4 +330,4 @@ def test_pictures_keep_their_ratio_of_sides() -> None:
 def test_matplotlib_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"nfbmr\[report\]"):
-        draw_figures([row("bottle", "nf-bmr-2")], tmp_path, tmp_path / "figures")
+        draw_figures([row("bottle", "nf-bmr-2")], SETTINGS, tmp_path, tmp_path / "figures")

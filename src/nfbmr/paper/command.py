@@ -23,7 +23,7 @@ from nfbmr.paper.plan import (
     make_tasks,
     read_source,
 )
-from nfbmr.paper.runner import Failed, run_tasks
+from nfbmr.paper.runner import EXHIBITED, Failed, run_tasks
 from nfbmr.paper.systems import wanted_systems
 from nfbmr.paper.tables import build_tables
 from nfbmr.system.devices import choose_device
@@ -137,7 +137,8 @@ def publish(tasks: Sequence[Task], ledger: Ledger, out: Path, request: Request) 
         return
     tables = build_tables(rows, request.tables)
     write_tables(out / "tables", tables)
-    figures = draw_figures(rows, out, out / "figures")
+    settings = request.system(EXHIBITED, request.seeds[0]).settings
+    figures = draw_figures(rows, settings, out, out / "figures")
     write_page(out / PAGE, tables, figures, rows)
     _log.info("%d rows: %s", len(rows), out / PAGE)
 

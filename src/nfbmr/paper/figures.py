@@ -1,6 +1,7 @@
-"""The paper's figures 2 and 5 to 10, as far as there is something to draw them from.
+"""The paper's figures 2 to 10, as far as there is something to draw them from.
 
-Figures 1, 3 and 4 are drawings of the method and hold no measurement.
+Figures 3 and 4 are drawings of the structure and hold no measurement. Figure 1 compares the ideas
+of two papers; it is not drawn.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from nfbmr.paper.aggregates import SET_TITLES, Row, category_of, set_of
 from nfbmr.paper.charts import draw_ablation, draw_bars, draw_likelihoods, draw_roc
 from nfbmr.paper.drawing import Drawn, Sheet
 from nfbmr.paper.grids import RESPONSES, draw_heatmaps, draw_responses, draw_vectors
+from nfbmr.paper.structure import draw_structure
+from nfbmr.settings.schema import Settings
 
 __all__ = ["Drawn", "draw_figures"]
 
@@ -48,23 +51,28 @@ _PLANS = (
 )
 
 
-def draw_figures(rows: Sequence[Row], results: Path, out: Path) -> list[Drawn]:
-    """Draws every figure once for each set of categories that has rows.
+def draw_figures(rows: Sequence[Row], settings: Settings, results: Path, out: Path) -> list[Drawn]:
+    """Draws every figure once for each set of categories that has rows, Figs. 3 and 4 once.
 
     Args:
         rows: lines of `results.jsonl`.
+        settings: of NF-BMR, n = 2, whose structure is drawn.
         results: the results folder with `scores` and `exhibits`.
-        out: the folder for `figure_NUMBER_SET.png` and `.svg`; it is made.
+        out: the folder for `figure_NUMBER_SET.png` and `.svg`, and for `figure_3` and `figure_4`;
+            it is made.
 
     Returns:
         In the paper's order; one that lacks its inputs has no files, and a reason.
 
     Raises:
+        SettingsError: the settings are not of NF-BMR.
         MissingExtraError: matplotlib or scikit-learn is not installed.
         OSError: a file cannot be written.
     """
-    drawn = []
+    drawn: list[Drawn] = []
     for plan in _PLANS:
+        if plan.number == "5":  # in the paper's order
+            drawn += draw_structure(settings, {n: _files(out, n) for n in ("3", "4")})
         sets = [key for key in plan.sets if _rows_of(rows, key)]
         for key in sets:
             sheet = Sheet(rows=_rows_of(rows, key), of_set=key, results=results, out=out)
@@ -75,6 +83,10 @@ def draw_figures(rows: Sequence[Row], results: Path, out: Path) -> list[Drawn]:
             reason = f"there are no rows of {names}"
             drawn.append(Drawn(number=plan.number, title=plan.title, reason=reason))
     return drawn
+
+
+def _files(out: Path, number: str) -> list[Path]:
+    return [out / f"figure_{number}.{suffix}" for suffix in ("png", "svg")]
 
 
 def _rows_of(rows: Sequence[Row], of_set: str) -> list[Row]:

@@ -256,7 +256,7 @@ class Estimator:
         settings = system.settings
         key = repr((settings.flow, settings.mapping, settings.stage_one, settings.stage_two))
         if key not in self._flows:
-            size = _typical_size(settings)
+            size = typical_size(settings)
             name = settings.backbone.name
             if (name, size) not in self._networks:
                 self._networks[name, size] = SourceNetwork.of(settings.backbone).to(self.device)
@@ -268,7 +268,7 @@ class Estimator:
         assert system.pair is not None
         key = repr(system.pair)
         if key not in self._pairs:
-            size = pair_size(self.backbone, _typical_size(system.settings))
+            size = pair_size(self.backbone, typical_size(system.settings))
             pair = Pair(system.pair, 0).to(self.device)
             pixels = torch.from_numpy(noise((1, *size, 3))).to(self.device)
             found = []
@@ -314,7 +314,8 @@ def _once(shared: set[tuple[object, ...]], work: tuple[object, ...]) -> bool:
     return new
 
 
-def _typical_size(settings: Settings) -> tuple[int, int]:
+def typical_size(settings: Settings) -> tuple[int, int]:
+    """Returns (H, W) in pixels as it is given, or of square pictures."""
     return settings.size or choose_size([(1024, 1024)], settings.pixel_budget)
 
 
