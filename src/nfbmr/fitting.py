@@ -14,6 +14,7 @@ from nfbmr.data.images import ImageInput
 from nfbmr.data.layouts import Sample, read_data
 from nfbmr.data.survey import Survey
 from nfbmr.deployment.export import add_graphs, runtimes_here
+from nfbmr.errors import SettingsError
 from nfbmr.features.compute import FeatureCache
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.learning.learn import Job, learn, look_over
@@ -77,6 +78,11 @@ def fit(
         BundleError: the model cannot be written.
     """
     chosen = with_changes(settings or presets.preset(preset), nested(keywords, changes))
+    if not chosen.calibration.held_out:
+        raise SettingsError(
+            "calibration.held_out 0: no threshold can rest on pictures that were trained on, so "
+            "this is for the paper's experiments alone; give a share above 0, such as 0.2"
+        )
     path = None if out is None else Path(out)
     with _workplace(path, fresh=fresh) as work:
         job = Job(

@@ -7,6 +7,8 @@ import json
 import os
 import pickle
 import resource
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +45,7 @@ from nfbmr.model.folder import (
 from nfbmr.scoring.calibration import calibrate, recalibrate
 from nfbmr.scoring.maps import MAPS
 from nfbmr.settings.presets import preset
-from nfbmr.system.files import sha256_of
+from nfbmr.system.files import exchange, locked_folder, sha256_of
 
 PARTS = (CONFIG, TENSORS, CALIBRATION, CARD)
 
@@ -185,8 +187,8 @@ def test_a_damaged_manifest_is_named(path: Path, manifest: bytes) -> None:
 
 
 def test_a_newer_format_asks_for_an_update(path: Path) -> None:
-    (path / MANIFEST).write_text('{"format": 2, "parts": {}, "more": 1}')
-    with pytest.raises(BundleVersionError, match=r"format 2.*up to 1; update nfbmr"):
+    (path / MANIFEST).write_text('{"format": 3, "parts": {}, "more": 1}')
+    with pytest.raises(BundleVersionError, match=r"format 3.*up to 2; update nfbmr"):
         read_bundle(path)
 
 
@@ -361,6 +363,7 @@ def test_a_failed_rename_puts_the_old_model_back(
 
     before = snapshot(path)
     with monkeypatch.context() as patch:
+        patch.setattr("nfbmr.system.files.exchange", lambda *_: False)
         patch.setattr(Path, "rename", rename)
         with pytest.raises(BundleError, match="busy"):
             write_bundle(path, content(facts=facts(name="jar")))
@@ -381,6 +384,7 @@ def test_ctrl_c_between_the_renames_puts_the_old_model_back(
 
     before = snapshot(path)
     with monkeypatch.context() as patch:
+        patch.setattr("nfbmr.system.files.exchange", lambda *_: False)
         patch.setattr(Path, "rename", rename)
         with pytest.raises(KeyboardInterrupt):
             write_bundle(path, content(facts=facts(name="jar")))
@@ -573,14 +577,58 @@ def test_a_graph_that_was_not_proved_is_refused(tmp_path: Path) -> None:
         read_bundle(path)
 
 
-def test_a_kill_between_the_renames_leaves_a_model_that_the_error_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", [read_bundle, lambda path: write_bundle(path, content())])
+def test_a_model_that_a_kill_left_between_two_renames_is_put_back(
+    tmp_path: Path, start: Callable[[Path], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    path.rename(tmp_path / ".model.abc.old")
+    (tmp_path / ".model.xyz.old").mkdir()  # somebody's own
+    start(path)
+    assert read_bundle(path).facts.name == "bottle"
+    assert "a kill had left it as .model.abc.old" in caplog.text
+    assert {p.name for p in tmp_path.iterdir()} == {"model", ".model.xyz.old"}
+
+
+def test_a_model_that_is_being_replaced_is_left_to_its_program(tmp_path: Path) -> None:
     path = tmp_path / "model"
     write_bundle(path, content())
     left = path.rename(tmp_path / ".model.abc.old")
-    with pytest.raises(BundleNotFoundError, match=r"a kill left it as .*\.model\.abc\.old: rename"):
+    with locked_folder(left), pytest.raises(BundleNotFoundError, match="being replaced right now"):
         read_bundle(path)
-    left.rename(path)
-    assert read_bundle(path).facts.name == "bottle"
+    assert left.is_dir()
+
+
+def test_the_models_place_is_never_empty(path: Path) -> None:
+    """A reader that asks all the time while the model is replaced again and again."""
+    write_bundle(path, content())
+    empty, stop = 0, threading.Event()
+
+    def ask() -> None:
+        nonlocal empty
+        while not stop.is_set():
+            empty += not os.path.lexists(path)
+
+    reader = threading.Thread(target=ask)
+    reader.start()
+    try:
+        for number in range(100):
+            write_bundle(path, content(facts=facts(name=f"jar {number}")))
+    finally:
+        stop.set()
+        reader.join()
+    if not exchanges(path.parent):
+        pytest.skip("this file system cannot exchange two names")
+    assert empty == 0
+    assert read_bundle(path).facts.name == "jar 99"
+
+
+def exchanges(folder: Path) -> bool:
+    one, other = folder / "one", folder / "other"
+    one.mkdir()
+    other.mkdir()
+    return exchange(one, other)
 
 
 def test_other_peoples_files_and_links_outlive_a_calibration(tmp_path: Path) -> None:

@@ -13,16 +13,20 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nfbmr.benchmark import solar_cells
 from nfbmr.benchmark.child import Measured, Row, do_job, in_child
 from nfbmr.data.layouts import read_data
+from nfbmr.scoring.maps import Floats
 from nfbmr.settings.changes import settings_hash, with_changes
 from nfbmr.settings.presets import preset
 from nfbmr.system import provenance
+
+if TYPE_CHECKING:
+    from nfbmr.inspection.inspector import Inspector
 
 RATES = (0.01, 0.05)
 FEW = 25
@@ -83,7 +87,6 @@ def _shuffled(data: Path, table: Path) -> Path:
 
 def accuracy(data: str, seed: int, preset_name: str, folder: str) -> Row:
     """Fits and evaluates in this process; returns the metrics and the false alarms by rate."""
-    from nfbmr.evaluation.evaluate import evaluate
     from nfbmr.features.cache import FeatureCache
     from nfbmr.fitting import fit
 
@@ -91,7 +94,14 @@ def accuracy(data: str, seed: int, preset_name: str, folder: str) -> Row:
     cache = FeatureCache(out / "cache")  # its own, so that every fit pays for its features
     inspector = fit(data, out / "model", preset=preset_name, seed=seed, cache=cache, export=False)
     cache.clear()
-    done = evaluate(inspector, data, out / "report")
+    return tested(inspector, data, out / "report")
+
+
+def tested(inspector: Inspector, data: str, report: Path) -> Row:
+    """Evaluates a model; returns the metrics and the false alarms by rate."""
+    from nfbmr.evaluation.evaluate import evaluate
+
+    done = evaluate(inspector, data, report)
     good = np.array([not sample.is_defect for sample in done.samples])
     alarms = {}
     for rate in RATES:
@@ -110,7 +120,7 @@ def accuracy(data: str, seed: int, preset_name: str, folder: str) -> Row:
     return {key: done.metrics[key] for key in keys} | {"alarms": alarms}
 
 
-def _alarms(inspector: Any, scores: Any) -> Row:
+def _alarms(inspector: Inspector, scores: Floats) -> Row:
     from nfbmr.evaluation.metrics import false_alarm_interval, predictive_interval
 
     calibration = inspector.calibration

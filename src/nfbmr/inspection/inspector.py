@@ -7,6 +7,7 @@ the runtime that needs it does.
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.data.images import ImageInput, load_with_size, resize_map
-from nfbmr.errors import ImageError, SettingsError
+from nfbmr.data.survey import survey
+from nfbmr.errors import CalibrationError, ImageError, SettingsError
 from nfbmr.model.bundle import Bundle, replace_calibration
 from nfbmr.model.facts import Facts
 from nfbmr.runtimes.choose import open_runtime
@@ -29,6 +31,8 @@ from nfbmr.scoring.conformal import p_values
 from nfbmr.scoring.heat import heatmap
 from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.settings.schema import ScoringSettings, Settings
+
+_log = logging.getLogger(__name__)
 
 _TILES = 8  # that pass the network at once
 
@@ -233,7 +237,8 @@ class Inspector:
 
         Raises:
             SettingsError: the rate is not a share between 0 and 1.
-            CalibrationError: too few pictures.
+            CalibrationError: too few pictures; some that were trained on, which score lower than
+                new ones; or pictures that are all alike.
             ImageError: one cannot be read.
         """
         if not 0 < rate < 1:
@@ -243,10 +248,26 @@ class Inspector:
         if good_images is None:
             calibration = recalibrate(self.calibration, rate)
         else:
-            maps = self.maps(good_images)
-            calibration = calibrate(maps, self.settings.scoring, rate)
+            calibration = self._calibrated_on(good_images, rate)
         bundle = replace(self._bundle, calibration=calibration)
         return Inspector(bundle, self.runtime, self.path)
+
+    def _calibrated_on(self, good_images: Iterable[ImageInput], rate: float) -> Calibration:
+        seen = survey(self.facts.name, good_images)
+        for warning in seen.warnings:
+            _log.warning("%s", warning)
+        known = [
+            one.name for one in seen.pictures if self.facts.trained(one.fingerprint, one.pixel_hash)
+        ]
+        if known:
+            raise CalibrationError(
+                f"{len(known)} of the {len(seen.pictures)} pictures were trained on "
+                f"({', '.join(known[:5])}): the model knows them, so they score lower than new "
+                "parts and the threshold would be too low; give good pictures it has not seen"
+            )
+        maps = self.maps(one.picture for one in seen.pictures)
+        names = [one.pixel_hash for one in seen.pictures]
+        return calibrate(maps, self.settings.scoring, rate, names)
 
     def save_calibration(self) -> None:
         """Writes the calibration now in force into the model directory it came from.

@@ -94,7 +94,9 @@ def learn(
     started = time.monotonic()
     maps = calibration_maps(detector, features, detector.standardisation.mean.device)
     rate = job.settings.calibration.false_alarm_rate
-    calibration = calibrate(maps, job.settings.scoring, rate)
+    calibrating = split[1] if len(split[1]) else split[0]
+    names = [good.pictures[i].pixel_hash for i in calibrating]
+    calibration = calibrate(maps, job.settings.scoring, rate, names)
     tensors = {k: v.detach().cpu().numpy() for k, v in detector.state_dict().items()}
     seconds = before + trained.seconds + time.monotonic() - started
     return Bundle(
@@ -150,6 +152,7 @@ def _facts(
     seconds: float,
 ) -> Facts:
     trained_on, held_out = (tuple(good.pictures[i].fingerprint for i in part) for part in split)
+    pixels = [tuple(good.pictures[i].pixel_hash for i in part) for part in split]
     return Facts(
         name=good.name,
         size=plan.size,
@@ -157,6 +160,8 @@ def _facts(
         weights=weights,
         trained_on=trained_on,
         held_out=held_out,
+        trained_pixels=pixels[0],
+        held_out_pixels=pixels[1],
         n_train=len(trained_on),
         n_held_out=len(held_out),
         fit_seconds=seconds,

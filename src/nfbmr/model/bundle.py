@@ -101,7 +101,8 @@ class Bundle:
     def card(self) -> str:
         """Returns the model card."""
         threshold = self.calibration.describe()
-        return model_card(self.facts, self.settings, threshold, self.exports)
+        pictures = self.calibration.pictures
+        return model_card(self.facts, self.settings, threshold, self.exports, pictures)
 
 
 def write_bundle(path: Path, bundle: Bundle) -> None:
@@ -215,8 +216,8 @@ def for_export(path: Path, bundle: Bundle, export: Export) -> Bundle:
 
 
 def _calibration(path: Path, settings: Settings) -> Calibration:
-    found = calibration_from_dict(read_json(path))
     how = settings.scoring
+    found = calibration_from_dict(read_json(path), how)
     expected = len(how.maps) * len(how.statistics)
     if len(found.statistic_mean) != expected or len(found.statistic_std) != expected:
         raise BundleTamperedError(

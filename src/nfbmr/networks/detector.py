@@ -164,5 +164,13 @@ def _mapping(channels: int, settings: Settings) -> BidirectionalMapping | None:
         return None
     seed = settings.seed + 1  # other weights than TNF's
     if mapping.kind == "bmr":
-        return bmr(channels, latent=mapping.latent, inner=mapping.inner, n=mapping.n, seed=seed)
+        return bmr(
+            channels,
+            latent=mapping.latent,
+            inner=mapping.inner,
+            n=mapping.n,
+            seed=seed,
+            ends=mapping.ends,
+            relu=mapping.relu,
+        )
     return b_pfm(channels, channels, latent=mapping.latent, seed=seed)

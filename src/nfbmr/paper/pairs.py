@@ -3,10 +3,11 @@
 Shapes: B = images, P = positions, c d = channels of a level of source and target, h w = a level's
 grid, H W = the finest level's grid.
 
-A level's features are L2-normalised over channels. Its nets map each way (PFM: one way); the
-anomaly map is the squared difference summed over channels. The levels' maps are brought to the
-finest level's grid and averaged. They leave as the detector's raw maps do, source and target
-errors first, so that the same lines calibrate, score and evaluate them.
+A level's features are L2-normalised over channels. Its nets map each way (PFM: one way); an error
+is the squared difference summed over channels. The levels' errors are brought to the finest level's
+grid and averaged. They leave as the detector's raw maps do, source and target errors first, so that
+the same lines calibrate, score and evaluate them: the anomaly map is half the sum of both, as in
+eq. 14 (PFM: the target error alone).
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nfbmr.data.images import ImageInput, fingerprint, image_size
 from nfbmr.data.layouts import DataSet, Sample
@@ -155,8 +156,9 @@ class Product:
         runtime, facts = learnt.inspector.runtime, learnt.inspector.facts
         assert isinstance(runtime, TorchRuntime)
         store, _ = self._features(network, plan.size, self._seen)
-        _, held_out = split_held_out(len(self.good.pictures), plan.n_held_out, system.settings.seed)
-        maps = feature_maps(runtime.detector, store, held_out, self.device)
+        train, held_out = self._split(plan, system.settings)
+        calibrating = held_out if len(held_out) else train
+        maps = feature_maps(runtime.detector, store, calibrating, self.device)
         rate = system.settings.calibration.false_alarm_rate
         bundle = Bundle(
             settings=replace(learnt.inspector.settings, scoring=system.settings.scoring),
@@ -182,11 +184,11 @@ class Product:
                 self._features(network, size, self._unseen)[0] for network in (source, target)
             ]
             test.append(LevelData(source=others[0], target=others[1]))
-        train, held_out = split_held_out(len(self.good.pictures), plan.n_held_out, settings.seed)
+        train, held_out = self._split(plan, settings)
         optimiser = Optimiser(work=self._work(system), device=self.device, progress=self.progress)
         seconds += train_pair(pair, good, train, settings.seed, optimiser)
         started = time.monotonic()
-        maps = pair_maps(pair, good, held_out, self.device)
+        maps = pair_maps(pair, good, held_out if len(held_out) else train, self.device)
         rate = settings.calibration.false_alarm_rate
         calibration = calibrate(maps, settings.scoring, rate)
         seconds += time.monotonic() - started
@@ -200,7 +202,13 @@ class Product:
         )
 
     def _work(self, system: System) -> Path:
-        return self.work / f"seed-{system.settings.seed}"
+        # A flow that learnt all pictures and one that left some out do not share checkpoints.
+        part = "" if system.settings.calibration.held_out else "-all"
+        return self.work / f"seed-{system.settings.seed}{part}"
+
+    def _split(self, plan: Plan, settings: Settings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Returns the indices that train and those held out, of which there may be none."""
+        return split_held_out(len(self.good.pictures), plan.n_held_out, settings.seed)
 
     @cached_property
     def _seen(self) -> list[tuple[ImageInput, str]]:

@@ -164,13 +164,16 @@ OTHER: dict[BackboneName, tuple[str, str]] = {
 
 
 def base_settings(backbone: BackboneName) -> Settings:
-    """Returns what the systems have in common: all of the preset `paper`, or most of `fast`.
+    """Returns what the systems have in common: the preset `paper`, or most of `fast`.
+
+    With `paper` every good picture trains, as there: the preset holds some out for a threshold.
 
     The paper's method looks at a picture in one size and has BMR; `fast` would not be it. So here
     `fast` means its network, its size of picture and its way to train.
     """
     if backbone == "paper":
-        return preset("paper")
+        paper = preset("paper")
+        return replace(paper, calibration=replace(paper.calibration, held_out=0.0))
     return replace(
         preset("fast"),
         backbone=BackboneSettings(),
@@ -229,6 +232,10 @@ def make_system(
         mapping=replace(base.mapping, **line.mapping),
         scoring=replace(base.scoring, maps=line.maps) if line.maps else ScoringSettings(),
     )
+    if line.maps is None and not settings.calibration.held_out:
+        # Twelve statistics are put on one scale: that of pictures that did not train.
+        share = preset(backbone).calibration.held_out
+        settings = replace(settings, calibration=replace(settings.calibration, held_out=share))
     if not line.levels:
         return System(key=key, settings=settings)
     pair = replace(

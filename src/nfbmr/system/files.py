@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
@@ -11,6 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+_HERE = -100  # AT_FDCWD: names are as they are for every other call
+_EXCHANGE = 2  # RENAME_EXCHANGE
 
 
 @contextmanager
@@ -70,17 +74,48 @@ def locked_folder(path: Path) -> Iterator[bool]:
 
 
 def swap_into_place(beside: Path, path: Path) -> None:
-    """Renames a finished folder to `path`; what was there goes once the new one stands."""
+    """Renames a finished folder to `path`; what was there goes once the new one stands.
+
+    Where the system can exchange two names, `path` is never empty. Elsewhere there is nothing at
+    it between two renames: the old folder is then `beside` with the ending `.old`, locked while
+    this program lives, so that whoever finds it unlocked knows that it was left by a kill.
+    """
     old = beside.with_name(f"{beside.name}.old")
-    try:
-        if path.exists():
-            path.rename(old)
+    if not path.exists():
         beside.rename(path)
-    except BaseException:  # Ctrl-C between the two renames, too
-        if old.exists() and not path.exists():
-            old.rename(path)
-        raise
+    elif exchange(beside, path):
+        beside.rename(old)
+    else:
+        with locked_folder(path):
+            try:
+                path.rename(old)
+                beside.rename(path)
+            except BaseException:  # Ctrl-C between the two renames, too
+                if old.exists() and not path.exists():
+                    old.rename(path)
+                raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Gives two names that both exist each other's content, at once; False where that cannot be.
+
+    Linux has it (renameat2), on most of its file systems.
+
+    Raises:
+        OSError: the folder may not be written, or the like.
+    """
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):  # another system, or an old library of C
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    if renameat2(_HERE, names[0], _HERE, names[1], _EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP):
+        return False
+    raise OSError(number, os.strerror(number), str(one), None, str(other))
 
 
 def sha256_of(path: Path) -> str:
