@@ -46,7 +46,9 @@ def write_source(detector: Detector, size: tuple[int, int], path: Path) -> None:
     Args and errors as of `write_graph`.
     """
     pixels = torch.zeros(2, *size, 3, dtype=torch.uint8)
-    _write(_deployed(detector).source, pixels, ("pixels", "y"), path)
+    source = _deployed(detector).source
+    assert isinstance(source, nn.Module), "this SNN is a graph already"
+    _write(source, pixels, ("pixels", "y"), path)
 
 
 def write_rest(detector: Detector, size: tuple[int, int], path: Path) -> None:

@@ -26,6 +26,7 @@ from nfbmr.learning.stages import (
 from nfbmr.model.bundle import Bundle
 from nfbmr.model.facts import Facts
 from nfbmr.networks.detector import Detector
+from nfbmr.networks.protocol import FeatureSource
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights
 from nfbmr.scoring.calibration import calibrate
@@ -55,7 +56,7 @@ def learn(
     good: list[Sample],
     plan: Plan,
     job: Job,
-    source: tuple[SourceNetwork, str] | None = None,
+    source: tuple[FeatureSource, str] | None = None,
 ) -> Bundle:
     """Everything between the pictures and the finished model in memory.
 
@@ -64,7 +65,8 @@ def learn(
         good: pictures to learn from, none of them twice.
         plan: for these pictures and settings.
         job: how.
-        source: SNN, and where its weights came from; by default that of the settings.
+        source: SNN, and where its weights came from; by default that of the settings. Of one that
+            is no network of torch, the bundle holds no tensors.
 
     Raises:
         ImageError, WeightsError, TrainingError: as `fit`.
