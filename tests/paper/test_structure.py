@@ -71,16 +71,18 @@ def detector(quick: None) -> Detector:
 def test_the_whole_says_what_the_tensors_are(detector: Detector) -> None:
     found = texts("whole", tiny())
     assert detector.mapping is not None
-    assert detector.source.grid((96, 64)) == (12, 8)
+    source = detector.source
+    assert isinstance(source, SourceNetwork)
+    assert source.grid((96, 64)) == (12, 8)
     kinds = ("DepthwiseSeparableConv", "InvertedResidual")
-    n = sum(type(module).__name__ in kinds for module in detector.source.modules())
+    n = sum(type(module).__name__ in kinds for module in source.modules())
     for said in ("3 × 96 × 64", "efficientnet_lite0", "to stage 3", f"{n} blocks, stride 8"):
         assert said in found
     shape = f"{detector.source.channels} × 12 × 8"
     assert found.count(shape) == 2, "y and z"
     assert found.count("12 × 8") == 1, "the map"
     assert f"{len(detector.flow.blocks)} coupling blocks" in found
-    for part in (detector.source, detector.flow):
+    for part in (source, detector.flow):
         assert f"{parameters(part)} parameters" in found
     for own in (detector.mapping.tmnn, detector.mapping.smnn):
         assert f"{parameters(own)} + {parameters(detector.mapping.shared)} shared" in found

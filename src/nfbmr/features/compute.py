@@ -25,7 +25,7 @@ from nfbmr.errors import DataError
 from nfbmr.features.cache import FORMAT, CacheEntry, FeatureCache
 from nfbmr.features.chunks import CHUNK, Chunks
 from nfbmr.features.store import FeatureStore
-from nfbmr.networks.source import SourceNetwork
+from nfbmr.networks.protocol import FeatureSource
 
 __all__ = ["CacheEntry", "FeatureCache", "FeatureStore", "build_features", "features_key"]
 
@@ -36,7 +36,7 @@ _Row = Callable[[], NDArray[np.uint8]]
 
 def build_features(
     pictures: Sequence[tuple[ImageInput, str]],
-    network: SourceNetwork,
+    network: FeatureSource,
     size: tuple[int, int],
     *,
     cache: FeatureCache,
@@ -80,8 +80,7 @@ def build_features(
     chunks = Chunks(cache.chunks_folder(key), shape)
     run = partial(_run, network.ready(device), device)
     _build_chunks(chunks, rows, run, batch, progress)
-    backbone = f"{network.name} {'+'.join(network.stages)}"
-    store = cache.write(key, shape, chunks, backbone=backbone, size=size)
+    store = cache.write(key, shape, chunks, backbone=network.label, size=size)
     chunks.forget()
     return store
 
@@ -110,7 +109,7 @@ def _build_chunks(
 
 
 def features_key(
-    network: SourceNetwork,
+    network: FeatureSource,
     size: tuple[int, int],
     hashes: Sequence[str],
     tiling: Tiling | None = None,
@@ -128,7 +127,7 @@ def features_key(
 
 @torch.inference_mode()
 def _run(
-    network: SourceNetwork, device: torch.device, pixels: NDArray[np.uint8]
+    network: FeatureSource, device: torch.device, pixels: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
     """Passes pixels (B, H, W, 3) through SNN: y (B, H', W', C)."""
     y = network(torch.from_numpy(pixels).to(device))  # (B, C, H', W')

@@ -22,6 +22,7 @@ from nfbmr.learning.stages import TrainingData, calibration_maps, split_held_out
 from nfbmr.model.bundle import Bundle
 from nfbmr.model.facts import Facts
 from nfbmr.networks.detector import Detector
+from nfbmr.networks.protocol import FeatureSource
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights
 from nfbmr.scoring.calibration import calibrate
@@ -63,7 +64,7 @@ def look_over(
 
 
 def learn(
-    good: Survey, plan: Plan, job: Job, source: tuple[SourceNetwork, str] | None = None
+    good: Survey, plan: Plan, job: Job, source: tuple[FeatureSource, str] | None = None
 ) -> Bundle:
     """Everything between the pictures and the finished model in memory.
 
@@ -71,7 +72,8 @@ def learn(
         good: pictures to learn from.
         plan: for these pictures and settings.
         job: how.
-        source: SNN, and where its weights came from; by default that of the settings.
+        source: SNN, and where its weights came from; by default that of the settings. Of one that
+            is no network of torch, the bundle holds no tensors.
 
     Raises:
         ImageError, WeightsError, TrainingError: as `fit`.
@@ -108,7 +110,7 @@ def learn(
 
 
 def _features(
-    good: Sequence[Surveyed], network: SourceNetwork, plan: Plan, split: _Split, job: Job
+    good: Sequence[Surveyed], network: FeatureSource, plan: Plan, split: _Split, job: Job
 ) -> TrainingData:
     store = build_features(
         [(one.picture, one.fingerprint) for one in good],

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from nfbmr.networks.flow import TargetFlow, negative_log_likelihood, position_code
 from nfbmr.networks.gaussian import PositionGaussians
 from nfbmr.networks.mapping import BidirectionalMapping, b_pfm, bmr, mapping_errors
-from nfbmr.networks.source import SourceNetwork
+from nfbmr.networks.protocol import FeatureSource
 from nfbmr.networks.subspace import Subspace
 from nfbmr.settings.schema import Settings
 
@@ -62,18 +62,18 @@ class Detector(nn.Module):
     """SNN, standardisation, TNF, BMR, Gaussians and subspace in one module, in eval mode."""
 
     def __init__(
-        self, source: SourceNetwork, settings: Settings, size: tuple[int, int] | None = None
+        self, source: FeatureSource, settings: Settings, size: tuple[int, int] | None = None
     ) -> None:
         """Builds what follows a source network, from `settings.seed`.
 
         Args:
-            source: SNN.
+            source: SNN; a network's tensors are part of the detector's.
             settings: of the fit.
             size: (H, W) of the pictures; needed by what knows each position: the Gaussians, and
                 the subspace of detail.
         """
         super().__init__()
-        self.source = source
+        self.source: FeatureSource = source
         self.standardisation = Standardisation(source.outputs)
         self.waves = settings.flow.position
         self.flow = TargetFlow(
@@ -97,7 +97,7 @@ class Detector(nn.Module):
             )
         self.subspace: Subspace | None = None
         """None where there is no detail."""
-        if source.detail is not None:
+        if source.detail_channels:
             assert size is not None, "the subspace of detail needs the pictures' size"
             self.subspace = Subspace(
                 source.grid(size),

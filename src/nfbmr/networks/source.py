@@ -166,6 +166,11 @@ class SourceNetwork(nn.Module):
         return [maps[path] for path in self.stages]
 
     @property
+    def label(self) -> str:
+        """Name and stages, for records."""
+        return f"{self.name} {'+'.join(self.stages)}"
+
+    @property
     def outputs(self) -> int:
         """C', the channels of y and detail together."""
         return self.channels + self.detail_channels

@@ -60,6 +60,7 @@ def paint_whole(canvas: Canvas, found: Anatomy) -> None:
     top, middle, bottom = _ROWS
     x = _COLUMNS
     source, flow = found.detector.source, found.detector.flow
+    assert isinstance(source, SourceNetwork)
     picture = canvas.box(
         *(x["picture"], middle, _TENSOR), [head("picture"), Words(times(found.picture))]
     )
