@@ -165,6 +165,16 @@ def test_each_kind_of_area_fills_its_histogram() -> None:
     assert of_good.edges[0] > -100
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_no_area_is_lost_at_the_ends_of_the_axis(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    good = -np.exp(rng.normal(4, 2, 500)).astype(np.float32)
+    axes = matplotlib_figure().subplots()
+    charts._histogram(axes, good, 30 * good)
+    for patch in axes.patches[::2]:
+        assert patch.get_data().values.sum() == pytest.approx(100)
+
+
 def test_categories_without_areas_are_named_with_the_reason(tmp_path: Path) -> None:
     none = np.zeros(0, np.float32)
     rows = [row(name, "nf-bmr-2") for name in ("bottle", "cable", "grid")]

@@ -89,7 +89,8 @@ def draw_likelihoods(sheet: Sheet) -> Drawn | None:
         f"a constant. Defective are areas that the mask covers by {100 * COVERED:g} % or more, "
         "good are those of good pictures and those that no mask touches; areas at a mask's edge "
         "are left out, and so are defective pictures without a mask. Values far from those of "
-        f"good areas are counted in the outermost bar.{not_shown(unknown, _NO_AREA)}"
+        "good areas are counted in the outermost bar. Where there are very many areas, some are "
+        f"drawn by lot.{not_shown(unknown, _NO_AREA)}"
         f"{not_shown((category.name for category in outdated), OUTDATED)}"
     )
     size = max(2.7 * columns, 4.2), 1.9 * lines + 0.9
@@ -107,7 +108,9 @@ def _histogram(axes: Axes, good: Floats, defective: Floats) -> None:
         ("good areas", good, GOOD_COLOUR),
         ("defective areas", defective, DEFECT_COLOUR),
     ):
-        share = 100 * np.histogram(np.clip(values, low, high), edges)[0] / len(values)
+        # In float32 an end of the axis could round to outside of it.
+        clipped = np.clip(values.astype(np.float64), edges[0], edges[-1])
+        share = 100 * np.histogram(clipped, edges)[0] / len(values)
         axes.stairs(share, edges, fill=True, color=colour, alpha=0.45, label=name)
         axes.stairs(share, edges, color=colour, linewidth=1)
     axes.locator_params(axis="x", nbins=4)
