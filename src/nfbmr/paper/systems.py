@@ -227,15 +227,7 @@ def make_system(
             f"for {name}, or NETWORK=FILE with one of {', '.join(dict.fromkeys(known[1:]))}"
         )
     line = _LINES[key]
-    settings = replace(
-        base,
-        mapping=replace(base.mapping, **line.mapping),
-        scoring=replace(base.scoring, maps=line.maps) if line.maps else ScoringSettings(),
-    )
-    if line.maps is None and not settings.calibration.held_out:
-        # Twelve statistics are put on one scale: that of pictures that did not train.
-        share = preset(backbone).calibration.held_out
-        settings = replace(settings, calibration=replace(settings.calibration, held_out=share))
+    settings = _settings_of(line, base)
     if not line.levels:
         return System(key=key, settings=settings)
     pair = replace(
@@ -245,6 +237,18 @@ def make_system(
         stage=stage_with_changes(pair.stage, of_pair, "pair"),
     )
     return System(key=key, settings=settings, pair=pair)
+
+
+def _settings_of(line: _Line, base: Settings) -> Settings:
+    settings = replace(base, mapping=replace(base.mapping, **line.mapping))
+    if line.maps:
+        return replace(settings, scoring=replace(base.scoring, maps=line.maps))
+    settings = replace(settings, scoring=ScoringSettings())
+    if settings.calibration.held_out:
+        return settings
+    # Twelve statistics are put on one scale: that of pictures that did not train.
+    share = preset(settings.preset).calibration.held_out
+    return replace(settings, calibration=replace(settings.calibration, held_out=share))
 
 
 def _pair(backbone: BackboneName, weights: dict[str, str]) -> PairSettings:
