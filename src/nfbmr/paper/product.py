@@ -158,12 +158,13 @@ class Product:
         store, _ = self._features(network, plan.size, self._seen)
         train, held_out = self._split(plan, system.settings)
         calibrating = held_out if len(held_out) else train
+        names = [self.good.pictures[i].pixel_hash for i in calibrating]
         maps = feature_maps(runtime.detector, store, calibrating, self.device)
         rate = system.settings.calibration.false_alarm_rate
         bundle = Bundle(
             settings=replace(learnt.inspector.settings, scoring=system.settings.scoring),
             facts=facts,
-            calibration=calibrate(maps, system.settings.scoring, rate),
+            calibration=calibrate(maps, system.settings.scoring, rate, names),
             tensors={},
         )
         return replace(learnt, inspector=Inspector(bundle, runtime))

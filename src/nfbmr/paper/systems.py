@@ -240,11 +240,9 @@ def make_system(
 
 
 def _settings_of(line: _Line, base: Settings) -> Settings:
-    settings = replace(base, mapping=replace(base.mapping, **line.mapping))
-    if line.maps:
-        return replace(settings, scoring=replace(base.scoring, maps=line.maps))
-    settings = replace(settings, scoring=ScoringSettings())
-    if settings.calibration.held_out:
+    scoring = replace(base.scoring, maps=line.maps) if line.maps else ScoringSettings()
+    settings = replace(base, mapping=replace(base.mapping, **line.mapping), scoring=scoring)
+    if line.maps or settings.calibration.held_out:
         return settings
     # Twelve statistics are put on one scale: that of pictures that did not train.
     share = preset(settings.preset).calibration.held_out
