@@ -48,6 +48,8 @@ def test_a_plan_names_sets_variants_and_seeds(plan: Path, mvtec: Path) -> None:
         ("sead = 1\n[sets]\na = '.'\n[variants]\nb = {}\n", SettingsError, "found sead"),
         ("seeds = ['x']\n[sets]\na = '.'\n[variants]\nb = {}\n", SettingsError, "whole numbers"),
         ("[sets]\na = 'nowhere'\n[variants]\nb = {}\n", DataError, "no data at .*nowhere"),
+        ("[sets]\na = '.'\n[variants]\nb = 3\n", SettingsError, "variant 'b': found 3; expected"),
+        ("[sets]\na='.'\n[variants]\nb={preset='paper'}\n", SettingsError, "other than preset"),
         (
             "[sets]\na = '.'\n[variants]\nb = { flow = { hiden = 1 } }\n",
             SettingsError,
@@ -83,8 +85,11 @@ def test_finished_rows_are_kept_and_not_computed_again(
     kept = (tmp_path / "out" / "rows.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in kept] == rows
     # Mean and sample deviation by hand: 0.91 and 0.93, 0.92 and 0.94.
-    assert "| widget | fast | 80.00 ± 0.00 | -3.00 ± 0.00 | 92.00 ± 1.41 |" in table(rows)
-    assert "| widget | no dropout | 80.00 ± 0.00 | -3.00 ± 0.00 | 93.00 ± 1.41 |" in table(rows)
+    good = "| widget | {} | 80.00 ± 0.00 | -3.00 ± 0.00 | 1.00 ± 0.00 | 1.00 ± 0.00 |"
+    assert good.format("fast") + " 2 |" in table(rows)
+    assert "AUROC" not in table(rows)
+    assert good.format("fast") + " 92.00 ± 1.41 |" in table(rows, test=True)
+    assert good.format("no dropout") + " 93.00 ± 1.41 |" in table(rows, test=True)
     monkeypatch.setattr("nfbmr.system.provenance.commit", lambda: "other")
     measure(read_plan(plan), tmp_path / "out")
     assert len(asked) == 8

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import resource
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -493,7 +494,7 @@ def test_a_calibration_of_its_own_goes_with_its_graph_alone(tmp_path: Path) -> N
     bundle = read_bundle(path)
     own = for_export(path, bundle, export)
     assert (bundle.of, own.of) == (CALIBRATION, "calibration.onnx.int8.json")
-    assert own.identity == Identity(tensors=bundle.identity.tensors, graph=export.graph)
+    assert own.identity == replace(bundle.identity, graph=export.graph)
     assert own.identity != bundle.identity == read_bundle(path, tensors=False).identity
     changed_one = recalibrate(own.calibration, 0.4)
     replace_calibration(path, replace(own, calibration=changed_one))
@@ -583,18 +584,18 @@ def test_a_model_that_a_kill_left_between_two_renames_is_put_back(
 ) -> None:
     path = tmp_path / "model"
     write_bundle(path, content())
-    path.rename(tmp_path / ".model.abc.old")
+    path.rename(tmp_path / ".model.abcd1234.old")
     (tmp_path / ".model.xyz.old").mkdir()  # somebody's own
     start(path)
     assert read_bundle(path).facts.name == "bottle"
-    assert "a kill had left it as .model.abc.old" in caplog.text
+    assert "a kill had left it as .model.abcd1234.old" in caplog.text
     assert {p.name for p in tmp_path.iterdir()} == {"model", ".model.xyz.old"}
 
 
 def test_a_model_that_is_being_replaced_is_left_to_its_program(tmp_path: Path) -> None:
     path = tmp_path / "model"
     write_bundle(path, content())
-    left = path.rename(tmp_path / ".model.abc.old")
+    left = path.rename(tmp_path / ".model.abcd1234.old")
     with locked_folder(left), pytest.raises(BundleNotFoundError, match="being replaced right now"):
         read_bundle(path)
     assert left.is_dir()
@@ -622,6 +623,54 @@ def test_the_models_place_is_never_empty(path: Path) -> None:
         pytest.skip("this file system cannot exchange two names")
     assert empty == 0
     assert read_bundle(path).facts.name == "jar 99"
+
+
+@pytest.mark.parametrize("can", [True, False])
+def test_a_fit_that_ends_during_a_calibration_stays(
+    path: Path, monkeypatch: pytest.MonkeyPatch, can: bool
+) -> None:
+    if not can:
+        monkeypatch.setattr("nfbmr.system.files.exchange", lambda *_: False)
+
+    def calibrate_slowly() -> None:
+        with changed(path) as folder:
+            (folder / CARD).write_text("stale")
+            write_bundle(path, content(facts=facts(name="new fit")))
+
+    with pytest.raises(BundleError, match="something else there meanwhile"):
+        calibrate_slowly()
+    assert read_bundle(path).facts.name == "new fit"
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_what_is_put_back_is_of_this_name_and_no_other(tmp_path: Path) -> None:
+    """Names with dots, a user's own copies, and links are left where they are."""
+    path = tmp_path / "part"
+    write_bundle(path, content())
+    names = (".part.v2.abcd1234.old", ".part.backup.old", ".part.2026.old")
+    for name in names:
+        shutil.copytree(path, tmp_path / name)
+    (tmp_path / ".part.abcdefgh.old").symlink_to(path.rename(tmp_path / "elsewhere"))
+    with pytest.raises(BundleNotFoundError, match="does not exist"):
+        read_bundle(path)
+    assert all((tmp_path / name).is_dir() for name in names)
+
+
+def test_a_model_behind_a_link_is_put_back_too(tmp_path: Path) -> None:
+    path, link = tmp_path / "model", tmp_path / "current"
+    write_bundle(path, content())
+    link.symlink_to(path)
+    path.rename(tmp_path / ".model.abcd1234.old")
+    assert read_bundle(link).facts.name == "bottle"
+    assert link.is_symlink()
+
+
+def test_a_calibration_is_not_put_on_other_settings_of_the_same_tensors(path: Path) -> None:
+    before = read_bundle(path)
+    settings = replace(before.settings, seed=before.settings.seed + 1)
+    write_bundle(path, replace(before, settings=settings, identity=Identity()))
+    with pytest.raises(BundleError, match="holds another model or graph by now"):
+        replace_calibration(path, before)
 
 
 def exchanges(folder: Path) -> bool:

@@ -146,7 +146,7 @@ def test_a_map_that_is_not_finite_gives_no_row(
 def test_without_held_out_pictures_there_are_no_figures_of_a_threshold(
     sources: list[Source], ask: Callable[..., Request], tmp_path: Path
 ) -> None:
-    changes = {"calibration": {"held_out": 0}}
+    changes = {"calibration": {"held_out": 0}, "scoring": {"statistics": ["max"]}}
     request = replace(ask(), changes={**ask().changes, **changes})
     product = Product(sources[0].found, "fast", tmp_path / "work", torch.device("cpu"))
     for key in ("nf-bmr-2", "b-pfm"):

@@ -91,6 +91,22 @@ def test_the_papers_systems_learn_every_good_picture_and_plain_y() -> None:
     assert given.settings.calibration.held_out == 0.25
 
 
+@pytest.mark.parametrize(
+    ("key", "backbone", "changes"),
+    [
+        ("nf", "fast", {"calibration": {"held_out": 0}}),
+        ("nfbmr", "fast", {"calibration": {"held_out": 0}}),
+        ("nfbmr", "paper", {"calibration": {"held_out": 0}}),
+        ("nf-bmr-2", "paper", {"scoring": {"statistics": ["max", "mean"]}}),
+    ],
+)
+def test_scales_of_several_statistics_never_come_from_what_trained(
+    key: str, backbone: BackboneName, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(SettingsError, match=r"calibration.held_out 0: .* needs good pictures"):
+        make_system(key, backbone, 0, changes=changes)
+
+
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_nf_b_pfm_has_the_published_width(backbone: BackboneName) -> None:
     mapping = make_system("nf-b-pfm", backbone, 0).settings.mapping

@@ -12,7 +12,9 @@
 
 Each row is a fit in a process of its own. It says two things apart: what good pictures say, by
 which a variant is chosen (how likely held-out ones are, and how well they are told from copies of
-them that are damaged on purpose), and what the labelled test says, read once the choice is made.
+them that are damaged on purpose), and what the labelled test says, which is kept in the rows and
+shown with `--test`, once the choice is made. Likelihoods compare variants on the same features
+alone: those of other stages, scales or backbones are densities in other spaces.
 A finished row is not computed again while settings, pictures and commit are the same.
 """
 
@@ -21,8 +23,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import shutil
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,12 +48,12 @@ _MODULE = "nfbmr.benchmark.variants"
 _COLUMNS = (
     ("good", "separation", "damaged good, %", 100),
     ("good", "likelihood", "held out, nats", 1),
-    ("test", "image_auroc", "image AUROC", 100),
-    ("test", "aupro", "AUPRO", 100),
     ("test", "fit_seconds", "fit, s", 1),
     ("test", "inspect_ms", "picture, ms", 1),
 )
 """Of the table: part of the row, key, head, factor."""
+_TESTED = (("test", "image_auroc", "image AUROC", 100), ("test", "aupro", "AUPRO", 100))
+"""Shown when they are asked for, once the choice is made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,11 @@ def read_plan(path: Path) -> Plan:
     base = preset(found.get("preset", "fast"))
     variants = {}
     for name, changes in found["variants"].items():
+        if not isinstance(changes, dict) or {"preset", "seed"} & set(changes):
+            raise SettingsError(
+                f"{path}, variant '{name}': found {changes!r}; expected a table of settings other "
+                "than preset and seed, which stand above all of them"
+            )
         try:
             variants[str(name)] = with_changes(base, changes)
         except SettingsError as error:
@@ -124,10 +131,9 @@ def measure(plan: Plan, out: Path) -> list[Row]:
         about |= {"settings": settings_hash(settings), "pictures": pictures[name], "commit": commit}
         if _key(about) not in known:
             print(f"measuring {variant} on {name}, seed {seed} ...", flush=True)
-            work = out / "work"
-            job = {"do": "one", "data": str(plan.sets[name]), "folder": str(work)}
-            found = in_child(_MODULE, job | {"settings": to_dict(settings)})
-            shutil.rmtree(work, ignore_errors=True)
+            job = {"do": "one", "data": str(plan.sets[name]), "settings": to_dict(settings)}
+            with tempfile.TemporaryDirectory(prefix=".work-", dir=out) as work:
+                found = in_child(_MODULE, job | {"folder": work})
             row = about | found.row | {"peak_mb": round(found.peak_mb)}
             known[_key(about)] = row
             with path.open("a", encoding="utf-8") as stream:
@@ -180,15 +186,21 @@ def one(data: str, settings: Row, folder: str) -> Row:
     return {"good": good, "test": tested(inspector, data, out / "report")}
 
 
-def table(rows: list[Row]) -> str:
-    """Returns the figures as Markdown: mean and standard deviation over the seeds."""
+def table(rows: list[Row], *, test: bool = False) -> str:
+    """Returns the figures as Markdown: mean and standard deviation over the seeds.
+
+    Args:
+        rows: of `measure`.
+        test: also what the labelled test says.
+    """
+    columns = (*_COLUMNS, *(_TESTED if test else ()))
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["set"], row["variant"]), []).append(row)
-    heads = [head for _, _, head, _ in _COLUMNS]
+    heads = [head for _, _, head, _ in columns]
     lines = [f"| set | variant | {' | '.join(heads)} | seeds |", "|---" * (len(heads) + 3) + "|"]
     for (name, variant), found in groups.items():
-        cells = [_spread([row[part][key] for row in found], by) for part, key, _, by in _COLUMNS]
+        cells = [_spread([row[part][key] for row in found], by) for part, key, _, by in columns]
         lines.append(f"| {name} | {variant} | {' | '.join(cells)} | {len(found)} |")
     return "\n".join(lines) + "\n"
 
@@ -206,6 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("plan", type=Path, nargs="?", metavar="FILE.toml")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/variants"))
+    parser.add_argument("--test", action="store_true", help="show what the test says, too")
     parser.add_argument("--job", type=Path, help="measure one row, as a job of `child` says")
     arguments = parser.parse_args()
     if arguments.job is not None:
@@ -217,7 +230,7 @@ def main() -> None:
         rows = measure(read_plan(arguments.plan), arguments.out)
     except NfbmrError as error:
         parser.error(str(error))
-    text = table(rows)
+    text = table(rows, test=arguments.test)
     with written_beside(arguments.out / "variants.md") as beside:
         beside.write_text(text, encoding="utf-8")
     sys.stdout.write(text)

@@ -34,6 +34,7 @@ from nfbmr.settings.schema import ScoringSettings, Settings
 
 _log = logging.getLogger(__name__)
 
+_LEAST_RATE = 1e-6  # as of the settings
 _TILES = 8  # that pass the network at once
 
 
@@ -241,9 +242,9 @@ class Inspector:
                 new ones; or pictures that are all alike.
             ImageError: one cannot be read.
         """
-        if not 0 < rate < 1:
+        if not _LEAST_RATE <= rate < 1:
             raise SettingsError(
-                f"false-alarm rate {rate:g}: a share between 0 and 1 was expected, e.g. 0.01"
+                f"false-alarm rate {rate:g}: a share between 0 and 1 was expected, at least 1e-6"
             )
         if good_images is None:
             calibration = recalibrate(self.calibration, rate)
@@ -266,8 +267,7 @@ class Inspector:
                 "parts and the threshold would be too low; give good pictures it has not seen"
             )
         maps = self.maps(one.picture for one in seen.pictures)
-        names = [one.pixel_hash for one in seen.pictures]
-        return calibrate(maps, self.settings.scoring, rate, names)
+        return calibrate(maps, self.settings.scoring, rate, [p.pixel_hash for p in seen.pictures])
 
     def save_calibration(self) -> None:
         """Writes the calibration now in force into the model directory it came from.

@@ -71,6 +71,8 @@ class Identity:
 
     tensors: str = ""
     """sha256 of the tensors' file; empty of what was never read from one."""
+    config: str = ""
+    """sha256 of the file of settings and facts: other settings may be of the same tensors."""
     graph: str | None = None
     """sha256 of the graph that has a calibration of its own; None for `calibration.json`."""
 
@@ -165,7 +167,7 @@ def read_bundle(path: Path, *, tensors: bool = True) -> Bundle:
         calibration=_calibration(path / CALIBRATION, settings),
         tensors=_read_tensors(path / TENSORS) if tensors else {},
         exports=_read_exports(path, parts),
-        identity=Identity(tensors=parts[TENSORS]),
+        identity=Identity(tensors=parts[TENSORS], config=parts[CONFIG]),
     )
 
 
@@ -207,9 +209,12 @@ def for_export(path: Path, bundle: Bundle, export: Export) -> Bundle:
     if export.calibration == CALIBRATION:
         return bundle
     parts = read_json(path / MANIFEST).get("parts", {})  # hashed once already: look for a swap
-    found = parts.get(TENSORS), parts.get(export.file), parts.get(export.calibration)
+    found = Identity(
+        tensors=parts.get(TENSORS), config=parts.get(CONFIG), graph=parts.get(export.file)
+    )
     identity = replace(bundle.identity, graph=export.graph)
-    if found != (identity.tensors, identity.graph, sha256_of(path / export.calibration)):
+    own_hash = sha256_of(path / export.calibration)
+    if found != identity or parts.get(export.calibration) != own_hash:
         raise BundleTamperedError(f"{path} was replaced while it was read; try again")
     own = _calibration(path / export.calibration, bundle.settings)
     return replace(bundle, calibration=own, of=export.calibration, identity=identity)

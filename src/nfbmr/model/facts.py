@@ -1,4 +1,4 @@
-"""What is known of a fit, and the model card that says it to people. No torch here."""
+"""What is known of a fit. No torch here."""
 
 from __future__ import annotations
 

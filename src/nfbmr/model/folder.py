@@ -5,10 +5,10 @@ What the parts say is for `nfbmr.model.bundle` to know.
 
 from __future__ import annotations
 
-import glob
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -48,10 +48,11 @@ _FINAL_FILES = {MANIFEST, *_PARTS, *_MAYBE}
 
 
 @contextmanager
-def put_together(path: Path) -> Iterator[Path]:
+def put_together(path: Path, instead_of: int | None = None) -> Iterator[Path]:
     """Gives a new folder beside `path`; what is in it in the end takes the place of `path`.
 
-    Nothing of it is left, and `path` is as it was, where the body fails.
+    Nothing of it is left, and `path` is as it was, where the body fails; or where `path` is no
+    longer the folder whose inode is `instead_of`.
     """
     put_back(path)
     try:
@@ -63,7 +64,7 @@ def put_together(path: Path) -> Iterator[Path]:
         yield beside
         _write_manifest(beside)
         beside.chmod(0o755)
-        swap_into_place(beside, path)
+        swap_into_place(beside, path, instead_of)
     except OSError as error:
         raise BundleError(f"cannot write a model to {path}: {error}") from None
     finally:
@@ -80,7 +81,9 @@ def changed(path: Path) -> Iterator[Path]:
             raise BundleError(f"{path} is being changed by another program; try again after it")
         parts = check_parts(path)
         refuse_to_replace_other_things(path)
-        with put_together(path) as folder:
+        # Of another program that does not ask for the lock, such as a fit that ends now, the
+        # model stays: what was read here is then not what would be replaced.
+        with put_together(path, path.stat().st_ino) as folder:
             for name, sha256 in parts.items():
                 shutil.copy2(path / name, folder / name)
                 if sha256_of(folder / name) != sha256:
@@ -167,24 +170,34 @@ def put_back(path: Path) -> None:
     Raises:
         BundleNotFoundError: another program is replacing it now, or it cannot be renamed.
     """
-    if path.exists() or path.is_symlink():
+    if path.exists():
         return
-    left = path.parent.glob(f".{glob.escape(path.name)}.*.old")
+    path = path.resolve()  # a link to a model stays one
+    left = [one for one in path.parent.glob(".*.old") if _is_left(one, path.name)]
     models = [folder for folder in left if is_bundle(folder)]
     if not models:
         return
-    newest = max(models, key=lambda folder: folder.stat().st_mtime)
+    newest = models[0]
     try:
+        newest = max(models, key=lambda folder: folder.stat().st_mtime)
         with locked_folder(newest) as free:
             if not free:
                 raise BundleNotFoundError(f"{path} is being replaced right now; try again")
             newest.rename(path)
     except OSError as error:
+        if path.exists():  # another program was first
+            return
         raise BundleNotFoundError(
             f"{path} does not exist: a kill left it as {newest}, and it cannot be renamed "
             f"({error.strerror}); rename that back to {path.name}"
         ) from None
     _log.warning("%s: a kill had left it as %s; it was put back", path, newest.name)
+
+
+def _is_left(folder: Path, name: str) -> bool:
+    """Whether a folder has the name that `put_together` and a kill leave of the model `name`."""
+    pattern = rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}\.old"
+    return re.fullmatch(pattern, folder.name) is not None and not folder.is_symlink()
 
 
 def _names_parts(names: set[str]) -> bool:

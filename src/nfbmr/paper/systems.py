@@ -228,6 +228,7 @@ def make_system(
         )
     line = _LINES[key]
     settings = _settings_of(line, base)
+    _refuse_scales_of_trained(line, settings, changes)
     if not line.levels:
         return System(key=key, settings=settings)
     pair = replace(
@@ -237,6 +238,21 @@ def make_system(
         stage=stage_with_changes(pair.stage, of_pair, "pair"),
     )
     return System(key=key, settings=settings, pair=pair)
+
+
+def _refuse_scales_of_trained(line: _Line, settings: Settings, changes: dict[str, Any]) -> None:
+    """Checks that a score of several statistics has pictures that did not train for its scales."""
+    several = len(settings.scoring.maps) * len(settings.scoring.statistics) > 1
+    none_asked = (
+        _is_given(changes, "calibration.held_out") and not changes["calibration"]["held_out"]
+    )
+    if several and (none_asked or not settings.calibration.held_out):
+        what = "nfbmr's own score" if line.maps is None else "a score of several statistics"
+        raise SettingsError(
+            f"calibration.held_out 0: {what} needs good pictures that did not train for its "
+            "scales; give a share above 0, or one statistic and systems without nfbmr: "
+            """--set 'scoring.statistics=["max"]' --systems nf,nf-bmr-2"""
+        )
 
 
 def _settings_of(line: _Line, base: Settings) -> Settings:

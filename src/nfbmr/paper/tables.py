@@ -108,10 +108,13 @@ def _verdict_table(number: str, title: str, dataset: str, rows: list[Row]) -> Ta
         ),
     )
     asked = sorted({aggregates.number(row, "false_alarm_rate_asked") or 0.0 for row in rows} - {0})
-    rates = ", ".join(f"{100 * rate:g} %" for rate in asked) or "unknown"
+    rates = ", ".join(f"{100 * rate:g} %" for rate in asked)
     notes = (
         f"Precision, recall and F1 on the left are of the verdicts of {TITLES[system]}. Their "
-        f"threshold comes from held-out good pictures for a false-alarm rate of {rates}.",
+        f"threshold comes from held-out good pictures for a false-alarm rate of {rates}."
+        if rates
+        else "On the left nothing is measured: every good picture trained, as in the paper, and "
+        "none was held out to set a threshold.",
         "On the right the threshold is the one that suits the test labels best. Nobody has it in "
         "use, so these figures are an upper bound, and for comparison only.",
         "The paper does not say how its threshold was set; its figures stand under both.",

@@ -88,7 +88,8 @@ class Calibration:
             and list(self.scores) == sorted(self.scores)
             and 0 < self.false_alarm_rate < 1
             and 1 <= self.rank <= n + 1
-            and min((*self.statistic_std, *self.map_std), default=0) >= TINY
+            # Half of it: scales of older versions are halved for eq. 14.
+            and min((*self.statistic_std, *self.map_std), default=0) >= TINY / 2
             and max(map(abs, (*self.statistic_mean, *self.map_mean, *self.scores))) < _HUGE
             and len(self.statistic_mean) == len(self.statistic_std)
             and len(self.map_mean) == len(self.map_std)

@@ -50,7 +50,7 @@ def _prediction_bound(scores: Floats, rate: float) -> float:
 
     n = len(scores)
     spread = float(scores.std(ddof=1)) * math.sqrt(1 + 1 / n)
-    return float(scores.mean()) + float(t.ppf(1 - rate, n - 1)) * spread
+    return float(scores.mean()) + float(t.isf(rate, n - 1)) * spread
 
 
 def p_values(scores: Floats, known: Sequence[float] | Floats) -> Floats:

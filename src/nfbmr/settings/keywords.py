@@ -23,6 +23,7 @@ class Keywords(TypedDict, total=False):
     """A word is `backbone.name`."""
     weights: str
     """`backbone.weights`."""
+    standardise: str
     flow: Mapping[str, object]
     mapping: Mapping[str, object]
     gaussian: Mapping[str, object]

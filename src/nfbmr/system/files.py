@@ -6,7 +6,6 @@ import ctypes
 import errno
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,20 +72,34 @@ def locked_folder(path: Path) -> Iterator[bool]:
         os.close(handle)
 
 
-def swap_into_place(beside: Path, path: Path) -> None:
-    """Renames a finished folder to `path`; what was there goes once the new one stands.
+def swap_into_place(beside: Path, path: Path, instead_of: int | None = None) -> None:
+    """Renames a finished folder to `path`; what was there is then `beside`.
 
     Where the system can exchange two names, `path` is never empty. Elsewhere there is nothing at
     it between two renames: the old folder is then `beside` with the ending `.old`, locked while
     this program lives, so that whoever finds it unlocked knows that it was left by a kill.
+
+    Args:
+        beside: the finished folder, in the same folder as `path`.
+        path: where it goes.
+        instead_of: inode of the folder that it replaces, where it has to be that one.
+
+    Raises:
+        OSError: it cannot be renamed, or another folder is there by now; `path` is as it was.
     """
-    old = beside.with_name(f"{beside.name}.old")
     if not path.exists():
+        _same(None, instead_of)
         beside.rename(path)
     elif exchange(beside, path):
-        beside.rename(old)
+        try:
+            _same(beside, instead_of)
+        except OSError:
+            exchange(beside, path)
+            raise
     else:
+        old = beside.with_name(f"{beside.name}.old")
         with locked_folder(path):
+            _same(path, instead_of)
             try:
                 path.rename(old)
                 beside.rename(path)
@@ -94,7 +107,12 @@ def swap_into_place(beside: Path, path: Path) -> None:
                 if old.exists() and not path.exists():
                     old.rename(path)
                 raise
-    shutil.rmtree(old, ignore_errors=True)
+            old.rename(beside)
+
+
+def _same(folder: Path | None, inode: int | None) -> None:
+    if inode is not None and (folder is None or folder.stat().st_ino != inode):
+        raise OSError(errno.EBUSY, "another program has put something else there meanwhile")
 
 
 def exchange(one: Path, other: Path) -> bool:
