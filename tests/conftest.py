@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings as hypothesis_settings
 from numpy.typing import NDArray
 from PIL import Image
@@ -28,6 +30,20 @@ Draw = Callable[..., NDArray[np.uint8]]
 
 hypothesis_settings.register_profile("nfbmr", derandomize=True, database=None, deadline=None)
 hypothesis_settings.load_profile("nfbmr")
+
+
+def pytest_configure() -> None:
+    """Gives each process of the tests one thread, and each of several a core of its own.
+
+    Processes that share cores and have as many threads as there are cores slow each other tenfold:
+    their threads spin while they wait for one another.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of what the tests start
+    torch.set_num_threads(1)
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker) % len(cores)]})
 
 
 @pytest.fixture(autouse=True)

@@ -168,6 +168,12 @@ def test_every_module_is_in_a_room_that_has_a_place() -> None:
     assert set(ROOMS) - found <= PLANNED, "a place without a module"
 
 
+def test_every_room_is_described() -> None:
+    text = (ROOT.parents[1] / "docs" / "architecture.md").read_text("utf-8")
+    described = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
+    assert [name.replace("nfbmr", "") for name in described if "/" not in name] == list(ROOMS)
+
+
 def test_the_house_has_few_rooms_and_nothing_lies_before_the_doors() -> None:
     outside = {name for name in _every_module() if (ROOT / f"{name}.py").is_file()} | {""}
     assert outside <= MODULES_OUTSIDE_ROOMS

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TypeAlias, Unpack
 
-from nfbmr.data.layouts import read_data
+from nfbmr.data.images import ImageInput
+from nfbmr.data.layouts import Sample, read_data
 from nfbmr.data.survey import Survey
 from nfbmr.deployment.export import add_graphs, runtimes_here
+from nfbmr.errors import SettingsError
 from nfbmr.features.compute import FeatureCache
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.learning.learn import Job, learn, look_over
@@ -20,42 +25,51 @@ from nfbmr.model.folder import refuse_to_replace_other_things
 from nfbmr.runtimes.torch import TorchRuntime
 from nfbmr.settings import presets
 from nfbmr.settings.changes import with_changes
+from nfbmr.settings.keywords import Keywords, nested
 from nfbmr.settings.schema import Settings
 from nfbmr.system.devices import choose_device
 from nfbmr.system.progress import Progress, silent
 
 _log = logging.getLogger(__name__)
 
+Data: TypeAlias = str | os.PathLike[str] | Sequence[ImageInput]
+"""A folder or table that `read_data` reads, or good pictures."""
+
 
 def fit(
-    data: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    data: Data,
+    out: str | os.PathLike[str] | None = None,
     *,
     preset: str = "fast",
     settings: Settings | None = None,
+    changes: Mapping[str, object] | None = None,
     device: str = "auto",
     fresh: bool = False,
     cache: FeatureCache | None = None,
     progress: Progress = silent,
     checkpoint_seconds: float = 10.0,
     export: bool = True,
-    **changes: Any,
+    **keywords: Unpack[Keywords],
 ) -> Inspector:
     """Learns good pictures and writes a model directory; goes on where an interrupted fit stopped.
 
     Args:
-        data: a folder of good pictures, an MVTec AD category, a DAGM 2007 class, or a table.
-            Only its good training pictures are looked at.
+        data: a folder of good pictures, an MVTec AD category, a DAGM 2007 class, or a table, of
+            which only the good training pictures are looked at; or a list of good pictures: paths,
+            Pillow images, arrays, files' bytes.
         out: the model directory; an existing model is replaced once the new one is complete.
+            None: the model stays in memory, and nothing of an interrupted fit is left.
         preset: `fast`, `accurate` or `paper`; not looked at where `settings` is given.
         settings: all of them, instead of a preset.
+        changes: any settings over those, nested: `{"flow": {"hidden": 256}}`.
         device: `auto`, `cpu`, `cuda`, ...
         fresh: start anew, whatever an interrupted fit left.
         cache: of features; by default the user's.
         progress: hears how far the work is.
         checkpoint_seconds: at most this much work is lost to a kill.
         export: also make graphs for the other runtimes that are here; a failure is a warning.
-        **changes: single settings over the preset, e.g. `seed=1` or `flow={"hidden": 256}`.
+        **keywords: single settings over `changes`, e.g. `seed=1`, `false_alarm_rate=0.05` or
+            `flow={"hidden": 256}`; see `Keywords`.
 
     Raises:
         LayoutError: the data cannot be read as a data set.
@@ -63,41 +77,69 @@ def fit(
         TrainingError: too few pictures, or training broke down.
         BundleError: the model cannot be written.
     """
-    chosen = with_changes(settings or presets.preset(preset), changes)
-    path = Path(out)
+    chosen = with_changes(settings or presets.preset(preset), nested(keywords, changes))
+    if not chosen.calibration.held_out:
+        raise SettingsError(
+            "calibration.held_out 0: no threshold can rest on pictures that were trained on, so "
+            "this is for the paper's experiments alone; give a share above 0, such as 0.2"
+        )
+    path = None if out is None else Path(out)
+    with _workplace(path, fresh=fresh) as work:
+        job = Job(
+            settings=chosen,
+            work=Path(work),
+            device=choose_device(device),
+            cache=cache or FeatureCache(),
+            progress=progress,
+            checkpoint_seconds=checkpoint_seconds,
+        )
+        return _fit(data, path, job, device, export=export)
+
+
+def _fit(data: Data, path: Path | None, job: Job, device: str, *, export: bool) -> Inspector:
+    """The steps of a fit, each from what the one before gave; `learn` has those in between."""
+    good = _survey(data, path, job)
+    plan = _plan(good, job.settings)
+    bundle = learn(good, plan, job)
+    if path is not None:
+        write_bundle(path, bundle)
+        forget(job.work)
+        if export:
+            _export(path, bundle, good, job.progress)
+    _log.info("%s", "\n".join(bundle.calibration.describe()))
+    if path is None:
+        return Inspector(bundle, TorchRuntime(bundle, str(job.device)))
+    return load(path, device=device)
+
+
+def _workplace(path: Path | None, *, fresh: bool) -> AbstractContextManager[str | Path]:
+    """Gives a folder for checkpoints: beside the model, or one that goes with the call."""
+    if path is None:
+        return TemporaryDirectory(prefix="nfbmr-fit-", ignore_cleanup_errors=True)
     refuse_to_replace_other_things(path)
     work = work_folder(path)
     if fresh:
         forget(work)
-    job = Job(
-        settings=chosen,
-        work=work,
-        device=choose_device(device),
-        cache=cache or FeatureCache(),
-        progress=progress,
-        checkpoint_seconds=checkpoint_seconds,
-    )
-    good = _survey(data, chosen, progress)
-    plan = _plan(good, chosen)
-    bundle = learn(good, plan, job)
-    write_bundle(path, bundle)
-    forget(work)
-    if export:
-        _export(path, bundle, good, progress)
-    _log.info("%s", "\n".join(bundle.calibration.describe()))
-    return load(path, device=device)
+    return nullcontext(work)
 
 
-def _survey(data: str | os.PathLike[str], settings: Settings, progress: Progress) -> Survey:
-    """Says what lies there, and what is odd about it or the settings; then looks at it."""
-    found = read_data(data)
-    _log.info("%s", found.describe())
-    for warning in found.warnings:
-        _log.warning("%s", warning)
-    shown = {*settings.scoring.maps, settings.scoring.heat}
-    if settings.mapping.kind != "none" and not {"source", "target", "asm"} & shown:
+def _survey(data: Data, path: Path | None, job: Job) -> Survey:
+    """Says what was given, and what is odd about it or the settings; then looks at it."""
+    good: Sequence[Sample | ImageInput]
+    if isinstance(data, str | os.PathLike):
+        found = read_data(data)
+        name, good = found.name, found.train_good
+        _log.info("%s", found.describe())
+        for warning in found.warnings:
+            _log.warning("%s", warning)
+    else:
+        name, good = "pictures" if path is None else path.name, list(data)
+        _log.info("list of pictures: %d good to learn from", len(good))
+    how = job.settings
+    shown = {*how.scoring.maps, how.scoring.heat}
+    if how.mapping.kind != "none" and not {"source", "target", "asm"} & shown:
         _log.warning("The mapping is learnt but no map of it is in scoring.maps or scoring.heat")
-    return look_over(found.name, found.train_good, progress)
+    return look_over(name, good, job.progress)
 
 
 def _plan(good: Survey, settings: Settings) -> Plan:

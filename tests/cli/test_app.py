@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 import signal
 import sys
 import time
@@ -119,7 +118,10 @@ def new_pictures(tmp_path: Path, draw: Draw) -> Path:
 
 def test_calibrate_with_and_without_pictures(model_copy: Path, new_pictures: Path) -> None:
     result = run("calibrate", model_copy, "--false-alarm-rate=0.5")
-    assert result.stdout.startswith("Threshold ")
+    before, now, *_ = result.stdout.splitlines()
+    assert before.startswith("Before: threshold ")
+    assert before.endswith(" for a false-alarm rate of 0.2, from 5 good images.")
+    assert now.startswith("Threshold ")
     first = load(model_copy, device="cpu").calibration
     assert (first.false_alarm_rate, len(first.scores)) == (0.5, 5)
     result = run("calibrate", model_copy, new_pictures)
@@ -128,24 +130,26 @@ def test_calibrate_with_and_without_pictures(model_copy: Path, new_pictures: Pat
     assert (second.false_alarm_rate, len(second.scores)) == (0.5, 6)
 
 
-def test_calibrate_leaves_out_what_was_trained_on(
+def test_calibrate_refuses_what_was_trained_on(
     model_copy: Path, new_pictures: Path, good_folder: Path
 ) -> None:
     trained_on = load(model_copy, device="cpu").facts.trained_on
     trained = [path for path in good_folder.iterdir() if fingerprint(path) in trained_on]
     assert trained
-    only = good_folder.with_name("only")
-    only.mkdir()
-    for number, path in enumerate(trained):
-        shutil.copy(path, only / path.name)
-        path.rename(new_pictures / f"known-{number}.png")
-    result = run("calibrate", model_copy, new_pictures)
-    assert f"Warning: {len(trained)} pictures were trained on and are left out" in result.stderr
-    assert len(load(model_copy, device="cpu").calibration.scores) == 6
+    Image.open(trained[0]).save(new_pictures / "known.bmp")  # the same pixels in another file
     before = (model_copy / "calibration.json").read_bytes()
-    refused = CliRunner().invoke(app, ["calibrate", str(model_copy), str(only)])
+    refused = CliRunner().invoke(app, ["calibrate", str(model_copy), str(new_pictures)])
     assert isinstance(refused.exception, CalibrationError)
+    assert "1 of the 7 pictures were trained on (known.bmp)" in str(refused.exception)
     assert (model_copy / "calibration.json").read_bytes() == before
+
+
+def test_the_card_says_which_pictures_calibrate(model_copy: Path, new_pictures: Path) -> None:
+    assert "5 more were held out and calibrate it." in (model_copy / "README.md").read_text()
+    run("calibrate", model_copy, new_pictures)
+    said = "held out and calibrated it; 6 good pictures of a later calibration do now."
+    assert said in (model_copy / "README.md").read_text()
+    assert said in run("info", model_copy).stdout
 
 
 @pytest.mark.parametrize("rate", ["0", "1", "-0.1", "nan"])

@@ -95,7 +95,7 @@ def test_fit_hands_on_tiles_and_export(
     monkeypatch.setattr("nfbmr.fitting.fit", remembered)
     words = ["fit", str(good_folder), "-o", str(tmp_path / "m"), "--tiles", "--no-export"]
     assert isinstance(CliRunner().invoke(app, words).exception, Enough)
-    assert asked["tiles"] == {"overlap": 0.25}
+    assert asked["tiles"] is True
     assert asked["export"] is False
     asked.clear()
     assert isinstance(CliRunner().invoke(app, words[:4]).exception, Enough)

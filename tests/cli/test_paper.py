@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from typer.testing import CliRunner, Result
 from nfbmr.benchmark.dagm_like import write_tree
 from nfbmr.cli.app import app, main
 from nfbmr.paper.command import Data, publish, read_sources
-from nfbmr.paper.ledger import Ledger
+from nfbmr.paper.ledger import Ledger, alone_in
 from nfbmr.paper.plan import Request, make_tasks
 from nfbmr.settings.text import parse_changes
 
@@ -157,6 +158,8 @@ def test_any_data_set_joins_by_name_and_a_broken_category_fails_alone(
         (["--weights=a.pth", "--weights=b.pth"], "each network once"),
         (["--weights=absent.pth"], "absent.pth: cannot be read"),
         (["--set=flow.blocks=0"], "flow.blocks"),
+        (["--set=tiles.overlap=0.25"], "expected no tiles"),
+        (["--systems=nf,nf-bmr-1"], "system nf is left out: no row of it is in tables 3, 4"),
         (["--tables=1,2,5"], "found nothing to do"),
     ],
 )
@@ -172,6 +175,70 @@ def test_what_cannot_be_done_is_said(
     out = tmp_path / "out"
     assert said in message_of(monkeypatch, capsys, *given, "-o", out, *words)
     assert not out.exists(), "nothing is left behind"
+
+
+def test_a_plan_needs_no_folder_and_a_run_does(
+    dagm: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = run("--dagm", dagm, "--seeds=0", "--systems=nf-bmr-2", "--dry-run", *TINY).stdout
+    assert "2 rows, 2 to compute" in plan
+    assert "no -o RESULTS" in message_of(monkeypatch, capsys, "--dagm", dagm, "--seeds=0", *TINY)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_system_left_out_is_named_and_the_others_run(dagm: Path) -> None:
+    result = run("--dagm", dagm, "--systems=nf,nf-bmr-2", "--seeds=0", "--dry-run", *TINY)
+    assert result.exit_code == 0
+    assert "Warning: system nf is left out: no row of it is in tables 3, 4" in result.stderr
+    assert "2 rows, 2 to compute" in result.stdout
+    planned = run("--systems=nf,pfm", "--tables=1", "--seeds=0", "--dry-run", *TINY)
+    assert "Warning: system nf is left out: no row of it is in table 1" in planned.stderr
+
+
+HELD = """
+import sys
+from nfbmr.cli.app import main
+from nfbmr.paper import command
+
+def held(*_):
+    print("held", flush=True)
+    sys.stdin.readline()
+    sys.exit()
+
+setattr(command, sys.argv[1], held)
+sys.argv = ["nfbmr", *sys.argv[2:]]
+main()
+"""
+"""A run that stops within the function named first, until it reads a line."""
+
+
+@pytest.mark.parametrize("where", ["run_tasks", "publish"])
+def test_a_second_process_is_kept_out_until_the_first_has_published(
+    where: str,
+    done: Path,
+    dagm: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["--dagm", str(dagm), "-o", str(done), "--seeds=0", *TINY]
+    command = [sys.executable, "-c", HELD, where, "paper", *words]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdin is not None
+        assert first.stdout is not None
+        assert first.stdout.readline() == "held\n"
+        said = message_of(monkeypatch, capsys, *words)
+        assert f"{done}: another run is writing there" in said
+        first.stdin.write("\n")
+        first.stdin.close()
+        assert first.wait() == 0
+    with alone_in(done):
+        pass
 
 
 def test_without_data_the_official_sets_are_planned_for(tmp_path: Path) -> None:

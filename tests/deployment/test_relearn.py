@@ -22,6 +22,7 @@ from nfbmr.errors import ExportError, SettingsError, TrainingError
 from nfbmr.inspection.inspector import load
 from nfbmr.model.bundle import read_bundle, replace_calibration
 from nfbmr.model.exports import Target
+from nfbmr.networks.protocol import FeatureSource
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.runtimes.torch import TorchRuntime
 from nfbmr.scoring.maps import MAPS, Maps
@@ -145,13 +146,12 @@ def test_a_source_leaves_the_computation_to_its_graph_and_shapes_to_torch(model:
         def run(self, pixels: NDArray[np.uint8]) -> Any:
             return 2 * plain(torch.from_numpy(pixels)).numpy()
 
-    source = GraphSource.of(settings)
-    assert isinstance(source, GraphSource)
-    source.load_state_dict(plain.state_dict())
-    source.computed_by(Twice(), "twice")
+    source: FeatureSource = GraphSource(plain, Twice(), "twice")
     pixels = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
     assert torch.equal(source(pixels), 2 * plain(pixels))
     assert source.grid((64, 64)) == plain.grid((64, 64))
-    one = source.fingerprint()
-    assert one != plain.fingerprint()
-    assert source.computed_by(Twice(), "another").fingerprint() != one
+    assert source.outputs == plain.outputs == source.channels + source.detail_channels
+    assert source.ready(torch.device("cpu")) is source
+    tags = ("twice", "another")
+    prints = {GraphSource(plain, Twice(), tag).fingerprint() for tag in tags}
+    assert len(prints | {plain.fingerprint()}) == 3

@@ -147,6 +147,38 @@ def test_stores_of_one_entry_share_its_file(cache: FeatureCache) -> None:
     assert len({store.files for store in stores}) == 1
 
 
+def test_pictures_in_many_entries_are_gathered_in_one(
+    cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nfbmr.features.cache.MOST_FILES", 3)
+    tiled = shelf("c", tiles=2)
+    for pictures in ("ab", "c", "d", "xe"):
+        write(cache, pictures, tiled)
+    few = cache.store(tiled, "dca", cache.find(tiled, "dca"))
+    assert (len(few.files), len(kept(cache))) == (3, 4)
+    asked = "edcaae"
+    store = cache.store(tiled, asked, cache.find(tiled, asked))
+    assert len(store.files) == 1
+    assert store.key == tiled.key(list(asked))
+    expected = [ord(picture) + tile / 8 for picture in asked for tile in range(2)]
+    np.testing.assert_array_equal(contents(store), expected)
+    assert kept(cache) == {"edca", "ab", "xe"}, "b and x are nowhere else"
+    assert found(again(cache), "abcdex", tiled) == "abcdex"
+
+
+def test_pictures_stay_in_many_entries_where_there_is_no_room_to_gather_them(
+    cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nfbmr.features.cache.MOST_FILES", 1)
+    write(cache, "a")
+    write(cache, "b")
+    usage = shutil.disk_usage(cache.root)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10))
+    store = cache.store(SHELF, "ab", cache.find(SHELF, "ab"))
+    np.testing.assert_array_equal(contents(store), [ord("a"), ord("b")])
+    assert kept(cache) == {"a", "b"}
+
+
 # ---- damage
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nfbmr.data.images import ImageInput
+from nfbmr.data.survey import survey
 from nfbmr.errors import (
     BundleNotFoundError,
     BundleTamperedError,
@@ -26,7 +27,7 @@ from nfbmr.inspection.inspector import Failure, Inspection, Inspector, load
 from nfbmr.model.bundle import Bundle, read_bundle, write_bundle
 from nfbmr.runtimes.protocol import Runtime
 from nfbmr.runtimes.torch import TorchRuntime
-from nfbmr.scoring.calibration import calibrate, image_scores
+from nfbmr.scoring.calibration import Calibration, calibrate, image_scores
 from nfbmr.scoring.conformal import p_values
 from nfbmr.scoring.maps import MAPS, Maps
 
@@ -221,8 +222,37 @@ def test_new_good_pictures_replace_the_scores(inspector: Inspector, draw: Draw) 
     changed = inspector.recalibrated(0.1, iter(pictures))
     assert len(changed.calibration.scores) == 9
     assert not changed.calibration.extrapolated
-    expected = calibrate(inspector.maps(pictures), inspector.settings.scoring, 0.1)
+    names = [one.pixel_hash for one in survey("good", pictures).pictures]
+    expected = calibrate(inspector.maps(pictures), inspector.settings.scoring, 0.1, names)
     assert changed.calibration == expected
+    by_score = sorted(zip(inspector_scores(inspector, expected, pictures), names, strict=True))
+    assert changed.calibration.pictures == tuple(name for _, name in by_score)
+
+
+def inspector_scores(inspector: Inspector, given: Calibration, pictures: list[Any]) -> list[float]:
+    """Scores of calibration pictures, each on the scale of the others, in their own order."""
+    found = []
+    for number in range(len(pictures)):
+        others = [picture for at, picture in enumerate(pictures) if at != number]
+        scale = calibrate(inspector.maps(others), inspector.settings.scoring, 0.1)
+        maps = inspector.maps([pictures[number]])
+        found.append(float(image_scores(maps, inspector.settings.scoring, scale)[0]))
+    np.testing.assert_allclose(sorted(found), given.scores, rtol=1e-4, atol=1e-6)
+    return found
+
+
+def test_known_pictures_are_refused_and_copies_left_out(
+    inspector: Inspector, draw: Draw, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    new = [draw(seed) for seed in range(500, 506)]
+    trained = [draw(seed) for seed in range(16)]  # as `write_mvtec` draws them; five were held out
+    with pytest.raises(CalibrationError, match=r"11 of the 22 pictures were trained on \(picture"):
+        inspector.recalibrated(0.2, [*new, *trained])
+    again = tmp_path / "again.bmp"
+    Image.fromarray(new[0]).save(again)
+    changed = inspector.recalibrated(0.2, [*new, again, new[3]])
+    assert "2 pictures are copies of others and are left out: again.bmp, picture 8" in caplog.text
+    assert len(changed.calibration.scores) == 6
 
 
 def test_calibration_says_what_it_cannot_do(
@@ -231,9 +261,9 @@ def test_calibration_says_what_it_cannot_do(
     with pytest.raises(CalibrationError, match="0 good images"):
         inspector.recalibrated(0.1, [])
     with pytest.raises(CalibrationError, match="1 good images"):
-        inspector.recalibrated(0.1, [draw(0)])
+        inspector.recalibrated(0.1, [draw(500)])
     with pytest.raises(CalibrationError, match=r"4 good images.*at least 5"):
-        inspector.recalibrated(0.1, [draw(seed) for seed in range(4)])
+        inspector.recalibrated(0.1, [draw(seed) for seed in range(500, 504)])
     with pytest.raises(ImageError, match=r"none\.png"):
         inspector.recalibrated(0.1, [draw(0), tmp_path / "none.png", draw(1)])
 

@@ -7,6 +7,9 @@ import json
 import os
 import pickle
 import resource
+import shutil
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from nfbmr.errors import (
 )
 from nfbmr.model.bundle import (
     Bundle,
+    Identity,
     add_exports,
     for_export,
     read_bundle,
@@ -42,7 +46,7 @@ from nfbmr.model.folder import (
 from nfbmr.scoring.calibration import calibrate, recalibrate
 from nfbmr.scoring.maps import MAPS
 from nfbmr.settings.presets import preset
-from nfbmr.system.files import sha256_of
+from nfbmr.system.files import exchange, locked_folder, sha256_of
 
 PARTS = (CONFIG, TENSORS, CALIBRATION, CARD)
 
@@ -184,8 +188,8 @@ def test_a_damaged_manifest_is_named(path: Path, manifest: bytes) -> None:
 
 
 def test_a_newer_format_asks_for_an_update(path: Path) -> None:
-    (path / MANIFEST).write_text('{"format": 2, "parts": {}, "more": 1}')
-    with pytest.raises(BundleVersionError, match=r"format 2.*up to 1; update nfbmr"):
+    (path / MANIFEST).write_text('{"format": 3, "parts": {}, "more": 1}')
+    with pytest.raises(BundleVersionError, match=r"format 3.*up to 2; update nfbmr"):
         read_bundle(path)
 
 
@@ -360,6 +364,7 @@ def test_a_failed_rename_puts_the_old_model_back(
 
     before = snapshot(path)
     with monkeypatch.context() as patch:
+        patch.setattr("nfbmr.system.files.exchange", lambda *_: False)
         patch.setattr(Path, "rename", rename)
         with pytest.raises(BundleError, match="busy"):
             write_bundle(path, content(facts=facts(name="jar")))
@@ -380,6 +385,7 @@ def test_ctrl_c_between_the_renames_puts_the_old_model_back(
 
     before = snapshot(path)
     with monkeypatch.context() as patch:
+        patch.setattr("nfbmr.system.files.exchange", lambda *_: False)
         patch.setattr(Path, "rename", rename)
         with pytest.raises(KeyboardInterrupt):
             write_bundle(path, content(facts=facts(name="jar")))
@@ -462,7 +468,7 @@ def exported(path: Path, text: bytes = b"graph", **changes: Any) -> Export:
         gate = gate.model_copy(update={"probe": (1.0,) * len(MAPS)})
     export = Export(graph=sha256_of(file), gate=gate, **values)
     own = {} if export.calibration == CALIBRATION else {export.calibration: content().calibration}
-    add_exports(path, {export.file: file}, (export,), read_bundle(path).origin, own)
+    add_exports(path, {export.file: file}, (export,), read_bundle(path).identity, own)
     file.unlink()
     return export
 
@@ -488,6 +494,8 @@ def test_a_calibration_of_its_own_goes_with_its_graph_alone(tmp_path: Path) -> N
     bundle = read_bundle(path)
     own = for_export(path, bundle, export)
     assert (bundle.of, own.of) == (CALIBRATION, "calibration.onnx.int8.json")
+    assert own.identity == replace(bundle.identity, graph=export.graph)
+    assert own.identity != bundle.identity == read_bundle(path, tensors=False).identity
     changed_one = recalibrate(own.calibration, 0.4)
     replace_calibration(path, replace(own, calibration=changed_one))
     assert for_export(path, bundle, export).calibration == changed_one
@@ -552,7 +560,7 @@ def test_a_graph_of_another_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "graph").write_bytes(b"graph")
     before = snapshot(path)
     with pytest.raises(BundleError, match="holds another model by now; nothing was kept"):
-        add_exports(path, {"model.onnx": tmp_path / "graph"}, (), "0" * 64)
+        add_exports(path, {"model.onnx": tmp_path / "graph"}, (), Identity(tensors="0" * 64))
     assert snapshot(path) == before
 
 
@@ -570,14 +578,106 @@ def test_a_graph_that_was_not_proved_is_refused(tmp_path: Path) -> None:
         read_bundle(path)
 
 
-def test_a_kill_between_the_renames_leaves_a_model_that_the_error_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", [read_bundle, lambda path: write_bundle(path, content())])
+def test_a_model_that_a_kill_left_between_two_renames_is_put_back(
+    tmp_path: Path, start: Callable[[Path], object], caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "model"
     write_bundle(path, content())
-    left = path.rename(tmp_path / ".model.abc.old")
-    with pytest.raises(BundleNotFoundError, match=r"a kill left it as .*\.model\.abc\.old: rename"):
-        read_bundle(path)
-    left.rename(path)
+    path.rename(tmp_path / ".model.abcd1234.old")
+    (tmp_path / ".model.xyz.old").mkdir()  # somebody's own
+    start(path)
     assert read_bundle(path).facts.name == "bottle"
+    assert "a kill had left it as .model.abcd1234.old" in caplog.text
+    assert {p.name for p in tmp_path.iterdir()} == {"model", ".model.xyz.old"}
+
+
+def test_a_model_that_is_being_replaced_is_left_to_its_program(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    left = path.rename(tmp_path / ".model.abcd1234.old")
+    with locked_folder(left), pytest.raises(BundleNotFoundError, match="being replaced right now"):
+        read_bundle(path)
+    assert left.is_dir()
+
+
+def test_the_models_place_is_never_empty(path: Path) -> None:
+    """A reader that asks all the time while the model is replaced again and again."""
+    write_bundle(path, content())
+    empty, stop = 0, threading.Event()
+
+    def ask() -> None:
+        nonlocal empty
+        while not stop.is_set():
+            empty += not os.path.lexists(path)
+
+    reader = threading.Thread(target=ask)
+    reader.start()
+    try:
+        for number in range(100):
+            write_bundle(path, content(facts=facts(name=f"jar {number}")))
+    finally:
+        stop.set()
+        reader.join()
+    if not exchanges(path.parent):
+        pytest.skip("this file system cannot exchange two names")
+    assert empty == 0
+    assert read_bundle(path).facts.name == "jar 99"
+
+
+@pytest.mark.parametrize("can", [True, False])
+def test_a_fit_that_ends_during_a_calibration_stays(
+    path: Path, monkeypatch: pytest.MonkeyPatch, can: bool
+) -> None:
+    if not can:
+        monkeypatch.setattr("nfbmr.system.files.exchange", lambda *_: False)
+
+    def calibrate_slowly() -> None:
+        with changed(path) as folder:
+            (folder / CARD).write_text("stale")
+            write_bundle(path, content(facts=facts(name="new fit")))
+
+    with pytest.raises(BundleError, match="something else there meanwhile"):
+        calibrate_slowly()
+    assert read_bundle(path).facts.name == "new fit"
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_what_is_put_back_is_of_this_name_and_no_other(tmp_path: Path) -> None:
+    """Names with dots, a user's own copies, and links are left where they are."""
+    path = tmp_path / "part"
+    write_bundle(path, content())
+    names = (".part.v2.abcd1234.old", ".part.backup.old", ".part.2026.old")
+    for name in names:
+        shutil.copytree(path, tmp_path / name)
+    (tmp_path / ".part.abcdefgh.old").symlink_to(path.rename(tmp_path / "elsewhere"))
+    with pytest.raises(BundleNotFoundError, match="does not exist"):
+        read_bundle(path)
+    assert all((tmp_path / name).is_dir() for name in names)
+
+
+def test_a_model_behind_a_link_is_put_back_too(tmp_path: Path) -> None:
+    path, link = tmp_path / "model", tmp_path / "current"
+    write_bundle(path, content())
+    link.symlink_to(path)
+    path.rename(tmp_path / ".model.abcd1234.old")
+    assert read_bundle(link).facts.name == "bottle"
+    assert link.is_symlink()
+
+
+def test_a_calibration_is_not_put_on_other_settings_of_the_same_tensors(path: Path) -> None:
+    before = read_bundle(path)
+    settings = replace(before.settings, seed=before.settings.seed + 1)
+    write_bundle(path, replace(before, settings=settings, identity=Identity()))
+    with pytest.raises(BundleError, match="holds another model or graph by now"):
+        replace_calibration(path, before)
+
+
+def exchanges(folder: Path) -> bool:
+    one, other = folder / "one", folder / "other"
+    one.mkdir()
+    other.mkdir()
+    return exchange(one, other)
 
 
 def test_other_peoples_files_and_links_outlive_a_calibration(tmp_path: Path) -> None:

@@ -191,6 +191,7 @@ def test_detector_stays_in_evaluation_mode_and_only_learns_flow_and_mapping(
 ) -> None:
     assert detector.mapping is not None
     assert not any(module.training for module in detector.modules())
+    assert isinstance(detector.source, SourceNetwork)
     assert not any(parameter.requires_grad for parameter in detector.source.parameters())
     assert all(parameter.requires_grad for parameter in detector.mapping.parameters())
 

@@ -10,6 +10,7 @@ from nfbmr.networks.folding import folded
 from nfbmr.networks.source import SourceNetwork
 
 LITE0 = "tf_efficientnet_lite0"
+CPU = torch.device("cpu")
 
 
 def stirred(network: nn.Module) -> nn.Module:
@@ -27,6 +28,10 @@ def stirred(network: nn.Module) -> nn.Module:
             ):
                 tensor.uniform_(low, high, generator=generator)
     return network
+
+
+def norms(network: nn.Module) -> list[nn.Module]:
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
 def pixels(seed: int = 0) -> Tensor:
@@ -56,37 +61,44 @@ def test_a_norm_without_a_convolution_before_it_stays() -> None:
 def test_features_are_those_of_the_network_as_it_is(name: str) -> None:
     network = SourceNetwork(name, (4, 3))
     stirred(network)
-    y = network(pixels())
-    assert network._quick[0] is not network.trunk
-    maps = network._maps_of(network.trunk, network._normalised(pixels()))
-    plain = maps[network.stages[0]]
-    torch.testing.assert_close(y[:, : plain.shape[1]], plain, rtol=1e-4, atol=1e-4)
+    y, quick = network(pixels()), network.ready(CPU)
+    assert norms(network)
+    assert not norms(quick)
+    assert not torch.equal(quick(pixels()), y)
+    torch.testing.assert_close(quick(pixels()), y, rtol=1e-4, atol=1e-4)
+    assert quick.grid((64, 96)) == network.grid((64, 96))
 
 
 def test_static_padding_is_folded_too() -> None:
     network = SourceNetwork("tf_efficientnet_b0", (3,), padding="static")
     stirred(network)
-    y = network(pixels())
-    assert network._quick[0] is not network.trunk
-    plain = network._maps_of(network.trunk, network._normalised(pixels()))[network.stages[0]]
-    torch.testing.assert_close(y, plain, rtol=1e-4, atol=1e-4)
+    quick = network.ready(CPU)
+    assert not norms(quick)
+    torch.testing.assert_close(quick(pixels()), network(pixels()), rtol=1e-4, atol=1e-4)
 
 
-def test_new_tensors_are_folded_anew() -> None:
+def test_a_copy_that_is_ready_keeps_its_weights_and_takes_no_others() -> None:
     network, other = SourceNetwork(LITE0, (3,)), SourceNetwork(LITE0, (3,))
     stirred(other)
-    before = network(pixels())
+    quick = network.ready(CPU)
+    before = quick(pixels())
     network.load_state_dict(other.state_dict())
-    after = network(pixels())
-    assert not torch.allclose(before, after)
-    torch.testing.assert_close(after, other(pixels()), rtol=0, atol=0)
+    torch.testing.assert_close(quick(pixels()), before, rtol=0, atol=0)
+    torch.testing.assert_close(network(pixels()), other(pixels()), rtol=0, atol=0)
+    ready_anew = network.ready(CPU)(pixels())
+    torch.testing.assert_close(ready_anew, other.ready(CPU)(pixels()), rtol=0, atol=0)
+    assert not torch.allclose(ready_anew, before)
+    with pytest.raises(RuntimeError, match=r"Unexpected key\(s\) in state_dict"):
+        quick.load_state_dict(other.state_dict())
+    with pytest.raises(AssertionError, match="ask the network that it was made from"):
+        quick.fingerprint()
 
 
-def test_moved_tensors_are_folded_anew() -> None:
+def test_what_is_ready_may_be_made_ready_again() -> None:
     network = SourceNetwork(LITE0, (3,))
-    network(pixels())
-    network.double()
-    assert not network._quick
+    stirred(network)
+    quick = network.ready(CPU)
+    torch.testing.assert_close(quick.ready(CPU)(pixels()), quick(pixels()), rtol=0, atol=0)
 
 
 def test_a_network_that_folding_would_change_is_left_alone() -> None:
@@ -103,8 +115,6 @@ def test_a_network_that_folding_would_change_is_left_alone() -> None:
     crossed = Crossed(nn.Conv2d(channels, channels, 1), nn.BatchNorm2d(channels))
     network.trunk.set_submodule(network.steps[-1], nn.Sequential(last, crossed))
     stirred(network.eval())
-    network._quick.clear()
-    y = network(pixels())
-    assert network._quick[0] is network.trunk
-    plain = network._maps_of(network.trunk, network._normalised(pixels()))[network.stages[0]]
-    torch.testing.assert_close(y, plain, rtol=0, atol=0)
+    quick = network.ready(CPU)
+    assert norms(quick)
+    torch.testing.assert_close(quick(pixels()), network(pixels()), rtol=0, atol=0)

@@ -12,9 +12,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from nfbmr.data.images import load_image
 from nfbmr.data.layouts import Sample, read_data
+from nfbmr.networks.source import SourceNetwork
+from nfbmr.networks.weights import load_weights
+from nfbmr.paper import exhibits as exhibits_module
 from nfbmr.paper.exhibits import _chosen, write_exhibits
 from nfbmr.paper.ledger import Key
 from nfbmr.paper.plan import Request, Task
@@ -49,6 +53,8 @@ def test_arrays_have_their_shapes(
     category: str, side: int, m: int, exhibits: dict[str, Arrays]
 ) -> None:
     found = {name: (array.shape, array.dtype.kind) for name, array in exhibits[category].items()}
+    areas = {name: found.pop(name) for name in ("areas_good", "areas_defective")}
+    assert {(len(shape), kind) for shape, kind in areas.values()} == {(1, "f")}
     names = {name: found.pop(name) for name in ("names", "defects", "other_name")}
     assert {name: shape for name, (shape, _) in names.items()} == {
         "names": (2,),
@@ -61,7 +67,7 @@ def test_arrays_have_their_shapes(
         "heatmaps": ((2, side, side), "f"),
         "has_mask": ((2,), "b"),
         "is_defect": ((2,), "b"),
-        "snn": ((2, 8, 8), "f"),
+        "other": ((2, 2, 2), "f"),
         "tnf": ((2, 8, 8), "f"),
         "vectors_source": ((m, C), "f"),
         "vectors_target": ((m, C), "f"),
@@ -104,6 +110,27 @@ def test_masks_and_heatmaps_lie_over_the_pictures(exhibits: dict[str, Arrays]) -
     assert not found["masks"][1].any()
     heat, calm = found["heatmaps"]
     assert heat[expected].mean() > heat[~expected].mean() + calm.std()
+
+
+def test_areas_are_told_apart_by_the_mask(exhibits: dict[str, Arrays]) -> None:
+    """The mask goes from 20 to 50 of 80 pixels, an area is 10 wide: 3 x 3 areas of 64."""
+    found = exhibits["bottle"]
+    assert found["areas_defective"].shape == (4 * 9,)
+    assert found["areas_good"].shape == (4 * 64 + 4 * (64 - 9),)
+    ours, others = (np.median(found[f"areas_{kind}"]) for kind in ("defective", "good"))
+    assert ours < others, "a defect is less likely"
+
+
+# ---- cover
+
+
+def test_cover_is_the_share_of_each_area_under_the_mask() -> None:
+    mask = np.zeros((6, 10), np.bool_)
+    mask[1:4, 2:9] = True
+    fine = np.repeat(np.repeat(mask, 4, axis=0), 3, axis=1)  # so that no area cuts a pixel
+    expected = fine.reshape(4, 6, 3, 10).mean(axis=(1, 3))
+    np.testing.assert_allclose(exhibits_module._cover(mask, (4, 3)), expected, atol=1e-12)
+    assert exhibits_module._cover(np.ones((7, 5), np.bool_), (3, 2)) == pytest.approx(1)
 
 
 def samples(**kinds: int) -> tuple[list[Sample], list[float]]:
@@ -211,30 +238,93 @@ def test_a_defect_without_a_mask_among_others_gives_no_vector(
     assert found["vectors_is_defect"].tolist() == [False] * 4 + [True] * 3
 
 
-def test_both_spaces_are_shown_on_one_scale(
+def likelihoods(learnt: Learnt, sample: Sample) -> NDArray[Any]:
+    """log p of each area of a picture up to a constant, by eq. 8, (H', W')."""
+    runtime = learnt.inspector.runtime
+    assert isinstance(runtime, TorchRuntime)
+    pixels = torch.from_numpy(load_image(sample.path, (64, 64))[None])
+    with torch.inference_mode():
+        y = runtime.detector.standardisation(runtime.detector.source(pixels).permute(0, 2, 3, 1))
+        z, log_det = runtime.detector.flow(y, runtime.detector.where(y))
+    return np.asarray((log_det - z.square().sum(dim=-1) / 2)[0])
+
+
+def draw_mask(path: Path, box: tuple[int, int, int, int]) -> None:
+    """Left, top, right, lower."""
+    mask = Image.new("L", (80, 80))
+    mask.paste(255, box)
+    mask.save(path)
+
+
+def test_areas_at_a_masks_edge_and_pictures_without_one_are_left_out(
+    mvtec: Path, learnt: Learnt, shown: Callable[..., tuple[Arrays, Product]]
+) -> None:
+    masks = sorted((mvtec / "ground_truth" / "blob").iterdir())
+    draw_mask(masks[0], (10, 10, 33, 22))  # 30 % and 20 % of the outermost areas
+    draw_mask(masks[1], (10, 10, 20, 12))  # 20 % of one area
+    draw_mask(masks[2], (0, 0, 0, 0))
+    masks[3].unlink()
+    found, product = shown()
+    defects, good = of_kind(product, is_defect=True), of_kind(product, is_defect=False)
+    first, second = (likelihoods(learnt, sample) for sample in defects[:2])
+    touched = np.zeros((2, 8, 8), np.bool_)
+    touched[0, 1:3, 1:4] = True
+    touched[1, 1, 1] = True
+    clear = [likelihoods(learnt, sample).ravel() for sample in good]
+    clear += [first[~touched[0]], second[~touched[1]]]
+    expected = np.sort(np.concatenate(clear))
+    np.testing.assert_allclose(np.sort(found["areas_good"]), expected, rtol=1e-3)
+    np.testing.assert_allclose(found["areas_defective"], first[1, 1:4], rtol=1e-3)
+
+
+def test_without_masks_no_area_is_defective(
+    mvtec: Path, shown: Callable[..., tuple[Arrays, Product]]
+) -> None:
+    shutil.rmtree(mvtec / "ground_truth")
+    found, _ = shown()
+    assert found["areas_defective"].shape == (0,)
+    assert found["areas_good"].shape == (4 * 64,)
+
+
+def test_of_many_areas_some_are_drawn_and_the_same_ones_each_time(
+    shown: Callable[..., tuple[Arrays, Product]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every, _ = shown()
+    monkeypatch.setattr(exhibits_module, "_AREAS", 30)
+    some, again = shown()[0], shown()[0]
+    for kind in ("areas_good", "areas_defective"):
+        assert len(some[kind]) == 30
+        np.testing.assert_array_equal(some[kind], again[kind])
+        assert set(some[kind]) <= set(every[kind])
+
+
+def test_responses_are_half_the_squared_norm_each_on_its_own_grid(
     learnt: Learnt, shown: Callable[..., tuple[Arrays, Product]]
 ) -> None:
     found, product = shown()
-    runtime = learnt.inspector.runtime
-    assert isinstance(runtime, TorchRuntime)
+    other = SourceNetwork("tf_efficientnet_lite2", (6,))
+    load_weights(other, "embedded")
     for place, name in enumerate(found["names"]):
         (sample,) = (
             s
             for s in product.test
             if s.path.name == name and s.is_defect == found["is_defect"][place]
         )
-        y, z = features(learnt, sample)
-        standard = runtime.detector.standardisation(torch.from_numpy(y)).numpy()
-        for shown_map, vectors in ((found["snn"], standard), (found["tnf"], z)):
+        f = other(torch.from_numpy(load_image(sample.path, (64, 64))[None]))[0].permute(1, 2, 0)
+        z = features(learnt, sample)[1]
+        for shown_map, vectors in ((found["other"], f.numpy()), (found["tnf"], z)):
             expected = (vectors.astype(np.float64) ** 2).sum(axis=-1) / 2
+            assert shown_map[place].shape == expected.shape
             np.testing.assert_allclose(shown_map[place], expected, rtol=1e-2)
 
 
-def test_without_the_other_networks_weights_its_vectors_are_left_out(
-    shown: Callable[..., tuple[Arrays, Product]],
+def test_without_the_other_networks_weights_what_is_of_it_is_left_out(
+    shown: Callable[..., tuple[Arrays, Product]], caplog: pytest.LogCaptureFixture
 ) -> None:
     found, _ = shown(tf_efficientnet_lite2="/nowhere/absent.pth")
     assert found["vectors_other"].shape == (8, 0)
+    assert found["other"].shape == (2, 0, 0)
+    assert "Figs. 2b and 7 lack tf_efficientnet_lite2" in caplog.text
     assert found["vectors_source"].shape == (8, C)
 
 
@@ -243,6 +333,7 @@ def test_the_other_network_takes_random_weights_as_snn_does(
 ) -> None:
     embedded, _ = shown()
     random, _ = shown(**{"": "random"})
-    assert not np.allclose(embedded["vectors_other"], random["vectors_other"])
+    for name in ("vectors_other", "other"):
+        assert not np.allclose(embedded[name], random[name])
     named, _ = shown(**{"": "random", "tf_efficientnet_lite2": "embedded"})
     np.testing.assert_array_equal(named["vectors_other"], embedded["vectors_other"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,13 +15,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nfbmr.errors import MissingExtraError
-from nfbmr.paper import grids, readings
+from nfbmr.evaluation.report.plots import load_matplotlib
+from nfbmr.paper import charts, figures, grids, readings
 from nfbmr.paper.aggregates import Category
 from nfbmr.paper.drawing import Drawn, label
 from nfbmr.paper.figures import draw_figures
+from nfbmr.paper.systems import make_system
 
 Row = dict[str, Any]
+SETTINGS = make_system("nf-bmr-2", "fast", 0, changes={"size": [64, 64]}).settings
 STRANGE = "$x$ _\\frac{<b>&"
+
+
+@pytest.fixture(autouse=True)
+def _quick(quick: None) -> None:
+    """Networks are built once."""
 
 
 def row(category: str, system: str, dataset: str = "mvtec", **given: Any) -> Row:
@@ -55,21 +64,30 @@ def exhibits(m: int = 16, other: int = 5) -> dict[str, NDArray[Any]]:
         "names": np.array(["0.png", "1.png", "2.png"]),
         "defects": np.array(["scratch", STRANGE, "good"]),
         "heatmaps": masks.astype(np.float32) * 1.5,
-        "snn": rng.random((3, 4, 6)).astype(np.float32),
+        "other": rng.random((3, 2, 3)).astype(np.float32),
         "tnf": rng.random((3, 4, 6)).astype(np.float32),
         "vectors_source": rng.normal(size=(m, 6)),
         "vectors_other": rng.normal(size=(m, other)),
         "vectors_target": rng.normal(size=(m, 6)),
         "vectors_is_defect": np.arange(m) % 2 == 1,
-        "other_name": np.array("another"),
+        "other_name": np.array("tf_another_b3.in1k"),
+        "areas_good": rng.normal(-20, 3, 400).astype(np.float32),
+        "areas_defective": rng.normal(-60, 20, 50).astype(np.float32),
     }
 
 
-def write_exhibits(results: Path, dataset: str, category: str, **given: Any) -> Path:
+def write_exhibits(
+    results: Path, dataset: str, category: str, without: tuple[str, ...] = (), **given: Any
+) -> Path:
     path = results / "exhibits" / dataset / f"{category}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **(exhibits() | given))
+    arrays = exhibits() | given
+    np.savez(path, **{name: array for name, array in arrays.items() if name not in without})
     return path
+
+
+def matplotlib_figure() -> Any:
+    return load_matplotlib()[1]()
 
 
 def by_name(drawn: list[Drawn]) -> dict[str, Drawn]:
@@ -82,7 +100,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def drawn(results: Path) -> list[Drawn]:
+def drawn(quick: None, results: Path) -> list[Drawn]:
     """Everything there is, of two categories of MVTec AD, one class of DAGM and a strange name."""
     systems = ("nf-bmr-2", "nf", "mb-pfm")
     rows = [row(name, key) for name in ("bottle", "grid") for key in systems]
@@ -92,22 +110,92 @@ def drawn(results: Path) -> list[Drawn]:
         write_scores(results, one)
     for dataset, name in (("mvtec", "bottle"), ("dagm", "Class1"), ("other", STRANGE)):
         write_exhibits(results, dataset, name)
-    return draw_figures(rows, results, results / "figures")
+    return draw_figures(rows, SETTINGS, results, results / "figures")
 
 
 def test_every_figure_is_drawn_for_each_set_that_has_its_inputs(drawn: list[Drawn]) -> None:
-    expected = {"2a_mvtec", "2a_further", "6_mvtec", "6_dagm", "6_further", "9_dagm"}
-    expected |= {f"{n}_{key}" for n in ("2b", "5", "7") for key in ("mvtec", "dagm", "further")}
+    expected = {"3", "4", "6_mvtec", "6_dagm", "6_further", "9_dagm"}
+    expected |= {
+        f"{n}_{key}" for n in ("2a", "2b", "5", "7") for key in ("mvtec", "dagm", "further")
+    }
     expected |= {f"{n}_{key}" for n in ("8", "10") for key in ("mvtec", "further")}
     assert set(by_name(drawn)) == expected
     numbers = list(dict.fromkeys(one.number for one in drawn))
-    assert numbers == ["2a", "2b", "5", "6", "7", "8", "9", "10"]
+    assert numbers == ["2a", "2b", "3", "4", "5", "6", "7", "8", "9", "10"]
 
 
-def test_what_could_not_be_drawn_says_why(drawn: list[Drawn]) -> None:
-    (missing,) = [one for one in drawn if not one.files]
-    assert (missing.number, missing.title) == ("2a", "Log-likelihoods of TNF, DAGM 2007")
-    assert missing.reason == "there are no scores of NF alone in the results folder yet"
+def figure(number: str, rows: list[Row], results: Path) -> Drawn:
+    """One figure of one set."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "draw_structure", lambda *_: [])
+        every = draw_figures(rows, SETTINGS, results, results / "f")
+    (found,) = [one for one in every if one.number == number]
+    return found
+
+
+def test_what_could_not_be_drawn_says_why(drawn: list[Drawn], tmp_path: Path) -> None:
+    assert [one for one in drawn if not one.files] == []
+    missing = figure("2a", [row("Class1", "nf", "dagm")], tmp_path)
+    assert (missing.files, missing.title) == ((), "Log-likelihoods of TNF, DAGM 2007")
+    assert missing.reason == "there are no exhibits of NF-BMR, n = 2 in the results folder yet"
+
+
+def test_likelihoods_are_of_areas_and_need_no_scores(tmp_path: Path) -> None:
+    write_exhibits(tmp_path, "dagm", "Class1")
+    found = figure("2a", [row("Class1", "nf-bmr-2", "dagm")], tmp_path)
+    assert len(found.files) == 2
+    assert "covers by 25 % or more" in found.caption
+    assert "edge are left out" in found.caption
+    assert "Not shown" not in found.caption
+    drawing = found.files[1].read_text("utf-8")
+    assert "defective areas -->" in drawing
+    assert "log-likelihood of an area" in drawing
+
+
+def test_each_kind_of_area_fills_its_histogram() -> None:
+    good, defective = np.full(300, -20.0), np.repeat([-20.0, -1e6], [30, 70])
+    good[:150] = -22.0
+    axes = matplotlib_figure().subplots()
+    charts._histogram(axes, good, defective)
+    of_good, of_defective = (patch.get_data() for patch in axes.patches[::2])
+    assert [patch.get_label() for patch in axes.patches[::2]] == ["good areas", "defective areas"]
+    assert of_good.values.sum() == pytest.approx(100)
+    assert of_good.values[-1] == pytest.approx(50)
+    assert of_defective.values[[0, -1]] == pytest.approx([70, 30]), "far ones in the last bar"
+    assert of_good.edges[0] > -100
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_area_is_lost_at_the_ends_of_the_axis(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    good = -np.exp(rng.normal(4, 2, 500)).astype(np.float32)
+    axes = matplotlib_figure().subplots()
+    charts._histogram(axes, good, 30 * good)
+    for patch in axes.patches[::2]:
+        assert patch.get_data().values.sum() == pytest.approx(100)
+
+
+def test_categories_without_areas_are_named_with_the_reason(tmp_path: Path) -> None:
+    none = np.zeros(0, np.float32)
+    rows = [row(name, "nf-bmr-2") for name in ("bottle", "cable", "grid")]
+    write_exhibits(tmp_path, "mvtec", "bottle", areas_defective=none)
+    found = figure("2a", rows[:1], tmp_path)
+    assert found.files == ()
+    assert "no area is known to be defective" in found.reason
+    write_exhibits(tmp_path, "mvtec", "cable", without=("areas_good", "areas_defective"))
+    found = figure("2a", rows[1:2], tmp_path)
+    assert found.files == ()
+    assert "run again" in found.reason
+    others = {
+        one.number for one in draw_figures(rows[1:2], SETTINGS, tmp_path, tmp_path) if one.files
+    }
+    assert {"7", "8"} <= others, "what an older file holds is shown"
+    write_exhibits(tmp_path, "mvtec", "grid")
+    found = figure("2a", rows, tmp_path)
+    assert found.files
+    assert "Not shown: bottle, for no area is known to be defective" in found.caption
+    assert "Not shown: cable, for an earlier version kept the exhibits" in found.caption
+    assert "bottle -->" not in found.files[1].read_text("utf-8")
 
 
 def test_files_are_a_png_and_a_valid_svg_of_the_same_shape(drawn: list[Drawn]) -> None:
@@ -136,22 +224,34 @@ def test_captions_say_what_is_published_and_which_mean(drawn: list[Drawn]) -> No
     assert "published" in caption
     assert "2 of 15" in caption
     assert "RANDOM" not in by_name(drawn)["6_mvtec"].title
+    for name in ("8_mvtec", "9_dagm"):
+        assert "eq. 14: of each position half the sum of source and target error" in (
+            by_name(drawn)[name].caption
+        )
 
 
 def test_random_weights_are_stamped(tmp_path: Path) -> None:
     rows = [row("bottle", key, weights="random") for key in ("nf-bmr-2", "nf")]
-    found = by_name(draw_figures(rows, tmp_path, tmp_path))
-    assert set(found) == {"6_mvtec", "10_mvtec"}
-    for one in found.values():
+    found = by_name(draw_figures(rows, SETTINGS, tmp_path, tmp_path))
+    assert set(found) == {"3", "4", "6_mvtec", "10_mvtec"}
+    for one in (found["6_mvtec"], found["10_mvtec"]):
         assert "RANDOM WEIGHTS" in one.title
         assert one.caption.startswith("Random weights")
 
 
-def test_without_any_rows_there_are_only_reasons(tmp_path: Path) -> None:
-    made = draw_figures([], tmp_path, tmp_path / "figures")
-    assert [one.number for one in made] == ["2a", "2b", "5", "6", "7", "8", "9", "10"]
-    assert all(one.reason and not one.files for one in made)
-    assert not (tmp_path / "figures").exists()
+def test_without_any_rows_there_is_the_structure_and_else_only_reasons(tmp_path: Path) -> None:
+    made = draw_figures([], SETTINGS, tmp_path, tmp_path / "figures")
+    assert [one.number for one in made] == ["2a", "2b", "3", "4", "5", "6", "7", "8", "9", "10"]
+    assert [one.number for one in made if one.files] == ["3", "4"]
+    assert all(one.reason for one in made if not one.files)
+
+
+def test_the_structure_is_that_of_the_settings(drawn: list[Drawn], tmp_path: Path) -> None:
+    more = replace(SETTINGS, mapping=replace(SETTINGS.mapping, n=3))
+    found = by_name(draw_figures([], more, tmp_path, tmp_path))
+    for blocks, made in (("2 + 1 + 2", by_name(drawn)), ("3 + 1 + 3", found)):
+        assert f"{blocks} residual blocks -->" in made["3"].files[1].read_text("utf-8")
+        assert made["4"].files[0].name == "figure_4.png"
 
 
 def test_damaged_inputs_are_passed_over(tmp_path: Path) -> None:
@@ -162,7 +262,6 @@ def test_damaged_inputs_are_passed_over(tmp_path: Path) -> None:
     good = readings.read_scores(tmp_path, [one], "nf-bmr-2", category)
     assert good is not None
     assert good.has_both
-    assert good.mean is not None
     for text in (
         "path,label,score\na,good,high\n",
         "path,label\na,good\n",
@@ -179,24 +278,48 @@ def test_damaged_inputs_are_passed_over(tmp_path: Path) -> None:
     assert readings.read_exhibits(tmp_path, category) is None
 
 
-def test_a_system_without_a_map_has_scores_without_means(tmp_path: Path) -> None:
-    one = row("bottle", "nfbmr")
-    path = tmp_path / "scores/mvtec/bottle/nfbmr-0.csv"
-    path.parent.mkdir(parents=True)
-    path.write_text("path,label,score,p_value\na,good,1.0,0.5\nb,hole,2.0,\n", encoding="utf-8")
-    found = readings.read_scores(tmp_path, [one], "nfbmr", Category("mvtec", "bottle"))
-    assert found is not None
-    assert found.mean is None
-    assert found.is_defect.tolist() == [False, True]
-
-
 def test_vectors_that_cannot_be_embedded_leave_a_word(tmp_path: Path) -> None:
     vectors = np.zeros((16, 6))
     write_exhibits(
         tmp_path, "dagm", "Class1", vectors_other=np.zeros((16, 0)), vectors_target=vectors
     )
-    made = by_name(draw_figures([row("Class1", "nf-bmr-2", "dagm")], tmp_path, tmp_path / "out"))
+    made = by_name(
+        draw_figures([row("Class1", "nf-bmr-2", "dagm")], SETTINGS, tmp_path, tmp_path / "out")
+    )
     assert made["7_dagm"].files[0].is_file()
+
+
+def test_responses_are_of_the_other_network_and_of_tnf(tmp_path: Path) -> None:
+    rows = [row("Class1", "nf-bmr-2", "dagm")]
+    write_exhibits(tmp_path, "dagm", "Class1")
+    found = figure("2b", rows, tmp_path)
+    drawing = found.files[1].read_text("utf-8")
+    heads = [drawing.index(f"{head} -->") for head in ("picture", "mask", "another_b3", "TNF")]
+    assert heads == sorted(heads)
+    assert "SNN" not in drawing + found.title + found.caption
+    assert "of the features f of tf_another_b3.in1k" in found.caption
+    assert "not available -->" not in drawing
+
+
+def test_without_the_other_network_its_column_says_so(tmp_path: Path) -> None:
+    rows = [row(name, "nf-bmr-2", "dagm") for name in ("Class1", "Class2")]
+    write_exhibits(tmp_path, "dagm", "Class1", other=np.zeros((3, 0, 0), np.float32))
+    write_exhibits(tmp_path, "dagm", "Class2", without=("other",))
+    found = figure("2b", rows, tmp_path)
+    assert found.files[1].read_text("utf-8").count("not available -->") == 1
+    assert "Not shown: Class2, for an earlier version kept the exhibits" in found.caption
+    found = figure("2b", rows[1:], tmp_path)
+    assert found.files == ()
+    assert "run again" in found.reason
+
+
+def test_each_response_has_a_scale_of_its_own() -> None:
+    found = exhibits()
+    found["tnf"] = 1000 * found["tnf"]
+    before = grids._response_cells(exhibits(), 0)
+    for cell, same in zip(grids._response_cells(found, 0), before, strict=True):
+        np.testing.assert_array_equal(cell, same)
+    assert np.abs(before[2].astype(int) - before[3]).max() > 50
 
 
 def test_a_defect_without_a_mask_is_gray_and_a_good_picture_black() -> None:
@@ -217,4 +340,4 @@ def test_pictures_keep_their_ratio_of_sides() -> None:
 def test_matplotlib_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"nfbmr\[report\]"):
-        draw_figures([row("bottle", "nf-bmr-2")], tmp_path, tmp_path / "figures")
+        draw_figures([row("bottle", "nf-bmr-2")], SETTINGS, tmp_path, tmp_path / "figures")

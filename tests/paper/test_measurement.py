@@ -141,3 +141,22 @@ def test_a_map_that_is_not_finite_gives_no_row(
     row = measure(product, system, learnt, scores)
     assert row["image_auroc"] is not None
     assert len(scores.read_text("utf-8").splitlines()) == 1 + 8
+
+
+def test_without_held_out_pictures_there_are_no_figures_of_a_threshold(
+    sources: list[Source], ask: Callable[..., Request], tmp_path: Path
+) -> None:
+    changes = {"calibration": {"held_out": 0}, "scoring": {"statistics": ["max"]}}
+    request = replace(ask(), changes={**ask().changes, **changes})
+    product = Product(sources[0].found, "fast", tmp_path / "work", torch.device("cpu"))
+    for key in ("nf-bmr-2", "b-pfm"):
+        system = request.system(key, 0)
+        learnt = product.learn(system)
+        row = measure(product, system, learnt, tmp_path / "scores.csv")
+        assert (row["n_train"], row["n_held_out"]) == (16, 0)
+        assert {row[name] for name in ("precision", "recall", "f1")} == {None}
+        assert row["false_alarm_rate_observed"] is None
+        assert 0 <= row["image_auroc"] <= 1
+        assert 0 <= row["f1_max"] <= 1
+        with (tmp_path / "scores.csv").open(newline="", encoding="utf-8") as stream:
+            assert {line["p_value"] for line in csv.DictReader(stream)} == {""}

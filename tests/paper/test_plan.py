@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,43 @@ def test_only_what_was_asked_for(sources: list[Source], ask: Ask) -> None:
 
 
 def test_nothing_to_do_is_said(sources: list[Source], ask: Ask) -> None:
-    for wanted, request in ((sources[1:], ask(systems=("nf",))), ([], ask())):
+    others = replace(ask(systems=("nf",)), tables=(1, 2, 5))
+    for wanted, request in ((sources[1:], others), ([], ask())):
         with pytest.raises(DataError, match=r"found nothing to do.*3 and 4 about --dagm"):
             make_tasks(wanted, request)
+    reason = r"nothing to do: system nf .* no row of it is in tables 3, 4; it is in table 5 \(--mv"
+    with pytest.raises(DataError, match=reason):
+        make_tasks(sources[1:], ask(systems=("nf",)))
+
+
+def test_a_system_that_no_table_has_rows_of_is_named(
+    sources: list[Source], ask: Ask, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = replace(ask(systems=("nf", "nf-bmr-2", "nf")), tables=(1,))
+    tasks = make_tasks(sources[:1], request)
+    assert [task.key.system for task in tasks] == ["nf-bmr-2"]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said == (
+        "system nf is left out: no row of it is in table 1; it is in table 5 (--mvtec or --data)"
+    )
+    caplog.clear()
+    request = replace(ask(systems=("pfm", "nf")), tables=(2, 5))
+    make_tasks(sources[:1], request)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said == (
+        "system pfm is left out: no row of it is in tables 2, 5; "
+        "it is in table 1 (--mvtec or --data) and 3 (--dagm)"
+    )
+    caplog.clear()
+    make_tasks(sources, ask(systems=("nf", "mb-pfm")))
+    assert not caplog.records, "each has rows of one of the sets"
+
+
+def test_tiles_are_refused(sources: list[Source], ask: Ask) -> None:
+    for tiles in ({"overlap": 0.5}, {}):
+        with pytest.raises(SettingsError, match=r"--set tiles: .* whole pictures.*no tiles"):
+            make_tasks(sources, ask(changes={"tiles": tiles}))
+    assert make_tasks(sources, ask(changes={"tiles": None}))
 
 
 def test_what_cannot_be_asked_for_is_said(sources: list[Source], ask: Ask) -> None:

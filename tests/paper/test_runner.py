@@ -202,7 +202,8 @@ def test_ctrl_c_keeps_finished_rows_and_the_next_run_goes_on(
     heard.clear()
     failed, found = run(wanted, request, tmp_path, progress)
     assert failed == []
-    assert [step for step in heard if step[0] != "features"] == [("mapping", 4), ("mapping", 5)]
+    steps = [step for step in heard if step[0] not in ("survey", "features")]
+    assert steps == [("mapping", 4), ("mapping", 5)]
     assert [system for _, system, _ in learnt] == ["nf", "nf", "nf-bmr-2", "nf-bmr-2"]
     assert not (tmp_path / ".work" / "mvtec" / "bottle").exists()
     assert [timeless(row) for row in found] == [timeless(rows[task.key]) for task in wanted]

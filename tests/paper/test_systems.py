@@ -24,6 +24,7 @@ from nfbmr.paper.systems import (
     pair_size,
     wanted_systems,
 )
+from nfbmr.settings.presets import preset
 from nfbmr.settings.schema import MapName, MappingSettings, ScoringSettings, StageSettings
 
 BACKBONES: tuple[BackboneName, ...] = ("fast", "paper")
@@ -56,7 +57,9 @@ def test_nf_bmr_n_differ_in_n_alone(backbone: BackboneName) -> None:
 def test_every_flow_system_has_the_same_flow(backbone: BackboneName) -> None:
     systems = [make_system(key, backbone, 3) for key in FLOW_SYSTEMS]
     settings = [replace(s.settings, mapping=MappingSettings()) for s in systems]
-    settings = [replace(s, scoring=ScoringSettings()) for s in settings]
+    # `nfbmr` holds pictures out for its scale, where the paper's systems learn all.
+    calibration = settings[0].calibration
+    settings = [replace(s, scoring=ScoringSettings(), calibration=calibration) for s in settings]
     assert settings == [settings[0]] * len(FLOW_SYSTEMS)
     assert settings[0].seed == 3
 
@@ -72,7 +75,36 @@ def test_the_flow_alone_judges_by_its_likelihood(backbone: BackboneName) -> None
 def test_nfbmr_is_nf_bmr_2_with_a_score_of_its_own(backbone: BackboneName) -> None:
     own, papers = (make_system(key, backbone, 0).settings for key in ("nfbmr", "nf-bmr-2"))
     assert own.scoring == ScoringSettings()
-    assert replace(own, scoring=papers.scoring) == papers
+    # Its scale of several statistics needs pictures that did not train; the paper's score does not.
+    same = replace(own, scoring=papers.scoring, calibration=papers.calibration)
+    assert same == papers
+    assert own.calibration == preset(backbone).calibration
+
+
+def test_the_papers_systems_learn_every_good_picture_and_plain_y() -> None:
+    for key in set(SYSTEMS) - {"nfbmr"}:
+        settings = make_system(key, "paper", 0).settings
+        assert settings.calibration.held_out == 0
+        assert (settings.standardise, settings.flow.loss) == ("none", "position")
+    assert preset("paper").calibration.held_out == 0.2  # for verdicts
+    given = make_system("nf", "paper", 0, changes={"calibration": {"held_out": 0.25}})
+    assert given.settings.calibration.held_out == 0.25
+
+
+@pytest.mark.parametrize(
+    ("key", "backbone", "changes"),
+    [
+        ("nf", "fast", {"calibration": {"held_out": 0}}),
+        ("nfbmr", "fast", {"calibration": {"held_out": 0}}),
+        ("nfbmr", "paper", {"calibration": {"held_out": 0}}),
+        ("nf-bmr-2", "paper", {"scoring": {"statistics": ["max", "mean"]}}),
+    ],
+)
+def test_scales_of_several_statistics_never_come_from_what_trained(
+    key: str, backbone: BackboneName, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(SettingsError, match=r"calibration.held_out 0: .* needs good pictures"):
+        make_system(key, backbone, 0, changes=changes)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

@@ -134,9 +134,19 @@ def test_dagm_has_tables_of_its_own() -> None:
     made = build_tables(rows)
     assert [one.number for one in made] == ["3", "3b", "4"]
     assert [cells[0] for cells in made[0].rows[1:11]] == list(published.CATEGORIES["dagm"])
-    assert line(made[0], PAPERS)[1:] == ("98.5", "97.3 (derived)")
+    assert line(made[0], PAPERS)[1:] == ("98.5", "97.3 (derived)", "100.0")
     assert line(made[0], DIFFERENCE)[1] == "−0.5"
     assert any("98.7" in note and "abstract" in note for note in made[0].notes)
+
+
+def test_supervised_methods_stand_on_dagm_as_published_and_nowhere_as_measured() -> None:
+    found = table(official("dagm"), "3")
+    (place,) = [n for n, name in enumerate(found.header) if "Supervised" in name]
+    assert "published" in found.header[place]
+    assert line(found, PAPERS)[place] == "100.0"
+    assert {cells[place] for cells in found.rows if cells[0] != PAPERS} == {NOTHING, ""}
+    assert any("learn from pictures of defects" in note for note in found.notes)
+    assert not [name for name in table(official(), "1").header if "Supervised" in name]
 
 
 def test_the_ablation_has_the_papers_lines_in_its_order() -> None:

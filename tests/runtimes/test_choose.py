@@ -83,7 +83,7 @@ def with_times(path: Path, **milliseconds: float) -> None:
         )
         for export in read_bundle(path, tensors=False).exports
     ]
-    add_exports(path, {}, tuple(changed), read_bundle(path, tensors=False).origin)
+    add_exports(path, {}, tuple(changed), read_bundle(path, tensors=False).identity)
 
 
 def test_auto_takes_the_fastest_that_is_installed(
@@ -127,7 +127,7 @@ def with_coarse(path: Path, target: Target, precision: Precision) -> Calibration
         path,
         {coarse.file: path / single.file},
         (coarse,),
-        bundle.origin,
+        bundle.identity,
         {coarse.calibration: own},
     )
     return own
@@ -174,7 +174,8 @@ def test_a_processor_that_computes_integers_otherwise_is_refused(exported_copy: 
     for factor, fits in ((1.0001, True), (1.01, False)):
         seen = {"probe": tuple(factor * mean for mean in found)}
         other = coarse.model_copy(update={"gate": coarse.gate.model_copy(update=seen)})
-        add_exports(exported_copy, {}, (other,), bundle.origin)
+        identity = read_bundle(exported_copy, tensors=False).identity
+        add_exports(exported_copy, {}, (other,), identity)
         if fits:
             open_runtime(exported_copy, "onnx:int8")
             continue

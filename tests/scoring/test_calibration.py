@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -74,10 +75,10 @@ def test_top_averages_one_position_at_least() -> None:
     assert (found[:, 0::2] == found[:, 1::2]).all()
 
 
-def test_asm_is_the_sum_of_source_and_target() -> None:
+def test_asm_is_half_the_sum_of_source_and_target() -> None:
     maps = good_maps(5)
     found = statistics(maps, ScoringSettings(maps=("asm",), statistics=("max",)))
-    expected = (maps[:, 0].astype(np.float64) + maps[:, 1]).max(axis=(1, 2))
+    expected = ((maps[:, 0].astype(np.float64) + maps[:, 1]) / 2).max(axis=(1, 2))
     assert (found[:, 0] == expected).all()
 
 
@@ -156,6 +157,19 @@ def test_extrapolation_finds_the_quantile_of_an_exponential_tail() -> None:
     assert {rank for _, rank in rounds} == {901}
     found = float(np.mean([threshold for threshold, _ in rounds]))
     assert found == pytest.approx(2.0 * math.log(10_000), rel=0.03)
+
+
+def test_a_threshold_from_few_normal_scores_has_the_asked_rate() -> None:
+    """The bound of a new value is exact for normal scores; the tail alone is not."""
+    rng = np.random.default_rng(0)
+    rate, alarms = 0.01, {5: 0.0, 12: 0.0, 29: 0.0}
+    for n in alarms:
+        for _ in range(4000):
+            threshold, rank = threshold_for(np.sort(rng.standard_normal(n)), rate)
+            assert rank == n + 1
+            alarms[n] += float(scipy.stats.norm.sf(threshold)) / 4000
+    # The larger of two bounds, so at most the rate, and not far below.
+    assert all(0.6 * rate < found < 1.05 * rate for found in alarms.values()), alarms
 
 
 def test_extrapolation_is_marked_and_says_how_many_more_images_are_needed() -> None:
@@ -272,14 +286,29 @@ def test_maps_that_are_not_finite_are_refused(value: float) -> None:
 
 
 @pytest.mark.parametrize("n", [5, 6, 10])
-def test_maps_without_any_spread_do_not_divide_by_zero(n: int) -> None:
-    maps = np.full((n, len(MAPS), 3, 4), 2.5, np.float32)
-    calibration = calibrate(maps, ALL, 0.1)
-    assert calibration.scores == (0.0,) * n
-    assert image_scores(maps, ALL, calibration).tolist() == [0.0] * n
-    assert np.isfinite(heatmap(maps[0], ALL, calibration)).all()
-    new = maps[:1] + np.float32(1)
-    assert image_scores(new, ALL, calibration)[0] > calibration.threshold
+def test_images_that_are_all_alike_are_refused(n: int) -> None:
+    one = good_maps(1, grid=(3, 4))
+    with pytest.raises(CalibrationError, match=f"{n} of the {n} good images give the very same"):
+        calibrate(one.repeat(n, axis=0), ALL, 0.1)
+
+
+def test_images_most_of_which_are_copies_are_refused() -> None:
+    """Also where each was saved anew and differs in its last bits."""
+    maps = good_maps(11, grid=(3, 4))
+    maps[:6] = maps[0]
+    with pytest.raises(CalibrationError, match="6 of the 11 good images give the very same"):
+        calibrate(maps, ALL, 0.1)
+    maps[5] = good_maps(12, grid=(3, 4))[11]
+    assert calibrate(maps, ALL, 0.1).scores[0] < calibrate(maps, ALL, 0.1).scores[-1]
+
+
+def test_a_statistic_without_spread_is_refused_by_its_name() -> None:
+    maps = good_maps(8, grid=(3, 4))
+    maps[:, 2] = 2.5
+    with pytest.raises(CalibrationError, match="do not differ at all in max of likelihood"):
+        calibrate(maps, ALL, 0.1)
+    with pytest.raises(CalibrationError, match="a map of the heatmap has the same value at every"):
+        calibrate(maps, replace(ONE, heat="likelihood"), 0.1)
 
 
 def test_the_fewest_images_are_enough_to_calibrate() -> None:
@@ -290,8 +319,9 @@ def test_the_fewest_images_are_enough_to_calibrate() -> None:
 
 def test_an_image_unlike_all_others_has_a_large_score_but_no_absurd_one() -> None:
     maps = np.zeros((5, len(MAPS), 3, 4), np.float32)
+    maps += 1e-12 * np.arange(5, dtype=np.float32)[:, None, None, None]
     maps[4] = 1
-    # The pooled spread is 0.4, the four others' nothing: a thousandth of the former serves.
+    # The pooled spread is 0.4, the four others' next to nothing: a thousandth of the former serves.
     expected = [(0 - 0.25) / 0.5] * 4 + [1 / (1e-3 * 0.4)]
     np.testing.assert_allclose(calibrate(maps, ONE, 0.2).scores, expected)
 
@@ -358,7 +388,7 @@ def test_a_heatmap_of_one_map_does_not_look_at_the_others() -> None:
 def test_calibration_survives_json() -> None:
     calibration = calibrate(good_maps(20), ALL, 0.1)
     text = json.dumps(calibration_to_dict(calibration), allow_nan=False)
-    assert calibration_from_dict(json.loads(text)) == calibration
+    assert calibration_from_dict(json.loads(text), ONE) == calibration
 
 
 @pytest.mark.parametrize(
@@ -383,9 +413,9 @@ def test_calibration_survives_json() -> None:
 )
 def test_an_impossible_calibration_is_refused(change: dict[str, Any]) -> None:
     values = calibration_to_dict(calibration_of([0.0, 1.0, 2.0], 0.5))
-    assert calibration_from_dict(values).rank == 2
+    assert calibration_from_dict(values, ONE).rank == 2
     with pytest.raises(BundleTamperedError, match="calibration refused"):
-        calibration_from_dict(values | change)
+        calibration_from_dict(values | change, ONE)
 
 
 @pytest.mark.parametrize("key", ["scores", "threshold", "rank", "heat_one", "statistic_mean"])
@@ -393,11 +423,30 @@ def test_a_calibration_without_a_key_is_refused(key: str) -> None:
     values = calibration_to_dict(calibration_of([0.0, 1.0, 2.0], 0.5))
     del values[key]
     with pytest.raises(BundleTamperedError, match=key):
-        calibration_from_dict(values)
+        calibration_from_dict(values, ONE)
 
 
 def test_scores_are_compared_as_numbers_of_full_precision() -> None:
     scores: NDArray[np.float64] = np.array([0.1, 0.2, 0.3 - 1e-16])
     calibration = calibration_of(scores.tolist(), 0.25)
-    back = calibration_from_dict(json.loads(json.dumps(calibration_to_dict(calibration))))
+    back = calibration_from_dict(json.loads(json.dumps(calibration_to_dict(calibration))), ONE)
     assert p_values(scores, back.scores).tolist() == [1.0, 0.75, 0.5]
+
+
+def test_a_calibration_of_the_whole_sum_gives_the_same_scores_bit_for_bit() -> None:
+    """As files say that were made when eq. 14's map was not halved."""
+    how = ScoringSettings(maps=("asm", "likelihood"), statistics=("max", "mean"))
+    maps = good_maps(9)
+    doubled = maps.copy()
+    doubled[:, :2] *= 2  # half of twice the errors: what `asm` was
+    old = calibrate(doubled, how, 0.2)
+    values = calibration_to_dict(old)
+    assert values.pop("asm") == "half the sum"
+    new = calibration_from_dict(values, how)
+    assert image_scores(maps, how, new).tolist() == image_scores(doubled, how, old).tolist()
+    assert heatmap(maps[0], how, new).tolist() == heatmap(doubled[0], how, old).tolist()
+    assert (new.scores, new.threshold) == (old.scores, old.threshold)
+    again = calibration_from_dict(calibration_to_dict(new), how)
+    assert again == new
+    with pytest.raises(BundleTamperedError, match="asm"):
+        calibration_from_dict(values | {"asm": "a third"}, how)

@@ -10,25 +10,28 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nfbmr.benchmark import solar_cells
+from nfbmr.benchmark.child import Measured, Row, do_job, in_child
 from nfbmr.data.layouts import read_data
-from nfbmr.settings.changes import settings_hash
+from nfbmr.scoring.maps import Floats
+from nfbmr.settings.changes import settings_hash, with_changes
 from nfbmr.settings.presets import preset
 from nfbmr.system import provenance
+
+if TYPE_CHECKING:
+    from nfbmr.inspection.inspector import Inspector
 
 RATES = (0.01, 0.05)
 FEW = 25
 """Good pictures where few are learnt from."""
-Row = dict[str, Any]
+_MODULE = "nfbmr.benchmark.figures"  # `__name__` is another where it runs as a program
 
 
 def data_sets(shared: Path, out: Path) -> dict[str, Path]:
@@ -82,18 +85,23 @@ def _shuffled(data: Path, table: Path) -> Path:
     return table
 
 
-def accuracy(data: Path, seed: int, preset_name: str, folder: Path) -> Row:
+def accuracy(data: str, seed: int, preset_name: str, folder: str) -> Row:
     """Fits and evaluates in this process; returns the metrics and the false alarms by rate."""
-    from nfbmr.evaluation.evaluate import evaluate
     from nfbmr.features.cache import FeatureCache
     from nfbmr.fitting import fit
 
-    cache = FeatureCache(folder / "cache")  # its own, so that every fit pays for its features
-    inspector = fit(
-        data, folder / "model", preset=preset_name, seed=seed, cache=cache, export=False
-    )
+    out = Path(folder)
+    cache = FeatureCache(out / "cache")  # its own, so that every fit pays for its features
+    inspector = fit(data, out / "model", preset=preset_name, seed=seed, cache=cache, export=False)
     cache.clear()
-    done = evaluate(inspector, data, folder / "report")
+    return tested(inspector, data, out / "report")
+
+
+def tested(inspector: Inspector, data: str, report: Path) -> Row:
+    """Evaluates a model; returns the metrics and the false alarms by rate."""
+    from nfbmr.evaluation.evaluate import evaluate
+
+    done = evaluate(inspector, data, report)
     good = np.array([not sample.is_defect for sample in done.samples])
     alarms = {}
     for rate in RATES:
@@ -112,7 +120,7 @@ def accuracy(data: Path, seed: int, preset_name: str, folder: Path) -> Row:
     return {key: done.metrics[key] for key in keys} | {"alarms": alarms}
 
 
-def _alarms(inspector: Any, scores: Any) -> Row:
+def _alarms(inspector: Inspector, scores: Floats) -> Row:
     from nfbmr.evaluation.metrics import false_alarm_interval, predictive_interval
 
     calibration = inspector.calibration
@@ -129,54 +137,31 @@ def _alarms(inspector: Any, scores: Any) -> Row:
     }
 
 
-def in_child(work: Callable[[], Row]) -> tuple[Row, float, float]:
-    """Runs work in a forked process; returns its row, peak memory in MB, and wall seconds."""
-    reader, writer = os.pipe()
-    started = time.monotonic()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        status = 1
-        try:
-            with os.fdopen(writer, "w") as stream:
-                json.dump(work(), stream)
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(writer)
-    with os.fdopen(reader) as stream:
-        text = stream.read()
-    _, status, usage = os.wait4(child, 0)
-    if status != 0:
-        raise RuntimeError(f"a measurement failed with status {status}; its output says why")
-    return json.loads(text), usage.ru_maxrss / 1024, time.monotonic() - started
-
-
 def memory(data: Path, folder: Path) -> Row:
     """Returns the peak memory of a fit of a third of the good pictures, and of all of them."""
-    from nfbmr.settings.changes import with_changes
-
     good = [sample.path.resolve() for sample in read_data(data).train_good]
-    # Few steps: memory does not depend on them once every page has been read.
-    changes = {"size": [320, 320], "stage_one": {"steps": 60}, "stage_two": {"steps": 60}}
-    settings = with_changes(preset("fast"), changes)
     row: Row = {}
     for name, share in (("third", good[: len(good) // 3]), ("all", good)):
         table = folder / f"{name}.csv"
         table.write_text("path\n" + "\n".join(map(str, share)) + "\n", encoding="utf-8")
-
-        def work(table: Path = table, name: str = name, n: int = len(share)) -> Row:
-            from nfbmr.features.compute import FeatureCache
-            from nfbmr.fitting import fit
-
-            cache = FeatureCache(folder / f"cache-{name}")
-            fit(table, folder / f"model-{name}", settings=settings, cache=cache, export=False)
-            return {"images": n}
-
-        done, peak, _ = in_child(work)
-        row[name] = done | {"peak_mb": round(peak)}
+        job = {"do": "short_fit", "data": str(table), "folder": str(folder / name)}
+        found = in_child(_MODULE, job)
+        row[name] = {"images": len(share), "peak_mb": round(found.peak_mb)}
     row["ratio"] = row["all"]["peak_mb"] / row["third"]["peak_mb"]
     return row
+
+
+def short_fit(data: str, folder: str) -> Row:
+    """Fits in this process, for its memory alone."""
+    from nfbmr.features.cache import FeatureCache
+    from nfbmr.fitting import fit
+
+    # Few steps: memory does not depend on them once every page has been read.
+    changes = {"size": [320, 320], "stage_one": {"steps": 60}, "stage_two": {"steps": 60}}
+    settings = with_changes(preset("fast"), changes)
+    cache = FeatureCache(Path(folder) / "cache")
+    fit(data, Path(folder) / "model", settings=settings, cache=cache, export=False)
+    return {}
 
 
 def kept_rows(path: Path) -> Iterator[Row]:
@@ -196,7 +181,7 @@ def measure(shared: Path, out: Path, preset_name: str, seeds: tuple[int, ...]) -
     mark = {"settings_hash": settings_hash(preset(preset_name)), "commit": provenance.commit()}
     dirty = str(mark["commit"]).endswith("-dirty")  # one mark for many states: nothing to reuse
     known = {row["name"]: row for row in kept_rows(path) if row["mark"] == mark and not dirty}
-    plan: dict[str, Callable[[], tuple[Row, float, float]]] = {}
+    plan: dict[str, Callable[[], Measured]] = {}
     sets = data_sets(shared, out)
     small = {
         f"{name}, {FEW} good pictures": data
@@ -213,26 +198,29 @@ def measure(shared: Path, out: Path, preset_name: str, seeds: tuple[int, ...]) -
 
         def run(
             data: Path = data, seed: int = seed, folder: Path = folder, drawn: bool = name in small
-        ) -> tuple[Row, float, float]:
+        ) -> Measured:
             table = few(data, folder.with_suffix(".csv"), seed) if drawn else data
-            return in_child(lambda: accuracy(table, seed, preset_name, folder))
+            job = {"do": "accuracy", "data": str(table), "folder": str(folder)}
+            return in_child(_MODULE, job | {"seed": seed, "preset_name": preset_name})
 
         plan[f"{name} | seed {seed}"] = run
     if "magnetic_tile" in sets:
         folder = out / "memory"
         folder.mkdir(exist_ok=True)
-        plan["memory"] = lambda: (memory(sets["magnetic_tile"], folder), 0.0, 0.0)
+        plan["memory"] = lambda: Measured(
+            row=memory(sets["magnetic_tile"], folder), peak_mb=0, seconds=0
+        )
     for name, job in plan.items():
         if name in known:
             continue
         print(f"measuring {name} ...", flush=True)
-        row, peak, seconds = job()
+        found = job()
         known[name] = {
             "name": name,
             "mark": mark,
-            "row": row,
-            "peak_mb": round(peak),
-            "seconds": round(seconds, 1),
+            "row": found.row,
+            "peak_mb": round(found.peak_mb),
+            "seconds": round(found.seconds, 1),
         }
         with path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(known[name]) + "\n")
@@ -295,7 +283,11 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("out/bench"))
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--job", type=Path, help="measure one row, as a job of `child` says")
     arguments = parser.parse_args()
+    if arguments.job is not None:
+        do_job(arguments.job, {"accuracy": accuracy, "short_fit": short_fit})
+        return
     seeds = tuple(int(seed) for seed in arguments.seeds.split(","))
     rows = measure(arguments.shared, arguments.out, arguments.preset, seeds)
     text = table(rows)

@@ -45,9 +45,9 @@ def _common(
 
     log_to_terminal(verbose=verbose)
     if version:
-        from importlib import metadata
+        from nfbmr import __version__
 
-        print(f"nfbmr {metadata.version('nfbmr')}")
+        print(f"nfbmr {__version__}")
         raise typer.Exit
 
 

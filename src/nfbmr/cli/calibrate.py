@@ -31,7 +31,6 @@ def calibrate(
     threads: Threads = None,
 ) -> None:
     """Set another threshold, without retraining."""
-    from nfbmr.data.images import fingerprint
     from nfbmr.data.layouts import read_data
     from nfbmr.inspection.inspector import load
 
@@ -42,12 +41,14 @@ def calibrate(
     if good_images is not None:
         found = read_data(good_images)
         _log.info("%s", found.describe())
-        known = set(inspector.facts.trained_on)
-        images = [s.path for s in found.train_good if fingerprint(s.path) not in known]
-        if left_out := len(found.train_good) - len(images):
-            _log.warning("%d pictures were trained on and are left out", left_out)
+        images = [sample.path for sample in found.train_good]
     changed = inspector.recalibrated(rate, images)
     changed.save_calibration()
+    before = inspector.calibration
+    print(
+        f"Before: threshold {before.threshold:.3f} for a false-alarm rate of "
+        f"{before.false_alarm_rate:.3g}, from {len(before.scores)} good images."
+    )
     for line in changed.calibration.describe():
         print(line)
     if own := inspector.others:

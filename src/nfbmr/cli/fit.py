@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from nfbmr.cli.arguments import Device, Preset
-from nfbmr.settings.text import parse_changes, parse_size, put
+from nfbmr.settings.keywords import Keywords
+from nfbmr.settings.text import parse_changes, parse_size
 
 _log = logging.getLogger(__name__)
+
+
+Size = Annotated[
+    str | None,
+    typer.Option(
+        metavar="S | HxW",
+        help="Resize pictures to this, e.g. 320 or 320x448 (height x width). "
+        "[default: by the pictures' median aspect ratio]",
+    ),
+]
 
 
 Seed = Annotated[
@@ -57,14 +68,7 @@ def fit(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="MODEL", help="Where to write.")],
     preset: Annotated[Preset, typer.Option(help="What the fit is to be good at.")] = Preset.fast,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="S | HxW",
-            help="Resize pictures to this, e.g. 320 or 320x448 (height x width). "
-            "[default: by the pictures' median aspect ratio]",
-        ),
-    ] = None,
+    size: Size = None,
     seed: Seed = None,
     false_alarm_rate: Annotated[
         float | None,
@@ -86,18 +90,29 @@ def fit(
     from nfbmr.cli.console import shown_progress
     from nfbmr.fitting import fit as run
 
-    changes = parse_changes(set_ or [])
-    for key, value in (
-        ("seed", seed),
-        ("size", None if size is None else parse_size(size)),
-        ("calibration.false_alarm_rate", false_alarm_rate),
-        ("backbone.name", backbone),
-        ("backbone.weights", weights),
-        ("tiles.overlap", 0.25 if tiles else None),
-    ):
-        if value is not None:
-            put(changes, key, value)
-    changes |= {"preset": preset, "device": device, "fresh": fresh, "export": export_}
+    keywords = _given(
+        seed=seed,
+        size=None if size is None else parse_size(size),
+        false_alarm_rate=false_alarm_rate,
+        backbone=backbone,
+        weights=weights,
+        tiles=tiles or None,
+    )
     with shown_progress() as progress:
-        found = run(data, out, progress=progress, **changes)
+        found = run(
+            data,
+            out,
+            preset=preset,
+            changes=parse_changes(set_ or []),
+            device=device,
+            fresh=fresh,
+            progress=progress,
+            export=export_,
+            **keywords,
+        )
     _log.info("Learnt in %.0f s: %s", found.facts.fit_seconds, out)
+
+
+def _given(**asked: object) -> Keywords:
+    """Returns what was asked for; the rest stays as the preset, or --set, has it."""
+    return cast(Keywords, {name: value for name, value in asked.items() if value is not None})

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from nfbmr.errors import SettingsError
 from nfbmr.settings.text import (
     parse_changes,
     parse_numbers,
@@ -25,7 +26,10 @@ class PaperBackbone(enum.StrEnum):
     fast = "fast"
 
 
-_Out = Annotated[Path, typer.Option("-o", "--out", metavar="RESULTS", help="A folder.")]
+_Out = Annotated[
+    Path | None,
+    typer.Option("-o", "--out", metavar="RESULTS", help="A folder; --dry-run needs none."),
+]
 _Mvtec = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="MVTec AD, or any folder of categories of its layout."),
@@ -75,7 +79,7 @@ _DryRun = Annotated[
 
 
 def paper(
-    out: _Out,
+    out: _Out = None,
     mvtec: _Mvtec = None,
     dagm: _Dagm = None,
     data: _Data = None,
@@ -112,6 +116,11 @@ def paper(
         for line in describe_plan(where, out, request, device):
             print(printable(line))
         return
+    if out is None:
+        raise SettingsError(
+            "no -o RESULTS: expected a folder for rows, tables, figures and the page; only "
+            "--dry-run goes without"
+        )
     with shown_progress() as progress:
         failed = reproduce(where, out, request, device=device, progress=progress)
     for one in failed:

@@ -106,7 +106,7 @@ def survey(name: str, good: Iterable[Sample | ImageInput], progress: Progress = 
     given = list(good)
     found: list[Surveyed] = []
     broken: list[str] = []
-    for done, one in enumerate(_looked_at(given), start=1):
+    for done, one in enumerate(looked_at(given), start=1):
         if isinstance(one, Surveyed):
             found.append(one)
         else:
@@ -116,7 +116,7 @@ def survey(name: str, good: Iterable[Sample | ImageInput], progress: Progress = 
         more = len(broken) - _BROKEN_NAMED
         rest = f"; and {more} more" if more > 0 else ""
         raise ImageError(
-            f"{len(broken)} of the training pictures cannot be read: "
+            f"{len(broken)} of the {len(given)} pictures cannot be read: "
             f"{'; '.join(broken[:_BROKEN_NAMED])}{rest}"
         )
     firsts = {_content(one): one for one in reversed(found)}
@@ -129,11 +129,15 @@ def survey(name: str, good: Iterable[Sample | ImageInput], progress: Progress = 
 
 
 def _content(picture: Surveyed) -> str:
-    """Returns what two pictures have in common where one of them is a copy."""
-    return picture.fingerprint
+    """Returns what two pictures have in common where one of them is a copy.
+
+    The pixels: a picture saved anew, with another time or in another format, is no other part.
+    """
+    return picture.pixel_hash
 
 
-def _looked_at(given: Sequence[Sample | ImageInput]) -> Iterator[Surveyed | ImageError]:
+def looked_at(given: Sequence[Sample | ImageInput]) -> Iterator[Surveyed | ImageError]:
+    """Looks at pictures on a few threads; yields what is known of each, in order, or its error."""
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="nfbmr-survey")
     try:
         yield from pool.map(_try_look, given, range(1, len(given) + 1))
@@ -144,15 +148,19 @@ def _looked_at(given: Sequence[Sample | ImageInput]) -> Iterator[Surveyed | Imag
 def _try_look(one: Sample | ImageInput, number: int) -> Surveyed | ImageError:
     try:
         if not isinstance(one, Sample):
-            return _look(one, f"picture {number}")
-        seen = _look(one.path, "")
+            return look(one, f"picture {number}")
+        seen = look(one.path, "")
         return replace(seen, defect=one.defect, split=one.split, mask=one.mask)
     except ImageError as error:
         return error
 
 
-def _look(picture: ImageInput, name: str) -> Surveyed:
-    """Looks at one picture; `name` is what errors call it where it has no path."""
+def look(picture: ImageInput, name: str) -> Surveyed:
+    """Looks at one picture; `name` is what errors call it where it has no path.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
     path, file = None, picture
     if not isinstance(picture, bytes | Image.Image | np.ndarray):
         picture = path = as_path(picture)

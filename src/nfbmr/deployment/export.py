@@ -127,7 +127,7 @@ def add_graphs(
                     raise
                 _log.warning("No graph for %s: %s", target, error)
         graphs = {export.file: work / export.file for export in exports}
-        add_exports(path, graphs, tuple(exports), bundle.origin)
+        add_exports(path, graphs, tuple(exports), bundle.identity)
     return tuple(exports)
 
 
@@ -167,7 +167,7 @@ def _learn_again(
         means = probe(runtime, bundle.facts.size)
         export = _export(target, precision, learnt.graph, pictures, agreement, compared, means)
         own = {export.calibration: learnt.bundle.calibration}
-        add_exports(path, {export.file: learnt.graph}, (export,), bundle.origin, own)
+        add_exports(path, {export.file: learnt.graph}, (export,), bundle.identity, own)
     return export
 
 

@@ -6,8 +6,6 @@ Shapes: N = images, H W = the model's size in pixels, K = raw maps, H' W' = grid
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nfbmr.deployment.quiet import quiet
 from nfbmr.errors import ExportError, MissingExtraError
 from nfbmr.networks.detector import Detector
 
@@ -37,7 +36,7 @@ def write_graph(detector: Detector, size: tuple[int, int], path: Path) -> None:
         ExportError: the network cannot be expressed in ONNX.
     """
     pixels = torch.zeros(2, *size, 3, dtype=torch.uint8)
-    _write(_folded(detector), pixels, ("pixels", "maps"), path)
+    _write(_deployed(detector), pixels, ("pixels", "maps"), path)
 
 
 def write_source(detector: Detector, size: tuple[int, int], path: Path) -> None:
@@ -46,7 +45,9 @@ def write_source(detector: Detector, size: tuple[int, int], path: Path) -> None:
     Args and errors as of `write_graph`.
     """
     pixels = torch.zeros(2, *size, 3, dtype=torch.uint8)
-    _write(_folded(detector).source, pixels, ("pixels", "y"), path)
+    source = _deployed(detector).source
+    assert isinstance(source, nn.Module), "this SNN is a graph already"
+    _write(source, pixels, ("pixels", "y"), path)
 
 
 def write_rest(detector: Detector, size: tuple[int, int], path: Path) -> None:
@@ -55,7 +56,7 @@ def write_rest(detector: Detector, size: tuple[int, int], path: Path) -> None:
     Args and errors as of `write_graph`.
     """
     y = torch.zeros(2, detector.source.outputs, *detector.source.grid(size))
-    _write(_Rest(detector), y, ("y", "maps"), path)
+    _write(_Rest(detector).eval(), y, ("y", "maps"), path)
 
 
 def join(source: Path, rest: Path, path: Path, *, features: bool = False) -> None:
@@ -92,10 +93,8 @@ class _Rest(nn.Module):
         return self.detector.maps(y.permute(0, 2, 3, 1))
 
 
-def _folded(detector: Detector) -> Detector:
-    deployed = copy.deepcopy(detector).cpu().eval()
-    deployed.source.fold()
-    return deployed
+def _deployed(detector: Detector) -> Detector:
+    return copy.deepcopy(detector).eval().ready(torch.device("cpu"))
 
 
 def _write(module: nn.Module, example: Tensor, names: tuple[str, str], path: Path) -> None:
@@ -107,7 +106,7 @@ def _write(module: nn.Module, example: Tensor, names: tuple[str, str], path: Pat
     _need("onnx", "onnxscript")
     n = torch.export.Dim("n", min=1, max=_MOST_IMAGES)
     try:
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
                 module,
                 (example,),
@@ -187,7 +186,7 @@ def quantise(graph: Path, path: Path, pixels: NDArray[np.uint8]) -> None:
             return None if image is None else {"pixels": image[None]}
 
     prepared = path.with_suffix(".prepared")
-    with _quiet():
+    with quiet():
         quant_pre_process(str(graph), str(prepared), skip_symbolic_shape=True)
         quantize_static(
             str(prepared),
@@ -208,21 +207,6 @@ def _need(*packages: str) -> None:
         raise MissingExtraError(
             f"{', '.join(missing)} not installed; an export needs it: pip install 'nfbmr[train]'"
         )
-
-
-class _quiet:  # noqa: N801 - reads as a function
-    """Silences what exporters say on standard error: steps, and warnings about themselves."""
-
-    def __enter__(self) -> None:
-        self._caught = warnings.catch_warnings()
-        self._caught.__enter__()
-        warnings.simplefilter("ignore")
-        self._level = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-
-    def __exit__(self, *error: object) -> None:
-        logging.disable(self._level)
-        self._caught.__exit__(None, None, None)
 
 
 def _brief(error: Exception) -> str:

@@ -28,7 +28,7 @@ from nfbmr.learning.plan import Plan
 from nfbmr.model.bundle import Bundle
 from nfbmr.model.exports import Precision, Target, graph_file
 from nfbmr.networks.detector import Detector
-from nfbmr.networks.source import SourceNetwork
+from nfbmr.networks.protocol import FeatureSource
 from nfbmr.runtimes.choose import open_graph
 from nfbmr.runtimes.protocol import Runtime
 from nfbmr.runtimes.torch import TorchRuntime
@@ -40,23 +40,35 @@ _SAME = 0.9  # of the fit's pictures have to be there
 _RANGES = 64  # good pictures that set the ranges of 8-bit integers
 
 
-class GraphSource(SourceNetwork):
+class GraphSource:
     """SNN as a runtime computes it, so that what follows learns from what it will be given."""
 
-    def computed_by(self, runtime: Runtime, tag: str) -> GraphSource:
-        """Leaves the computation to a graph from `pixels` to `y`; `tag` names it."""
-        self._runtime, self._tag = runtime, tag
-        return self
+    def __init__(self, network: FeatureSource, runtime: Runtime, tag: str) -> None:
+        """Leaves the computation to a graph.
 
-    def forward(self, pixels: Tensor) -> Tensor:
+        Args:
+            network: SNN in torch, which knows the shapes.
+            runtime: of the graph, from `pixels` to `y`, on the CPU.
+            tag: names graph and runtime.
+        """
+        self.label = network.label
+        self.channels, self.outputs = network.channels, network.outputs
+        self.detail_channels, self.detail_factor = network.detail_channels, network.detail_factor
+        self.grid = network.grid
+        self._runtime, self._tag = runtime, tag
+
+    def __call__(self, pixels: Tensor) -> Tensor:
         """Maps pixels, uint8 (B, H, W, 3) RGB, to y and detail, float32 (B, C', H', W')."""
-        if pixels.is_meta:  # shapes alone
-            return super().forward(pixels)
         return torch.from_numpy(self._runtime.run(pixels.cpu().numpy()))  # (B, C', H', W')
 
     def fingerprint(self) -> str:
-        """Names what y depends on, the graph and its runtime, too."""
-        return hashlib.sha256(f"{super().fingerprint()} {self._tag}".encode()).hexdigest()
+        """Names what y depends on, the graph and its runtime."""
+        return hashlib.sha256(self._tag.encode()).hexdigest()
+
+    def ready(self, device: torch.device) -> GraphSource:
+        """Returns itself: the runtime is."""
+        assert device.type == "cpu", device
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +76,7 @@ class Learnt:
     """What was learnt again."""
 
     bundle: Bundle
-    """With its own calibration and tensors."""
+    """With its own calibration and tensors; those of SNN are the model's."""
     reference: TorchRuntime
     """The coarse SNN and, behind it, what was learnt, in torch: what the graph must agree with."""
     graph: Path
@@ -85,7 +97,7 @@ def relearn(
     """Makes SNN coarse and learns the rest again, as the fit did.
 
     Args:
-        bundle: of the model.
+        bundle: of the model, with its tensors.
         detector: its network; left as it is.
         good: the good pictures of the fit, nine tenths of them at least, none twice.
         to: the runtime; the result serves no other.
@@ -107,10 +119,7 @@ def relearn(
     graphs.write_rest(detector, plan.size, rest)
     graphs.join(coarse, rest, probe, features=True)
     runtime = open_graph(to, precision, probe, threads, output="y")
-    source = GraphSource.of(bundle.settings.backbone)
-    assert isinstance(source, GraphSource)
-    source.load_state_dict(detector.source.state_dict())
-    source.computed_by(runtime, f"{to} {precision} {sha256_of(coarse)}")
+    source = GraphSource(detector.source, runtime, f"{to} {precision} {sha256_of(coarse)}")
     rate = bundle.calibration.false_alarm_rate  # the one now in force
     how = replace(bundle.settings.calibration, false_alarm_rate=rate)
     job = Job(
@@ -122,12 +131,13 @@ def relearn(
     )
     good = replace(good, name=bundle.facts.name)
     again = learn(good, plan, job, (source, bundle.facts.weights))
-    again = replace(again, origin=bundle.origin)
     reference = TorchRuntime(again, "cpu", threads, source=source)
     graph = work / graph_file(to, precision)
     graphs.write_rest(reference.detector, plan.size, rest)
     graphs.join(coarse, rest, graph)
-    return Learnt(bundle=again, reference=reference, graph=graph)
+    own = {name: value for name, value in bundle.tensors.items() if name.startswith("source.")}
+    whole = replace(again, tensors=own | again.tensors)
+    return Learnt(bundle=whole, reference=reference, graph=graph)
 
 
 def _plan(bundle: Bundle, good: Sequence[Surveyed], precision: Precision) -> Plan:

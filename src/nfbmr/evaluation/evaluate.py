@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nfbmr.data.images import fingerprint, read_image, resize_image
+from nfbmr.data.images import read_image, resize_image
 from nfbmr.data.layouts import DataSet, Sample, read_data
 from nfbmr.data.masks import read_mask
+from nfbmr.data.survey import Surveyed, looked_at
 from nfbmr.errors import LayoutError
 from nfbmr.evaluation.metrics import predictive_interval, summarise
 from nfbmr.evaluation.pixel_metrics import PixelMetrics, PixelResult
@@ -120,8 +121,14 @@ def _test_samples(data: DataSet) -> tuple[Sample, ...]:
 
 def _cautions(inspector: Inspector, samples: tuple[Sample, ...]) -> list[str]:
     """Returns what would make the figures look better than they are."""
-    used = {*inspector.facts.trained_on, *inspector.facts.held_out}
-    seen = [s.path.name for s in samples if s.path.is_file() and fingerprint(s.path) in used]
+    facts, calibrated_on = inspector.facts, set(inspector.calibration.pictures)
+    used = {*facts.trained_on, *facts.held_out}
+    pixels = {*facts.trained_pixels, *facts.held_out_pixels, *calibrated_on}
+    seen = [
+        one.name
+        for one in looked_at(samples)
+        if isinstance(one, Surveyed) and (one.fingerprint in used or one.pixel_hash in pixels)
+    ]
     cautions = []
     if seen:
         cautions.append(

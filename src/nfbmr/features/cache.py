@@ -57,6 +57,9 @@ _log = logging.getLogger(__name__)
 Places = dict[str, tuple[FeatureFile, int]]
 """Hash of a picture -> the file that holds its rows, and the first of them there."""
 
+MOST_FILES = 32
+"""Of one store; a process may hold a thousand or so open."""
+
 _STALE_SECONDS = 24 * 3600
 _KEY = re.compile(r"[0-9a-f]{64}")
 _PARTIAL = re.compile(r"\.[0-9a-f]{64}\.[0-9a-f]{32}")
@@ -196,6 +199,34 @@ class FeatureCache:
         if not places:
             raise DataError(f"{final}: damaged just after it was written; check this disk")
         return places
+
+    def store(self, shelf: Shelf, pictures: Sequence[str], places: Places) -> FeatureStore:
+        """Makes one store of pictures, in order, T rows each.
+
+        Where they lie in more than `MOST_FILES` entries, they are copied to one, and entries that
+        hold nothing else are removed. Without room for that they stay where they are.
+
+        Args:
+            shelf: theirs.
+            pictures: hashes; one that is there twice has its rows twice.
+            places: where each of them lies.
+        """
+        found = joined(shelf, pictures, places)
+        if len(found.files) <= MOST_FILES:
+            return found
+        once = list(dict.fromkeys(pictures))
+        rows = joined(shelf, once, places)
+        batches = (rows.read(np.array([index])) for index in range(len(rows)))
+        try:
+            copied = self.write(shelf, once, batches)
+        except DataError as error:
+            _log.info("features stay in %d files: %s", len(found.files), error)
+            return found
+        for folder in (file.path.parent for file in found.files):
+            with suppress(DamagedError, OSError):
+                if set(read_header(folder)[0].pictures) <= set(once):
+                    remove(folder)
+        return joined(shelf, pictures, copied)
 
     def chunks_folder(self, key: str) -> Path:
         """Returns where an entry under way keeps its finished chunks."""

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from nfbmr.data.images import ImageInput, load_image
 from nfbmr.data.tiles import Tiling
 from nfbmr.errors import DataError
-from nfbmr.features.cache import CacheEntry, FeatureCache, Places, joined
+from nfbmr.features.cache import CacheEntry, FeatureCache, Places
 from nfbmr.features.chunks import CHUNK, Chunks, MissingChunkError
 from nfbmr.features.entry import FORMAT, Shelf
 from nfbmr.features.store import FeatureStore
-from nfbmr.networks.source import SourceNetwork
+from nfbmr.networks.protocol import FeatureSource
 
 __all__ = ["CacheEntry", "FeatureCache", "FeatureStore", "build_features", "shelf_of"]
 
@@ -35,12 +35,14 @@ _BATCH = 8
 _BATCHES_AHEAD = 2
 _ATTEMPTS = 3
 _COMPUTE = ("pillow", "torch", "timm")
+_CPU = torch.device("cpu")
 _Row = Callable[[], NDArray[np.uint8]]
+_Compute = Callable[[Sequence[_Row]], Iterator[NDArray[np.float32]]]
 
 
 def build_features(
     pictures: Sequence[tuple[ImageInput, str]],
-    network: SourceNetwork,
+    network: FeatureSource,
     size: tuple[int, int],
     *,
     cache: FeatureCache,
@@ -55,12 +57,12 @@ def build_features(
     Args:
         pictures: each with the hash that names its content. Entry i of the store is y of
             `pictures[i]`, or the T entries from i * T are those of its tiles.
-        network: SNN; it stays on `device`.
+        network: SNN; left as it is.
         size: (H, W) that the pictures are brought to.
         cache: where to look and to keep.
         tiling: how pictures are cut; its tiles have `size`.
         progress: called with (images done, images in all) after each batch.
-        device: where SNN runs.
+        device: where SNN runs; it is made ready there.
 
     Raises:
         ImageError: a picture cannot be read; nothing is kept.
@@ -68,8 +70,8 @@ def build_features(
     """
     if not pictures:
         raise DataError("no pictures to compute features of; expected at least one")
-    network.to(device)
-    shelf = shelf_of(network, size, tiling)
+    device = torch.device(device)
+    shelf = shelf_of(network, size, tiling, device=device)
     contents = [content for _, content in pictures]
     places = cache.find(shelf, contents)
     lacking = {content: picture for picture, content in pictures if content not in places}
@@ -82,26 +84,32 @@ def build_features(
 
     if lacking:
         rows = _rows(list(lacking.values()), size, tiling)
-        places |= _computed(shelf, list(lacking), rows, network, cache, tell)
+        compute = partial(_features, network.ready(device), device)
+        places |= _computed(shelf, list(lacking), rows, compute, cache, tell)
     else:
         tell(0)
-    return joined(shelf, contents, places)
+    return cache.store(shelf, contents, places)
 
 
-def shelf_of(network: SourceNetwork, size: tuple[int, int], tiling: Tiling | None = None) -> Shelf:
-    """Returns the shelf of what a network on its device makes of pictures brought to `size` (H, W).
+def shelf_of(
+    network: FeatureSource,
+    size: tuple[int, int],
+    tiling: Tiling | None = None,
+    *,
+    device: torch.device = _CPU,
+) -> Shelf:
+    """Returns the shelf of what a network on a device makes of pictures brought to `size` (H, W).
 
-    Its name tells format, backbone, device, size, tiles, and the versions that compute. A GPU may
-    convolve in TF32, which differs by far more than the last bits.
+    Its name tells format, backbone, kind of device, size, tiles, and the versions that compute.
     """
     cut = [] if tiling is None else [tiling.whole, tiling.corners]
     versions = [metadata.version(name) for name in _COMPUTE]
-    one = [FORMAT, network.fingerprint(), network.mean.device.type, size, cut, versions]
+    one = [FORMAT, network.fingerprint(), device.type, size, cut, versions]
     return Shelf(
         name=hashlib.sha256(json.dumps(one).encode()).hexdigest(),
         row=(*network.grid(size), network.outputs),
         tiles=1 if tiling is None else len(tiling.corners),
-        backbone=f"{network.name} {'+'.join(network.stages)}",
+        backbone=network.label,
         size=size,
     )
 
@@ -110,7 +118,7 @@ def _computed(
     shelf: Shelf,
     contents: Sequence[str],
     rows: Sequence[_Row],
-    network: SourceNetwork,
+    compute: _Compute,
     cache: FeatureCache,
     tell: Callable[[int], None],
 ) -> Places:
@@ -119,7 +127,7 @@ def _computed(
     for _ in range(_ATTEMPTS):
         missing = chunks.missing()
         cache.make_room(chunks.size_bytes(range(chunks.count)), chunks.size_bytes(missing))
-        _build_chunks(chunks, missing, rows, network, tell)
+        _build_chunks(chunks, missing, rows, compute, tell)
         try:
             places = cache.write(shelf, contents, chunks)
         except MissingChunkError:  # or another process has finished the same, and cleared up
@@ -134,14 +142,12 @@ def _build_chunks(
     chunks: Chunks,
     missing: Sequence[int],
     rows: Sequence[_Row],
-    network: SourceNetwork,
+    compute: _Compute,
     tell: Callable[[int], None],
 ) -> None:
     """Computes chunks, those that an earlier, interrupted build has not left."""
-    batch = batch_on(network.mean.device)
-    assert CHUNK % batch == 0, "a chunk is of whole batches"
     wanted = [rows[image] for number in missing for image in chunks.images(number)]
-    batches = (_run(network, pixels, batch) for pixels in _decoded(wanted, batch))
+    batches = compute(wanted)
     done = len(rows) - len(wanted)
     for number in missing:
         found: list[NDArray[np.float32]] = []
@@ -155,21 +161,34 @@ def _build_chunks(
 def batch_on(device: torch.device) -> int:
     """Returns how many images pass SNN together.
 
-    On the CPU each passes alone, which is as fast: vector instructions and threads divide a batch
-    without regard to its images, so the last bits of an image's SiLU depend on its place there.
+    On the CPU each passes alone, which takes a core no longer: vector instructions and threads
+    divide a batch without regard to its images, so that the last bits of an image's SiLU depend on
+    its place there.
     """
     return 1 if device.type == "cpu" else _BATCH
 
 
+def _features(
+    network: FeatureSource, device: torch.device, rows: Sequence[_Row]
+) -> Iterator[NDArray[np.float32]]:
+    """Yields y of images, batch by batch: (n, H', W', C)."""
+    batch = batch_on(device)
+    assert CHUNK % batch == 0, "a chunk is of whole batches"
+    for pixels in _decoded(rows, batch):
+        yield _run(network, device, pixels, batch)
+
+
 @torch.inference_mode()
-def _run(network: SourceNetwork, pixels: NDArray[np.uint8], batch: int) -> NDArray[np.float32]:
+def _run(
+    network: FeatureSource, device: torch.device, pixels: NDArray[np.uint8], batch: int
+) -> NDArray[np.float32]:
     """Passes pixels (n, H, W, 3), n <= `batch`, through SNN: y (n, H', W', C).
 
     Fewer are filled up, because another size of the batch may choose other algorithms.
     """
     n = len(pixels)
     full = np.pad(pixels, ((0, batch - n), (0, 0), (0, 0), (0, 0)))
-    y = network(torch.from_numpy(full).to(network.mean.device))[:n]  # (n, C, H', W')
+    y = network(torch.from_numpy(full).to(device))[:n]  # (n, C, H', W')
     rows: NDArray[np.float32] = y.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return rows
 

@@ -100,7 +100,7 @@ class FeatureStore:
             where = np.stack([np.repeat(np.arange(len(files)), counts), places], axis=1)
         self.files, self.key = tuple(files), key
         self.shape: Shape = (len(where), *files[0].shape[1:])
-        self._where = where
+        self._where = where.astype(np.int64)  # offsets of bytes pass 2 GiB
 
     def __len__(self) -> int:
         """Returns N."""

@@ -7,18 +7,21 @@ the runtime that needs it does.
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.data.images import ImageInput, load_with_size, resize_map
-from nfbmr.errors import ImageError, SettingsError
+from nfbmr.data.survey import survey
+from nfbmr.errors import CalibrationError, ImageError, SettingsError
 from nfbmr.model.bundle import Bundle, replace_calibration
 from nfbmr.model.facts import Facts
 from nfbmr.runtimes.choose import open_runtime
@@ -29,6 +32,9 @@ from nfbmr.scoring.heat import heatmap
 from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.settings.schema import ScoringSettings, Settings
 
+_log = logging.getLogger(__name__)
+
+_LEAST_RATE = 1e-6  # as of the settings
 _TILES = 8  # that pass the network at once
 
 
@@ -46,12 +52,12 @@ class Inspection:
     """Whether the score is above the threshold."""
     threshold: float
     """On the score's scale."""
-    maps: Maps
+    maps: Maps = field(repr=False)
     """Raw maps (K, H', W') on the model's grid."""
     size: tuple[int, int]
     """(H, W) of the picture, after orientation."""
-    scoring: ScoringSettings
-    calibration: Calibration
+    scoring: ScoringSettings = field(repr=False)
+    calibration: Calibration = field(repr=False)
 
     @property
     def heatmap(self) -> NDArray[np.float32]:
@@ -65,6 +71,17 @@ class Inspection:
         """Returns the heatmap at another size (H, W), e.g. that of a thumbnail."""
         fused = heatmap(self.maps, self.scoring, self.calibration)
         return resize_map(fused, size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns `path, score, p_value, is_defect, threshold, size`, ready for JSON."""
+        return {
+            "path": self.path,
+            "score": self.score,
+            "p_value": self.p_value,
+            "is_defect": self.is_defect,
+            "threshold": self.threshold,
+            "size": list(self.size),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +101,14 @@ class Inspector:
         self._tiling = bundle.tiling
         self.runtime = runtime
         self.path = path
+
+    def __repr__(self) -> str:
+        """Says which model, and what computes it."""
+        (height, width), where = self.size, self.path or "in memory"
+        return (
+            f"<Inspector of '{self.facts.name}' ({where}): {height} x {width} pixels, "
+            f"{self.runtime.name}, threshold {self.threshold:.3g}>"
+        )
 
     @property
     def calibration(self) -> Calibration:
@@ -176,20 +201,30 @@ class Inspector:
         for item in group:
             yield next(found) if isinstance(item, _Decoded) else item
 
+    def scores(self, images: Iterable[ImageInput]) -> NDArray[np.float64]:
+        """Returns the scores (N,) of pictures that must all be readable.
+
+        Raises:
+            ImageError: one is not.
+        """
+        return np.array([result.score for result in self._each(images)], np.float64)
+
     def maps(self, images: Iterable[ImageInput]) -> Maps:
         """Returns the raw maps (N, K, H', W') of pictures that must all be readable.
 
         Raises:
             ImageError: one is not.
         """
-        found: list[Maps] = []
-        for result in self.inspect_many(images):
-            if isinstance(result, Failure):
-                raise ImageError(result.error)
-            found.append(result.maps)
+        found = [result.maps for result in self._each(images)]
         if not found:
             return np.empty((0, len(MAPS), 1, 1), np.float32)
         return np.stack(found)
+
+    def _each(self, images: Iterable[ImageInput]) -> Iterator[Inspection]:
+        for result in self.inspect_many(images):
+            if isinstance(result, Failure):
+                raise ImageError(result.error)
+            yield result
 
     def recalibrated(
         self, rate: float, good_images: Iterable[ImageInput] | None = None
@@ -203,24 +238,49 @@ class Inspector:
 
         Raises:
             SettingsError: the rate is not a share between 0 and 1.
-            CalibrationError: too few pictures.
+            CalibrationError: too few pictures; some that were trained on, which score lower than
+                new ones; or pictures that are all alike.
             ImageError: one cannot be read.
         """
-        if not 0 < rate < 1:
+        if not _LEAST_RATE <= rate < 1:
             raise SettingsError(
-                f"false-alarm rate {rate:g}: a share between 0 and 1 was expected, e.g. 0.01"
+                f"false-alarm rate {rate:g}: a share between 0 and 1 was expected, at least 1e-6"
             )
         if good_images is None:
             calibration = recalibrate(self.calibration, rate)
         else:
-            maps = self.maps(good_images)
-            calibration = calibrate(maps, self.settings.scoring, rate)
+            calibration = self._calibrated_on(good_images, rate)
         bundle = replace(self._bundle, calibration=calibration)
         return Inspector(bundle, self.runtime, self.path)
 
+    def _calibrated_on(self, good_images: Iterable[ImageInput], rate: float) -> Calibration:
+        seen = survey(self.facts.name, good_images)
+        for warning in seen.warnings:
+            _log.warning("%s", warning)
+        known = [
+            one.name for one in seen.pictures if self.facts.trained(one.fingerprint, one.pixel_hash)
+        ]
+        if known:
+            raise CalibrationError(
+                f"{len(known)} of the {len(seen.pictures)} pictures were trained on "
+                f"({', '.join(known[:5])}): the model knows them, so they score lower than new "
+                "parts and the threshold would be too low; give good pictures it has not seen"
+            )
+        maps = self.maps(one.picture for one in seen.pictures)
+        return calibrate(maps, self.settings.scoring, rate, [p.pixel_hash for p in seen.pictures])
+
     def save_calibration(self) -> None:
-        """Writes the calibration now in force into the model directory it came from."""
-        assert self.path is not None, "this inspector was not loaded from a directory"
+        """Writes the calibration now in force into the model directory it came from.
+
+        Raises:
+            SettingsError: the model came from none.
+            BundleError: it cannot be written, or holds another model by now.
+        """
+        if self.path is None:
+            raise SettingsError(
+                f"'{self.facts.name}' is a model in memory: there is no directory to keep its "
+                "calibration in; fit with a directory (out=...), or go on with this Inspector"
+            )
         replace_calibration(self.path, self._bundle)
 
     def _decode_ahead(

@@ -34,14 +34,8 @@ def to_row(result: Inspection | Failure, model: str) -> Row:
     """Returns `path, score, p_value, is_defect, threshold, model`, or `path, error`."""
     if isinstance(result, Failure):
         return {"path": _unicode(result.path), "error": _unicode(result.error)}
-    return {
-        "path": _unicode(result.path),
-        "score": result.score,
-        "p_value": result.p_value,
-        "is_defect": result.is_defect,
-        "threshold": result.threshold,
-        "model": model,
-    }
+    row = result.to_dict() | {"path": _unicode(result.path), "model": model}
+    return {column: row[column] for column in COLUMNS if column in row}
 
 
 def _unicode(text: str | None) -> str | None:

@@ -55,8 +55,8 @@ def measure_parts(network: SourceNetwork, settings: Settings, size: tuple[int, i
     """
     device = network.mean.device
     detector = Detector(network, settings, size).to(device)
-    pixels = noise((1, *size, 3))
-    image = seconds(lambda: network(torch.from_numpy(pixels).to(device)), device)
+    pixels, quick = noise((1, *size, 3)), network.ready(device)
+    image = seconds(lambda: quick(torch.from_numpy(pixels).to(device)), device)
     grid, channels = network.grid(size), network.channels
 
     def flow_step(batch: int) -> None:

@@ -22,6 +22,7 @@ from nfbmr.learning.stages import TrainingData, calibration_maps, split_held_out
 from nfbmr.model.bundle import Bundle
 from nfbmr.model.facts import Facts
 from nfbmr.networks.detector import Detector
+from nfbmr.networks.protocol import FeatureSource
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights
 from nfbmr.scoring.calibration import calibrate
@@ -63,7 +64,7 @@ def look_over(
 
 
 def learn(
-    good: Survey, plan: Plan, job: Job, source: tuple[SourceNetwork, str] | None = None
+    good: Survey, plan: Plan, job: Job, source: tuple[FeatureSource, str] | None = None
 ) -> Bundle:
     """Everything between the pictures and the finished model in memory.
 
@@ -71,7 +72,8 @@ def learn(
         good: pictures to learn from.
         plan: for these pictures and settings.
         job: how.
-        source: SNN, and where its weights came from; by default that of the settings.
+        source: SNN, and where its weights came from; by default that of the settings. Of one that
+            is no network of torch, the bundle holds no tensors.
 
     Raises:
         ImageError, WeightsError, TrainingError: as `fit`.
@@ -94,7 +96,9 @@ def learn(
     started = time.monotonic()
     maps = calibration_maps(detector, features, detector.standardisation.mean.device)
     rate = job.settings.calibration.false_alarm_rate
-    calibration = calibrate(maps, job.settings.scoring, rate)
+    calibrating = split[1] if len(split[1]) else split[0]
+    names = [good.pictures[i].pixel_hash for i in calibrating]
+    calibration = calibrate(maps, job.settings.scoring, rate, names)
     tensors = {k: v.detach().cpu().numpy() for k, v in detector.state_dict().items()}
     seconds = before + trained.seconds + time.monotonic() - started
     return Bundle(
@@ -106,7 +110,7 @@ def learn(
 
 
 def _features(
-    good: Sequence[Surveyed], network: SourceNetwork, plan: Plan, split: _Split, job: Job
+    good: Sequence[Surveyed], network: FeatureSource, plan: Plan, split: _Split, job: Job
 ) -> TrainingData:
     store = build_features(
         [(one.picture, one.fingerprint) for one in good],
@@ -150,6 +154,7 @@ def _facts(
     seconds: float,
 ) -> Facts:
     trained_on, held_out = (tuple(good.pictures[i].fingerprint for i in part) for part in split)
+    pixels = [tuple(good.pictures[i].pixel_hash for i in part) for part in split]
     return Facts(
         name=good.name,
         size=plan.size,
@@ -157,6 +162,8 @@ def _facts(
         weights=weights,
         trained_on=trained_on,
         held_out=held_out,
+        trained_pixels=pixels[0],
+        held_out_pixels=pixels[1],
         n_train=len(trained_on),
         n_held_out=len(held_out),
         fit_seconds=seconds,

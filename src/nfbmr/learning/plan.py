@@ -40,6 +40,12 @@ class Plan:
                 f"Pictures are resized to {whole[0]} x {whole[1]} (H x W), their median, and cut "
                 f"into {count} tiles of {height} x {width}"
             )
+        if not self.n_held_out:
+            return [
+                size,
+                f"All {self.n_train} good pictures train and none is held out: there will be no "
+                "threshold to rest a verdict on",
+            ]
         lines = [
             size,
             f"{self.n_train} good pictures to train on, {self.n_held_out} held out to calibrate",

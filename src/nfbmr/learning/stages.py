@@ -60,6 +60,15 @@ class TrainingData:
     """Where entries are tiles, how they were cut; then indices are those of tiles, and all tiles
     of a picture are on one side."""
 
+    @property
+    def calibrating(self) -> NDArray[np.int64]:
+        """Indices that the scales of scores and heatmap come from: the held-out ones.
+
+        Where none are held out it is those that train. Their order is that of one statistic
+        whatever its scale, so an AUROC can be taken; a threshold would mean nothing.
+        """
+        return self.held_out if len(self.held_out) else self.train
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
@@ -85,6 +94,7 @@ def stage_keys(settings: Settings, data: TrainingData, device: torch.device) -> 
     """
     one = [
         settings.seed,
+        settings.standardise,
         asdict(settings.flow),
         asdict(settings.stage_one),
         data.store.key,
@@ -169,7 +179,7 @@ class _Run:
         """Makes what a stage needs besides its own checkpoint."""
         if name == "mapping":
             self.write_z()
-        elif fresh:
+        elif fresh and self.settings.standardise == "channel":
             chunks = _chunks(self.data.train)
             rows = (torch.from_numpy(self.data.store.read(i)) for i in chunks)
             self.detector.standardisation.learn(row.to(self.device) for row in rows)
@@ -231,9 +241,10 @@ class _Run:
         return self.detector.standardised(torch.from_numpy(rows).to(self.device))[0], where
 
     def flow_loss(self, y: Tensor, where: Tensor | None) -> Tensor:
-        """Eq. 8, per channel so that rates and clipping do not depend on the backbone."""
+        """Eq. 8, the mean over positions; by `flow.loss` also divided by C."""
         z, log_det = self.detector.flow(y, where)
-        return negative_log_likelihood(z, log_det).mean() / y.shape[-1]
+        loss = negative_log_likelihood(z, log_det).mean()
+        return loss / y.shape[-1] if self.settings.flow.loss == "channel" else loss
 
     # ---- stage two: BMR, eq. 11-13
 
@@ -286,8 +297,8 @@ class _Run:
 def calibration_maps(
     detector: Detector, data: TrainingData, device: torch.device
 ) -> NDArray[np.float32]:
-    """Returns the raw maps (n, K, H, W) of the held-out images, as wholes where they were cut."""
-    maps = feature_maps(detector, data.store, data.held_out, device)
+    """Returns the raw maps (n, K, H, W) of `data.calibrating`, as wholes where they were cut."""
+    maps = feature_maps(detector, data.store, data.calibrating, device)
     return maps if data.tiling is None else data.tiling.join(maps)
 
 

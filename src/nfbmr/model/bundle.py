@@ -66,6 +66,18 @@ Tensors = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Which fit and which of its graphs: two of them are the same where they are equal."""
+
+    tensors: str = ""
+    """sha256 of the tensors' file; empty of what was never read from one."""
+    config: str = ""
+    """sha256 of the file of settings and facts: other settings may be of the same tensors."""
+    graph: str | None = None
+    """sha256 of the graph that has a calibration of its own; None for `calibration.json`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bundle:
     """A model directory in memory."""
 
@@ -78,8 +90,8 @@ class Bundle:
     """Graphs that lie beside."""
     of: str = CALIBRATION
     """The file that `calibration` is in: some exports have their own."""
-    origin: str = ""
-    """sha256 of the tensors' file that this was read from: which fit it is."""
+    identity: Identity = Identity()
+    """Of what this was read from."""
 
     @property
     def tiling(self) -> Tiling | None:
@@ -91,7 +103,8 @@ class Bundle:
     def card(self) -> str:
         """Returns the model card."""
         threshold = self.calibration.describe()
-        return model_card(self.facts, self.settings, threshold, self.exports)
+        pictures = self.calibration.pictures
+        return model_card(self.facts, self.settings, threshold, self.exports, pictures)
 
 
 def write_bundle(path: Path, bundle: Bundle) -> None:
@@ -154,7 +167,7 @@ def read_bundle(path: Path, *, tensors: bool = True) -> Bundle:
         calibration=_calibration(path / CALIBRATION, settings),
         tensors=_read_tensors(path / TENSORS) if tensors else {},
         exports=_read_exports(path, parts),
-        origin=parts[TENSORS],
+        identity=Identity(tensors=parts[TENSORS], config=parts[CONFIG]),
     )
 
 
@@ -196,16 +209,20 @@ def for_export(path: Path, bundle: Bundle, export: Export) -> Bundle:
     if export.calibration == CALIBRATION:
         return bundle
     parts = read_json(path / MANIFEST).get("parts", {})  # hashed once already: look for a swap
-    found = parts.get(TENSORS), parts.get(export.file), parts.get(export.calibration)
-    if found != (bundle.origin, export.graph, sha256_of(path / export.calibration)):
+    found = Identity(
+        tensors=parts.get(TENSORS), config=parts.get(CONFIG), graph=parts.get(export.file)
+    )
+    identity = replace(bundle.identity, graph=export.graph)
+    own_hash = sha256_of(path / export.calibration)
+    if found != identity or parts.get(export.calibration) != own_hash:
         raise BundleTamperedError(f"{path} was replaced while it was read; try again")
     own = _calibration(path / export.calibration, bundle.settings)
-    return replace(bundle, calibration=own, of=export.calibration)
+    return replace(bundle, calibration=own, of=export.calibration, identity=identity)
 
 
 def _calibration(path: Path, settings: Settings) -> Calibration:
-    found = calibration_from_dict(read_json(path))
     how = settings.scoring
+    found = calibration_from_dict(read_json(path), how)
     expected = len(how.maps) * len(how.statistics)
     if len(found.statistic_mean) != expected or len(found.statistic_std) != expected:
         raise BundleTamperedError(
@@ -213,6 +230,16 @@ def _calibration(path: Path, settings: Settings) -> Calibration:
             "is another model's; restore the file or fit again"
         )
     return found
+
+
+def _identity_of(bundle: Bundle, calibration: str) -> Identity | None:
+    """Returns the identity of what a calibration's file belongs to; None where there is none."""
+    if calibration == CALIBRATION:
+        return bundle.identity
+    for export in bundle.exports:
+        if export.calibration == calibration:
+            return replace(bundle.identity, graph=export.graph)
+    return None
 
 
 def replace_calibration(path: Path, changed_one: Bundle) -> None:
@@ -227,10 +254,7 @@ def replace_calibration(path: Path, changed_one: Bundle) -> None:
     of = changed_one.of
     with changed(path) as folder:
         bundle = read_bundle(path, tensors=False)
-        graphs = [
-            {e.graph for e in one.exports if e.calibration == of} for one in (bundle, changed_one)
-        ]
-        if bundle.origin != changed_one.origin or (of != CALIBRATION and graphs[0] != graphs[1]):
+        if changed_one.identity != _identity_of(bundle, of):
             raise BundleError(
                 f"{path} holds another model or graph by now; its calibration was left alone. "
                 "Load it again, then calibrate"
@@ -245,7 +269,7 @@ def add_exports(
     path: Path,
     graphs: Mapping[str, Path],
     exports: tuple[Export, ...],
-    origin: str,
+    identity: Identity,
     calibrations: Mapping[str, Calibration] | None = None,
 ) -> None:
     """Gives a model directory graphs for other runtimes; those of the same name are replaced.
@@ -256,7 +280,7 @@ def add_exports(
         path: the directory.
         graphs: name in the directory -> file to copy.
         exports: how each was proved.
-        origin: of the bundle that the graphs were compared with.
+        identity: of the bundle that the graphs were compared with.
         calibrations: name in the directory -> of a graph for which the rest was learnt again.
 
     Raises:
@@ -265,7 +289,7 @@ def add_exports(
     hashes = {name: sha256_of(file) for name, file in graphs.items()}
     with changed(path) as folder:
         bundle = read_bundle(path, tensors=False)
-        if bundle.origin != origin:
+        if bundle.identity != identity:
             raise BundleError(f"{path} holds another model by now; nothing was kept. Export again")
         still = [e for e in bundle.exports if hashes.get(e.file, e.graph) == e.graph]
         kept = {export.name: export for export in (*still, *exports)}

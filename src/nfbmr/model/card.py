@@ -10,7 +10,11 @@ from nfbmr.settings.schema import Settings
 
 
 def model_card(
-    facts: Facts, settings: Settings, threshold: Sequence[str], exports: Sequence[Export]
+    facts: Facts,
+    settings: Settings,
+    threshold: Sequence[str],
+    exports: Sequence[Export],
+    calibrated_on: Sequence[str] = (),
 ) -> str:
     """Returns the model card, Markdown: what it learnt from, its threshold, what it needs.
 
@@ -19,12 +23,13 @@ def model_card(
         settings: of the fit.
         threshold: what the calibration says of itself.
         exports: how it runs without torch.
+        calibrated_on: sha256 of the pixels of the pictures that calibrate it now, where known.
     """
     lines = [
         f"# {_plain(facts.name)}: a defect detector by nfbmr",
         "",
         f"Learnt from {facts.n_train} good pictures; {facts.n_held_out} more were held out and "
-        "calibrate it. No defect was seen.",
+        f"{_calibrated(facts, calibrated_on)}. No defect was seen.",
         "",
         "| | |",
         "|---|---|",
@@ -41,6 +46,14 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _calibrated(facts: Facts, calibrated_on: Sequence[str]) -> str:
+    if not calibrated_on or set(calibrated_on) == set(facts.held_out_pixels):
+        return "calibrate it"
+    known = len(set(calibrated_on) & set(facts.held_out_pixels))
+    others = f"{len(calibrated_on)} good pictures of a later calibration do now"
+    return f"calibrated it; {others}" + (f", {known} of them held out" if known else "")
 
 
 def _sizes(facts: Facts) -> list[str]:

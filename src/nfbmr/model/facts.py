@@ -1,4 +1,4 @@
-"""What is known of a fit, and the model card that says it to people. No torch here."""
+"""What is known of a fit. No torch here."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ class Facts(BaseModel):
     """sha256 of the files that were trained on, to notice them in a test or a calibration."""
     held_out: tuple[str, ...]
     """sha256 of the files that were held out."""
+    trained_pixels: tuple[str, ...] = ()
+    """sha256 of the decoded pixels of those trained on; none in models of older versions."""
+    held_out_pixels: tuple[str, ...] = ()
+    """Likewise of those held out."""
     fit_seconds: float = Field(ge=0)
     """Wall-clock time of the fit, features included."""
     created: str
@@ -37,3 +41,7 @@ class Facts(BaseModel):
     """Of Python and the packages that computed."""
     losses: dict[str, float]
     """Last training loss of each stage, per channel."""
+
+    def trained(self, fingerprint: str, pixel_hash: str) -> bool:
+        """Whether a picture was trained on, by the sha256 of its file or of its pixels."""
+        return fingerprint in self.trained_on or pixel_hash in self.trained_pixels

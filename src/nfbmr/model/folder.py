@@ -5,9 +5,10 @@ What the parts say is for `nfbmr.model.bundle` to know.
 
 from __future__ import annotations
 
-import glob
 import json
+import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,8 +25,13 @@ from nfbmr.errors import (
 from nfbmr.model.exports import CALIBRATION, PRECISIONS, TARGETS, calibration_file, graph_file
 from nfbmr.system.files import locked_folder, sha256_of, swap_into_place
 
-FORMAT = 1
-"""Version of the directory's format; a newer one is refused."""
+_log = logging.getLogger(__name__)
+
+FORMAT = 2
+"""Version of the directory's format; a newer one is refused, an older one read.
+
+2: `asm` is half the sum of both errors; each calibration's file says which it was made for.
+"""
 
 MANIFEST = "manifest.json"
 CONFIG = "config.json"
@@ -42,11 +48,13 @@ _FINAL_FILES = {MANIFEST, *_PARTS, *_MAYBE}
 
 
 @contextmanager
-def put_together(path: Path) -> Iterator[Path]:
+def put_together(path: Path, instead_of: int | None = None) -> Iterator[Path]:
     """Gives a new folder beside `path`; what is in it in the end takes the place of `path`.
 
-    Nothing of it is left, and `path` is as it was, where the body fails.
+    Nothing of it is left, and `path` is as it was, where the body fails; or where `path` is no
+    longer the folder whose inode is `instead_of`.
     """
+    put_back(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -56,7 +64,7 @@ def put_together(path: Path) -> Iterator[Path]:
         yield beside
         _write_manifest(beside)
         beside.chmod(0o755)
-        swap_into_place(beside, path)
+        swap_into_place(beside, path, instead_of)
     except OSError as error:
         raise BundleError(f"cannot write a model to {path}: {error}") from None
     finally:
@@ -73,7 +81,9 @@ def changed(path: Path) -> Iterator[Path]:
             raise BundleError(f"{path} is being changed by another program; try again after it")
         parts = check_parts(path)
         refuse_to_replace_other_things(path)
-        with put_together(path) as folder:
+        # Of another program that does not ask for the lock, such as a fit that ends now, the
+        # model stays: what was read here is then not what would be replaced.
+        with put_together(path, path.stat().st_ino) as folder:
             for name, sha256 in parts.items():
                 shutil.copy2(path / name, folder / name)
                 if sha256_of(folder / name) != sha256:
@@ -124,18 +134,12 @@ def refuse_to_replace_other_things(path: Path) -> None:
 
 def check_parts(path: Path) -> dict[str, str]:
     """Checks the hash of each part; returns their names and hashes."""
+    put_back(path)
     if not (path / MANIFEST).is_file():
         what = "holds no nfbmr model" if path.is_dir() else "does not exist"
-        how = "Make one with 'nfbmr fit'"
-        place = path.resolve()
-        left = place.parent.glob(f".{glob.escape(place.name)}.*.old")
-        if old := [folder for folder in left if is_bundle(folder)]:
-            newest = max(old, key=lambda folder: folder.stat().st_mtime)
-            how = (
-                f"Unless another program is replacing it now, a kill left it as {newest}: rename "
-                f"that back to {place.name}"
-            )
-        raise BundleNotFoundError(f"{path} {what}: a folder with {MANIFEST} was expected. {how}")
+        raise BundleNotFoundError(
+            f"{path} {what}: a folder with {MANIFEST} was expected. Make one with 'nfbmr fit'"
+        )
     manifest = read_json(path / MANIFEST)
     found = manifest.get("format")
     if isinstance(found, int) and found > FORMAT:
@@ -143,7 +147,8 @@ def check_parts(path: Path) -> dict[str, str]:
             f"{path} has format {found}, this program reads up to {FORMAT}; update nfbmr"
         )
     parts = manifest.get("parts")
-    if found != FORMAT or not isinstance(parts, dict) or not _names_parts(set(parts)):
+    known = isinstance(found, int) and found >= 1
+    if not known or not isinstance(parts, dict) or not _names_parts(set(parts)):
         raise BundleTamperedError(f"{path / MANIFEST} is not one that nfbmr wrote; restore it")
     for name in sorted(parts):
         part = path / name
@@ -155,6 +160,44 @@ def check_parts(path: Path) -> dict[str, str]:
                 "or cut short; restore the model or fit again"
             )
     return parts
+
+
+def put_back(path: Path) -> None:
+    """Renames a model back to `path` that a kill left beside it, between two renames.
+
+    Nothing happens where anything is at `path`, or where nothing was left.
+
+    Raises:
+        BundleNotFoundError: another program is replacing it now, or it cannot be renamed.
+    """
+    if path.exists():
+        return
+    path = path.resolve()  # a link to a model stays one
+    left = [one for one in path.parent.glob(".*.old") if _is_left(one, path.name)]
+    models = [folder for folder in left if is_bundle(folder)]
+    if not models:
+        return
+    newest = models[0]
+    try:
+        newest = max(models, key=lambda folder: folder.stat().st_mtime)
+        with locked_folder(newest) as free:
+            if not free:
+                raise BundleNotFoundError(f"{path} is being replaced right now; try again")
+            newest.rename(path)
+    except OSError as error:
+        if path.exists():  # another program was first
+            return
+        raise BundleNotFoundError(
+            f"{path} does not exist: a kill left it as {newest}, and it cannot be renamed "
+            f"({error.strerror}); rename that back to {path.name}"
+        ) from None
+    _log.warning("%s: a kill had left it as %s; it was put back", path, newest.name)
+
+
+def _is_left(folder: Path, name: str) -> bool:
+    """Whether a folder has the name that `put_together` and a kill leave of the model `name`."""
+    pattern = rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}\.old"
+    return re.fullmatch(pattern, folder.name) is not None and not folder.is_symlink()
 
 
 def _names_parts(names: set[str]) -> bool:

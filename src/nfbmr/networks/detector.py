@@ -1,7 +1,7 @@
 """The one graph that is trained, exported and served: uint8 pixels -> raw maps.
 
 Shapes: B = images, C = channels of y and z, H W = grid of y, K = raw maps
-(`nfbmr.scoring.calibration.MAPS`), C' = C + c * k * k = channels of y and detail, k = cells of
+(`nfbmr.scoring.maps.MAPS`), C' = C + c * k * k = channels of y and detail, k = cells of
 the detail along a cell of y.
 
 SNN gives y and detail, standardised with statistics of the training images; TNF gives z; BMR maps
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from nfbmr.networks.flow import TargetFlow, negative_log_likelihood, position_code
 from nfbmr.networks.gaussian import PositionGaussians
 from nfbmr.networks.mapping import BidirectionalMapping, b_pfm, bmr, mapping_errors
-from nfbmr.networks.source import SourceNetwork
+from nfbmr.networks.protocol import FeatureSource
 from nfbmr.networks.subspace import Subspace
 from nfbmr.settings.schema import Settings
 
@@ -62,18 +62,18 @@ class Detector(nn.Module):
     """SNN, standardisation, TNF, BMR, Gaussians and subspace in one module, in eval mode."""
 
     def __init__(
-        self, source: SourceNetwork, settings: Settings, size: tuple[int, int] | None = None
+        self, source: FeatureSource, settings: Settings, size: tuple[int, int] | None = None
     ) -> None:
         """Builds what follows a source network, from `settings.seed`.
 
         Args:
-            source: SNN.
+            source: SNN; a network's tensors are part of the detector's.
             settings: of the fit.
             size: (H, W) of the pictures; needed by what knows each position: the Gaussians, and
                 the subspace of detail.
         """
         super().__init__()
-        self.source = source
+        self.source: FeatureSource = source
         self.standardisation = Standardisation(source.outputs)
         self.waves = settings.flow.position
         self.flow = TargetFlow(
@@ -97,7 +97,7 @@ class Detector(nn.Module):
             )
         self.subspace: Subspace | None = None
         """None where there is no detail."""
-        if source.detail is not None:
+        if source.detail_channels:
             assert size is not None, "the subspace of detail needs the pictures' size"
             self.subspace = Subspace(
                 source.grid(size),
@@ -106,6 +106,15 @@ class Detector(nn.Module):
                 settings.subspace.rank,
             )
         self.eval()
+
+    def ready(self, device: torch.device) -> Detector:
+        """Moves to `device`, takes SNN's quick copy in its place, and returns itself.
+
+        Call it once the tensors are loaded; SNN's have other names then.
+        """
+        self.to(device)
+        self.source = self.source.ready(device)
+        return self
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Maps pixels (B, 3-channel images as uint8 (B, H', W', 3)) to raw maps (B, K, H, W)."""
@@ -155,5 +164,13 @@ def _mapping(channels: int, settings: Settings) -> BidirectionalMapping | None:
         return None
     seed = settings.seed + 1  # other weights than TNF's
     if mapping.kind == "bmr":
-        return bmr(channels, latent=mapping.latent, inner=mapping.inner, n=mapping.n, seed=seed)
+        return bmr(
+            channels,
+            latent=mapping.latent,
+            inner=mapping.inner,
+            n=mapping.n,
+            seed=seed,
+            ends=mapping.ends,
+            relu=mapping.relu,
+        )
     return b_pfm(channels, channels, latent=mapping.latent, seed=seed)

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import copy
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+Network = TypeVar("Network", bound=nn.Module)
 
-def folded(network: nn.Module) -> nn.Module:
+
+def folded(network: Network) -> Network:
     """Returns a copy of a network in evaluation mode without batch norms behind convolutions.
 
     A batch norm is taken to work on the output of the module registered just before it, as

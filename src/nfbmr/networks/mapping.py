@@ -8,30 +8,39 @@ TMNN maps y to z, SMNN maps z to y (section 3.3, Fig. 4). Both classes here are 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
+
+Relu = Literal["branch", "after"]
+"""Where the third ReLU of a residual block stands."""
 
 
 class ResidualBlock(nn.Module):
     """1x1, 3x3, 1x1 convolutions, a ReLU after each, and an identity skip (Fig. 4).
 
-    The inner width is not given in the paper; see the settings.
+    The paper's text names neither the skip nor the place of the third ReLU, and no inner width.
+    `branch`: x + ReLU(conv(...)), the ReLU comes after its convolution as the text has it, so the
+    block can only add. `after`: ReLU(x + conv(...)), as in ResNet.
     """
 
-    def __init__(self, channels: int, inner: int) -> None:
+    def __init__(self, channels: int, inner: int, relu: Relu = "branch") -> None:
         super().__init__()
+        self.relu = relu
         self.body = nn.Sequential(
             nn.Conv2d(channels, inner, 1),
             nn.ReLU(),
             nn.Conv2d(inner, inner, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(inner, channels, 1),
-            nn.ReLU(),
+            *([nn.ReLU()] if relu == "branch" else []),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps x (B, L, H, W) to the same shape."""
-        return x + self.body(x)  # type: ignore[no-any-return]
+        out: Tensor = x + self.body(x)
+        return out if self.relu == "branch" else out.relu()
 
 
 class _Direction(nn.Module):
@@ -65,24 +74,41 @@ class BidirectionalMapping(nn.Module):
         return self.to_target(y), self.to_source(z)
 
 
-def bmr(channels: int, *, latent: int, inner: int, n: int, seed: int) -> BidirectionalMapping:
+def bmr(
+    channels: int,
+    *,
+    latent: int,
+    inner: int,
+    n: int,
+    seed: int,
+    ends: Literal[1, 3] = 1,
+    relu: Relu = "branch",
+) -> BidirectionalMapping:
     """Builds BMR: convolution C -> L, n residual blocks, the shared one, n blocks, L -> C.
 
-    The paper calls the first and last layers convolutions and gives no kernel; 1x1 here, so that
-    only the residual blocks' 3x3 mix positions.
+    Args:
+        channels: C, of y and z.
+        latent: L.
+        inner: width within a residual block.
+        n: residual blocks on each side of the shared one.
+        seed: of the first weights.
+        ends: kernel of the first and the last layer, which the paper calls convolutions; it gives
+            none. With 1 only the residual blocks' 3x3 mix positions.
+        relu: of the residual blocks.
     """
 
     def direction() -> _Direction:
-        before = [ResidualBlock(latent, inner) for _ in range(n)]
-        after = [ResidualBlock(latent, inner) for _ in range(n)]
+        before = [ResidualBlock(latent, inner, relu) for _ in range(n)]
+        after = [ResidualBlock(latent, inner, relu) for _ in range(n)]
+        padding = ends // 2
         return _Direction(
-            nn.Sequential(nn.Conv2d(channels, latent, 1), *before),
-            nn.Sequential(*after, nn.Conv2d(latent, channels, 1)),
+            nn.Sequential(nn.Conv2d(channels, latent, ends, padding=padding), *before),
+            nn.Sequential(*after, nn.Conv2d(latent, channels, ends, padding=padding)),
         )
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return BidirectionalMapping(direction(), direction(), ResidualBlock(latent, inner))
+        return BidirectionalMapping(direction(), direction(), ResidualBlock(latent, inner, relu))
 
 
 def b_pfm(source: int, target: int, *, latent: int, seed: int) -> BidirectionalMapping:
@@ -120,5 +146,8 @@ def b_pfm(source: int, target: int, *, latent: int, seed: int) -> BidirectionalM
 
 
 def mapping_errors(y: Tensor, z: Tensor, z_mt: Tensor, y_ms: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the source and the target error of each position, each (B, H, W): eq. 14's terms."""
+    """Returns the source and the target error of each position, each (B, H, W): eq. 14's terms.
+
+    Eq. 14 is half their sum; `nfbmr.scoring.maps` takes it.
+    """
     return (y - y_ms).square().sum(dim=1), (z - z_mt).square().sum(dim=1)

@@ -11,11 +11,12 @@ the side of a cell of y, C' = C + c * k * k, all that comes out.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections.abc import Callable, Mapping
 from itertools import chain
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -50,8 +51,8 @@ class SourceNetwork(nn.Module):
     `load_state_dict` sets them; nothing is ever downloaded here. Nothing in it requires a
     gradient, so a forward pass records none.
 
-    It computes with a copy whose batch norms are folded (`nfbmr.networks.folding`), made at the
-    first pass and again once the tensors have been loaded or moved.
+    Whoever has loaded the weights computes with what `ready` returns: a copy whose batch norms are
+    folded (`nfbmr.networks.folding`), with the same features up to rounding, in half the time.
 
     Attributes:
         name: timm's name, with its tag where one was given.
@@ -64,6 +65,7 @@ class SourceNetwork(nn.Module):
         channels: C.
         detail_channels: c * k * k; 0 without detail.
         detail_factor: k; 1 without detail.
+        is_ready: whether it is such a copy, which takes no other weights.
         stride: pixels per cell of the grid, nominally; `grid` is exact.
         steps: paths of the layers in the order in which they run.
     """
@@ -116,8 +118,8 @@ class SourceNetwork(nn.Module):
         self._taken = tuple(dict.fromkeys([*at_full_size, *chain(*self.scale_stages)]))
         self.steps = tuple(steps_up_to(model, set(self._taken), name))
         self.trunk = cut(model, self.steps)
-        self._quick: list[nn.Module] = []  # a list: no part of the state
-        self.register_load_state_dict_post_hook(_forget_copy)  # type: ignore[no-untyped-call]
+        self.is_ready = False
+        self._grids: dict[tuple[int, int], tuple[int, int]] = {}  # size -> grid
         config = weights_config(model)
         self.register_buffer("mean", torch.tensor(config["mean"]).reshape(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(config["std"]).reshape(1, 3, 1, 1))
@@ -165,21 +167,43 @@ class SourceNetwork(nn.Module):
         return [maps[path] for path in self.stages]
 
     @property
+    def label(self) -> str:
+        """Name and stages, for records."""
+        return f"{self.name} {'+'.join(self.stages)}"
+
+    @property
     def outputs(self) -> int:
         """C', the channels of y and detail together."""
         return self.channels + self.detail_channels
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Returns (H', W') for images of `size` (H, W); computes shapes only."""
-        pixels = torch.empty(1, *size, 3, dtype=torch.uint8, device="meta")
-        height, width = _on_meta(self, pixels).shape[-2:]
-        return int(height), int(width)
+        """Returns (H', W') for images of `size` (H, W); computes shapes only, and once."""
+        if size not in self._grids:
+            pixels = torch.empty(1, *size, 3, dtype=torch.uint8, device="meta")
+            height, width = _on_meta(self, pixels).shape[-2:]
+            self._grids[size] = int(height), int(width)
+        return self._grids[size]
 
-    def fold(self) -> None:
-        """Folds the batch norms for good, for an export; the tensors have other names then."""
-        trunk = self._folded_trunk()
-        assert isinstance(trunk, nn.Sequential)
-        self.trunk = trunk
+    @torch.no_grad()
+    def ready(self, device: torch.device) -> SourceNetwork:
+        """Returns a copy on `device` that is quick: its batch norms are folded.
+
+        Call it once the weights are loaded: the copy keeps those of now, under other names. Where
+        folding would change the features by more than rounding, its layers are as they were.
+        """
+        quick = copy.deepcopy(self).to(device)
+        quick.is_ready = True
+        trunk = folded(quick.trunk)
+        x = torch.rand(1, 3, *_PROBE, generator=torch.Generator().manual_seed(SEED)).to(device)
+        expected, found = (self._maps_of(t, x) for t in (quick.trunk, trunk))
+        same = all(
+            torch.dist(found[path], expected[path], math.inf)
+            <= _ROUNDING * expected[path].abs().max()
+            for path in self._taken
+        )
+        if same:
+            quick.trunk = trunk
+        return quick
 
     def train(self, mode: bool = True) -> SourceNetwork:  # noqa: ARG002
         """Stays in evaluation mode: in training mode B5's batch-norm statistics turn to NaN."""
@@ -189,8 +213,9 @@ class SourceNetwork(nn.Module):
         """Names what y depends on: 64 hexadecimal digits, equal for equal features.
 
         SHA-256 over stages, padding, neighbours, scales, detail, and name, shape and bytes of every
-        tensor.
+        tensor. Of a copy that is ready there is none: its tensors are others.
         """
+        assert not self.is_ready, "ask the network that it was made from"
         one = (self.name, self.stages, self.padding, self.neighbours)
         more = (self.scales, self.scale_stages, self.detail)
         digest = hashlib.sha256(repr((*one, *more)).encode())
@@ -209,7 +234,7 @@ class SourceNetwork(nn.Module):
 
     def _stage_maps(self, x: Tensor) -> dict[str, Tensor]:
         """Runs the layers on normalised pixels (B, 3, H, W); returns stage path -> (B, c, h, w)."""
-        return self._maps_of(self._quick_trunk(x), x)
+        return self._maps_of(self.trunk, x)
 
     def _maps_of(self, trunk: nn.Module, x: Tensor) -> dict[str, Tensor]:
         maps = {}
@@ -218,33 +243,6 @@ class SourceNetwork(nn.Module):
             if path in self._taken:
                 maps[path] = x
         return maps
-
-    def _quick_trunk(self, x: Tensor) -> nn.Module:
-        """Returns the copy with folded batch norms; the trunk itself for shapes and exports."""
-        if x.is_meta or torch.compiler.is_compiling():
-            return self.trunk
-        if not self._quick:
-            self._quick.append(self._folded_trunk())
-        return self._quick[0]
-
-    @torch.no_grad()
-    def _folded_trunk(self) -> nn.Module:
-        """Folds the trunk; where that changes its features, returns the trunk as it is."""
-        trunk = folded(self.trunk)
-        x = torch.rand(1, 3, *_PROBE, generator=torch.Generator().manual_seed(SEED))
-        expected, found = (self._maps_of(t, x.to(self.mean.device)) for t in (self.trunk, trunk))
-        same = all(
-            torch.dist(found[path], expected[path], math.inf)
-            <= _ROUNDING * expected[path].abs().max()
-            for path in self._taken
-        )
-        return trunk if same else self.trunk
-
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> SourceNetwork:
-        """Forgets the copy where the tensors are moved or converted."""
-        self._quick.clear()
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        return self
 
     def _probe(self, model: nn.Module) -> tuple[int, int, int, int]:
         """Compares the cut network with the whole one on a small image.
@@ -301,10 +299,6 @@ def _paths(model: nn.Module, name: str, stages: tuple[int | str, ...]) -> tuple[
     if not paths or len(set(paths)) != len(paths):
         raise SettingsError(f"stages {stages} of '{name}': give one or more, each once")
     return paths
-
-
-def _forget_copy(network: SourceNetwork, _keys: object) -> None:
-    network._quick.clear()
 
 
 def _stride(features: Tensor, name: str, path: str) -> int:

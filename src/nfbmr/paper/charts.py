@@ -28,9 +28,18 @@ from nfbmr.paper.drawing import (
     Drawn,
     Sheet,
     label,
+    not_shown,
 )
 from nfbmr.paper.published import paper_figure
-from nfbmr.paper.readings import Floats, Scores, read_scores
+from nfbmr.paper.readings import (
+    COVERED,
+    OUTDATED,
+    Floats,
+    Scores,
+    exhibits_of,
+    holding,
+    read_scores,
+)
 from nfbmr.paper.systems import ABLATION, BASELINES
 
 if TYPE_CHECKING:
@@ -40,58 +49,68 @@ if TYPE_CHECKING:
 _LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c6bb1")
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.5)))
 _MARKERS = {"nf-bmr-1": "s", "nf-bmr-2": "o", "nf-bmr-3": "^", "nf-b-pfm": "D", "nf": "X"}
-_FAR = 15.0
+_FAR = 4.0  # widths of the middle 80 % of the good areas
+_NO_AREA = "no area is known to be defective: no mask covers enough of one, or there are no masks"
 
 
 def draw_likelihoods(sheet: Sheet) -> Drawn | None:
-    """Fig. 2a: histograms of the mean log-likelihood that TNF alone gives each picture.
+    """Fig. 2a: histograms of the log-likelihoods that TNF gives to good and to defective areas.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    found = _scores(sheet, "nf")
-    shown = [(category, one) for category, one in found if one.mean is not None]
+    every = exhibits_of(sheet.results, categories_of(sheet.rows, sheet.of_set))
+    found, outdated = holding(every, "areas_good", "areas_defective")
+    shown = [one for one in found if len(one[1]["areas_good"]) and len(one[1]["areas_defective"])]
+    title = "Log-likelihoods of TNF"
     if not shown:
-        return None
+        reason = _NO_AREA if found else OUTDATED
+        return sheet.lacking("2a", title, reason) if every else None
     columns = min(len(shown), 4 if len(shown) < 13 else 5)
     lines = math.ceil(len(shown) / columns)
 
     def paint(figure: Figure) -> None:
         figure.set_layout_engine("constrained")
         panels = figure.subplots(lines, columns, squeeze=False).ravel()
-        for axes, (category, scores) in zip(panels, shown, strict=False):
-            assert scores.mean is not None
-            _histogram(axes, -scores.mean, scores)
+        for axes, (category, one) in zip(panels, shown, strict=False):
+            _histogram(axes, one["areas_good"], one["areas_defective"])
             axes.set_title(label(category.name))
         for axes in panels[len(shown) :]:
             axes.set_axis_off()
         handles, names = panels[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper right", ncols=2)
-        figure.supxlabel("mean log-likelihood of a picture, up to a constant", fontsize=9)
-        figure.supylabel("share of the class, %", fontsize=9)
+        figure.supxlabel("log-likelihood of an area, nats, up to a constant", fontsize=9)
+        figure.supylabel("share of the kind, %", fontsize=9)
 
+    known = {category for category, _ in shown}
+    unknown = [category.name for category, _ in found if category not in known]
     caption = (
-        "Mean over positions of the log-likelihood that TNF gives a picture, up to a constant. "
-        "Values far from those of good pictures are counted in the outermost bar. "
-        f"{_seeds(shown)}"
+        "An area is a position of the grid of features; its log-likelihood is that of TNF, up to "
+        f"a constant. Defective are areas that the mask covers by {100 * COVERED:g} % or more, "
+        "good are those of good pictures and those that no mask touches; areas at a mask's edge "
+        "are left out, and so are defective pictures without a mask. Values far from those of "
+        "good areas are counted in the outermost bar. Where there are very many areas, some are "
+        f"drawn by lot.{not_shown(unknown, _NO_AREA)}"
+        f"{not_shown((category.name for category in outdated), OUTDATED)}"
     )
     size = max(2.7 * columns, 4.2), 1.9 * lines + 0.9
-    return sheet.keep("2a", "Log-likelihoods of TNF", caption, size, paint)
+    return sheet.keep("2a", title, caption, size, paint)
 
 
-def _histogram(axes: Axes, values: Floats, scores: Scores) -> None:
-    good = values[~scores.is_defect]
-    basis = good if len(good) else values
-    q10, centre, q90 = (float(q) for q in np.quantile(basis, (0.1, 0.5, 0.9)))
-    reach = _FAR * (q90 - q10) or float(np.ptp(values)) or 1.0
-    shown = np.clip(values, centre - reach, centre + reach)
-    low, high = float(shown.min()), float(shown.max())
-    edges = np.linspace(low, high if high > low else low + 1, 31)
-    for name, chosen, colour in (
-        ("good", ~scores.is_defect, GOOD_COLOUR),
-        ("defective", scores.is_defect, DEFECT_COLOUR),
+def _histogram(axes: Axes, good: Floats, defective: Floats) -> None:
+    q10, centre, q90 = (float(q) for q in np.quantile(good, (0.1, 0.5, 0.9)))
+    every = np.concatenate([good, defective])
+    reach = _FAR * (q90 - q10) or float(np.ptp(every)) or 1.0
+    low, high = (float(q) for q in np.quantile(every, (0, 1)))
+    low, high = max(low, centre - reach), min(high, centre + reach)
+    edges = np.linspace(low, high if high > low else low + 1, 51)
+    for name, values, colour in (
+        ("good areas", good, GOOD_COLOUR),
+        ("defective areas", defective, DEFECT_COLOUR),
     ):
-        share = 100 * np.histogram(shown[chosen], edges)[0] / max(int(chosen.sum()), 1)
+        # In float32 an end of the axis could round to outside of it.
+        clipped = np.clip(values.astype(np.float64), edges[0], edges[-1])
+        share = 100 * np.histogram(clipped, edges)[0] / len(values)
         axes.stairs(share, edges, fill=True, color=colour, alpha=0.45, label=name)
         axes.stairs(share, edges, color=colour, linewidth=1)
     axes.locator_params(axis="x", nbins=4)

@@ -18,11 +18,12 @@ from nfbmr.paper.plan import (
     Request,
     Source,
     Task,
+    check_systems,
     left_to_do,
     make_tasks,
     read_source,
 )
-from nfbmr.paper.runner import Failed, run_tasks
+from nfbmr.paper.runner import EXHIBITED, Failed, run_tasks
 from nfbmr.paper.systems import wanted_systems
 from nfbmr.paper.tables import build_tables
 from nfbmr.system.devices import choose_device
@@ -136,19 +137,30 @@ def publish(tasks: Sequence[Task], ledger: Ledger, out: Path, request: Request) 
         return
     tables = build_tables(rows, request.tables)
     write_tables(out / "tables", tables)
-    figures = draw_figures(rows, out, out / "figures")
+    settings = request.system(EXHIBITED, request.seeds[0]).settings
+    figures = draw_figures(rows, settings, out, out / "figures")
     write_page(out / PAGE, tables, figures, rows)
     _log.info("%d rows: %s", len(rows), out / PAGE)
 
 
-def describe_plan(data: Data, out: Path, request: Request, device: str) -> list[str]:
-    """Returns the plan as lines: rows, which are there, and the time that the rest will take."""
+def describe_plan(data: Data, out: Path | None, request: Request, device: str) -> list[str]:
+    """Returns the plan as lines: rows, which are there, and the time that the rest will take.
+
+    Args:
+        data: where the pictures are; without any, the official sets are planned for.
+        out: the results folder; None where there is none yet.
+        request: which rows.
+        device: `auto`, `cpu`, `cuda`, ...
+
+    Raises:
+        NfbmrError: as `reproduce`.
+    """
     estimator = Estimator(request.backbone, choose_device(device))
     if data.mvtec is None and data.dagm is None and not data.others:
         return _official_plan(estimator, request)
     sources, failed = read_sources(data)
     tasks = make_tasks(sources, request)
-    todo = left_to_do(tasks, Ledger(out / RESULTS))
+    todo = tasks if out is None else left_to_do(tasks, Ledger(out / RESULTS))
     times = dict(zip((task.key for task in todo), estimator.rows(todo), strict=True))
     lines = []
     for task in tasks:
@@ -165,6 +177,7 @@ def describe_plan(data: Data, out: Path, request: Request, device: str) -> list[
 
 def _official_plan(estimator: Estimator, request: Request) -> list[str]:
     """Plans for the official sets by their known counts, without any data."""
+    check_systems(("mvtec", "dagm"), request)
     lines, total = [], 0.0
     for dataset, collection in (("mvtec", MVTEC_AD), ("dagm", DAGM_2007)):
         shared: set[tuple[object, ...]] = set()

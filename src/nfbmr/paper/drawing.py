@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,6 +93,16 @@ class Sheet:
     results: Path
     out: Path
 
+    def lacking(self, number: str, title: str, reason: str) -> Drawn:
+        """Returns the figure as one that was not drawn.
+
+        Args:
+            number: as the paper's.
+            title: without the set's name, which is added.
+            reason: why, without a full stop.
+        """
+        return Drawn(number=number, title=f"{title}, {SET_TITLES[self.of_set]}", reason=reason)
+
     def keep(
         self,
         number: str,
@@ -121,24 +131,45 @@ class Sheet:
         if means_nothing:
             title = f"{title} (RANDOM WEIGHTS)"
             caption = f"{RANDOM_WARNING}. {caption}"
-        matplotlib, figure_class = load_matplotlib()
         stem = f"figure_{number}_{self.of_set}"
         files = tuple(self.out / f"{stem}.{suffix}" for suffix in ("png", "svg"))
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")  # names of folders
-            figure = figure_class(figsize=size)
+
+        def stamped(figure: Figure) -> None:
             paint(figure)
             if means_nothing:
                 _stamp(figure)
-            for path in files:
-                kind = path.suffix[1:]
-                metadata = nothing if kind == "svg" else {"Software": None}
-                with written_beside(path) as beside:
-                    figure.savefig(beside, format=kind, dpi=_DPI, metadata=metadata)
+
+        write_drawing(files, size, stamped)
         return Drawn(
             number=number, title=title, caption=caption, files=files, has_photos=has_photos
         )
+
+
+def write_drawing(
+    files: Sequence[Path], size: tuple[float, float], paint: Callable[[Figure], None]
+) -> None:
+    """Draws one figure in the style of all and writes it, in the form that each suffix names.
+
+    Args:
+        files: `.png` or `.svg`; older ones are replaced.
+        size: width and height in inches.
+        paint: fills the empty figure.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        OSError: the files cannot be written.
+    """
+    matplotlib, figure_class = load_matplotlib()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # names of folders
+        figure = figure_class(figsize=size)
+        paint(figure)
+        for path in files:
+            kind = path.suffix[1:]
+            metadata = nothing if kind == "svg" else {"Software": None}
+            with written_beside(path) as beside:
+                figure.savefig(beside, format=kind, dpi=_DPI, metadata=metadata)
 
 
 def _stamp(figure: Figure) -> None:
@@ -160,3 +191,9 @@ def label(text: str, longest: int = 18) -> str:
     """Returns a name to write into a figure: one line, printable, cut to `longest` letters."""
     plain = re.sub(r"\s+", " ", printable(text)).strip() or "?"
     return plain if len(plain) <= longest else f"{plain[: longest - 1]}…"
+
+
+def not_shown(names: Iterable[str], reason: str) -> str:
+    """Returns a sentence for a caption on categories that a figure lacks; "" without any."""
+    listed = ", ".join(label(name, 30) for name in names)
+    return f" Not shown: {listed}, for {reason}." if listed else ""

@@ -19,8 +19,8 @@ from nfbmr.errors import MissingExtraError
 from nfbmr.evaluation.report.plots import DEFECT_COLOUR, GOOD_COLOUR
 from nfbmr.inspection.pictures import heatmap_overlay
 from nfbmr.paper.aggregates import Category, categories_of
-from nfbmr.paper.drawing import Drawn, Sheet, label
-from nfbmr.paper.readings import Exhibits, read_exhibits
+from nfbmr.paper.drawing import Drawn, Sheet, label, not_shown
+from nfbmr.paper.readings import OUTDATED, Exhibits, Shown, exhibits_of, holding
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,53 +35,73 @@ _DEFECTS = 3  # of a category in Figs. 8 and 9, and a good one
 _PAPERS_CLASSES = ("Class2", "Class4", "Class6", "Class8")
 _FEW = 6  # vectors below which t-SNE shows nothing
 _NO_MASK = 225  # gray
+_NO_MAP = 245
+
+RESPONSES = "Responses of a pre-trained network and of TNF to a defect"
+NOT_AVAILABLE = "not available"
 
 
 def draw_responses(sheet: Sheet) -> Drawn | None:
-    """Fig. 2b: a defect, its mask, and how strongly SNN and TNF respond to it.
+    """Fig. 2b: a defect, its mask, and how another pre-trained network and TNF respond to it.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    shown = []
-    for category, exhibits in _exhibits(sheet):
-        n = min(len(exhibits["snn"]), len(exhibits["tnf"]), len(exhibits["images"]))
-        defective = np.flatnonzero(exhibits["is_defect"][:n])
-        if len(defective):
-            shown.append((category, exhibits, int(defective[0])))
+    every = _exhibits(sheet)
+    found, outdated = holding(every, "other", "tnf")
+    shown = [
+        (category, one, int(np.flatnonzero(one["is_defect"])[0]))
+        for category, one in found
+        if one["is_defect"].any()
+    ]
     if not shown:
-        return None
+        return sheet.lacking("2b", RESPONSES, OUTDATED) if outdated else None
     blocks = 1 if len(shown) <= 4 else 2
     lines = math.ceil(len(shown) / blocks)
     width, height = 4 * (_CELL + _GAP), _CELL + 0.26
     size = blocks * width + (blocks - 1) * 0.4 + 0.2, lines * height + 0.4
+    other = str(shown[0][1]["other_name"])
+    heads = ("picture", "mask", _short(other), "TNF")
 
     def paint(figure: Figure) -> None:
         for number, (category, exhibits, chosen) in enumerate(shown):
             block, line = divmod(number, lines)
             left, top = 0.1 + block * (width + 0.4), 0.3 + line * height
             _place(figure, size, (left, top + 0.16), [_response_cells(exhibits, chosen)])
-            for column, head in enumerate(("picture", "mask", "SNN", "TNF")):
+            for column, head in enumerate(heads):
                 middle = left + column * (_CELL + _GAP) + _CELL / 2
                 if line == 0:
-                    _write(figure, size, (middle, 0.2), head, fontsize=8.5, ha="center")
+                    _write(figure, size, (middle, 0.2), head, fontsize=7.5, ha="center")
+                if column == 2 and not exhibits["other"].size:
+                    at = middle, top + 0.16 + _CELL / 2
+                    style = {"fontsize": 7.5, "ha": "center", "va": "center", "color": "#666666"}
+                    _write(figure, size, at, NOT_AVAILABLE, **style)
             name = f"{label(category.name)}: {label(str(exhibits['defects'][chosen]))}"
             _write(figure, size, (left, top + 0.12), name, fontsize=7.5, weight="bold")
 
     caption = (
-        "Brighter is a stronger response, |y|²/2 of SNN and |z|²/2 of TNF. Each map has a scale "
-        "of its own, from the least to the most that the network gives to the pictures of its "
-        "category shown here, good ones included. A gray mask means that there is none."
+        f"Brighter is a stronger response: |f|²/2 of the features f of {label(other, 32)}, a "
+        "network trained on ImageNet alone, and |z|²/2 of TNF, each on its own grid. Each map has "
+        "a scale of its own, from the least to the most that the network gives to the pictures of "
+        "its category shown here, good ones included. A gray mask means that there is none."
+        f"{not_shown((category.name for category in outdated), OUTDATED)}"
     )
-    title = "Responses of SNN and TNF to a defect"
-    return sheet.keep("2b", title, caption, size, paint, has_photos=True)
+    return sheet.keep("2b", RESPONSES, caption, size, paint, has_photos=True)
+
+
+def _short(network: str) -> str:
+    """Returns timm's name without the port and the tag: efficientnet_b3."""
+    return label(network.partition(".")[0].removeprefix("tf_"))
 
 
 def _response_cells(exhibits: Exhibits, chosen: int) -> list[Bytes]:
     image = np.asarray(exhibits["images"][chosen], np.uint8)
     cells = [image, _mask(exhibits, chosen)]
-    for key in ("snn", "tnf"):
+    for key in ("other", "tnf"):
         every = np.asarray(exhibits[key], np.float64)
+        if not every.size:
+            cells.append(np.full(image.shape, _NO_MAP, np.uint8))
+            continue
         low, high = float(every.min()), float(every.max())
         cells.append(_coloured((every[chosen] - low) / ((high - low) or 1.0), image.shape))
     return [_fitted(cell) for cell in cells]
@@ -128,9 +148,10 @@ def draw_heatmaps(sheet: Sheet, number: str) -> Drawn | None:
 
     caption = (
         "Of each category at most three defects and a good picture; each is the one with the "
-        "median score of its kind. All heatmaps share one scale, fixed by held-out good pictures: "
-        "colour begins at 0.5, and 1 is as high as good pictures get but for the asked share. "
-        "A gray mask means that there is none."
+        "median score of its kind. Heatmaps show the map that the score is taken from, eq. 14: of "
+        "each position half the sum of source and target error. All share one scale, fixed by "
+        "held-out good pictures: colour begins at 0.5, and 1 is as high as good pictures get but "
+        "for the asked share. A gray mask means that there is none."
     )
     return sheet.keep(number, "Where NF-BMR sees defects", caption, size, paint, has_photos=True)
 
@@ -241,7 +262,7 @@ def _paint_vectors(axes: Axes, exhibits: Exhibits, key: str) -> None:
     axes.spines[:].set_color("#bbbbbb")
     points = _embedded(np.asarray(exhibits[key], np.float64))
     if points is None:
-        says = "not available" if exhibits[key].shape[1] == 0 else "too few or\nequal vectors"
+        says = NOT_AVAILABLE if exhibits[key].shape[1] == 0 else "too few or\nequal vectors"
         axes.text(
             0.5, 0.5, says, ha="center", va="center", transform=axes.transAxes, color="#666666"
         )
@@ -279,13 +300,8 @@ def _embedded(vectors: NDArray[np.float64]) -> NDArray[Any] | None:
     return np.asarray(places)
 
 
-def _exhibits(sheet: Sheet) -> list[tuple[Category, Exhibits]]:
-    found = []
-    for category in categories_of(sheet.rows, sheet.of_set):
-        exhibits = read_exhibits(sheet.results, category)
-        if exhibits is not None and len(exhibits["images"]):
-            found.append((category, exhibits))
-    return found
+def _exhibits(sheet: Sheet) -> Shown:
+    return exhibits_of(sheet.results, categories_of(sheet.rows, sheet.of_set))
 
 
 def _place(

@@ -34,6 +34,12 @@ _FIGURES = (
 )
 
 
+_OF_THRESHOLD = (
+    *("precision", "recall", "f1"),
+    *("false_alarm_rate_asked", "false_alarm_rate_observed", "threshold_extrapolated"),
+)
+
+
 def measure(product: Product, system: System, learnt: Learnt, scores: Path) -> Row:
     """Takes the figures of a system on the test and writes its scores.
 
@@ -59,6 +65,8 @@ def measure(product: Product, system: System, learnt: Learnt, scores: Path) -> R
     found = figures(learnt.inspector, collected)
     is_defect = np.array([sample.is_defect for sample in collected.samples])
     row: Row = {name: found[name] for name in _FIGURES}
+    if not found["n_held_out"]:  # then a threshold and its errors would mean nothing
+        row |= dict.fromkeys(_OF_THRESHOLD)
     row |= best_f1(np.array(collected.scores), is_defect)
     table = _one_map(system, learnt)
     for column, name in enumerate(_STATISTICS):
@@ -69,7 +77,7 @@ def measure(product: Product, system: System, learnt: Learnt, scores: Path) -> R
     row["fit_seconds"] = round(learnt.fit_seconds, 2)
     row["weights"] = learnt.weights
     row["losses"] = learnt.inspector.facts.losses
-    _write_scores(scores, collected, table)
+    _write_scores(scores, collected, table, calibrated=bool(found["n_held_out"]))
     return row
 
 
@@ -92,7 +100,9 @@ def _one_map(system: System, learnt: Learnt) -> NDArray[np.float64] | None:
     return statistics(learnt.maps, every)
 
 
-def _write_scores(path: Path, collected: Collected, table: NDArray[np.float64] | None) -> None:
+def _write_scores(
+    path: Path, collected: Collected, table: NDArray[np.float64] | None, *, calibrated: bool
+) -> None:
     header = ["path", "label", "score", "p_value"]
     with (
         written_beside(path) as beside,
@@ -104,4 +114,4 @@ def _write_scores(path: Path, collected: Collected, table: NDArray[np.float64] |
         for number, (sample, score, p_value) in enumerate(rows):
             names = [spreadsheet_cell(str(sample.path)), spreadsheet_cell(sample.defect)]
             extra = [] if table is None else [repr(float(value)) for value in table[number]]
-            writer.writerow([*names, repr(score), p_value, *extra])
+            writer.writerow([*names, repr(score), p_value if calibrated else "", *extra])

@@ -123,9 +123,22 @@ def _coverage(rows: Sequence[Row]) -> list[str]:
 
 
 def _measured(rows: Sequence[Row]) -> str:
-    """Returns the false-alarm rates that were asked for."""
+    """Says whether pictures were held out, and for which rates of false alarms."""
     asked = sorted({number(row, "false_alarm_rate_asked") or 0.0 for row in rows} - {0.0})
-    return ", ".join(f"{100 * rate:g} %" for rate in asked) or "unknown"
+    rates = ", ".join(f"{100 * rate:g} %" for rate in asked)
+    parts = []
+    if rates:
+        parts.append(
+            "A fifth of the good pictures, up to a quarter, is held out of learning and sets the "
+            f"threshold for the asked share of false alarms ({rates})."
+        )
+    if not all(row.get("n_held_out") for row in rows):
+        systems = sorted({str(row["system"]) for row in rows if not row.get("n_held_out")})
+        parts.append(
+            "Of these systems every good picture trains, as in the paper, and there is no "
+            f"threshold: {', '.join(systems)}."
+        )
+    return " ".join(parts)
 
 
 def _runs(rows: Sequence[Row]) -> list[tuple[str, ...]]:

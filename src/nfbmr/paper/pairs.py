@@ -3,14 +3,16 @@
 Shapes: B = images, P = positions, c d = channels of a level of source and target, h w = a level's
 grid, H W = the finest level's grid.
 
-A level's features are L2-normalised over channels. Its nets map each way (PFM: one way); the
-anomaly map is the squared difference summed over channels. The levels' maps are brought to the
-finest level's grid and averaged. They leave as the detector's raw maps do, source and target
-errors first, so that the same lines calibrate, score and evaluate them.
+A level's features are L2-normalised over channels. Its nets map each way (PFM: one way); an error
+is the squared difference summed over channels. The levels' errors are brought to the finest level's
+grid and averaged. They leave as the detector's raw maps do, source and target errors first, so that
+the same lines calibrate, score and evaluate them: the anomaly map is half the sum of both, as in
+eq. 14 (PFM: the target error alone).
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterator
@@ -87,6 +89,12 @@ class Pair(nn.Module):
         """Returns both networks cut at one level alone, with the weights that are loaded."""
         return _cut_from(self.source, level.source), _cut_from(self.target, level.target)
 
+    def ready(self, device: torch.device) -> Pair:
+        """Returns a copy on `device` whose networks are ready; this one is left as it is."""
+        quick = copy.deepcopy(self).to(device)
+        quick.source, quick.target = quick.source.ready(device), quick.target.ready(device)
+        return quick
+
     def forward(self, pixels: Tensor) -> Tensor:
         """Maps uint8 pixels (B, H', W', 3) to raw maps (B, K, H, W)."""
         y = [level.permute(0, 2, 3, 1) for level in self.source.levels(pixels)][::-1]
@@ -133,7 +141,7 @@ class PairRuntime:
 
     def __init__(self, pair: Pair, device: torch.device) -> None:
         """Takes a trained pair."""
-        self.pair = pair.to(device)
+        self.pair = pair.ready(device)
         self.device = device
 
     @torch.inference_mode()

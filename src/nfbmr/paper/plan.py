@@ -6,6 +6,7 @@ network, a step of each stage. Decoding and figures are not in them.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ import torch
 
 from nfbmr.data.layouts import DataSet, read_data
 from nfbmr.data.sizes import choose_size
-from nfbmr.errors import DataError, LayoutError
+from nfbmr.errors import DataError, LayoutError, SettingsError
 from nfbmr.learning.estimates import Parts, measure_parts, noise, seconds, step_seconds
 from nfbmr.learning.stage import total_steps
 from nfbmr.networks.mapping import BidirectionalMapping
@@ -24,6 +25,8 @@ from nfbmr.networks.source import SourceNetwork
 from nfbmr.paper.ledger import Key, Ledger, data_mark
 from nfbmr.paper.pairs import Pair, normalised
 from nfbmr.paper.systems import (
+    DATASET_TABLES,
+    OF_TABLE,
     BackboneName,
     System,
     make_system,
@@ -32,6 +35,10 @@ from nfbmr.paper.systems import (
 )
 from nfbmr.scoring.calibration import held_out_count
 from nfbmr.settings.schema import Settings
+
+_log = logging.getLogger(__name__)
+
+_OPTIONS = {"mvtec": "--mvtec", "dagm": "--dagm", "other": "--data"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +84,16 @@ class Request:
         """Returns a system as it was asked for.
 
         Raises:
-            SettingsError: a setting is unknown or out of range.
+            SettingsError: a setting is unknown, out of range, or asks for tiles.
         """
-        return make_system(key, self.backbone, seed, weights=self.weights, changes=self.changes)
+        system = make_system(key, self.backbone, seed, weights=self.weights, changes=self.changes)
+        if system.settings.tiles is not None:
+            raise SettingsError(
+                "--set tiles: the paper's experiments look at whole pictures, and so do their "
+                "figures; expected no tiles; give a larger size or pixel_budget, or fit these "
+                "pictures with `nfbmr fit`"
+            )
+        return system
 
 
 def read_source(dataset: str, category: str, path: Path) -> Source:
@@ -101,10 +115,14 @@ def read_source(dataset: str, category: str, path: Path) -> Source:
 def make_tasks(sources: Iterable[Source], request: Request) -> list[Task]:
     """Returns the rows of all categories, seeds and systems, in the order in which they run.
 
+    A system that was asked for and has no row is named in a warning.
+
     Raises:
         SettingsError: a table, a system or a setting is unknown; weights cannot be read.
         DataError: there is nothing to do.
     """
+    sources = list(sources)
+    check_systems([source.dataset for source in sources], request)
     tasks = []
     systems: dict[tuple[str, int], System] = {}
     for source in sources:
@@ -115,12 +133,50 @@ def make_tasks(sources: Iterable[Source], request: Request) -> list[Task]:
                     systems[key, seed] = request.system(key, seed)
                 system = systems[key, seed]
                 tasks.append(Task(source=source, system=system, mark=system.mark(data)))
-    if not tasks:
+    return tasks
+
+
+def check_systems(datasets: Sequence[str], request: Request) -> None:
+    """Warns of each system that was asked for and that no table of these data has a row of.
+
+    Args:
+        datasets: `mvtec`, `dagm` or `other`; each once or more.
+        request: tables and systems are read.
+
+    Raises:
+        SettingsError: a table or a system is unknown.
+        DataError: no row is left.
+    """
+    kept = {
+        key
+        for dataset in datasets
+        for key in wanted_systems(dataset, request.tables, request.systems)
+    }
+    tables = [t for t in request.tables if any(t in DATASET_TABLES[one] for one in datasets)]
+    if not tables:
         raise DataError(
             "found nothing to do: no row of these tables is about these data; tables 1, 2 and 5 "
             "are about --mvtec, 3 and 4 about --dagm, 1 and 5 about --data too"
         )
-    return tasks
+    asked = f"table{'s' if len(tables) > 1 else ''} {', '.join(map(str, tables))}"
+    reasons = [
+        f"system {key} is left out: no row of it is in {asked}; it is in table {_tables_of(key)}"
+        for key in dict.fromkeys(request.systems)
+        if key not in kept
+    ]
+    if not kept:
+        raise DataError(f"found nothing to do: {'; '.join(reasons)}")
+    for reason in reasons:
+        _log.warning("%s", reason)
+
+
+def _tables_of(system: str) -> str:
+    """Returns the tables that a system has rows in, and of which data, in words."""
+    found = []
+    for table in (number for number, systems in OF_TABLE.items() if system in systems):
+        options = [_OPTIONS[one] for one in _OPTIONS if table in DATASET_TABLES[one]]
+        found.append(f"{table} ({' or '.join(options)})")
+    return " and ".join(found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +256,7 @@ class Estimator:
         settings = system.settings
         key = repr((settings.flow, settings.mapping, settings.stage_one, settings.stage_two))
         if key not in self._flows:
-            size = _typical_size(settings)
+            size = typical_size(settings)
             name = settings.backbone.name
             if (name, size) not in self._networks:
                 self._networks[name, size] = SourceNetwork.of(settings.backbone).to(self.device)
@@ -212,12 +268,12 @@ class Estimator:
         assert system.pair is not None
         key = repr(system.pair)
         if key not in self._pairs:
-            size = pair_size(self.backbone, _typical_size(system.settings))
+            size = pair_size(self.backbone, typical_size(system.settings))
             pair = Pair(system.pair, 0).to(self.device)
             pixels = torch.from_numpy(noise((1, *size, 3))).to(self.device)
             found = []
             for level, mapping in zip(system.pair.levels, pair.mappings, strict=True):
-                networks = [network.to(self.device) for network in pair.networks(level)]
+                networks = [network.ready(self.device) for network in pair.networks(level)]
                 image = sum(seconds(partial(net, pixels), self.device) for net in networks)
                 grid = networks[0].grid(size)
                 assert isinstance(mapping, BidirectionalMapping)
@@ -258,7 +314,8 @@ def _once(shared: set[tuple[object, ...]], work: tuple[object, ...]) -> bool:
     return new
 
 
-def _typical_size(settings: Settings) -> tuple[int, int]:
+def typical_size(settings: Settings) -> tuple[int, int]:
+    """Returns (H, W) in pixels as it is given, or of square pictures."""
     return settings.size or choose_size([(1024, 1024)], settings.pixel_budget)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nfbmr.data.images import ImageInput, fingerprint, image_size
 from nfbmr.data.layouts import DataSet, Sample
@@ -88,7 +89,8 @@ class Product:
         self.progress = progress
         self._cache = FeatureCache(work / "cache", _CACHE_LIMIT)
         self._sizes: list[tuple[int, int]] | None = None
-        self._last: tuple[Settings, Learnt] | None = None  # settings, the scoring apart
+        # Settings, the scoring apart; what was learnt with them, and its SNN.
+        self._last: tuple[Settings, Learnt, SourceNetwork] | None = None
 
     def close(self) -> None:
         """Deletes what the systems shared."""
@@ -125,7 +127,7 @@ class Product:
         # Any scoring that every kind of mapping can have.
         unscored = replace(system.settings, scoring=ScoringSettings(maps=("likelihood",)))
         if self._last is not None and self._last[0] == unscored:
-            return self._scored_anew(system, plan, self._last[1])
+            return self._scored_anew(system, plan, *self._last[1:])
         network, weights = source_network(system.settings)
         seconds = self._features(network, plan.size, self._seen)[1]
         test, _ = self._features(network, plan.size, self._unseen)
@@ -144,21 +146,25 @@ class Product:
             fit_seconds=seconds + bundle.facts.fit_seconds,
             weights=weights,
         )
-        self._last = unscored, learnt
+        self._last = unscored, learnt, network
         return learnt
 
-    def _scored_anew(self, system: System, plan: Plan, learnt: Learnt) -> Learnt:
+    def _scored_anew(
+        self, system: System, plan: Plan, learnt: Learnt, network: SourceNetwork
+    ) -> Learnt:
         """The same network with another score: nothing but the calibration is new."""
         runtime, facts = learnt.inspector.runtime, learnt.inspector.facts
         assert isinstance(runtime, TorchRuntime)
-        store, _ = self._features(runtime.detector.source, plan.size, self._seen)
-        _, held_out = split_held_out(len(self.good.pictures), plan.n_held_out, system.settings.seed)
-        maps = feature_maps(runtime.detector, store, held_out, self.device)
+        store, _ = self._features(network, plan.size, self._seen)
+        train, held_out = self._split(plan, system.settings)
+        calibrating = held_out if len(held_out) else train
+        names = [self.good.pictures[i].pixel_hash for i in calibrating]
+        maps = feature_maps(runtime.detector, store, calibrating, self.device)
         rate = system.settings.calibration.false_alarm_rate
         bundle = Bundle(
             settings=replace(learnt.inspector.settings, scoring=system.settings.scoring),
             facts=facts,
-            calibration=calibrate(maps, system.settings.scoring, rate),
+            calibration=calibrate(maps, system.settings.scoring, rate, names),
             tensors={},
         )
         return replace(learnt, inspector=Inspector(bundle, runtime))
@@ -179,11 +185,11 @@ class Product:
                 self._features(network, size, self._unseen)[0] for network in (source, target)
             ]
             test.append(LevelData(source=others[0], target=others[1]))
-        train, held_out = split_held_out(len(self.good.pictures), plan.n_held_out, settings.seed)
+        train, held_out = self._split(plan, settings)
         optimiser = Optimiser(work=self._work(system), device=self.device, progress=self.progress)
         seconds += train_pair(pair, good, train, settings.seed, optimiser)
         started = time.monotonic()
-        maps = pair_maps(pair, good, held_out, self.device)
+        maps = pair_maps(pair, good, held_out if len(held_out) else train, self.device)
         rate = settings.calibration.false_alarm_rate
         calibration = calibrate(maps, settings.scoring, rate)
         seconds += time.monotonic() - started
@@ -197,7 +203,13 @@ class Product:
         )
 
     def _work(self, system: System) -> Path:
-        return self.work / f"seed-{system.settings.seed}"
+        # A flow that learnt all pictures and one that left some out do not share checkpoints.
+        part = "" if system.settings.calibration.held_out else "-all"
+        return self.work / f"seed-{system.settings.seed}{part}"
+
+    def _split(self, plan: Plan, settings: Settings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Returns the indices that train and those held out, of which there may be none."""
+        return split_held_out(len(self.good.pictures), plan.n_held_out, settings.seed)
 
     @cached_property
     def _seen(self) -> list[tuple[ImageInput, str]]:
@@ -214,7 +226,6 @@ class Product:
         pictures: Sequence[tuple[ImageInput, str]],
     ) -> tuple[FeatureStore, float]:
         """Returns y of pictures, and the seconds that computing it takes, now or before."""
-        network.to(self.device)
         clock = _Clock(self.progress)
         store = build_features(
             pictures,

@@ -23,13 +23,26 @@ Bools = NDArray[np.bool_]
 Exhibits = dict[str, NDArray[Any]]
 """The arrays of one category's file of exhibits, by name."""
 
+Shown = list[tuple[Category, Exhibits]]
+"""Categories with their exhibits, in the order in which they are drawn."""
+
+COVERED = 0.25
+"""Share of an area that a mask covers at the least where the area counts as defective."""
+
+OUTDATED = (
+    "an earlier version kept the exhibits, without what this figure shows; to have it, take the "
+    "row of NF-BMR, n = 2, out of results.jsonl and run again"
+)
+"""Why a category is passed over whose row is not computed again by itself."""
+
 _NEEDED = frozenset(
     (
-        *("images", "masks", "has_mask", "is_defect", "names", "defects", "heatmaps", "snn"),
+        *("images", "masks", "has_mask", "is_defect", "names", "defects", "heatmaps"),
         *("tnf", "vectors_source", "vectors_other", "vectors_target", "vectors_is_defect"),
         "other_name",
     )
 )
+"""What every file of exhibits holds; figures that show more ask `holding` for it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,13 +51,11 @@ class Scores:
 
     Attributes:
         score: (N,) the image scores, finite.
-        mean: (N,) the mean of the system's map; None where it has no single map.
         is_defect: (N,).
         seed: of the run.
     """
 
     score: Floats
-    mean: Floats | None
     is_defect: Bools
     seed: int
 
@@ -76,15 +87,12 @@ def read_scores(
         with path.open(encoding="utf-8", newline="") as stream:
             lines = list(csv.DictReader(stream))
         score = np.array([float(line["score"]) for line in lines])
-        means = [line.get("mean") for line in lines]
-        mean = np.array([float(text) for text in means if text])
         is_defect = np.array([line["label"] != "good" for line in lines], dtype=np.bool_)
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return None
     if not len(score) or not np.isfinite(score).all():
         return None
-    usable = len(mean) == len(score) and bool(np.isfinite(mean).all())
-    return Scores(score=score, mean=mean if usable else None, is_defect=is_defect, seed=min(seeds))
+    return Scores(score=score, is_defect=is_defect, seed=min(seeds))
 
 
 def read_exhibits(results: Path, category: Category) -> Exhibits | None:
@@ -104,3 +112,15 @@ def read_exhibits(results: Path, category: Category) -> Exhibits | None:
     ):
         return None
     return found if found.keys() >= _NEEDED else None
+
+
+def exhibits_of(results: Path, categories: Iterable[Category]) -> Shown:
+    """Reads the exhibits of those categories that have any picture in them."""
+    found = [(category, read_exhibits(results, category)) for category in categories]
+    return [(category, one) for category, one in found if one is not None and len(one["images"])]
+
+
+def holding(shown: Shown, *names: str) -> tuple[Shown, list[Category]]:
+    """Parts categories: those whose exhibits hold arrays of these names, and the `OUTDATED`."""
+    new = [(category, one) for category, one in shown if one.keys() >= set(names)]
+    return new, [category for category, one in shown if not one.keys() >= set(names)]

@@ -164,13 +164,16 @@ OTHER: dict[BackboneName, tuple[str, str]] = {
 
 
 def base_settings(backbone: BackboneName) -> Settings:
-    """Returns what the systems have in common: all of the preset `paper`, or most of `fast`.
+    """Returns what the systems have in common: the preset `paper`, or most of `fast`.
+
+    With `paper` every good picture trains, as there: the preset holds some out for a threshold.
 
     The paper's method looks at a picture in one size and has BMR; `fast` would not be it. So here
     `fast` means its network, its size of picture and its way to train.
     """
     if backbone == "paper":
-        return preset("paper")
+        paper = preset("paper")
+        return replace(paper, calibration=replace(paper.calibration, held_out=0.0))
     return replace(
         preset("fast"),
         backbone=BackboneSettings(),
@@ -224,11 +227,8 @@ def make_system(
             f"for {name}, or NETWORK=FILE with one of {', '.join(dict.fromkeys(known[1:]))}"
         )
     line = _LINES[key]
-    settings = replace(
-        base,
-        mapping=replace(base.mapping, **line.mapping),
-        scoring=replace(base.scoring, maps=line.maps) if line.maps else ScoringSettings(),
-    )
+    settings = _settings_of(line, base)
+    _refuse_scales_of_trained(line, settings, changes)
     if not line.levels:
         return System(key=key, settings=settings)
     pair = replace(
@@ -238,6 +238,31 @@ def make_system(
         stage=stage_with_changes(pair.stage, of_pair, "pair"),
     )
     return System(key=key, settings=settings, pair=pair)
+
+
+def _refuse_scales_of_trained(line: _Line, settings: Settings, changes: dict[str, Any]) -> None:
+    """Checks that a score of several statistics has pictures that did not train for its scales."""
+    several = len(settings.scoring.maps) * len(settings.scoring.statistics) > 1
+    none_asked = (
+        _is_given(changes, "calibration.held_out") and not changes["calibration"]["held_out"]
+    )
+    if several and (none_asked or not settings.calibration.held_out):
+        what = "nfbmr's own score" if line.maps is None else "a score of several statistics"
+        raise SettingsError(
+            f"calibration.held_out 0: {what} needs good pictures that did not train for its "
+            "scales; give a share above 0, or one statistic and systems without nfbmr: "
+            """--set 'scoring.statistics=["max"]' --systems nf,nf-bmr-2"""
+        )
+
+
+def _settings_of(line: _Line, base: Settings) -> Settings:
+    scoring = replace(base.scoring, maps=line.maps) if line.maps else ScoringSettings()
+    settings = replace(base, mapping=replace(base.mapping, **line.mapping), scoring=scoring)
+    if line.maps or settings.calibration.held_out:
+        return settings
+    # Twelve statistics are put on one scale: that of pictures that did not train.
+    share = preset(settings.preset).calibration.held_out
+    return replace(settings, calibration=replace(settings.calibration, held_out=share))
 
 
 def _pair(backbone: BackboneName, weights: dict[str, str]) -> PairSettings:

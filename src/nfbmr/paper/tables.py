@@ -7,7 +7,7 @@ difference is ours minus the paper's in points, and is given only where no categ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nfbmr.paper import aggregates, published
 from nfbmr.paper.aggregates import SET_TITLES, TITLES, Category, Mean, Row
@@ -68,8 +68,13 @@ class _Column:
     """The paper's figure that stands below."""
 
 
-def _auroc_table(number: str, title: str, dataset: str, rows: list[Row]) -> Table:
-    return _by_category(number, title, dataset, rows, _system_columns(rows, dataset, BASELINES))
+def _auroc_table(
+    number: str, title: str, dataset: str, rows: list[Row], notes: Sequence[str] = ()
+) -> Table:
+    columns = _system_columns(rows, dataset, BASELINES)
+    if published.paper_figure("", dataset, "all", "image_auroc"):
+        columns.append(_Column(header=f"{published.SUPERVISED.method} (published)", system=""))
+    return _by_category(number, title, dataset, rows, columns, notes)
 
 
 def _system_columns(rows: Sequence[Row], dataset: str, systems: Sequence[str]) -> list[_Column]:
@@ -103,10 +108,13 @@ def _verdict_table(number: str, title: str, dataset: str, rows: list[Row]) -> Ta
         ),
     )
     asked = sorted({aggregates.number(row, "false_alarm_rate_asked") or 0.0 for row in rows} - {0})
-    rates = ", ".join(f"{100 * rate:g} %" for rate in asked) or "unknown"
+    rates = ", ".join(f"{100 * rate:g} %" for rate in asked)
     notes = (
         f"Precision, recall and F1 on the left are of the verdicts of {TITLES[system]}. Their "
-        f"threshold comes from held-out good pictures for a false-alarm rate of {rates}.",
+        f"threshold comes from held-out good pictures for a false-alarm rate of {rates}."
+        if rates
+        else "On the left nothing is measured: every good picture trained, as in the paper, and "
+        "none was held out to set a threshold.",
         "On the right the threshold is the one that suits the test labels best. Nobody has it in "
         "use, so these figures are an upper bound, and for comparison only.",
         "The paper does not say how its threshold was set; its figures stand under both.",
@@ -194,10 +202,13 @@ def _tables_2(rows: list[Row]) -> list[Table]:
 
 
 def _tables_3(rows: list[Row]) -> list[Table]:
-    made = [_auroc_table("3", "Image AUROC on DAGM 2007, %", "dagm", rows)]
-    abstract = published.DAGM_IN_ABSTRACT
-    note = f"The paper's abstract gives {abstract.text()} as the mean; its section 4.3 has 98.5."
-    made[0] = replace(made[0], notes=(*made[0].notes, note))
+    abstract, supervised = published.DAGM_IN_ABSTRACT, published.SUPERVISED
+    notes = (
+        f"The paper's abstract gives {abstract.text()} as the mean; its section 4.3 has 98.5.",
+        f"{supervised.method} learn from pictures of defects, too. Section 4.3 gives them "
+        f"{supervised.percent:g}; none is measured here.",
+    )
+    made = [_auroc_table("3", "Image AUROC on DAGM 2007, %", "dagm", rows, notes)]
     return [*made, _cost_table("3b", rows)] if rows else made
 
 

@@ -16,7 +16,7 @@ from nfbmr.runtimes.protocol import missing
 from nfbmr.scoring.maps import Maps
 
 if TYPE_CHECKING:
-    from nfbmr.networks.source import SourceNetwork
+    from nfbmr.networks.protocol import FeatureSource
 
 
 class TorchRuntime:
@@ -29,7 +29,7 @@ class TorchRuntime:
         bundle: Bundle,
         device: str = "auto",
         threads: int | None = None,
-        source: SourceNetwork | None = None,
+        source: FeatureSource | None = None,
     ) -> None:
         """Builds the network and fills it from the bundle; nothing is downloaded.
 
@@ -37,7 +37,7 @@ class TorchRuntime:
             bundle: with its tensors.
             device: `auto`, `cpu`, `cuda`, ...
             threads: of the whole process; by default as torch chooses.
-            source: SNN; by default that of the settings.
+            source: SNN; by default that of the settings, whose tensors are among the bundle's.
 
         Raises:
             MissingExtraError: torch or timm is not installed.
@@ -65,7 +65,7 @@ class TorchRuntime:
                 "restore the model or fit again"
             ) from None
         self.device = choose_device(device)
-        self.detector = detector.to(self.device)
+        self.detector = detector.ready(self.device)
         self._torch = torch
 
     def run(self, pixels: NDArray[np.uint8]) -> Maps:

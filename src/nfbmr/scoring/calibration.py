@@ -12,6 +12,7 @@ image score is their average: usually near the best single one (docs/research.md
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -29,13 +30,18 @@ LEAST_HELD_OUT = 5
 
 _FEW_HELD_OUT = 20
 _HUGE = 1e30
+_ASM = "half the sum"
+_NO_SPREAD = 1e-6  # of a statistic's size; float32 knows no finer
 
 
 def held_out_count(n: int, settings: CalibrationSettings) -> int:
     """Returns how many of n good images to hold out: `LEAST_HELD_OUT` at least, n - 5 at most.
 
-    The settings' share; more, up to `held_out_at_most`, where the asked rate needs more.
+    The settings' share; more, up to `held_out_at_most`, where the asked rate needs more. None at
+    all where the share is 0.
     """
+    if not settings.held_out:
+        return 0
     wanted = max(
         round(settings.held_out * n),
         min(images_needed(settings.false_alarm_rate), int(settings.held_out_at_most * n)),
@@ -70,6 +76,9 @@ class Calibration:
     """A score above it is a defect."""
     rank: int
     """The threshold is the rank-th smallest score; n + 1 where it is extrapolated."""
+    pictures: tuple[str, ...] = ()
+    """sha256 of the decoded pixels of the calibration images, in the order of `scores`; none in
+    calibrations of older versions."""
 
     @model_validator(mode="after")
     def _check(self) -> Calibration:
@@ -79,11 +88,13 @@ class Calibration:
             and list(self.scores) == sorted(self.scores)
             and 0 < self.false_alarm_rate < 1
             and 1 <= self.rank <= n + 1
-            and min((*self.statistic_std, *self.map_std), default=0) >= TINY
+            # Half of it: scales of older versions are halved for eq. 14.
+            and min((*self.statistic_std, *self.map_std), default=0) >= TINY / 2
             and max(map(abs, (*self.statistic_mean, *self.map_mean, *self.scores))) < _HUGE
             and len(self.statistic_mean) == len(self.statistic_std)
             and len(self.map_mean) == len(self.map_std)
             and self.heat_one > self.heat_zero
+            and len(self.pictures) in (0, n)
         )
         if not sound:
             raise ValueError(
@@ -124,8 +135,8 @@ class Calibration:
         asked = f"{self.false_alarm_rate:.3g}"
         few = (
             [
-                f"Only {n} good images calibrate: the scale of the scores is uncertain, and the "
-                "threshold errs on the side of letting defects pass."
+                f"Only {n} good images calibrate: the scale of the scores is uncertain, and good "
+                "parts may be called defects several times as often as asked."
             ]
             if n < _FEW_HELD_OUT
             else []
@@ -148,13 +159,16 @@ class Calibration:
         ]
 
 
-def calibrate(maps: Maps, scoring: ScoringSettings, rate: float) -> Calibration:
+def calibrate(
+    maps: Maps, scoring: ScoringSettings, rate: float, pictures: Sequence[str] = ()
+) -> Calibration:
     """Learns scales and threshold from the raw maps of good images never trained on.
 
     Args:
         maps: (n, K, H, W), n >= LEAST_HELD_OUT.
         scoring: which maps and statistics.
         rate: asked false-alarm rate, in (0, 1).
+        pictures: what names each image, n of them; kept beside the scores.
 
     Raises:
         CalibrationError: too few images, or values that are not finite.
@@ -170,17 +184,25 @@ def calibrate(maps: Maps, scoring: ScoringSettings, rate: float) -> Calibration:
             "Fit again with --fresh, and with float32 precision if it happens again"
         )
     table = statistics(maps, scoring)
+    _refuse_alike(table, scoring)
     chosen = chosen_maps(maps, shown_maps(scoring))
     map_mean = chosen.mean(axis=(0, 2, 3))
-    map_std = _positive(chosen.std(axis=(0, 2, 3)))
+    map_std = chosen.std(axis=(0, 2, 3))
+    if not (map_std > _NO_SPREAD * np.abs(chosen).max(axis=(0, 2, 3))).all():
+        raise CalibrationError(
+            "a map of the heatmap has the same value at every place of every good image: the "
+            "network sees nothing in them. Give pictures that show the part, or another backbone"
+        )
     fused = fused_maps(chosen, map_mean, map_std)
     zero = float(np.median(fused))
     peaks = fused.max(axis=(1, 2))
-    scores = np.sort(_leave_one_out_scores(table))
+    unsorted = _leave_one_out_scores(table)
+    order = np.argsort(unsorted, kind="stable")
+    scores = unsorted[order]
     threshold, rank = threshold_for(scores, rate)
     return Calibration(
         statistic_mean=tuple(table.mean(axis=0).tolist()),
-        statistic_std=tuple(_positive(table.std(axis=0, ddof=1)).tolist()),
+        statistic_std=tuple(table.std(axis=0, ddof=1).tolist()),
         map_mean=tuple(map_mean.tolist()),
         map_std=tuple(map_std.tolist()),
         heat_zero=zero,
@@ -189,11 +211,31 @@ def calibrate(maps: Maps, scoring: ScoringSettings, rate: float) -> Calibration:
         false_alarm_rate=rate,
         threshold=threshold,
         rank=rank,
+        pictures=tuple(pictures[i] for i in order) if pictures else (),
     )
 
 
-def _positive(std: Floats) -> Floats:
-    return np.maximum(std, TINY)
+def _refuse_alike(table: Floats, scoring: ScoringSettings) -> None:
+    """Checks that the statistics (n, M) of good images differ: no scale rests on a spread of none.
+
+    Raises:
+        CalibrationError: one has no spread, or more than half of the images are the same.
+    """
+    n = len(table)
+    names = [f"{kind} of {name}" for name in scoring.maps for kind in scoring.statistics]
+    flat = table.std(axis=0) <= _NO_SPREAD * np.abs(table).max(axis=0)
+    same = int(np.unique(table, axis=0, return_counts=True)[1].max())
+    if not flat.any() and 2 * same <= n:
+        return
+    what = (
+        f"{same} of the {n} good images give the very same values"
+        if 2 * same > n
+        else f"the {n} good images do not differ at all in {names[int(flat.argmax())]}"
+    )
+    raise CalibrationError(
+        f"{what}: are they copies of one picture, or is the camera stuck? No threshold can rest "
+        "on that; give pictures of different good parts"
+    )
 
 
 def _leave_one_out_scores(table: Floats) -> Floats:
@@ -208,7 +250,7 @@ def _leave_one_out_scores(table: Floats) -> Floats:
     variance = np.maximum(squares - (n - 1) * mean**2, 0) / (n - 2)
     # Where all others are equal, their spread of nothing would make any difference infinite.
     std = np.maximum(np.sqrt(variance), 1e-3 * table.std(axis=0))
-    return np.asarray(((centred - mean) / _positive(std)).mean(axis=1))
+    return np.asarray(((centred - mean) / std).mean(axis=1))
 
 
 def recalibrate(calibration: Calibration, rate: float) -> Calibration:
@@ -228,21 +270,45 @@ def image_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibration)
 
 
 def calibration_to_dict(calibration: Calibration) -> dict[str, Any]:
-    """Returns the JSON form."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(calibration).items()}
+    """Returns the JSON form, which also says what `asm` meant when it was made."""
+    values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(calibration).items()}
+    return values | {"asm": _ASM}
 
 
-def calibration_from_dict(values: object) -> Calibration:
+def calibration_from_dict(values: Mapping[str, Any], scoring: ScoringSettings) -> Calibration:
     """Reads the JSON form back and checks every value.
+
+    A form that does not say what `asm` is was made when it was the whole sum: its scales of it are
+    halved, which is exact, so scores and verdicts stay to the last bit.
 
     Raises:
         BundleTamperedError: keys are missing or unknown, or values are impossible.
     """
+    kept = {k: v for k, v in values.items() if k != "asm" or v != _ASM}
     try:
-        return TypeAdapter(Calibration).validate_python(values)
+        found = TypeAdapter(Calibration).validate_python(kept)
+        return found if "asm" in values else _with_half_sums(found, scoring)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "values"
         raise BundleTamperedError(
             f"calibration refused: {where}: {first['msg']}; restore the file or calibrate again"
         ) from None
+
+
+def _with_half_sums(old: Calibration, scoring: ScoringSettings) -> Calibration:
+    """Brings scales of eq. 14 without its half to those with it."""
+    by_statistic = [name for name in scoring.maps for _ in scoring.statistics]
+
+    def halved(values: tuple[float, ...], names: Sequence[str]) -> tuple[float, ...]:
+        if len(values) != len(names):  # another model's: whoever knows both says so
+            return values
+        return tuple(v / 2 if n == "asm" else v for v, n in zip(values, names, strict=True))
+
+    return replace(
+        old,
+        statistic_mean=halved(old.statistic_mean, by_statistic),
+        statistic_std=halved(old.statistic_std, by_statistic),
+        map_mean=halved(old.map_mean, shown_maps(scoring)),
+        map_std=halved(old.map_std, shown_maps(scoring)),
+    )

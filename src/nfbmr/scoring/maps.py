@@ -41,9 +41,9 @@ def statistics(maps: Maps, settings: ScoringSettings) -> Floats:
 
 
 def chosen_maps(maps: Maps, names: tuple[MapName, ...]) -> Floats:
-    """Picks maps (N, K, H, W) by name, to (N, len(names), H, W); `asm` is eq. 14's plain sum."""
+    """Picks maps (N, K, H, W) by name, to (N, len(names), H, W); `asm` is eq. 14, half a sum."""
     known = dict(zip(MAPS, np.moveaxis(maps.astype(np.float64), 1, 0), strict=True))
-    known["asm"] = known["source"] + known["target"]
+    known["asm"] = (known["source"] + known["target"]) / 2
     return np.stack([known[name] for name in names], axis=1)
 
 

@@ -71,7 +71,9 @@ def _paper() -> Settings:
             padding="static",
             weights="hub",
         ),
-        flow=FlowSettings(hidden=1024),
+        # Eq. 8 and eq. 14 as they stand: the sum over channels, of plain y.
+        standardise="none",
+        flow=FlowSettings(hidden=1024, loss="position"),
         mapping=MappingSettings(latent=1024, inner=1024),
         stage_one=StageSettings(
             epochs=300, batch=8, learning_rate=2e-4, schedule="constant", precision="float32"

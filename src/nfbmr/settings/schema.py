@@ -89,6 +89,9 @@ class FlowSettings:
     """Share of the hidden channels left out in a training step, so that few images suffice."""
     position: Annotated[int, Field(ge=0, le=32)] = 0
     """Waves along each side that tell the sub-networks where a position lies; 0: they cannot."""
+    loss: Literal["channel", "position"] = "channel"
+    """Eq. 8 as it stands, for a position (`position`), or divided by C (`channel`), so that
+    clipping and weight decay weigh the same on every backbone."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
@@ -119,6 +122,10 @@ class MappingSettings:
     """Channels between first and last convolution; c, a quarter of the shared layer (`b-pfm`)."""
     inner: Width = 128
     """Channels inside a residual block (`bmr`)."""
+    ends: Literal[1, 3] = 1
+    """Kernel of the first and the last convolution (`bmr`), which the paper does not give."""
+    relu: Literal["branch", "after"] = "branch"
+    """Third ReLU of a residual block (`bmr`): before the skip is added, or after."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
@@ -165,7 +172,7 @@ class ScoringSettings:
     """Which maps and which statistics of them make an image's score."""
 
     maps: tuple[MapName, ...] = ("source", "target", "likelihood", "norm")
-    """Raw maps that take part; `asm` is the plain sum of source and target, eq. 14."""
+    """Raw maps that take part; `asm` is half the sum of source and target, eq. 14."""
     statistics: tuple[StatisticName, ...] = ("max", "top", "mean")
     """How each map is reduced: its maximum, the mean of its highest share, its mean."""
     top_share: Share = 0.03
@@ -188,8 +195,9 @@ class CalibrationSettings:
 
     false_alarm_rate: Annotated[float, Field(ge=1e-6, lt=1)] = 0.01
     """Share of good pictures that may be called defects."""
-    held_out: Share = 0.2
-    """Share of the good images that is never trained on and calibrates the scores."""
+    held_out: Dropped = 0.2
+    """Share of the good images that is never trained on and calibrates the scores. 0: all of them
+    train, as in the paper; for experiments alone, since no verdict can rest on that."""
     held_out_at_most: Share = 0.25
     """Up to this share is held out where the asked rate needs more images than `held_out` gives."""
 
@@ -216,6 +224,8 @@ class Settings:
     """Pixels of the chosen size, where `size` is not given."""
     tiles: TileSettings | None = None
     """`size` is then that of a tile, square by default; pictures keep their own size."""
+    standardise: Literal["channel", "none"] = "channel"
+    """Mean and deviation of each channel of y taken away before TNF and BMR, or y as it is."""
     backbone: BackboneSettings = Field(default_factory=BackboneSettings)
     flow: FlowSettings = Field(default_factory=FlowSettings)
     mapping: MappingSettings = Field(default_factory=MappingSettings)

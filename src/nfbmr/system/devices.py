@@ -1,4 +1,4 @@
-"""Where torch computes: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
+"""Where torch computes: `auto`, `cpu`, `cuda`, `cuda:1`; and that a GPU computes as a CPU does."""
 
 from __future__ import annotations
 
@@ -6,17 +6,28 @@ import torch
 
 from nfbmr.errors import SettingsError
 
+_ABLE = ("cpu", "cuda")
+
 
 def choose_device(name: str) -> torch.device:
     """Returns the device of this name; `auto` is a CUDA device where there is one, else the CPU.
 
+    A CUDA device then computes float32 in float32, in this whole process: in TF32, torch's default
+    for convolutions, ten bits of each factor are left, and features move by far more than those of
+    good parts differ.
+
     Raises:
-        SettingsError: no such device here.
+        SettingsError: no such device here, or one that nfbmr cannot compute on.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
+        if device.type not in _ABLE:
+            raise SettingsError(
+                f"device '{name}': nfbmr computes on the CPU and on CUDA devices; others, such as "
+                "Apple's mps, lack the float64 that statistics are taken in; use 'auto' or 'cpu'"
+            )
         torch.empty(1, device=device)
     # Which of these torch raises depends on the kind of device that it lacks.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -24,4 +35,7 @@ def choose_device(name: str) -> torch.device:
         raise SettingsError(
             f"device '{name}' cannot be used here ({reason}); use 'auto' or 'cpu'"
         ) from None
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
     return device

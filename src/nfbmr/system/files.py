@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+_HERE = -100  # AT_FDCWD: names are as they are for every other call
+_EXCHANGE = 2  # RENAME_EXCHANGE
 
 
 @contextmanager
@@ -69,18 +72,68 @@ def locked_folder(path: Path) -> Iterator[bool]:
         os.close(handle)
 
 
-def swap_into_place(beside: Path, path: Path) -> None:
-    """Renames a finished folder to `path`; what was there goes once the new one stands."""
-    old = beside.with_name(f"{beside.name}.old")
-    try:
-        if path.exists():
-            path.rename(old)
+def swap_into_place(beside: Path, path: Path, instead_of: int | None = None) -> None:
+    """Renames a finished folder to `path`; what was there is then `beside`.
+
+    Where the system can exchange two names, `path` is never empty. Elsewhere there is nothing at
+    it between two renames: the old folder is then `beside` with the ending `.old`, locked while
+    this program lives, so that whoever finds it unlocked knows that it was left by a kill.
+
+    Args:
+        beside: the finished folder, in the same folder as `path`.
+        path: where it goes.
+        instead_of: inode of the folder that it replaces, where it has to be that one.
+
+    Raises:
+        OSError: it cannot be renamed, or another folder is there by now; `path` is as it was.
+    """
+    if not path.exists():
+        _same(None, instead_of)
         beside.rename(path)
-    except BaseException:  # Ctrl-C between the two renames, too
-        if old.exists() and not path.exists():
-            old.rename(path)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    elif exchange(beside, path):
+        try:
+            _same(beside, instead_of)
+        except OSError:
+            exchange(beside, path)
+            raise
+    else:
+        old = beside.with_name(f"{beside.name}.old")
+        with locked_folder(path):
+            _same(path, instead_of)
+            try:
+                path.rename(old)
+                beside.rename(path)
+            except BaseException:  # Ctrl-C between the two renames, too
+                if old.exists() and not path.exists():
+                    old.rename(path)
+                raise
+            old.rename(beside)
+
+
+def _same(folder: Path | None, inode: int | None) -> None:
+    if inode is not None and (folder is None or folder.stat().st_ino != inode):
+        raise OSError(errno.EBUSY, "another program has put something else there meanwhile")
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Gives two names that both exist each other's content, at once; False where that cannot be.
+
+    Linux has it (renameat2), on most of its file systems.
+
+    Raises:
+        OSError: the folder may not be written, or the like.
+    """
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):  # another system, or an old library of C
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    if renameat2(_HERE, names[0], _HERE, names[1], _EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP):
+        return False
+    raise OSError(number, os.strerror(number), str(one), None, str(other))
 
 
 def sha256_of(path: Path) -> str:

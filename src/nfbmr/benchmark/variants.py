@@ -1,0 +1,240 @@
+"""Variants of the recipe on sets and seeds: `python -m nfbmr.benchmark.variants FILE.toml`.
+
+    preset = "fast"                                  # what the variants start from
+    seeds = [0, 1, 2]
+
+    [sets]                                           # name = data, relative to the file
+    tiles = "../data/magnetic_tile"
+
+    [variants]                                       # name = changes, as `--set` takes them
+    fast = {}
+    "no dropout" = { flow = { dropout = 0.0 } }
+
+Each row is a fit in a process of its own. It says two things apart: what good pictures say, by
+which a variant is chosen (how likely held-out ones are, and how well they are told from copies of
+them that are damaged on purpose), and what the labelled test says, which is kept in the rows and
+shown with `--test`, once the choice is made. Likelihoods compare variants on the same features
+alone: those of other stages, scales or backbones are densities in other spaces.
+A finished row is not computed again while settings, pictures and commit are the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nfbmr.benchmark.child import Row, do_job, in_child
+from nfbmr.benchmark.figures import kept_rows, tested
+from nfbmr.data.layouts import read_data
+from nfbmr.data.survey import survey
+from nfbmr.errors import DataError, NfbmrError, SettingsError
+from nfbmr.settings.changes import from_dict, settings_hash, to_dict, with_changes
+from nfbmr.settings.presets import preset
+from nfbmr.settings.schema import Settings
+from nfbmr.system import provenance
+from nfbmr.system.files import written_beside
+
+_MODULE = "nfbmr.benchmark.variants"
+_COLUMNS = (
+    ("good", "separation", "damaged good, %", 100),
+    ("good", "likelihood", "held out, nats", 1),
+    ("test", "fit_seconds", "fit, s", 1),
+    ("test", "inspect_ms", "picture, ms", 1),
+)
+"""Of the table: part of the row, key, head, factor."""
+_TESTED = (("test", "image_auroc", "image AUROC", 100), ("test", "aupro", "AUPRO", 100))
+"""Shown when they are asked for, once the choice is made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a file asks for."""
+
+    sets: dict[str, Path]
+    variants: dict[str, Settings]
+    seeds: tuple[int, ...]
+
+    def rows(self) -> Iterator[tuple[str, str, int]]:
+        """Yields variant, set and seed: all variants of a set and seed side by side."""
+        for seed in self.seeds:
+            for name in self.sets:
+                for variant in self.variants:
+                    yield variant, name, seed
+
+
+def read_plan(path: Path) -> Plan:
+    """Reads a file as the module's docstring shows it.
+
+    Raises:
+        DataError: it cannot be read, or a set is not there.
+        SettingsError: it holds other things, or a setting is unknown or out of range.
+    """
+    try:
+        found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as TOML ({error}); mend the file") from None
+    strange = sorted(set(found) - {"preset", "seeds", "sets", "variants"})
+    seeds = found.get("seeds", [0, 1, 2])
+    tables = [found.get(name) for name in ("sets", "variants")]
+    if strange or not all(isinstance(one, dict) and one for one in tables):
+        raise SettingsError(
+            f"{path}: found {', '.join(strange) or 'no sets or no variants'}; expected preset, "
+            "seeds, and the tables [sets] and [variants]"
+        )
+    if not isinstance(seeds, list) or not seeds or not all(type(s) is int for s in seeds):
+        raise SettingsError(f"{path}: seeds {seeds}: expected whole numbers, such as [0, 1, 2]")
+    sets = {str(name): path.parent / str(place) for name, place in found["sets"].items()}
+    if absent := [name for name, place in sets.items() if not place.exists()]:
+        raise DataError(f"{path}: no data at {', '.join(str(sets[name]) for name in absent)}")
+    base = preset(found.get("preset", "fast"))
+    variants = {}
+    for name, changes in found["variants"].items():
+        if not isinstance(changes, dict) or {"preset", "seed"} & set(changes):
+            raise SettingsError(
+                f"{path}, variant '{name}': found {changes!r}; expected a table of settings other "
+                "than preset and seed, which stand above all of them"
+            )
+        try:
+            variants[str(name)] = with_changes(base, changes)
+        except SettingsError as error:
+            raise SettingsError(f"{path}, variant '{name}': {error}") from None
+    return Plan(sets=sets, variants=variants, seeds=tuple(seeds))
+
+
+def measure(plan: Plan, out: Path) -> list[Row]:
+    """Computes the rows that are missing and returns all; each is kept as it finishes.
+
+    Args:
+        plan: what is asked for.
+        out: the folder of `rows.jsonl`, and of work that is deleted.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "rows.jsonl"
+    commit = provenance.commit()
+    dirty = str(commit).endswith("-dirty")  # one name for many states: nothing to reuse
+    known = {_key(row): row for row in kept_rows(path) if not dirty}
+    pictures = {name: _pictures_mark(place) for name, place in plan.sets.items()}
+    rows = []
+    for variant, name, seed in plan.rows():
+        settings = with_changes(plan.variants[variant], {"seed": seed})
+        about: Row = {"variant": variant, "set": name, "seed": seed}
+        about |= {"settings": settings_hash(settings), "pictures": pictures[name], "commit": commit}
+        if _key(about) not in known:
+            print(f"measuring {variant} on {name}, seed {seed} ...", flush=True)
+            job = {"do": "one", "data": str(plan.sets[name]), "settings": to_dict(settings)}
+            with tempfile.TemporaryDirectory(prefix=".work-", dir=out) as work:
+                found = in_child(_MODULE, job | {"folder": work})
+            row = about | found.row | {"peak_mb": round(found.peak_mb)}
+            known[_key(about)] = row
+            with path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(row) + "\n")
+        rows.append(known[_key(about)])
+    return rows
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row.get(k) for k in ("variant", "set", "seed", "settings", "pictures", "commit"))
+
+
+def _pictures_mark(data: Path) -> str:
+    """Names the pictures of a set by their paths, sizes and times of change."""
+    found = read_data(data)
+    marks = [(str(s.path), s.path.stat().st_size, s.path.stat().st_mtime_ns) for s in found.samples]
+    return hashlib.sha256(json.dumps(marks).encode()).hexdigest()[:12]
+
+
+def one(data: str, settings: Row, folder: str) -> Row:
+    """Fits one variant in this process; returns what good pictures and what the test say of it."""
+    from nfbmr.deployment.damage import damaged_copies, separation
+    from nfbmr.features.cache import FeatureCache
+    from nfbmr.fitting import fit
+    from nfbmr.inspection.inspector import Failure
+    from nfbmr.scoring.maps import MAPS
+
+    out = Path(folder)
+    cache = FeatureCache(out / "cache")  # its own, so that every fit pays for its features
+    inspector = fit(data, out / "model", settings=from_dict(settings), cache=cache, export=False)
+    cache.clear()
+    found = read_data(data)
+    known = set(inspector.facts.held_out)
+    seen = survey(found.name, found.train_good)
+    held_out = [one.picture for one in seen.pictures if one.fingerprint in known]
+    maps = inspector.maps(held_out)
+    results = [
+        list(inspector.inspect_many(pictures))
+        for pictures in (held_out, damaged_copies(held_out, inspector.size))
+    ]
+    scores = [
+        np.array([result.score for result in part if not isinstance(result, Failure)])
+        for part in results
+    ]
+    good = {
+        "likelihood": float(-maps[:, MAPS.index("likelihood")].mean(dtype=np.float64)),
+        "separation": separation(*scores),
+        "n_held_out": len(held_out),
+    }
+    return {"good": good, "test": tested(inspector, data, out / "report")}
+
+
+def table(rows: list[Row], *, test: bool = False) -> str:
+    """Returns the figures as Markdown: mean and standard deviation over the seeds.
+
+    Args:
+        rows: of `measure`.
+        test: also what the labelled test says.
+    """
+    columns = (*_COLUMNS, *(_TESTED if test else ()))
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["set"], row["variant"]), []).append(row)
+    heads = [head for _, _, head, _ in columns]
+    lines = [f"| set | variant | {' | '.join(heads)} | seeds |", "|---" * (len(heads) + 3) + "|"]
+    for (name, variant), found in groups.items():
+        cells = [_spread([row[part][key] for row in found], by) for part, key, _, by in columns]
+        lines.append(f"| {name} | {variant} | {' | '.join(cells)} | {len(found)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _spread(values: list[float | None], factor: float) -> str:
+    known = [factor * value for value in values if value is not None]
+    if not known:
+        return "-"
+    spread = f" ± {np.std(known, ddof=1):.2f}" if len(known) > 1 else ""
+    return f"{np.mean(known):.2f}{spread}"
+
+
+def main() -> None:
+    """Parses the command line, measures, and prints the table."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("plan", type=Path, nargs="?", metavar="FILE.toml")
+    parser.add_argument("-o", "--out", type=Path, default=Path("out/variants"))
+    parser.add_argument("--test", action="store_true", help="show what the test says, too")
+    parser.add_argument("--job", type=Path, help="measure one row, as a job of `child` says")
+    arguments = parser.parse_args()
+    if arguments.job is not None:
+        do_job(arguments.job, {"one": one})
+        return
+    if arguments.plan is None:
+        parser.error("FILE.toml is needed; the module's docstring shows one")
+    try:
+        rows = measure(read_plan(arguments.plan), arguments.out)
+    except NfbmrError as error:
+        parser.error(str(error))
+    text = table(rows, test=arguments.test)
+    with written_beside(arguments.out / "variants.md") as beside:
+        beside.write_text(text, encoding="utf-8")
+    sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    main()
