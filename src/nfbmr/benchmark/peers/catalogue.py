@@ -83,6 +83,15 @@ PEERS: tuple[Peer, ...] = (
         epochs=100,
     ),
     Peer(
+        key="patchflow",
+        title="PatchFlow",
+        model="Patchflow",
+        epochs=1000,
+        batch=8,
+        size=(768, 768),
+        note="no number of epochs is documented for it: the trainer's 1000",
+    ),
+    Peer(
         key="reverse_distillation",
         title="Reverse Distillation",
         model="ReverseDistillation",
