@@ -28,9 +28,10 @@ from nfbmr.errors import (
 )
 from nfbmr.evaluation.metrics import image_auroc
 from nfbmr.features.cache import FeatureCache
-from nfbmr.fitting import fit, work_folder
+from nfbmr.fitting import fit
 from nfbmr.inspection.inspector import load
 from nfbmr.learning.plan import FEWEST_IMAGES, plan_fit
+from nfbmr.learning.work import work_folder
 from nfbmr.model.bundle import read_bundle
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import embedded_file

@@ -39,14 +39,15 @@ from nfbmr.model.folder import (
     CONFIG,
     MANIFEST,
     TENSORS,
-    changed,
     is_bundle,
     refuse_to_replace_other_things,
 )
+from nfbmr.model.place import changed
 from nfbmr.scoring.calibration import calibrate, recalibrate
 from nfbmr.scoring.maps import MAPS
 from nfbmr.settings.presets import preset
-from nfbmr.system.files import exchange, locked_folder, sha256_of
+from nfbmr.system.files import exchange, sha256_of
+from nfbmr.system.locks import locked_folder
 
 PARTS = (CONFIG, TENSORS, CALIBRATION, CARD)
 
@@ -335,7 +336,7 @@ def test_a_damaged_model_can_be_replaced(path: Path) -> None:
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 @pytest.mark.parametrize(
     "where",
-    ["folder._write_manifest", "folder.swap_into_place", "bundle.model_card"],
+    ["place.write_manifest", "place.swap_into_place", "bundle.model_card"],
 )
 def test_trouble_while_writing_leaves_the_old_model(
     path: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: BaseException
