@@ -170,7 +170,7 @@ def test_a_pause_is_twenty_times_as_long_as_a_save_at_least(
     def save(*_: object) -> None:
         now[0] += takes
 
-    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("nfbmr.learning.checkpoint.time.monotonic", lambda: now[0])
     monkeypatch.setattr(checkpoint, "save_checkpoint", save)
     with Saver(file, 10) as saver:
         now[0] += 9.5
