@@ -28,7 +28,7 @@ def versions() -> dict[str, str]:
 def commit() -> str | None:
     """Returns the checkout's commit, `-dirty` with changes; None where it is no checkout."""
     here = Path(__file__).resolve().parent
-    if not (here.parents[1] / ".git").exists():
+    if not (here.parents[2] / ".git").exists():
         return None
     command = ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty"]
     try:
