@@ -176,9 +176,12 @@ def _plan(good: Survey, settings: Settings) -> Plan:
 
 def _export(path: Path, good: Survey, progress: Progress) -> None:
     """Adds graphs to a finished model; the model stands whatever becomes of them."""
+    here = runtimes_here()
+    if not here:
+        return
     bundle = read_bundle(path)
     there = {(export.target, export.precision) for export in bundle.exports}
-    wanted = [one for one in runtimes_here() if one not in there]
+    wanted = [one for one in here if one not in there]
     if not wanted:
         return
     progress("export", 0, 1)

@@ -6,7 +6,7 @@
 
 A TOKEN is 32 random digits, so nobody else's folder has such a name. Whoever writes holds the lock
 of the folder that it writes: one that nobody holds was left by a kill. Where there are no locks, as
-on Windows, it counts as left once nothing in it was changed for a day.
+on Windows, and where it is empty, it counts as left once nothing in it was changed for a day.
 
 What is in MODEL besides the parts is its user's, and stays there.
 """
@@ -131,6 +131,8 @@ def sweep(path: Path) -> None:
     """
     for left in _left(path, "", ".old"):
         try:
+            if not any(left.iterdir()) and time.time() - left.stat().st_mtime < _LEFT_SECONDS:
+                continue  # just made, perhaps, by one who is about to lock it
             with abandoned_folder(left, _LEFT_SECONDS) as free:
                 if free and (path.is_dir() or left.suffix != ".old"):
                     _discard(left, path)

@@ -27,10 +27,10 @@ def versions() -> dict[str, str]:
 
 def commit() -> str | None:
     """Returns the checkout's commit, `-dirty` with changes; None where it is no checkout."""
-    here = Path(__file__).resolve().parent
-    if not (here.parents[2] / ".git").exists():
+    checkout = Path(__file__).resolve().parents[3]  # of src/nfbmr/system
+    if not (checkout / ".git").exists():
         return None
-    command = ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty"]
+    command = ["git", "-C", str(checkout), "describe", "--always", "--abbrev=12", "--dirty"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
