@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +55,18 @@ def test_a_folder_in_which_nothing_is_kept_goes(tmp_path: Path) -> None:
     with workplace(out, fresh=False) as work:
         (work / "flow.safetensors").write_text("learnt")
         forget(work)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_end_of_one_fit_leaves_the_next_one_its_lock(tmp_path: Path) -> None:
+    """The first one has done all, and is just loading what it wrote."""
+    out = tmp_path / "model"
+    with ExitStack() as second:
+        with workplace(out, fresh=False) as work:
+            forget(work)
+            second.enter_context(workplace(out, fresh=False))
+        with pytest.raises(BundleError, match="another fit is writing it"):
+            hold(out)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -63,15 +63,26 @@ def workplace(out: Path, *, fresh: bool) -> Iterator[Path]:
             )
         if fresh:
             _forget_all_but_the_lock(work)
+        own = (work / _LOCK).stat()
         try:
             yield work
         finally:
-            if {path.name for path in work.glob("*")} == {_LOCK}:
+            if _holds_nothing_but(work, own):
                 forget(work)
     if os.name == "nt":  # an open file cannot be deleted there; nor can that of another fit
         with suppress(OSError):
             (work / _LOCK).unlink()
             work.rmdir()
+
+
+def _holds_nothing_but(work: Path, lock: os.stat_result) -> bool:
+    """Whether this lock is all that is in the folder: that of the next fit has another."""
+    if {path.name for path in work.glob("*")} != {_LOCK}:
+        return False
+    try:
+        return os.path.samestat(lock, (work / _LOCK).stat())
+    except FileNotFoundError:
+        return False
 
 
 def forget(work: Path) -> None:
