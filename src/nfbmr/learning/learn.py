@@ -46,7 +46,7 @@ class Job:
     cache: FeatureCache
     progress: Progress = silent
     checkpoint_seconds: float = 10.0
-    """At most this much work is lost to a kill."""
+    """Pause between two checkpoints, at least; what a kill loses."""
 
 
 def look_over(
