@@ -41,7 +41,8 @@ class Pictures:
         picture = self.all[number]
         if isinstance(picture, str | os.PathLike):
             return os.fspath(picture)
-        return f"drawn picture {number - len(self.good)}"
+        drawn = number - len(self.good)
+        return f"good picture {number + 1}" if drawn < 0 else f"drawn picture {drawn + 1}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ class Prover:
         """
         self.bundle = bundle
         self.pictures = pictures
-        self.expected = inspected(bundle, reference, pictures.all)
+        self.expected = inspected(Inspector(bundle, reference), pictures)
 
     def compare(self, target: Target, precision: Precision, runtime: Runtime) -> Agreement:
         """Compares a graph, opened by `runtime`, with torch.
@@ -96,7 +97,7 @@ class Prover:
             ExportError: they part; the message says where.
         """
         allowed = _ALLOWED[precision]
-        found = inspected(self.bundle, runtime, self.pictures.all)
+        found = inspected(Inspector(self.bundle, runtime), self.pictures)
         pairs = list(zip(self.expected, found, strict=True))
         maps = self._worst("maps", [_maps_part(*pair) for pair in pairs], allowed.maps)
         scores = self._worst("scores", [_scores_part(*pair) for pair in pairs], allowed.scores)
@@ -131,12 +132,19 @@ class Prover:
             )
 
 
-def inspected(bundle: Bundle, runtime: Runtime, pictures: Sequence[ImageInput]) -> list[Inspection]:
-    found = list(Inspector(bundle, runtime).inspect_many(pictures))
-    for result in found:
+def inspected(inspector: Inspector, pictures: Pictures) -> list[Inspection]:
+    """Returns what a model says of all pictures, the good ones first.
+
+    Raises:
+        ExportError: one of them cannot be judged.
+    """
+    found: list[Inspection] = []
+    for number, result in enumerate(inspector.inspect_many(pictures.all)):
         if not isinstance(result, Inspection):
-            raise ExportError(f"{runtime.name}: {result.path or 'a drawn picture'}: {result.error}")
-    return [result for result in found if isinstance(result, Inspection)]
+            name, runtime = pictures.name(number), inspector.runtime.name
+            raise ExportError(f"{runtime}: {name} cannot be judged: {result.error}")
+        found.append(result)
+    return found
 
 
 def _maps_part(expected: Inspection, found: Inspection) -> float:
