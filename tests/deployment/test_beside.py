@@ -123,3 +123,10 @@ def test_both_are_asked_at_the_strength_that_single_precision_chose() -> None:
     assert strength in asked["search"]
     assert ASKED[0] <= found.separated <= ASKED[1]
     assert found.worse
+    for sees in (0.5, 2.0):  # the search saw other pictures, which are told less or more
+        strength, found = at_fitting_strength(
+            model("search", sees), model("single", 1.0), model("again", 1.0)
+        )
+        assert ASKED[0] <= found.separated <= ASKED[1]
+        assert strength == asked["single"][-1] == asked["again"][-1]
+        assert found.certified

@@ -22,7 +22,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -42,12 +42,11 @@ from nfbmr.errors import NfbmrError
 from nfbmr.evaluation.metrics import image_auroc
 from nfbmr.features.cache import FeatureCache
 from nfbmr.inspection.inspector import Inspector
-from nfbmr.learning.learn import Job, learn, look_over, source_network
+from nfbmr.learning.learn import Job, learn, look_over
 from nfbmr.learning.plan import Plan, plan_fit
 from nfbmr.learning.stages import split_held_out
 from nfbmr.model.bundle import Bundle
 from nfbmr.networks.detector import Detector
-from nfbmr.networks.source import SourceNetwork
 from nfbmr.runtimes.choose import open_graph
 from nfbmr.runtimes.torch import TorchRuntime
 from nfbmr.scoring.calibration import image_scores
@@ -128,31 +127,16 @@ class Fits:
         test = [sample.path for sample in self.found.test if not sample.is_defect]
         return [*held_out, *test][:_MOST_POOL]
 
-    def learnt(
-        self, changes: Row, coarser: Callable[[SourceNetwork], None] | None = None
-    ) -> Bundle:
-        """Learns the recipe with changed settings, behind an SNN that may be coarser."""
+    def learnt(self, changes: Row) -> Bundle:
+        """Learns the recipe with changed settings."""
         settings = recipe(changes)
-        network, weights = source_network(settings)
-        if coarser is not None:
-            coarser(network)
-        names = (settings_hash(settings), settings.seed, network.fingerprint()[:8])
         job = Job(
             settings=settings,
-            work=self.work / "-".join(map(str, names)),
+            work=self.work / f"{settings_hash(settings)}-{settings.seed}",
             device=torch.device("cpu"),
             cache=self.cache,
         )
-        return learn(self.good, self.plan, job, (network, weights))
-
-
-def _in_bits(network: SourceNetwork, bits: int) -> None:
-    """Rounds the weights of SNN's convolutions, each channel to its own range."""
-    most = 2 ** (bits - 1) - 1
-    for weight in network.parameters():
-        if weight.ndim == 4:
-            largest = weight.data.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
-            weight.data = torch.round(weight.data / largest * most) / most * largest
+        return learn(self.good, self.plan, job)
 
 
 def _in_torch(bundle: Bundle) -> Inspector:
@@ -170,7 +154,6 @@ RIVALS: dict[str, Callable[[Fits], Inspector]] = {
     SINGLE: lambda fits: _in_torch(fits.single),
     "int8": _eight_bits,
     "another seed": lambda fits: _in_torch(fits.learnt({"seed": 1})),
-    "weights of 3 bits": lambda fits: _in_torch(fits.learnt({}, partial(_in_bits, bits=3))),
     f"flow of {_FEW_STEPS} steps": lambda fits: _in_torch(
         fits.learnt({"stage_one": {"least_steps": _FEW_STEPS, "most_steps": _FEW_STEPS}})
     ),
@@ -180,7 +163,7 @@ RIVALS: dict[str, Callable[[Fits], Inspector]] = {
 FINE = (SINGLE, "another seed", f"flow of {_FEW_STEPS} steps")
 """Those behind the same SNN."""
 
-NOISY = {f"noise of {share:g} on the scores": share for share in (0.1, 0.3, 1.0)}
+NOISY = {f"noise of {share:g} on the scores": share for share in (0.1, 1.0)}
 """Single precision with noise on each score; a share of the spread of good ones."""
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nfbmr.data.images import ImageInput
-from nfbmr.deployment.damage import damaged_copies, fitting_strength
+from nfbmr.deployment.damage import STRENGTHS, damaged_copies, fitting_strength
 from nfbmr.deployment.gate import Pictures, inspected
 from nfbmr.deployment.separation import ASKED, LOSS, RANKS, Compared, Scores, compare
 from nfbmr.errors import ExportError, ImageError
@@ -23,6 +23,7 @@ EACH = 8
 
 _SEARCH_EACH = 4  # one turn
 _SEARCH_GOOD = 64
+_MOVES = 4
 
 Ask = Callable[[float], Scores]
 """Gives a model's scores of good pictures, and of their copies at a strength."""
@@ -51,8 +52,17 @@ def at_fitting_strength(search: Ask, single: Ask, again: Ask) -> tuple[float, Co
     Returns:
         The strength, and what was found at it.
     """
-    strength = fitting_strength(lambda at: search(at).separation, sum(ASKED) / 2)
-    return strength, compare(single(strength), again(strength))
+    low, high = ASKED
+    strength = fitting_strength(lambda at: search(at).separation, (low + high) / 2)
+    said = single(strength)
+    for _ in range(_MOVES):  # of all pictures more or less may be told than of the fewer
+        weaker = (said.separation > high) - (said.separation < low)
+        place = STRENGTHS.index(strength) + weaker
+        if not weaker or not 0 <= place < len(STRENGTHS):
+            break
+        strength = STRENGTHS[place]
+        said = single(strength)
+    return strength, compare(said, again(strength))
 
 
 def beside(single: Inspector, again: Inspector, pictures: Pictures, name: str) -> Beside:
