@@ -95,7 +95,7 @@ def test_a_graph_that_answers_otherwise_leaves_nothing_behind(
     with pytest.raises(ExportError, match=rf"{worst}.*1e-03 is allowed"):
         export(model_copy, calibrate_on=good_folder)
     off(float("nan"), right=13)
-    with pytest.raises(ExportError, match=r"a drawn picture: .*not finite"):
+    with pytest.raises(ExportError, match=r"drawn picture \d+ cannot be judged: .*not finite"):
         export(model_copy, calibrate_on=good_folder)
     assert snapshot(model_copy.parent) == before
 

@@ -104,6 +104,8 @@ def _write(module: nn.Module, example: Tensor, names: tuple[str, str], path: Pat
         MissingExtraError, ExportError: as `write_graph`.
     """
     _need("onnx", "onnxscript")
+    import onnx
+
     n = torch.export.Dim("n", min=1, max=_MOST_IMAGES)
     try:
         with quiet():
@@ -118,12 +120,26 @@ def _write(module: nn.Module, example: Tensor, names: tuple[str, str], path: Pat
                 verbose=False,
             )
             assert program is not None
-            program.save(str(path))
+            onnx.save(without_origins(program.model_proto), path)
     except Exception as error:  # a network may fail in any way on its way to ONNX
         raise ExportError(
             f"the network cannot be written as ONNX ({_brief(error)}); "
             "inspect with torch, or choose another backbone"
         ) from error
+
+
+def without_origins(message: Any) -> Any:
+    """Returns an ONNX model, or a part of one, that no longer says which lines of code made it.
+
+    torch's exporter notes its stack at each node, with the paths of the machine that exports.
+    """
+    for field, value in message.ListFields():
+        if field.name in ("doc_string", "metadata_props"):
+            message.ClearField(field.name)
+        elif field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                without_origins(part)
+    return message
 
 
 def halve(graph: Path, path: Path) -> None:
