@@ -36,11 +36,6 @@ SIZES = {"whole": structure._SIZE, "details": DETAILS_SIZE}
 PAINT = {"whole": paint_whole, "details": paint_details}
 
 
-@pytest.fixture(autouse=True)
-def _quick(quick: None) -> None:
-    """Networks are built once."""
-
-
 def tiny(**changes: Any) -> Settings:
     return with_changes(with_changes(make_system("nf-bmr-2", "fast", 0).settings, TINY), changes)
 
@@ -59,7 +54,7 @@ def texts(which: str, settings: Settings) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def detector(quick: None) -> Detector:
+def detector() -> Detector:
     settings = tiny()
     assert settings.size
     return Detector(SourceNetwork.of(settings.backbone), settings, settings.size)

@@ -127,8 +127,13 @@ class Optimiser:
     @contextmanager
     def _draws_of(self, stage: Stage, step: int) -> Iterator[None]:
         """Makes torch's own draws a function of the step; the caller's generators stay."""
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(int(rng(stage.seed, 4, step).integers(2**63)))
+        seed = int(rng(stage.seed, 4, step).integers(2**63))
+        on_cuda = self.device.type == "cuda"
+        with torch.random.fork_rng([self.device] if on_cuda else []):
+            # `torch.manual_seed` asks every kind of device, which takes milliseconds.
+            torch.default_generator.manual_seed(seed)
+            if on_cuda:
+                torch.cuda.manual_seed_all(seed)
             yield
 
     def _file(self, stage: Stage) -> Path:
