@@ -156,7 +156,7 @@ def tiny() -> Settings:
         "backbone": {"stages": [3], "scales": [0.5], "scale_stages": [[3, 2]], "detail": 2},
         "flow": {"hidden": 16, "blocks": 2},
         "mapping": {"kind": "bmr", "latent": 16, "inner": 8, "n": 1},
-        "gaussian": {"rank": 8},
+        "gaussian": {"rank": 48},
         "subspace": {"rank": 4},
         "scoring": {"maps": ["source", "target", "likelihood", "norm", "distance", "residual"]},
         "stage_one": {"steps": 30, "batch": 64},
@@ -241,16 +241,16 @@ def exported(model: Path, once: BuiltOnce) -> Path:
 @pytest.fixture(autouse=True, scope="session")
 def networks_built_once() -> Iterator[None]:
     """Most of a tiny fit is building the same network and reading the same weights: copies them."""
-    from nfbmr.networks import source, weights
+    from nfbmr.networks import cutting, source, weights
     from nfbmr.networks.folding import copied
 
-    build, read = source.build, weights.read_tensors
+    read = weights.read_tensors
     built: dict[str, nn.Module] = {}
     files: dict[tuple[Path, int, int], dict[str, Tensor]] = {}
 
     def copy_of(name: str) -> nn.Module:
         if name not in built:
-            built[name] = build(name)
+            built[name] = cutting.build(name)
         return copied(built[name])
 
     def tensors_of(path: Path) -> dict[str, Tensor]:

@@ -98,7 +98,8 @@ def test_a_list_of_paths_is_learnt_as_its_folder_is(
 @pytest.fixture(scope="module")
 def from_files(tmp_path_factory: pytest.TempPathFactory, draw: Draw, tiny: Settings) -> Inspector:
     """What is learnt from the files of `good_folder`, in memory."""
-    files = [tmp_path_factory.mktemp("files") / f"{seed:03d}.png" for seed in range(12)]
+    folder = tmp_path_factory.mktemp("files")
+    files = [folder / f"{seed:03d}.png" for seed in range(12)]
     for seed, path in enumerate(files):
         Image.fromarray(draw(seed)).save(path)
     return nfbmr.fit(files, **quiet(tiny))

@@ -56,7 +56,8 @@ def test_what_others_log_during_an_export_arrives_and_what_exporters_log_does_no
 ) -> None:
     caplog.set_level(logging.DEBUG)
     changes = {"backbone": {"stages": [2], "scales": [], "scale_stages": [], "detail": None}}
-    small = with_changes(tiny, {**changes, "scoring": {"maps": ["norm", "distance"]}})
+    judged = {"scoring": {"maps": ["norm", "distance"], "heat": None}}
+    small = with_changes(tiny, {**changes, **judged})
     detector = Detector(SourceNetwork.of(small.backbone), small, (64, 64))
     pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3)).astype(np.uint8)
     caplog.clear()

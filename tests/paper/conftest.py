@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from nfbmr.benchmark.dagm_like import write_tree
 from nfbmr.evaluation import evaluate
+from nfbmr.paper import structure
 from nfbmr.paper.ledger import Key, Ledger, Row
 from nfbmr.paper.plan import Estimator, Request, Source, Task, make_tasks, read_source
 from nfbmr.paper.runner import run_tasks
@@ -25,6 +27,14 @@ CHANGES: dict[str, Any] = {
     "calibration": {"false_alarm_rate": 0.2},
     "pair": {"steps": 5, "batch": 64},
 }
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _anatomies_kept() -> Iterator[None]:
+    """The same settings have the same structure, and working it out takes most of a drawing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structure, "anatomy", functools.cache(structure.anatomy))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def tiny(**changes: Any) -> Settings:
 
 def painted(which: str, settings: Settings) -> Canvas:
     canvas = Canvas(load_matplotlib()[1](figsize=SIZES[which]))
-    PAINT[which](canvas, anatomy(settings))
+    PAINT[which](canvas, structure.anatomy(settings))
     return canvas
 
 

@@ -100,8 +100,8 @@ def _deployed(detector: Detector) -> Detector:
     """
     found = copied(detector).eval().ready(torch.device("cpu"))
     for part in found.modules():
-        if getattr(part, "inplace", False):
-            part.inplace = False
+        if "inplace" in vars(part):
+            vars(part)["inplace"] = False
     return found
 
 

@@ -269,7 +269,7 @@ def test_file_name_that_is_not_unicode_is_written(tmp_path: Path) -> None:
 def test_missing_extra_says_what_to_install(
     package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = content()
+    made = content(scores=np.linspace(1, 2, 5))  # of no plot that was drawn before
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=r"pip install 'nfbmr\[report\]'"):
         write_report(tmp_path / "page.html", made)
