@@ -13,6 +13,7 @@ import torch
 from nfbmr.benchmark.dagm_like import write_tree
 from nfbmr.evaluation import evaluate
 from nfbmr.paper import structure
+from nfbmr.paper.anatomy import anatomy
 from nfbmr.paper.ledger import Key, Ledger, Row
 from nfbmr.paper.plan import Estimator, Request, Source, Task, make_tasks, read_source
 from nfbmr.paper.runner import run_tasks
@@ -33,7 +34,7 @@ CHANGES: dict[str, Any] = {
 def _anatomies_kept() -> Iterator[None]:
     """The same settings have the same structure, and working it out takes most of a drawing."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(structure, "anatomy", functools.cache(structure.anatomy))
+        patch.setattr(structure, "anatomy", functools.cache(anatomy))
         yield
 
 
