@@ -16,6 +16,7 @@ from nfbmr.errors import MissingExtraError, SettingsError
 from nfbmr.evaluation.report.plots import load_matplotlib
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.source import SourceNetwork
+from nfbmr.paper import structure
 from nfbmr.paper.anatomy import Anatomy, anatomy, convolution, parameters, times
 from nfbmr.paper.boxes import Canvas
 from nfbmr.paper.details import DETAILS_SIZE, paint_details
