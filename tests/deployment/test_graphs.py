@@ -124,6 +124,7 @@ def test_two_parts_make_the_whole(model: Path, exported: Path, tmp_path: Path) -
     np.testing.assert_allclose(y, wanted, atol=1e-4 * np.abs(wanted).max())
 
 
+@pytest.mark.exporter
 def test_an_exporter_that_is_missing_is_named(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,11 +28,6 @@ KINDS = ("nf-bmr-2", "b-pfm")
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def _quick(quick: None) -> None:
-    """Networks are built once."""
-
-
 @pytest.fixture(scope="module")
 def product(sources: list[Source], tmp_path_factory: pytest.TempPathFactory) -> Product:
     """A category; it is not closed while tests use it."""
@@ -40,7 +35,7 @@ def product(sources: list[Source], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def learnt(quick: None, product: Product, ask: Ask) -> dict[str, Learnt]:
+def learnt(product: Product, ask: Ask) -> dict[str, Learnt]:
     return {key: product.learn(ask().system(key, 0)) for key in KINDS}
 
 

@@ -5,7 +5,6 @@ Shapes: N = images, H W = the model's size in pixels, K = raw maps, H' W' = grid
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from nfbmr.deployment.quiet import quiet
 from nfbmr.errors import ExportError, MissingExtraError
 from nfbmr.networks.detector import Detector
+from nfbmr.networks.folding import copied
 
 _OPSET = 18
 _MOST_IMAGES = 4096  # in one batch: torch.export wants a bound
@@ -94,7 +94,15 @@ class _Rest(nn.Module):
 
 
 def _deployed(detector: Detector) -> Detector:
-    return copy.deepcopy(detector).eval().ready(torch.device("cpu"))
+    """Returns a copy whose activations make new tensors.
+
+    A graph has no other kind, and the exporter takes a third less time than for those in place.
+    """
+    found = copied(detector).eval().ready(torch.device("cpu"))
+    for part in found.modules():
+        if "inplace" in vars(part):
+            vars(part)["inplace"] = False
+    return found
 
 
 def _write(module: nn.Module, example: Tensor, names: tuple[str, str], path: Path) -> None:

@@ -126,8 +126,12 @@ class Optimiser:
     @contextmanager
     def _draws_of(self, stage: Stage, step: int) -> Iterator[None]:
         """Makes torch's own draws a function of the step; the caller's generators stay."""
+        seed = int(rng(stage.seed, 4, step).integers(2**63))
+        # The latter seeds every kind of device, also those that are not there.
+        on_cpu = self.device.type == "cpu"
+        seeded = torch.default_generator.manual_seed if on_cpu else torch.manual_seed
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(int(rng(stage.seed, 4, step).integers(2**63)))
+            seeded(seed)
             yield
 
     def _file(self, stage: Stage) -> Path:

@@ -195,8 +195,8 @@ def test_our_own_row(mvtec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             "import sys; from pathlib import Path; from nfbmr.benchmark.peers import ours;"
             "from nfbmr.settings import presets; from nfbmr.settings.changes import with_changes;"
             "quick = with_changes(presets.preset('fast'),"
-            "{'size': [64, 64], 'stage_one': {'steps': 3},"
-            "'stage_two': {'steps': 2}});"
+            "{'size': [64, 64], 'stage_one': {'steps': 3}, 'flow': {'hidden': 16, 'blocks': 2},"
+            "'gaussian': {'rank': 8}});"
             "presets.preset = lambda name: quick; ours.main(Path(sys.argv[1]))"
         )
         return run([command[0], "-c", script, command[-1]], **options)
