@@ -63,7 +63,7 @@ def fit(
         preset: `fast`, `accurate` or `paper`; not looked at where `settings` is given.
         settings: all of them, instead of a preset.
         changes: any settings over those, nested: `{"flow": {"hidden": 256}}`.
-        device: `auto`, `cpu`, `cuda`, ...
+        device: `auto` (CUDA, but for the small networks that come with nfbmr), `cpu`, `cuda`, ...
         fresh: start anew, whatever an interrupted fit left.
         cache: of features; by default the user's.
         progress: hears how far the work is.
@@ -90,7 +90,7 @@ def fit(
         job = Job(
             settings=chosen,
             work=Path(work),
-            device=choose_device(device),
+            device=choose_device(device, small=chosen.backbone.small),
             cache=cache or FeatureCache(),
             progress=progress,
             checkpoint_seconds=checkpoint_seconds,
@@ -130,7 +130,7 @@ def _write(path: Path, good: Survey, plan: Plan, job: Job, *, export: bool) -> N
         note_finished(job.work, mark, bundle)
         write_bundle(path, bundle)
     if export:
-        _export(path, good, job.progress)
+        _export(path, good, job)
     forget(job.work)
 
 
@@ -174,7 +174,7 @@ def _plan(good: Survey, settings: Settings) -> Plan:
     return plan
 
 
-def _export(path: Path, good: Survey, progress: Progress) -> None:
+def _export(path: Path, good: Survey, job: Job) -> None:
     """Adds graphs to a finished model; the model stands whatever becomes of them."""
     here = runtimes_here()
     if not here:
@@ -184,14 +184,22 @@ def _export(path: Path, good: Survey, progress: Progress) -> None:
     wanted = [one for one in here if one not in there]
     if not wanted:
         return
-    progress("export", 0, 1)
-    held_out = set(bundle.facts.held_out)
-    pictures = [one.picture for one in good.pictures if one.fingerprint in held_out]
+    known = set(bundle.facts.held_out)
+    held_out = [one for one in good.pictures if one.fingerprint in known]
+    if job.device.type != "cpu":
+        _log.info("Learnt on %s; held-out pictures now pass the CPU, to compare", job.device)
     try:
-        reference = TorchRuntime(bundle, "cpu")
-        exports = add_graphs(path, bundle, reference, wanted, pictures, keep_going=True)
+        exports = add_graphs(
+            path,
+            bundle,
+            TorchRuntime(bundle, "cpu"),
+            wanted,
+            [one.picture for one in held_out],
+            keep_going=True,
+            calibrated=[one.pixel_hash for one in held_out],
+            progress=job.progress,
+        )
     except Exception as error:  # hours of learning stand; what failed is said
         _log.warning("The model runs with torch alone: %s", error)
         return
-    progress("export", 1, 1)
     _log.info("Runs without torch: %s", ", ".join(export.name for export in exports))

@@ -40,6 +40,13 @@ def test_a_plan_names_sets_variants_and_seeds(plan: Path, mvtec: Path) -> None:
     ]
 
 
+def test_sets_of_the_command_line_take_the_place_of_the_files(plan: Path, mvtec: Path) -> None:
+    found = read_plan(plan, {"mine": mvtec}, "cpu")
+    assert (found.sets, found.device) == ({"mine": mvtec}, "cpu")
+    with pytest.raises(DataError, match=r"no data at .*nowhere"):
+        read_plan(plan, {"mine": mvtec / "nowhere"})
+
+
 @pytest.mark.parametrize(
     ("text", "error", "said"),
     [

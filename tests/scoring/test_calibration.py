@@ -21,6 +21,7 @@ from nfbmr.scoring.calibration import (
     Calibration,
     calibrate,
     calibration_from_dict,
+    calibration_scores,
     calibration_to_dict,
     held_out_count,
     image_scores,
@@ -450,3 +451,12 @@ def test_a_calibration_of_the_whole_sum_gives_the_same_scores_bit_for_bit() -> N
     assert again == new
     with pytest.raises(BundleTamperedError, match="asm"):
         calibration_from_dict(values | {"asm": "a third"}, how)
+
+
+def test_calibration_images_score_again_what_is_stored_each_by_itself() -> None:
+    maps = good_maps(23)
+    calibration = calibrate(maps, ALL, 0.05, [str(i) for i in range(len(maps))])
+    for name, score in zip(calibration.pictures, calibration.scores, strict=True):
+        alone = calibration_scores(maps[int(name)][None], ALL, calibration)
+        assert alone == pytest.approx([score], rel=1e-6, abs=1e-6)
+    assert image_scores(maps[:1], ALL, calibration) != pytest.approx(alone, rel=1e-3)

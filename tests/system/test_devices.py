@@ -37,6 +37,8 @@ def test_cuda_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
         for one in of:
             one.allow_tf32 = True
         assert choose_device("auto").type == "cuda"
+        assert choose_device("auto", small=True).type == "cpu"
+        assert choose_device("cuda", small=True).type == "cuda"
         assert not any(one.allow_tf32 for one in of)
     finally:
         for one, was in zip(of, before, strict=True):

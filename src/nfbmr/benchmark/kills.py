@@ -323,10 +323,7 @@ def fit_and_tell(data: Path, model: Path, log: Path, *, export: bool) -> None:
         if what in ("flow", "mapping"):
             tell(what, "unit")
 
-    for owner, name, told in (
-        (compute, "_run", run_told),
-        (stage.Optimiser, "run", stage_told),
-    ):
+    for owner, name, told in ((compute, "_run", run_told), (stage.Optimiser, "run", stage_told)):
         setattr(owner, name, told)
     watch(learn, "build_features", "features", "begin", "end")
     watch(stages._Run, "learn_gaussians_and_subspace", "gaussians", "begin", "end")

@@ -41,6 +41,7 @@ from nfbmr.errors import DataError, NfbmrError, SettingsError
 from nfbmr.settings.changes import from_dict, settings_hash, to_dict, with_changes
 from nfbmr.settings.presets import preset
 from nfbmr.settings.schema import Settings
+from nfbmr.settings.text import parse_pairs
 from nfbmr.system import provenance
 from nfbmr.system.files import written_beside
 
@@ -63,6 +64,7 @@ class Plan:
     sets: dict[str, Path]
     variants: dict[str, Settings]
     seeds: tuple[int, ...]
+    device: str = "auto"
 
     def rows(self) -> Iterator[tuple[str, str, int]]:
         """Yields variant, set and seed: all variants of a set and seed side by side."""
@@ -72,8 +74,13 @@ class Plan:
                     yield variant, name, seed
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Path, sets: dict[str, Path] | None = None, device: str = "auto") -> Plan:
     """Reads a file as the module's docstring shows it.
+
+    Args:
+        path: the file.
+        sets: name -> data, instead of the file's.
+        device: `auto`, `cpu`, `cuda`, ...
 
     Raises:
         DataError: it cannot be read, or a set is not there.
@@ -83,6 +90,8 @@ def read_plan(path: Path) -> Plan:
         found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{path}: cannot be read as TOML ({error}); mend the file") from None
+    if sets:
+        found["sets"] = {name: place.absolute() for name, place in sets.items()}
     strange = sorted(set(found) - {"preset", "seeds", "sets", "variants"})
     seeds = found.get("seeds", [0, 1, 2])
     tables = [found.get(name) for name in ("sets", "variants")]
@@ -93,9 +102,11 @@ def read_plan(path: Path) -> Plan:
         )
     if not isinstance(seeds, list) or not seeds or not all(type(s) is int for s in seeds):
         raise SettingsError(f"{path}: seeds {seeds}: expected whole numbers, such as [0, 1, 2]")
-    sets = {str(name): path.parent / str(place) for name, place in found["sets"].items()}
-    if absent := [name for name, place in sets.items() if not place.exists()]:
-        raise DataError(f"{path}: no data at {', '.join(str(sets[name]) for name in absent)}")
+    places = {str(name): path.parent / str(place) for name, place in found["sets"].items()}
+    if absent := [place for place in places.values() if not place.exists()]:
+        raise DataError(
+            f"{path}: no data at {', '.join(map(str, absent))}; mend it, or give --data"
+        )
     base = preset(found.get("preset", "fast"))
     variants = {}
     for name, changes in found["variants"].items():
@@ -108,7 +119,7 @@ def read_plan(path: Path) -> Plan:
             variants[str(name)] = with_changes(base, changes)
         except SettingsError as error:
             raise SettingsError(f"{path}, variant '{name}': {error}") from None
-    return Plan(sets=sets, variants=variants, seeds=tuple(seeds))
+    return Plan(sets=places, variants=variants, seeds=tuple(seeds), device=device)
 
 
 def measure(plan: Plan, out: Path) -> list[Row]:
@@ -132,6 +143,7 @@ def measure(plan: Plan, out: Path) -> list[Row]:
         if _key(about) not in known:
             print(f"measuring {variant} on {name}, seed {seed} ...", flush=True)
             job = {"do": "one", "data": str(plan.sets[name]), "settings": to_dict(settings)}
+            job["device"] = plan.device
             with tempfile.TemporaryDirectory(prefix=".work-", dir=out) as work:
                 found = in_child(_MODULE, job | {"folder": work})
             row = about | found.row | {"peak_mb": round(found.peak_mb)}
@@ -153,7 +165,7 @@ def _pictures_mark(data: Path) -> str:
     return hashlib.sha256(json.dumps(marks).encode()).hexdigest()[:12]
 
 
-def one(data: str, settings: Row, folder: str) -> Row:
+def one(data: str, settings: Row, folder: str, device: str = "auto") -> Row:
     """Fits one variant in this process; returns what good pictures and what the test say of it."""
     from nfbmr.deployment.damage import damaged_copies, separation
     from nfbmr.features.cache import FeatureCache
@@ -163,7 +175,14 @@ def one(data: str, settings: Row, folder: str) -> Row:
 
     out = Path(folder)
     cache = FeatureCache(out / "cache")  # its own, so that every fit pays for its features
-    inspector = fit(data, out / "model", settings=from_dict(settings), cache=cache, export=False)
+    inspector = fit(
+        data,
+        out / "model",
+        settings=from_dict(settings),
+        device=device,
+        cache=cache,
+        export=False,
+    )
     cache.clear()
     found = read_data(data)
     known = set(inspector.facts.held_out)
@@ -183,7 +202,7 @@ def one(data: str, settings: Row, folder: str) -> Row:
         "separation": separation(*scores),
         "n_held_out": len(held_out),
     }
-    return {"good": good, "test": tested(inspector, data, out / "report")}
+    return {"good": good, "test": tested(inspector, data, out / "report"), "device": device}
 
 
 def table(rows: list[Row], *, test: bool = False) -> str:
@@ -218,6 +237,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("plan", type=Path, nargs="?", metavar="FILE.toml")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/variants"))
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="instead of the file's sets",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... [default: auto]")
     parser.add_argument("--test", action="store_true", help="show what the test says, too")
     parser.add_argument("--job", type=Path, help="measure one row, as a job of `child` says")
     arguments = parser.parse_args()
@@ -227,7 +254,8 @@ def main() -> None:
     if arguments.plan is None:
         parser.error("FILE.toml is needed; the module's docstring shows one")
     try:
-        rows = measure(read_plan(arguments.plan), arguments.out)
+        sets = {name: Path(place) for name, place in parse_pairs("--data", arguments.data)}
+        rows = measure(read_plan(arguments.plan, sets, arguments.device), arguments.out)
     except NfbmrError as error:
         parser.error(str(error))
     text = table(rows, test=arguments.test)

@@ -8,10 +8,11 @@ learnt again (`nfbmr.deployment.relearn`), and the graph must agree with what wa
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,8 @@ def add_graphs(
     threads: int | None = None,
     *,
     keep_going: bool = False,
+    calibrated: Sequence[str] = (),
+    progress: Progress = silent,
 ) -> tuple[Export, ...]:
     """Makes, proves and adds graphs; all of them or none.
 
@@ -106,6 +109,9 @@ def add_graphs(
         good: good pictures.
         threads: for one picture.
         keep_going: rather keep those that can be made; what fails is a warning, all is an error.
+        calibrated: where the good pictures calibrated the model, the hashes of their pixels: then
+            their stored scores are compared, too.
+        progress: hears of each picture that passes torch or a graph.
 
     Raises:
         ExportError, MissingExtraError: as `export`.
@@ -114,7 +120,9 @@ def add_graphs(
     with tempfile.TemporaryDirectory(prefix="nfbmr-export-") as made:
         work = Path(made)
         pictures = _pictures(bundle, good)
-        gate = Prover(bundle, reference, pictures)
+        gate = Prover(bundle, reference, pictures, _counted(progress, pictures, len(wanted)))
+        if calibrated:
+            gate.check_calibration(calibrated[: len(pictures.good)])
         exports: list[Export] = []
         for number, (target, precision) in enumerate(wanted, start=1):
             try:
@@ -129,6 +137,13 @@ def add_graphs(
         graphs = {export.file: work / export.file for export in exports}
         add_exports(path, graphs, tuple(exports), bundle.identity)
     return tuple(exports)
+
+
+def _counted(progress: Progress, pictures: Pictures, graphs: int) -> Callable[[], None]:
+    """Gives what tells `progress` of one picture more: each passes torch, then each graph."""
+    total = len(pictures.all) * (1 + graphs)
+    done = itertools.count(1)
+    return lambda: progress("export", next(done), total)
 
 
 def _learn_again(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,13 @@ from nfbmr.inspection.inspector import Inspection, Inspector
 from nfbmr.model.bundle import Bundle
 from nfbmr.model.exports import Precision, Target
 from nfbmr.runtimes.protocol import Runtime
+from nfbmr.scoring.calibration import calibration_scores
 
 _TIMED = 15
+
+
+def _nobody() -> None:
+    """Hears nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +84,52 @@ class Agreement:
 class Prover:
     """The gate: holds what torch said of the pictures, and compares."""
 
-    def __init__(self, bundle: Bundle, reference: Runtime, pictures: Pictures) -> None:
-        """Asks torch, the `reference`, about the pictures.
+    def __init__(
+        self,
+        bundle: Bundle,
+        reference: Runtime,
+        pictures: Pictures,
+        tell: Callable[[], None] = _nobody,
+    ) -> None:
+        """Asks torch, the `reference`, about the pictures; `tell` is called after each of them.
 
         Raises:
             ExportError: a picture cannot be judged.
         """
         self.bundle = bundle
         self.pictures = pictures
-        self.expected = inspected(bundle, reference, pictures.all)
+        self.tell = tell
+        self.expected = inspected(bundle, reference, pictures.all, tell)
+
+    def check_calibration(self, hashes: Sequence[str]) -> float:
+        """Compares the stored scores of calibration pictures with those that torch gives here.
+
+        A model that learnt on a GPU was calibrated there; its threshold serves here only if the
+        scores are the same.
+
+        Args:
+            hashes: of the decoded pixels of the good pictures, in their order.
+
+        Returns:
+            By how much they part at most, as `Allowed.scores`.
+
+        Raises:
+            ExportError: they part by more than single precision may.
+        """
+        calibration = self.bundle.calibration
+        stored = dict(zip(calibration.pictures, calibration.scores, strict=True))
+        maps = np.stack([one.maps for one in self.expected[: len(hashes)]])
+        found = calibration_scores(maps, self.bundle.settings.scoring, calibration)
+        kept = np.array([stored[one] for one in hashes])
+        parts = np.abs(found - kept) / np.maximum(1, np.abs(kept))
+        worst = int(parts.argmax())
+        if not parts[worst] <= _ALLOWED["fp32"].scores:
+            raise ExportError(
+                f"the threshold was learnt from other scores than this processor gives: "
+                f"{self.pictures.name(worst)} had {kept[worst]:.6g} and has {found[worst]:.6g} "
+                "here; inspect on the device that learnt, or fit with --device cpu"
+            )
+        return float(parts[worst])
 
     def compare(self, target: Target, precision: Precision, runtime: Runtime) -> Agreement:
         """Compares a graph, opened by `runtime`, with torch.
@@ -96,7 +138,7 @@ class Prover:
             ExportError: they part; the message says where.
         """
         allowed = _ALLOWED[precision]
-        found = inspected(self.bundle, runtime, self.pictures.all)
+        found = inspected(self.bundle, runtime, self.pictures.all, self.tell)
         pairs = list(zip(self.expected, found, strict=True))
         maps = self._worst("maps", [_maps_part(*pair) for pair in pairs], allowed.maps)
         scores = self._worst("scores", [_scores_part(*pair) for pair in pairs], allowed.scores)
@@ -131,12 +173,24 @@ class Prover:
             )
 
 
-def inspected(bundle: Bundle, runtime: Runtime, pictures: Sequence[ImageInput]) -> list[Inspection]:
-    found = list(Inspector(bundle, runtime).inspect_many(pictures))
-    for result in found:
+def inspected(
+    bundle: Bundle,
+    runtime: Runtime,
+    pictures: Sequence[ImageInput],
+    tell: Callable[[], None] = _nobody,
+) -> list[Inspection]:
+    """Asks a runtime about pictures; `tell` is called after each.
+
+    Raises:
+        ExportError: one cannot be judged.
+    """
+    found = []
+    for result in Inspector(bundle, runtime).inspect_many(pictures):
         if not isinstance(result, Inspection):
             raise ExportError(f"{runtime.name}: {result.path or 'a drawn picture'}: {result.error}")
-    return [result for result in found if isinstance(result, Inspection)]
+        found.append(result)
+        tell()
+    return found
 
 
 def _maps_part(expected: Inspection, found: Inspection) -> float:

@@ -118,10 +118,11 @@ def reproduce(
     """
     sources, failed = read_sources(data)
     tasks = make_tasks(sources, request)
+    chosen = choose_device(device, small=request.backbone == "fast")
     with alone_in(out):
         ledger = Ledger(out / RESULTS)
         try:
-            failed += run_tasks(tasks, request, ledger, out, choose_device(device), progress)
+            failed += run_tasks(tasks, request, ledger, out, chosen, progress)
         except KeyboardInterrupt:  # what is finished can be looked at
             publish(tasks, ledger, out, request)
             raise
@@ -155,7 +156,7 @@ def describe_plan(data: Data, out: Path | None, request: Request, device: str) -
     Raises:
         NfbmrError: as `reproduce`.
     """
-    estimator = Estimator(request.backbone, choose_device(device))
+    estimator = Estimator(request.backbone, choose_device(device, small=request.backbone == "fast"))
     if data.mvtec is None and data.dagm is None and not data.others:
         return _official_plan(estimator, request)
     sources, failed = read_sources(data)

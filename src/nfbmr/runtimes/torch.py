@@ -64,7 +64,7 @@ class TorchRuntime:
                 f"the model's tensors do not fit its settings ({str(error).splitlines()[0]}); "
                 "restore the model or fit again"
             ) from None
-        self.device = choose_device(device)
+        self.device = choose_device(device, small=settings.backbone.small)
         self.detector = detector.ready(self.device)
         self._torch = torch
 

@@ -243,14 +243,34 @@ def _leave_one_out_scores(table: Floats) -> Floats:
 
     An image that took part in its own scale would look calmer than a new one by about M / n.
     """
-    n = len(table)
     centred = table - table.mean(axis=0)
+    return _left_out(centred, (centred**2).sum(axis=0), len(table))
+
+
+def _left_out(centred: Floats, squares: Floats, n: int) -> Floats:
+    """Scores images (N, M) on the scale of n images less itself.
+
+    Args:
+        centred: statistics less their means over the n images.
+        squares: (M,), the sum of squares of what all n of them have there.
+        n: images that the scale is of, those scored among them.
+    """
     mean = -centred / (n - 1)
-    squares = (centred**2).sum(axis=0) - centred**2
-    variance = np.maximum(squares - (n - 1) * mean**2, 0) / (n - 2)
+    variance = np.maximum(squares - centred**2 - (n - 1) * mean**2, 0) / (n - 2)
     # Where all others are equal, their spread of nothing would make any difference infinite.
-    std = np.maximum(np.sqrt(variance), 1e-3 * table.std(axis=0))
+    std = np.maximum(np.sqrt(variance), 1e-3 * np.sqrt(squares / n))
     return np.asarray(((centred - mean) / std).mean(axis=1))
+
+
+def calibration_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> Floats:
+    """Scores calibration images again, (N,), as `calibrate` scored them: on the others' scale.
+
+    From the scales alone, so some of the images are enough; whatever computes their maps (N, K,
+    H, W) can be compared with `Calibration.scores`.
+    """
+    n = len(calibration.scores)
+    mean, std = np.array(calibration.statistic_mean), np.array(calibration.statistic_std)
+    return _left_out(statistics(maps, scoring) - mean, (n - 1) * std**2, n)
 
 
 def recalibrate(calibration: Calibration, rate: float) -> Calibration:

@@ -55,6 +55,11 @@ class BackboneSettings:
     """`embedded`, `hub`, `random` (tests and timing only), or a file's path."""
 
     @property
+    def small(self) -> bool:
+        """Whether SNN is of the family that comes with nfbmr: milliseconds on a CPU."""
+        return self.name.startswith("tf_efficientnet_lite")
+
+    @property
     def weights_kind(self) -> str:
         """`embedded`, `hub`, `random` or `file`: where a file lies is this machine's affair."""
         return weights_kind(self.weights)

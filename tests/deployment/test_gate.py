@@ -1,0 +1,50 @@
+"""The gate: the stored scores of calibration pictures are those of the processor that serves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nfbmr.data.survey import Surveyed, survey
+from nfbmr.deployment.gate import Pictures, Prover
+from nfbmr.errors import ExportError
+from nfbmr.model.bundle import Bundle, read_bundle
+from nfbmr.runtimes.torch import TorchRuntime
+
+
+@pytest.fixture
+def bundle(model: Path) -> Bundle:
+    return read_bundle(model)
+
+
+@pytest.fixture
+def held_out(model: Path, bundle: Bundle) -> list[Surveyed]:
+    known = set(bundle.facts.held_out)
+    folder = model.parent / "widget" / "train" / "good"
+    return [one for one in survey("widget", folder.iterdir()).pictures if one.fingerprint in known]
+
+
+def prover(bundle: Bundle, held_out: list[Surveyed], told: list[None]) -> Prover:
+    pictures = Pictures(good=[one.picture for one in held_out], drawn=[])
+    return Prover(bundle, TorchRuntime(bundle, "cpu"), pictures, lambda: told.append(None))
+
+
+def test_a_model_scores_the_pictures_that_calibrated_it_as_it_did_then(
+    bundle: Bundle, held_out: list[Surveyed]
+) -> None:
+    told: list[None] = []
+    gate = prover(bundle, held_out, told)
+    assert 0 < len(held_out) == len(told) == len(bundle.calibration.scores)
+    assert gate.check_calibration([one.pixel_hash for one in held_out]) < 1e-5
+
+
+def test_a_calibration_from_another_processor_that_scores_otherwise_is_refused(
+    bundle: Bundle, held_out: list[Surveyed]
+) -> None:
+    scores = [score + 0.01 * (1 + abs(score)) for score in bundle.calibration.scores]
+    other = replace(bundle, calibration=replace(bundle.calibration, scores=tuple(scores)))
+    gate = prover(other, held_out, [])
+    with pytest.raises(ExportError, match="learnt from other scores than this processor gives"):
+        gate.check_calibration([one.pixel_hash for one in held_out])
