@@ -18,7 +18,8 @@ from hypothesis import settings as hypothesis_settings
 from numpy.typing import NDArray
 from PIL import Image
 
-from nfbmr.system.files import lock, written_beside
+from nfbmr.system.files import written_beside
+from nfbmr.system.locks import lock
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

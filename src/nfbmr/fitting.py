@@ -63,7 +63,7 @@ def fit(
         preset: `fast`, `accurate` or `paper`; not looked at where `settings` is given.
         settings: all of them, instead of a preset.
         changes: any settings over those, nested: `{"flow": {"hidden": 256}}`.
-        device: `auto` (CUDA where it is, but for the small embedded networks), `cpu`, `cuda`, ...
+        device: `auto` (CUDA, but for the small networks that come with nfbmr), `cpu`, `cuda`, ...
         fresh: start anew, whatever an interrupted fit left.
         cache: of features; by default the user's.
         progress: hears how far the work is.
