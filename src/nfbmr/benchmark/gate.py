@@ -185,11 +185,11 @@ def tables(fits: Fits, rivals: Sequence[str]) -> tuple[float, dict[str, Table]]:
         models = [RIVALS[name](fits) for name in group]
         for name, found in zip(group, _said(models, fits, strength), strict=True):
             np.savez(kept[name], **asdict(found))
-    found = {}
+    asked_of: dict[str, Table] = {}
     for name, path in kept.items():
         with np.load(path) as values:
-            found[name] = Table(**values)
-    return strength, found
+            asked_of[name] = Table(**values)
+    return strength, asked_of
 
 
 def _searched(single: Inspector, pool: Sequence[ImageInput]) -> float:
@@ -269,7 +269,8 @@ def asked(single: Table, rival: Table, n: int, draws: int) -> Row:
         rng = np.random.default_rng([draw, n])
         pictures = rng.choice(len(single.good), n, replace=False)
         copies = rng.permuted(np.tile(np.arange(_POOL_EACH), (n, 1)), axis=1)[:, :EACH]
-        said.append(compare(*(one.drawn(pictures, copies) for one in (single, rival)), seed=draw))
+        one, other = (table.drawn(pictures, copies) for table in (single, rival))
+        said.append(compare(one, other, seed=draw))
     return {
         "good": n,
         "draws": draws,
