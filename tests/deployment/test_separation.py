@@ -31,7 +31,7 @@ def otherwise(
     """Another model: pictures shift with their copies, each score by itself, damage counts less."""
     rng = np.random.default_rng([seed, 1])
     n, each = of.copies.shape
-    shift = common * rng.normal(size=n)
+    shift = np.asarray(common * rng.normal(size=n))
     copies = of.copies - dull * (of.copies - of.good[:, None])
     return Scores(
         good=of.good + shift + own * rng.normal(size=n),

@@ -183,9 +183,9 @@ def tables(fits: Fits, rivals: Sequence[str]) -> tuple[float, dict[str, Table]]:
     together = [name for name in missing if name in FINE]
     for group in [together, *([name] for name in missing if name not in FINE)]:
         models = [RIVALS[name](fits) for name in group]
-        for name, found in zip(group, _said(models, fits, strength), strict=True):
-            np.savez(kept[name], **asdict(found))
-    found = {}
+        for name, said in zip(group, _said(models, fits, strength), strict=True):
+            np.savez(kept[name], **asdict(said))
+    found: dict[str, Table] = {}
     for name, path in kept.items():
         with np.load(path) as values:
             found[name] = Table(**values)
@@ -269,7 +269,8 @@ def asked(single: Table, rival: Table, n: int, draws: int) -> Row:
         rng = np.random.default_rng([draw, n])
         pictures = rng.choice(len(single.good), n, replace=False)
         copies = rng.permuted(np.tile(np.arange(_POOL_EACH), (n, 1)), axis=1)[:, :EACH]
-        said.append(compare(*(one.drawn(pictures, copies) for one in (single, rival)), seed=draw))
+        one, other = (model.drawn(pictures, copies) for model in (single, rival))
+        said.append(compare(one, other, draw))
     return {
         "good": n,
         "draws": draws,
