@@ -53,6 +53,7 @@ def test_all_peers_three_seeds_five_minutes(asked: list[race.Race], tmp_path: Pa
             peers=tuple(one.key for one in PEERS),
             seeds=(0, 1, 2),
             seconds=300.0,
+            sizes=("default", "nfbmr"),
         )
     ]
     assert result.exit_code == 1, "one row is lost"
