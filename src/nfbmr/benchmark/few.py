@@ -183,7 +183,12 @@ def _one(key: tuple[str, ...], job: Row, out: Path) -> Row:
 
 
 def table(rows: list[Row]) -> str:
-    """Returns the shares of false alarms as Markdown: of drawn statistics, then of real sets."""
+    """Returns both tables as Markdown."""
+    return f"{drawn_table(rows)}\n{sets_table(rows)}"
+
+
+def drawn_table(rows: list[Row]) -> str:
+    """Returns the shares of false alarms of drawn statistics, in percent, as Markdown."""
     found = {tuple(row["key"]): row for row in rows}
     lines = ["| pictures that calibrate | " + " | ".join(map(str, COUNTS)) + " |"]
     lines.append("|---" + "|---:" * len(COUNTS) + "|")
@@ -193,7 +198,7 @@ def table(rows: list[Row]) -> str:
             cells = [f"{100 * row['alarms']:.2f}" if row else "-" for row in own]
             name = f"{law}, {m} statistic{'s' if m > 1 else ''}"
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n\n" + sets_table(rows)
+    return "\n".join(lines) + "\n"
 
 
 def sets_table(rows: list[Row]) -> str:
