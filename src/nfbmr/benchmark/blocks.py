@@ -53,8 +53,8 @@ def measured(results: Results) -> str:
     """Returns the README's table of `fast`, and how many counts of false alarms lie outside."""
     lines, outside, counts = [], 0, 0
     for name, title in _SETS.items():
-        found = [row["row"] for row in results["fast"] if row["set"] == name]
-        torch = [row["row"]["torch"] for row in results["deployed"] if row["set"] == name]
+        found = [row["row"] for row in results["fast"] if row.get("set") == name]
+        torch = [row["row"]["torch"] for row in results["deployed"] if row.get("set") == name]
         shares = ", ".join(f"{100 * one['defects_found'] / one['defects']:.0f}" for one in torch)
         cells = [f"{title} ({_GOOD[name]} good)", _spread([r["image_auroc"] for r in found])]
         cells += [_spread([r["aupro"] for r in found]), f"{shares} %"]
@@ -79,7 +79,7 @@ def int8(results: Results) -> str:
     """Returns what 8-bit integers cost, set by set."""
     lines = []
     for name in dict.fromkeys(row["set"] for row in results["deployed"]):
-        found = [row["row"] for row in results["deployed"] if row["set"] == name]
+        found = [row["row"] for row in results["deployed"] if row.get("set") == name]
         torch, coarse = ([row[key] for row in found] for key in ("torch", "openvino:int8"))
         auroc = [[one["image_auroc"] for one in kind] for kind in (torch, coarse)]
         less = ", ".join(f"{100 * (b - a):+.2f}" for a, b in zip(*auroc, strict=True))
