@@ -13,10 +13,12 @@ finds figures that are neither.
         { rows = "fast", of = "peak_mb", by = "max", times = 0.001, format = ".1f" },
     ]
 
-A figure: `rows`, the file; `where`, values that its rows must have; `of`, what is taken of each;
-`per`, by which rows are first averaged; `by`, what becomes of the values (`mean`, `std`, `min`,
-`max`, `sum`, `count`, or `each`, joined by commas); `less` and `over`, the same with other keys, to
-be taken off or divided by; `times`; `format`. Keys reach inside: `row/torch/image_auroc`.
+A figure: `rows`, the file; `where`, values that its rows must have, a list for any of several;
+`of`, what is taken of each; `per`, by which they are first averaged; `less` and `over`, the same
+with other keys, taken off or divided by one by one; `by`, what becomes of them all (`mean`, `std`,
+`min`, `max` or `sum`; else all stand there, with commas); `times`; `format`. Keys reach inside:
+`row/torch/image_auroc`. What is no measurement of ours has its words under `[[other]]`, which says
+what it `is`; whole sections of single runs are under `[[unkept]]`, and say so to the reader.
 """
 
 from __future__ import annotations
@@ -43,7 +45,6 @@ _WAYS: dict[str, Callable[[Any], float]] = {
     "min": np.min,
     "max": np.max,
     "sum": np.sum,
-    "count": len,
 }
 
 
@@ -86,28 +87,32 @@ def figure(about: Row, results: Results) -> str:
     for key, change in (("less", np.subtract), ("over", np.divide)):
         if key in about:
             values = change(values, _values(about | about[key], results)).tolist()
+    if "by" in about:
+        values = [float(_WAYS[about["by"]](values))]
     form, times = about.get("format", ".0f"), about.get("times", 1)
     return ", ".join(format(times * value, form) for value in values)
 
 
 def _values(about: Row, results: Results) -> list[float]:
-    where = about.get("where", {})
-    rows = [
-        row
-        for row in results[about["rows"]]
-        if all(reach(row, key) == value for key, value in where.items())
-    ]
+    rows = [row for row in results[about["rows"]] if _has(row, about.get("where", {}))]
     if not rows:
         raise ValueError(f"{about}: no such rows in {about['rows']}.jsonl")
-    by = about.get("by", "each")
-    values = [0.0 if by == "count" else reach(row, about["of"]) for row in rows]
-    if "per" in about:
-        groups = [str(reach(row, about["per"])) for row in rows]
-        values = [
-            np.mean([v for v, other in zip(values, groups, strict=True) if other == group])
-            for group in dict.fromkeys(groups)
-        ]
-    return [float(v) for v in values] if by == "each" else [float(_WAYS[by](values))]
+    values = [float(reach(row, about["of"])) for row in rows]
+    if "per" not in about:
+        return values
+    groups = [str(reach(row, about["per"])) for row in rows]
+    return [
+        float(np.mean([v for v, other in zip(values, groups, strict=True) if other == group]))
+        for group in dict.fromkeys(groups)
+    ]
+
+
+def _has(row: Row, where: Row) -> bool:
+    """Whether a row has all values, or one of those that a list names."""
+    return all(
+        reach(row, key) in (value if isinstance(value, list) else [value])
+        for key, value in where.items()
+    )
 
 
 def reach(row: Row, key: str) -> Any:
