@@ -168,7 +168,9 @@ def measure(sets: dict[str, Path], out: Path, rounds: int, draws: int, fits: int
     there = {tuple(row["key"]) for row in rows}
     for key in [key for key in plan if key not in there]:
         print(f"measuring {', '.join(key)} ...", file=sys.stderr, flush=True)
-        rows.append({"key": key, "kind": key[0], **_one(key, plan[key], out), "commit": commit})
+        rows.append(
+            {"key": list(key), "kind": key[0], **_one(key, plan[key], out), "commit": commit}
+        )
         with path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(rows[-1]) + "\n")
     return rows
