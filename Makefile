@@ -24,7 +24,7 @@ demo: .venv/.installed ## Install into .venv, learn from pictures of good solar 
 	@echo "Done. Open the report in a browser: $(CURDIR)/$(DEMO)/report/report.html"
 
 test: .venv/.installed test-inference ## Run the tests, those without torch in an environment of their own
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # A model made where torch is, inspected where it is not, as on a line's computer.
 test-inference: .venv/.installed .venv-inference/.installed
@@ -37,7 +37,7 @@ check: .venv/.installed test-inference ## Run the linter, the formatter's check,
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 bench: .venv/.installed ## Measure the figures of the README (hours on a CPU)
 	$(BIN)/python -m nfbmr.benchmark.figures

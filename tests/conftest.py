@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import settings as hypothesis_settings
 from numpy.typing import NDArray
 from PIL import Image
 
-from nfbmr.deployment.export import add_graphs, runtimes_here
-from nfbmr.features.compute import FeatureCache
-from nfbmr.fitting import fit
-from nfbmr.inspection.inspector import Inspector, load
-from nfbmr.model.bundle import read_bundle
-from nfbmr.runtimes.torch import TorchRuntime
-from nfbmr.settings.changes import with_changes
-from nfbmr.settings.presets import preset
-from nfbmr.settings.schema import Settings
+from nfbmr.system.files import written_beside
+from nfbmr.system.locks import lock
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from nfbmr.inspection.inspector import Inspector
+    from nfbmr.settings.schema import Settings
 
 Draw = Callable[..., NDArray[np.uint8]]
+BuiltOnce = Callable[[str, Callable[[Path], object]], Path]
+Write = Callable[["nn.Module", "Tensor", tuple[str, str], Path], None]
 
 hypothesis_settings.register_profile("nfbmr", derandomize=True, database=None, deadline=None)
 hypothesis_settings.load_profile("nfbmr")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Gives each process of the tests one thread, and each of several a core of its own.
 
     Processes that share cores and have as many threads as there are cores slow each other tenfold:
-    their threads spin while they wait for one another.
+    their threads spin while they wait for one another. A process that only hands tests out to
+    others does without torch, which takes seconds to import; so this file imports it where it is
+    used.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of what the tests start
-    torch.set_num_threads(1)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if not worker and config.getoption("numprocesses", None):
+        return
+    import torch
+
+    torch.set_num_threads(1)
     if worker and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(worker) % len(cores)]})
@@ -140,11 +149,15 @@ def draw() -> Draw:
 @pytest.fixture(scope="session")
 def tiny() -> Settings:
     """Settings that learn in half a second; y on a grid of 8 x 8, the detail on 16 x 16."""
+    from nfbmr.settings.changes import with_changes
+    from nfbmr.settings.presets import preset
+
     changes = {
         "size": [64, 64],
         "backbone": {"stages": [3], "scales": [0.5], "scale_stages": [[3, 2]], "detail": 2},
         "flow": {"hidden": 16, "blocks": 2},
         "mapping": {"kind": "bmr", "latent": 16, "inner": 8, "n": 1},
+        "gaussian": {"rank": 48},
         "subspace": {"rank": 4},
         "scoring": {"maps": ["source", "target", "likelihood", "norm", "distance", "residual"]},
         "stage_one": {"steps": 30, "batch": 64},
@@ -168,22 +181,138 @@ def mvtec(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory, tiny: Settings) -> Path:
-    """A fitted model directory; tests only read it."""
-    root = tmp_path_factory.mktemp("model")
-    data = write_mvtec(root / "widget")
-    cache = FeatureCache(root / "cache")
-    fit(data, root / "fitted", settings=tiny, device="cpu", cache=cache, export=False)
-    return root / "fitted"
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run that all its processes see."""
+    own = tmp_path_factory.getbasetemp()
+    folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    (folder / "shared").mkdir(exist_ok=True)
+    return folder / "shared"
 
 
 @pytest.fixture(scope="session")
-def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(shared: Path) -> BuiltOnce:
+    """Builds a folder that tests only read, in the first process that asks for it.
+
+    `once("name", build)` calls `build(folder)` and returns the folder; others wait for it.
+    """
+
+    def built(name: str, build: Callable[[Path], object]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with (shared / f"{name}.lock").open("w") as handle:
+            while not lock(handle):
+                time.sleep(0.05)
+            if not done.exists():
+                folder.mkdir()
+                build(folder)
+                done.touch()
+        return folder
+
+    return built
+
+
+@pytest.fixture(scope="session")
+def model(once: BuiltOnce, tiny: Settings) -> Path:
+    """A fitted model directory; tests only read it."""
+    from nfbmr.features.cache import FeatureCache
+    from nfbmr.fitting import fit
+
+    def build(root: Path) -> None:
+        data = write_mvtec(root / "widget")
+        cache = FeatureCache(root / "cache")
+        fit(data, root / "fitted", settings=tiny, device="cpu", cache=cache, export=False)
+
+    return once("model", build) / "fitted"
+
+
+@pytest.fixture(scope="session")
+def exported(model: Path, once: BuiltOnce) -> Path:
     """The fitted model with a graph for each runtime that is here; tests only read it."""
-    path = Path(shutil.copytree(model, tmp_path_factory.mktemp("exported") / "model"))
-    bundle = read_bundle(path)
-    add_graphs(path, bundle, TorchRuntime(bundle, "cpu"), runtimes_here(), [])
-    return path
+    from nfbmr.deployment.export import add_graphs, runtimes_here
+    from nfbmr.model.bundle import read_bundle
+    from nfbmr.runtimes.torch import TorchRuntime
+
+    def build(root: Path) -> None:
+        path = Path(shutil.copytree(model, root / "model"))
+        bundle = read_bundle(path)
+        add_graphs(path, bundle, TorchRuntime(bundle, "cpu"), runtimes_here(), [])
+
+    return once("exported", build) / "model"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def networks_built_once() -> Iterator[None]:
+    """Most of a tiny fit is building the same network and reading the same weights: copies them."""
+    from nfbmr.networks import cutting, source, weights
+    from nfbmr.networks.folding import copied
+
+    read = weights.read_tensors
+    built: dict[str, nn.Module] = {}
+    files: dict[tuple[Path, int, int], dict[str, Tensor]] = {}
+
+    def copy_of(name: str) -> nn.Module:
+        if name not in built:
+            built[name] = cutting.build(name)
+        return copied(built[name])
+
+    def tensors_of(path: Path) -> dict[str, Tensor]:
+        if not path.is_file():
+            return read(path)
+        key = (path, path.stat().st_mtime_ns, path.stat().st_size)
+        if key not in files:
+            files[key] = read(path)
+        return dict(files[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source, "build", copy_of)
+        patch.setattr(weights, "read_tensors", tensors_of)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def exporter(shared: Path) -> Iterator[Write]:
+    """A network that was written as ONNX in this run is copied: torch's exporter takes seconds.
+
+    Gives what calls torch's exporter itself.
+    """
+    from nfbmr.deployment import graphs
+
+    write = graphs._write
+
+    def kept(module: nn.Module, example: Tensor, names: tuple[str, str], path: Path) -> None:
+        file = shared / f"{_key_of(module, example, names)}.onnx"
+        if not file.exists():
+            with written_beside(file) as beside:
+                write(module, example, names, beside)
+        shutil.copyfile(file, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graphs, "_write", kept)
+        yield write
+
+
+@pytest.fixture(autouse=True)
+def _exporter_itself(
+    exporter: Write, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test of torch's exporter says so with its marker."""
+    if "exporter" in request.keywords:
+        monkeypatch.setattr("nfbmr.deployment.graphs._write", exporter)
+
+
+def _key_of(module: nn.Module, example: Tensor, names: tuple[str, str]) -> str:
+    """Names all that a graph depends on: layers, their plain attributes, and every tensor."""
+    digest = hashlib.sha256(repr((names, tuple(example.shape), example.dtype)).encode())
+    for path, part in module.named_modules():
+        plain = {
+            name: value
+            for name, value in vars(part).items()
+            if isinstance(value, int | float | str | tuple | None)
+        }
+        digest.update(repr((path, type(part), part.extra_repr(), sorted(plain.items()))).encode())
+    for path, tensor in (*module.named_parameters(), *module.named_buffers()):
+        digest.update(repr((path, tuple(tensor.shape), tensor.dtype)).encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).numpy().tobytes())
+    return digest.hexdigest()
 
 
 @pytest.fixture(autouse=True)
@@ -196,6 +325,8 @@ def fits_export_nothing(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
 @pytest.fixture(scope="session")
 def inspector(model: Path) -> Inspector:
     """The fitted model, loaded; tests only read it."""
+    from nfbmr.inspection.inspector import load
+
     return load(model, device="cpu")
 
 

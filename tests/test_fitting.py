@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from nfbmr import fitting
 from nfbmr.data.images import fingerprint
 from nfbmr.data.survey import Survey, survey
 from nfbmr.errors import (
@@ -27,15 +28,22 @@ from nfbmr.errors import (
     WeightsError,
 )
 from nfbmr.evaluation.metrics import image_auroc
+from nfbmr.features import compute
 from nfbmr.features.cache import FeatureCache
-from nfbmr.fitting import fit, work_folder
+from nfbmr.fitting import fit
 from nfbmr.inspection.inspector import load
+from nfbmr.learning import learn, stages
 from nfbmr.learning.plan import FEWEST_IMAGES, plan_fit
-from nfbmr.model.bundle import read_bundle
+from nfbmr.learning.work import work_folder
+from nfbmr.model.bundle import add_exports, read_bundle
+from nfbmr.model.exports import Export, Gate
+from nfbmr.networks.gaussian import PositionGaussians
 from nfbmr.networks.source import SourceNetwork
+from nfbmr.networks.subspace import Subspace
 from nfbmr.networks.weights import embedded_file
 from nfbmr.settings.changes import with_changes
 from nfbmr.settings.schema import Settings
+from nfbmr.system.files import sha256_of
 
 Draw = Callable[..., NDArray[np.uint8]]
 
@@ -145,16 +153,29 @@ def test_files_are_opened_for_the_survey_and_for_the_features_and_never_again(
         exported.clear()
 
 
-def test_same_seed_same_model(good_folder: Path, tiny: Settings, tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        fit(good_folder, tmp_path / name, settings=tiny, device="cpu")
+def test_same_seed_same_model(
+    good_folder: Path, tiny: Settings, tmp_path: Path, plain: Path
+) -> None:
+    fit(good_folder, tmp_path / "again", settings=tiny, device="cpu")
     for part in ("model.safetensors", "calibration.json"):
-        assert (tmp_path / "one" / part).read_bytes() == (tmp_path / "two" / part).read_bytes()
+        assert (tmp_path / "again" / part).read_bytes() == (plain / part).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory, tiny: Settings, draw: Draw) -> Path:
+    """The model of `good_folder`, learnt without a break; tests only read it."""
+    root = tmp_path_factory.mktemp("plain")
+    (root / "product").mkdir()
+    for seed in range(12):
+        Image.fromarray(draw(seed)).save(root / "product" / f"{seed:03d}.png")
+    cache = FeatureCache(root / "cache")
+    fit(root / "product", root / "model", settings=tiny, device="cpu", cache=cache, export=False)
+    return root / "model"
 
 
 @pytest.mark.parametrize("fresh", [False, True])
 def test_an_interrupted_fit_goes_on_unless_told_otherwise(
-    fresh: bool, good_folder: Path, tiny: Settings, tmp_path: Path
+    fresh: bool, good_folder: Path, tiny: Settings, tmp_path: Path, plain: Path
 ) -> None:
     heard: list[tuple[str, int]] = []
 
@@ -174,9 +195,138 @@ def test_an_interrupted_fit_goes_on_unless_told_otherwise(
     steps = [item for item in heard if item[0] not in ("survey", "features")]
     assert steps[0] == (("flow", 1) if fresh else ("mapping", 6))
     assert not work_folder(out).exists()
-    fit(good_folder, tmp_path / "other", settings=tiny, device="cpu")
-    weights = [(tmp_path / n / "model.safetensors").read_bytes() for n in ("model", "other")]
-    assert weights[0] == weights[1]
+    name = "model.safetensors"
+    assert (out / name).read_bytes() == (plain / name).read_bytes()
+
+
+STEPS = ("features", "flow", "mapping", "gaussians", "subspace", "calibration", "writing", "export")
+
+
+class Steps:
+    """Notes what a fit does, and ends it before one of its steps."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: list[str] = []
+        self.end_before = ""
+        self.patch = monkeypatch
+        self._note(compute, "_run", "features")
+        self._note(stages._Run, "flow_loss", "flow")
+        self._note(stages._Run, "mapping_loss", "mapping")
+        self._note(PositionGaussians, "learn", "gaussians")
+        self._note(Subspace, "learn", "subspace")
+        self._note(learn, "calibrate", "calibration")
+        self._note(fitting, "write_bundle", "writing")
+        self._note(fitting, "add_graphs", "export")
+        monkeypatch.setattr(fitting, "runtimes_here", lambda: [("onnx", "fp32")])
+
+    def _note(self, owner: Any, name: str, what: str) -> None:
+        original = getattr(owner, name)
+
+        def noting(*args: Any, **kwargs: Any) -> Any:
+            if what == self.end_before:
+                raise KeyboardInterrupt
+            if what not in self.done:
+                self.done.append(what)
+            return () if what == "export" else original(*args, **kwargs)
+
+        self.patch.setattr(owner, name, noting)
+
+    def fit(self, *args: Any, end_before: str = "", **kwargs: Any) -> list[str]:
+        self.done, self.end_before = [], end_before
+        if end_before:
+            with pytest.raises(KeyboardInterrupt):
+                fit(*args, **kwargs)
+        else:
+            fit(*args, **kwargs)
+        return self.done
+
+
+def test_no_step_that_was_finished_is_done_again(
+    good_folder: Path, tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, out = Steps(monkeypatch), tmp_path / "model"
+    given: dict[str, Any] = {"settings": tiny, "device": "cpu"}
+    assert steps.fit(good_folder, tmp_path / "other", **given) == list(STEPS)
+    given["cache"] = FeatureCache(tmp_path / "cache")
+    for end_before, expected in [
+        ("flow", ["features"]),
+        ("mapping", ["flow"]),
+        ("gaussians", ["mapping"]),
+        ("calibration", ["gaussians", "subspace"]),
+        ("writing", ["calibration"]),
+        ("export", ["calibration", "writing"]),  # no model was written with the first calibration
+        ("export", []),
+        ("", ["export"]),
+    ]:
+        assert steps.fit(good_folder, out, end_before=end_before, **given) == expected, end_before
+    assert not work_folder(out).exists()
+    for part in ("model.safetensors", "calibration.json"):
+        assert (out / part).read_bytes() == (tmp_path / "other" / part).read_bytes()
+
+
+def test_a_model_is_taken_for_finished_where_it_is_this_fits(
+    good_folder: Path, tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, out = Steps(monkeypatch), tmp_path / "model"
+    given: dict[str, Any] = {"settings": tiny, "device": "cpu", "end_before": "export"}
+    steps.fit(good_folder, out, **given)
+    inspector = load(out, device="cpu")
+    inspector.recalibrated(0.4).save_calibration()  # meanwhile, by the user
+    assert steps.fit(good_folder, out, **given) == []
+    assert load(out, device="cpu").calibration.false_alarm_rate == 0.4
+    shutil.rmtree(out)
+    assert steps.fit(good_folder, out, **given) == ["calibration", "writing"]
+    again = ["mapping", "calibration", "writing"]
+    assert steps.fit(good_folder, out, mapping={"n": 2}, **given) == again
+    assert steps.fit(good_folder, out, **given) == again
+    all_but_features = [step for step in STEPS if step not in ("features", "export")]
+    assert steps.fit(good_folder, out, fresh=True, **given) == all_but_features
+    exported = add_a_graph(out)  # and killed before it was cleared up
+    monkeypatch.setattr(fitting, "load", lambda *_, **__: inspector)
+    assert steps.fit(good_folder, out, settings=tiny, device="cpu") == []
+    assert read_bundle(out).exports == (exported,)
+    given["end_before"] = "mapping"
+    assert steps.fit(good_folder, out, **given) == ["flow"], "done is done: this is a new fit"
+
+
+def add_a_graph(model: Path) -> Export:
+    graph = model.with_name("graph")
+    graph.write_bytes(b"graph")
+    values = {"maps": 0, "maps_allowed": 1, "scores": 0, "scores_allowed": 1, "p_values": 0}
+    gate = Gate(good=1, drawn=1, milliseconds=1, versions={}, **values)
+    export = Export(target="onnx", precision="fp32", graph=sha256_of(graph), gate=gate)
+    add_exports(model, {export.file: graph}, (export,), read_bundle(model).identity)
+    return export
+
+
+def test_two_fits_do_not_write_one_model(good_folder: Path, tiny: Settings, tmp_path: Path) -> None:
+    refused = []
+
+    def fit_again(what: str, done: int, total: int, loss: float | None = None) -> None:
+        if (what, done) == ("flow", 3):
+            with pytest.raises(BundleError, match="another fit is writing it") as error:
+                fit(good_folder, tmp_path / "model", settings=tiny, device="cpu")
+            refused.append(error)
+
+    fit(good_folder, tmp_path / "model", settings=tiny, device="cpu", progress=fit_again)
+    assert len(refused) == 1
+    assert load(tmp_path / "model", device="cpu").facts.name == "product"
+
+
+def test_a_model_comes_to_the_current_directory(
+    good_folder: Path, tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    inode = here.stat().st_ino
+    fitted = fit("../product", ".", settings=tiny, device="cpu")
+    (here / "notes.txt").write_text("mine")
+    assert load(".", device="cpu").facts == fitted.facts
+    fit(sorted(good_folder.iterdir()), ".", settings=tiny, device="cpu", seed=1)
+    assert load(here, device="cpu").facts.name == "here"
+    assert (Path("notes.txt").read_text(), here.stat().st_ino) == ("mine", inode)
+    assert {path.name for path in tmp_path.iterdir()} == {"here", "product"}
 
 
 def test_only_good_training_pictures_are_looked_at(

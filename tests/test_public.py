@@ -95,13 +95,23 @@ def test_a_list_of_paths_is_learnt_as_its_folder_is(
     assert fitted.facts.held_out == read_bundle(tmp_path / "folder").facts.held_out
 
 
+@pytest.fixture(scope="module")
+def from_files(tmp_path_factory: pytest.TempPathFactory, draw: Draw, tiny: Settings) -> Inspector:
+    """What is learnt from the files of `good_folder`, in memory."""
+    folder = tmp_path_factory.mktemp("files")
+    files = [folder / f"{seed:03d}.png" for seed in range(12)]
+    for seed, path in enumerate(files):
+        Image.fromarray(draw(seed)).save(path)
+    return nfbmr.fit(files, **quiet(tiny))
+
+
 @pytest.mark.parametrize("form", ["arrays", "images", "bytes", "one array"])
 def test_pictures_without_files_make_the_model_that_files_make(
     form: str,
     pictures: list[NDArray[np.uint8]],
     good_folder: Path,
     tiny: Settings,
-    inspector: Inspector,
+    from_files: Inspector,
 ) -> None:
     files = sorted(good_folder.iterdir())
     given: dict[str, Any] = {
@@ -111,7 +121,7 @@ def test_pictures_without_files_make_the_model_that_files_make(
         "one array": np.stack(pictures),
     }
     one = nfbmr.fit(given[form], **quiet(tiny))
-    other = nfbmr.fit(files, **quiet(tiny))
+    other = from_files
     assert one.calibration == other.calibration
     np.testing.assert_array_equal(one.scores(pictures), other.scores(files))
     same = (one.facts.held_out, one.facts.trained_on) == (

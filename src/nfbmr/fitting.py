@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias, Unpack
@@ -19,9 +19,10 @@ from nfbmr.features.compute import FeatureCache
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.learning.learn import Job, learn, look_over
 from nfbmr.learning.plan import Plan, plan_fit
-from nfbmr.learning.stages import forget
-from nfbmr.model.bundle import Bundle, read_bundle, write_bundle
+from nfbmr.learning.work import forget, is_finished, mark_of, note_finished, workplace
+from nfbmr.model.bundle import read_bundle, write_bundle
 from nfbmr.model.folder import refuse_to_replace_other_things
+from nfbmr.model.place import put_back
 from nfbmr.runtimes.torch import TorchRuntime
 from nfbmr.settings import presets
 from nfbmr.settings.changes import with_changes
@@ -57,17 +58,17 @@ def fit(
         data: a folder of good pictures, an MVTec AD category, a DAGM 2007 class, or a table, of
             which only the good training pictures are looked at; or a list of good pictures: paths,
             Pillow images, arrays, files' bytes.
-        out: the model directory; an existing model is replaced once the new one is complete.
-            None: the model stays in memory, and nothing of an interrupted fit is left.
+        out: the model directory; an existing model is replaced once the new one is complete, and
+            what its user put there stays. None: in memory, and nothing of a killed fit is left.
         preset: `fast`, `accurate` or `paper`; not looked at where `settings` is given.
         settings: all of them, instead of a preset.
         changes: any settings over those, nested: `{"flow": {"hidden": 256}}`.
-        device: `auto`, `cpu`, `cuda`, ...; `auto` takes a CUDA device for networks other than the
-            small ones that come with nfbmr.
+        device: `auto` (CUDA, but for the small networks that come with nfbmr), `cpu`, `cuda`, ...
         fresh: start anew, whatever an interrupted fit left.
         cache: of features; by default the user's.
         progress: hears how far the work is.
-        checkpoint_seconds: at most this much work is lost to a kill.
+        checkpoint_seconds: between two checkpoints, and what a kill loses; more where saving one
+            takes more than a 20th of it.
         export: also make graphs for the other runtimes that are here; a failure is a warning.
         **keywords: single settings over `changes`, e.g. `seed=1`, `false_alarm_rate=0.05` or
             `flow={"hidden": 256}`; see `Keywords`.
@@ -76,7 +77,7 @@ def fit(
         LayoutError: the data cannot be read as a data set.
         ImageError, SettingsError, WeightsError: a picture, a setting or the weights are to blame.
         TrainingError: too few pictures, or training broke down.
-        BundleError: the model cannot be written.
+        BundleError: the model cannot be written, or another fit is writing it.
     """
     chosen = with_changes(settings or presets.preset(preset), nested(keywords, changes))
     if not chosen.calibration.held_out:
@@ -84,7 +85,7 @@ def fit(
             "calibration.held_out 0: no threshold can rest on pictures that were trained on, so "
             "this is for the paper's experiments alone; give a share above 0, such as 0.2"
         )
-    path = None if out is None else Path(out)
+    path = None if out is None else _place_for(Path(out))
     with _workplace(path, fresh=fresh) as work:
         job = Job(
             settings=chosen,
@@ -94,34 +95,57 @@ def fit(
             progress=progress,
             checkpoint_seconds=checkpoint_seconds,
         )
-        return _fit(data, path, job, device, export=export)
+        return _fit(data, out, path, job, device, export=export)
 
 
-def _fit(data: Data, path: Path | None, job: Job, device: str, *, export: bool) -> Inspector:
+def _fit(
+    data: Data,
+    out: str | os.PathLike[str] | None,
+    path: Path | None,
+    job: Job,
+    device: str,
+    *,
+    export: bool,
+) -> Inspector:
     """The steps of a fit, each from what the one before gave; `learn` has those in between."""
     good = _survey(data, path, job)
     plan = _plan(good, job.settings)
-    bundle = learn(good, plan, job)
-    if path is not None:
+    if out is None or path is None:
+        bundle = learn(good, plan, job)
+        inspector = Inspector(bundle, TorchRuntime(bundle, str(job.device)))
+    else:
+        _write(path, good, plan, job, export=export)
+        inspector = load(out, device=device)
+    _log.info("%s", "\n".join(inspector.calibration.describe()))
+    return inspector
+
+
+def _write(path: Path, good: Survey, plan: Plan, job: Job, *, export: bool) -> None:
+    """What is learnt is kept until the model stands with its graphs, so no kill loses it."""
+    mark = mark_of(good, job.settings, job.device)
+    if is_finished(job.work, mark, path):
+        _log.info("%s was learnt and written before the interruption", path)
+    else:
+        bundle = learn(good, plan, job)
+        note_finished(job.work, mark, bundle)
         write_bundle(path, bundle)
-        forget(job.work)
-        if export:
-            _export(path, bundle, good, job)
-    _log.info("%s", "\n".join(bundle.calibration.describe()))
-    if path is None:
-        return Inspector(bundle, TorchRuntime(bundle, str(job.device)))
-    return load(path, device=device)
+    if export:
+        _export(path, good, job)
+    forget(job.work)
+
+
+def _place_for(out: Path) -> Path:
+    """Returns where a model goes, by a path with a name; says at once where it cannot."""
+    put_back(out)
+    refuse_to_replace_other_things(out)
+    return out.resolve()
 
 
 def _workplace(path: Path | None, *, fresh: bool) -> AbstractContextManager[str | Path]:
     """Gives a folder for checkpoints: beside the model, or one that goes with the call."""
     if path is None:
         return TemporaryDirectory(prefix="nfbmr-fit-", ignore_cleanup_errors=True)
-    refuse_to_replace_other_things(path)
-    work = work_folder(path)
-    if fresh:
-        forget(work)
-    return nullcontext(work)
+    return workplace(path, fresh=fresh)
 
 
 def _survey(data: Data, path: Path | None, job: Job) -> Survey:
@@ -150,17 +174,22 @@ def _plan(good: Survey, settings: Settings) -> Plan:
     return plan
 
 
-def _export(path: Path, bundle: Bundle, good: Survey, job: Job) -> None:
+def _export(path: Path, good: Survey, job: Job) -> None:
     """Adds graphs to a finished model; the model stands whatever becomes of them."""
-    wanted = runtimes_here()
+    here = runtimes_here()
+    if not here:
+        return
+    bundle = read_bundle(path)
+    there = {(export.target, export.precision) for export in bundle.exports}
+    wanted = [one for one in here if one not in there]
     if not wanted:
         return
     known = set(bundle.facts.held_out)
     held_out = [one for one in good.pictures if one.fingerprint in known]
+    names = [one.pixel_hash for one in held_out]
     if job.device.type != "cpu":
         _log.info("Learnt on %s; held-out pictures now pass the CPU, to compare", job.device)
     try:
-        bundle = read_bundle(path)
         exports = add_graphs(
             path,
             bundle,
@@ -168,15 +197,10 @@ def _export(path: Path, bundle: Bundle, good: Survey, job: Job) -> None:
             wanted,
             [one.picture for one in held_out],
             keep_going=True,
-            calibrated=[one.pixel_hash for one in held_out],
+            calibrated=names if set(names) <= set(bundle.calibration.pictures) else (),
             progress=job.progress,
         )
     except Exception as error:  # hours of learning stand; what failed is said
         _log.warning("The model runs with torch alone: %s", error)
         return
     _log.info("Runs without torch: %s", ", ".join(export.name for export in exports))
-
-
-def work_folder(out: Path) -> Path:
-    """Returns where a fit keeps its checkpoint, beside the model that it makes."""
-    return out.with_name(f".{out.name}.fit")

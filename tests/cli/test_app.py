@@ -33,6 +33,8 @@ TINY = [
     "--set=backbone.scale_stages=[[3],[3]]",
     "--set=backbone.detail=2",
     "--set=flow.hidden=16",
+    "--set=flow.blocks=2",
+    "--set=gaussian.rank=8",
     "--set=mapping.latent=16",
     "--set=mapping.inner=8",
     "--set=stage_one.steps=4",

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from typer.testing import CliRunner, Result
 
 from nfbmr.benchmark.dagm_like import write_tree
 from nfbmr.cli.app import app, main
+from nfbmr.evaluation import evaluate
+from nfbmr.paper import command
 from nfbmr.paper.command import Data, publish, read_sources
 from nfbmr.paper.ledger import Ledger, alone_in
 from nfbmr.paper.plan import Request, make_tasks
@@ -62,19 +65,29 @@ def rows_of(results: Path) -> list[dict[str, object]]:
 
 
 @pytest.fixture(scope="module")
-def dagm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("dagm")
-    write_tree(root, classes=(2, 8), n_good=11, n_defective=3, size=64)
-    return root
+def dagm(once: Callable[..., Path]) -> Path:
+    return once(
+        "cli_dagm", lambda root: write_tree(root, classes=(2, 8), n_good=11, n_defective=3, size=64)
+    )
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory, dagm: Path) -> Path:
+def done(once: Callable[..., Path], dagm: Path) -> Path:
     """Results of two classes and the systems of Tables 3 and 4."""
-    out = tmp_path_factory.mktemp("paper") / "results"
-    result = run("--dagm", dagm, "-o", out, "--seeds=0", *TINY)
-    assert result.exit_code == 0, result.output
-    return out
+
+    def build(out: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(evaluate, "_TIMED", 2)  # pictures that show how long one takes
+            result = run("--dagm", dagm, "-o", out, "--seeds=0", *TINY)
+        assert result.exit_code == 0, result.output
+
+    return once("cli_results", build)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figure is drawn again: that takes seconds."""
+    monkeypatch.setattr(command, "draw_figures", lambda *_: [])
 
 
 def test_every_table_figure_and_the_page_are_written(done: Path) -> None:
@@ -99,15 +112,20 @@ def test_every_table_figure_and_the_page_are_written(done: Path) -> None:
     assert not (done / ".work" / "dagm" / "Class2").exists(), "features are deleted"
 
 
-def test_a_second_run_computes_nothing_and_another_seed_only_itself(done: Path, dagm: Path) -> None:
-    before = (done / "results.jsonl").read_bytes()
-    plan = run("--dagm", dagm, "-o", done, "--seeds=0,1", "--dry-run", *TINY).stdout
+@pytest.mark.usefixtures("undrawn")
+def test_a_second_run_computes_nothing_and_another_seed_only_itself(
+    done: Path, dagm: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(done, tmp_path / "results"))
+    before = (out / "results.jsonl").read_bytes()
+    plan = run("--dagm", dagm, "-o", out, "--seeds=0,1", "--dry-run", *TINY).stdout
     assert plan.count("there already") == 10
     assert "20 rows, 10 to compute" in plan
-    assert run("--dagm", dagm, "-o", done, "--seeds=0", *TINY).exit_code == 0
-    assert (done / "results.jsonl").read_bytes() == before
+    assert run("--dagm", dagm, "-o", out, "--seeds=0", *TINY).exit_code == 0
+    assert (out / "results.jsonl").read_bytes() == before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_rows_of_other_settings_are_not_shown(done: Path, dagm: Path, tmp_path: Path) -> None:
     out = tmp_path / "results"
     shutil.copytree(done, out)
@@ -207,37 +225,40 @@ from nfbmr.paper import command
 def held(*_):
     print("held", flush=True)
     sys.stdin.readline()
-    sys.exit()
+    return []
 
-setattr(command, sys.argv[1], held)
-sys.argv = ["nfbmr", *sys.argv[2:]]
+command.run_tasks = command.publish = held
+sys.argv = ["nfbmr", *sys.argv[1:]]
 main()
 """
-"""A run that stops within the function named first, until it reads a line."""
+"""A run that stops where it would compute, and where it would publish, until it reads a line."""
 
 
-@pytest.mark.parametrize("where", ["run_tasks", "publish"])
 def test_a_second_process_is_kept_out_until_the_first_has_published(
-    where: str,
-    done: Path,
     dagm: Path,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = ["--dagm", str(dagm), "-o", str(done), "--seeds=0", *TINY]
-    command = [sys.executable, "-c", HELD, where, "paper", *words]
+    out = tmp_path / "results"
+    words = ["--dagm", str(dagm), "-o", str(out), "--seeds=0", *TINY]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HELD, "paper", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as first:
         assert first.stdin is not None
         assert first.stdout is not None
-        assert first.stdout.readline() == "held\n"
-        said = message_of(monkeypatch, capsys, *words)
-        assert f"{done}: another run is writing there" in said
-        first.stdin.write("\n")
+        for _ in ("run_tasks", "publish"):
+            assert first.stdout.readline() == "held\n"
+            said = message_of(monkeypatch, capsys, *words)
+            assert f"{out}: another run is writing there" in said
+            first.stdin.write("\n")
+            first.stdin.flush()
         first.stdin.close()
         assert first.wait() == 0
-    with alone_in(done):
+    with alone_in(out):
         pass
 
 

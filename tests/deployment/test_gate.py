@@ -1,10 +1,11 @@
-"""The gate: the stored scores of calibration pictures are those of the processor that serves."""
+"""The gate: what it calls pictures; calibrated scores are those of the serving processor."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nfbmr.data.survey import Surveyed, survey
@@ -48,3 +49,15 @@ def test_a_calibration_from_another_processor_that_scores_otherwise_is_refused(
     gate = prover(other, held_out, [])
     with pytest.raises(ExportError, match="learnt from other scores than this processor gives"):
         gate.check_calibration([one.pixel_hash for one in held_out])
+
+
+def test_pictures_without_a_file_are_called_by_kind_and_number() -> None:
+    plain = np.zeros((8, 8, 3), np.uint8)
+    pictures = Pictures(good=[plain, Path("good/one.png"), plain], drawn=[plain, plain])
+    assert [pictures.name(number) for number in range(5)] == [
+        "good picture 1",
+        str(Path("good/one.png")),
+        "good picture 3",
+        "drawn picture 1",
+        "drawn picture 2",
+    ]

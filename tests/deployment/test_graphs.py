@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from nfbmr.deployment.graphs import halve, join, quantise, write_graph, write_rest, write_source
+import nfbmr
+from nfbmr.deployment.graphs import (
+    halve,
+    join,
+    quantise,
+    without_origins,
+    write_graph,
+    write_rest,
+    write_source,
+)
 from nfbmr.errors import ExportError, MissingExtraError
 from nfbmr.model.bundle import read_bundle
 from nfbmr.runtimes.onnx import OnnxRuntime
@@ -42,6 +51,31 @@ def test_batch_norms_are_folded_and_nothing_lies_outside(exported: Path) -> None
     assert not [t for t in graph.initializer if t.external_data]
 
 
+def test_a_graph_says_nothing_of_the_machine_that_exported_it(exported: Path) -> None:
+    written = (exported / "model.onnx").read_bytes()
+    for place in (sys.prefix, str(Path(torch.__file__).parent), str(Path(nfbmr.__file__).parent)):
+        assert place.encode() not in written
+    for word in (b"stack_trace", b"pkg.torch", b'.py"', b"site-packages"):
+        assert word not in written
+
+
+def test_origins_are_forgotten_however_deep_and_nothing_else() -> None:
+    node = onnx.helper.make_node("Add", ["a", "b"], ["c"], name="sum", doc_string="of a line")
+    onnx.helper.set_metadata_props(node, {"pkg.torch.onnx.stack_trace": "/home/me/net.py"})
+    branch = onnx.helper.make_graph([node], "branch", [], [], doc_string="/home/me")
+    outer = onnx.helper.make_node("If", ["when"], ["d"], then_branch=branch)
+    model = onnx.helper.make_model(onnx.helper.make_graph([outer], "outer", [], []))
+    model.doc_string = "/home/me/net.py"
+    before = [field.name for field, _ in model.ListFields()]
+    after = without_origins(model)
+    assert b"/home/me" not in after.SerializeToString()
+    assert [field.name for field, _ in after.ListFields()] == [
+        n for n in before if n != "doc_string"
+    ]
+    (inner,) = after.graph.node[0].attribute[0].g.node
+    assert (inner.name, inner.op_type, list(inner.input)) == ("sum", "Add", ["a", "b"])
+
+
 def test_half_precision_is_near_and_too_large_a_weight_is_named(
     exported: Path, tmp_path: Path
 ) -> None:
@@ -63,6 +97,7 @@ def test_half_precision_is_near_and_too_large_a_weight_is_named(
 
 def test_integers_compute_the_convolutions(exported: Path, tmp_path: Path) -> None:
     quantise(exported / "model.onnx", tmp_path / "int8.onnx", pixels(4))
+    assert str(tmp_path).encode() not in (tmp_path / "int8.onnx").read_bytes()
     kinds = {node.op_type for node in onnx.load(tmp_path / "int8.onnx").graph.node}
     assert "QuantizeLinear" in kinds
     single = OnnxRuntime(exported / "model.onnx").run(pixels(2))
@@ -89,6 +124,7 @@ def test_two_parts_make_the_whole(model: Path, exported: Path, tmp_path: Path) -
     np.testing.assert_allclose(y, wanted, atol=1e-4 * np.abs(wanted).max())
 
 
+@pytest.mark.exporter
 def test_an_exporter_that_is_missing_is_named(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,8 +14,10 @@ import pytest
 
 from nfbmr.deployment.graphs import quantise, write_source
 from nfbmr.deployment.quiet import quiet
-from nfbmr.model.bundle import read_bundle
-from nfbmr.runtimes.torch import TorchRuntime
+from nfbmr.networks.detector import Detector
+from nfbmr.networks.source import SourceNetwork
+from nfbmr.settings.changes import with_changes
+from nfbmr.settings.schema import Settings
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 pytest.importorskip("onnxscript", reason="torch's exporter is not installed")
@@ -45,19 +47,22 @@ def talking() -> Iterator[list[str]]:
         thread.join()
 
 
+@pytest.mark.exporter
 def test_what_others_log_during_an_export_arrives_and_what_exporters_log_does_not(
-    model: Path,
+    tiny: Settings,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    bundle = read_bundle(model)
-    detector = TorchRuntime(bundle, "cpu").detector
+    changes = {"backbone": {"stages": [2], "scales": [], "scale_stages": [], "detail": None}}
+    judged = {"scoring": {"maps": ["norm", "distance"], "heat": None}}
+    small = with_changes(tiny, {**changes, **judged})
+    detector = Detector(SourceNetwork.of(small.backbone), small, (64, 64))
     pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3)).astype(np.uint8)
     caplog.clear()
     with talking() as said:
-        write_source(detector, bundle.facts.size, tmp_path / "source.onnx")
+        write_source(detector, (64, 64), tmp_path / "source.onnx")
         written = len(said)
         quantise(tmp_path / "source.onnx", tmp_path / "int8.onnx", pixels)
     assert 0 < written < len(said)

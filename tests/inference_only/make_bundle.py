@@ -20,6 +20,7 @@ CHANGES = {
     "size": [64, 64],
     "backbone": {"stages": [3], "scales": [0.5], "scale_stages": [[3, 2]], "detail": 2},
     "flow": {"hidden": 16, "blocks": 2},
+    "gaussian": {"rank": 8},
     "subspace": {"rank": 4},
     "stage_one": {"steps": 60, "batch": 64},
     "calibration": {"false_alarm_rate": 0.2},

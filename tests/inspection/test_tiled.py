@@ -40,7 +40,12 @@ def large(tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Path:
 
 @pytest.fixture(scope="module")
 def tiled(large: Path, tiny: Settings) -> Inspector:
-    settings = with_changes(tiny, {"tiles": {"overlap": 0.25}})
+    few = {
+        "flow": {"blocks": 1},
+        "mapping": {"kind": "none"},
+        "scoring": {"maps": ["norm", "distance", "residual"]},
+    }
+    settings = with_changes(tiny, {**few, "tiles": {"overlap": 0.25}})
     cache = FeatureCache(large.parent / "cache")
     return fit(
         large, large.parent / "model", settings=settings, device="cpu", cache=cache, export=False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from nfbmr.learning.checkpoint import Position, load_checkpoint, save_checkpoint
+from nfbmr.errors import TrainingError
+from nfbmr.learning import checkpoint
+from nfbmr.learning.checkpoint import Position, Saver, load_checkpoint, save_checkpoint
 
 POSITION = Position(key="abc", step=7, seconds=1.5, loss=0.25)
 
@@ -98,3 +101,123 @@ def test_an_interrupted_write_leaves_the_old_checkpoint(
         save_checkpoint(file, {"weight": torch.ones(8)}, replace(POSITION, step=8))
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_what_a_kill_left_beside_goes_at_the_next_save(file: Path) -> None:
+    left = file.with_name(f".{file.name}.part")
+    left.mkdir(parents=True)
+    (left / ".tmpAbCdEf").write_bytes(b"half")
+    save_checkpoint(file, {"weight": torch.zeros(8)}, POSITION)
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+# ---- in the background
+
+
+class Gate:
+    """Holds the writing of checkpoints up until it is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.opened = threading.Event()
+        self.begun = threading.Semaphore(0)
+        monkeypatch.setattr(checkpoint, "save_checkpoint", self.save)
+
+    def save(self, path: Path, tensors: dict[str, torch.Tensor], position: Position) -> None:
+        self.begun.release()
+        assert self.opened.wait(60)
+        save_checkpoint(path, tensors, position)
+
+
+def test_the_state_is_that_of_the_moment_of_the_save(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, weight = Gate(monkeypatch), torch.zeros(3)
+    with Saver(file, 10) as saver:
+        saver.save({"weight": weight}, POSITION)
+        gate.begun.acquire()
+        weight += 1  # the training goes on while the writing is held up
+        assert not file.exists()
+        gate.opened.set()
+    found = load_checkpoint(file, "abc")
+    assert found is not None, "the end of the block waits"
+    assert torch.equal(found[0]["weight"], torch.zeros(3))
+
+
+def test_a_save_waits_for_the_one_before(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch)
+    with Saver(file, 10) as saver:
+        saver.save({"weight": torch.zeros(1)}, POSITION)
+        gate.begun.acquire()
+        assert not saver.is_due()
+        second = ({"weight": torch.ones(1)}, replace(POSITION, step=8))
+        other = threading.Thread(target=saver.save, args=second)
+        other.start()
+        assert not gate.begun.acquire(timeout=0.05), "two were written at once"
+        assert other.is_alive()
+        gate.opened.set()
+        other.join()
+    found = load_checkpoint(file, "abc")
+    assert found is not None
+    assert (found[0]["weight"].item(), found[1].step) == (1, 8)
+
+
+@pytest.mark.parametrize(("takes", "pause"), [(0.25, 10), (0.5, 10), (3, 60)])
+def test_a_pause_is_twenty_times_as_long_as_a_save_at_least(
+    takes: float, pause: float, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+
+    def save(*_: object) -> None:
+        now[0] += takes
+
+    monkeypatch.setattr("nfbmr.learning.checkpoint.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(checkpoint, "save_checkpoint", save)
+    with Saver(file, 10) as saver:
+        now[0] += 9.5
+        assert not saver.is_due()
+        now[0] += 0.5
+        assert saver.is_due()
+        saver.save({}, POSITION)
+        saver._wait()
+        now[0] += pause - 0.25
+        assert not saver.is_due()
+        now[0] += 0.25
+        assert saver.is_due()
+    with Saver(file, 0) as saver:
+        saver.save({}, POSITION)
+        assert saver.is_due(), "no pause was asked for"
+
+
+@pytest.mark.parametrize("where", ["next save", "end", "end after another error"])
+def test_an_error_in_the_background_is_never_swallowed(
+    where: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_checkpoint", full)
+    after = []
+
+    def save() -> None:
+        with Saver(file, 10) as saver:
+            saver.save({}, POSITION)
+            if where == "next save":
+                saver.save({}, POSITION)
+                after.append("saved")
+            if where == "end after another error":
+                raise KeyboardInterrupt
+
+    with pytest.raises(TrainingError, match=r"No space left.*start the same fit again"):
+        save()
+    assert after == []
+
+
+def test_a_mistake_in_the_background_is_raised_as_it_is(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise AssertionError("a programmer's mistake")
+
+    monkeypatch.setattr(checkpoint, "save_checkpoint", broken)
+    with pytest.raises(AssertionError, match="programmer"), Saver(file, 10) as saver:
+        saver.save({}, POSITION)

@@ -98,10 +98,15 @@ def linear() -> torch.nn.Module:
     return network
 
 
-def optimiser(work: Path, stop_at: int | None = None, every: float = 0) -> Optimiser:
+def optimiser(
+    work: Path,
+    stop_at: int | None = None,
+    every: float = 0,
+    end: type[BaseException] = KeyboardInterrupt,
+) -> Optimiser:
     def hear(what: str, done: int, total: int, loss: float | None = None) -> None:
         if done == stop_at:
-            raise KeyboardInterrupt
+            raise end
 
     return Optimiser(work=work, device=torch.device("cpu"), progress=hear, checkpoint_seconds=every)
 
@@ -168,3 +173,19 @@ def test_ctrl_c_within_a_step_keeps_the_step_before(tmp_path: Path) -> None:
     at = optimiser(tmp_path).restore(stage)
     assert at is not None
     assert at[0].step == 3
+
+
+def test_a_service_managers_stop_keeps_the_step_too(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        optimiser(tmp_path, 3, every=math.inf, end=SystemExit).run(stage_of(linear(), 5))
+    at = optimiser(tmp_path).restore(stage_of(linear(), 5))
+    assert at is not None
+    assert at[0].step == 3
+
+
+def test_saving_in_the_background_changes_no_bit(tmp_path: Path) -> None:
+    always, never = linear(), linear()
+    optimiser(tmp_path / "always", every=0).run(stage_of(always, 40))
+    optimiser(tmp_path / "never", every=math.inf).run(stage_of(never, 40))
+    for one, other in zip(always.parameters(), never.parameters(), strict=True):
+        assert torch.equal(one, other)

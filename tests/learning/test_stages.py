@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import random
 import signal
-import subprocess
-import sys
-import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nfbmr.errors import TrainingError
 from nfbmr.features.store import FeatureStore, write_store
-from nfbmr.learning import stage, stages
+from nfbmr.learning import checkpoint, stages
 from nfbmr.learning.stages import (
     Trained,
     TrainingData,
@@ -31,7 +30,9 @@ from nfbmr.learning.stages import (
 )
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.flow import TargetFlow, position_code
+from nfbmr.networks.gaussian import PositionGaussians
 from nfbmr.networks.source import SourceNetwork
+from nfbmr.networks.subspace import Subspace
 from nfbmr.scoring.maps import MAPS
 from nfbmr.settings.changes import with_changes
 from nfbmr.settings.presets import preset
@@ -215,64 +216,47 @@ def test_ctrl_c_in_the_middle_of_a_step_changes_nothing(
     assert_equal(found, uninterrupted[mode])
 
 
-CHILD = """
-import sys, time, json, torch
-from pathlib import Path
-torch.set_num_threads(int(sys.argv[5]))
-from nfbmr.settings.changes import from_dict
-from nfbmr.features.store import FeatureFile, FeatureStore
-from nfbmr.networks.source import SourceNetwork
-from nfbmr.networks.detector import Detector
-from nfbmr.learning.stages import TrainingData, split_held_out, train
-settings = from_dict(json.loads(sys.argv[1]))
-store = FeatureStore([FeatureFile(Path(sys.argv[2]), tuple(json.loads(sys.argv[3])))])
-chosen, held_out = split_held_out(len(store), 2, 0)
-data = TrainingData(store=store, train=chosen, held_out=held_out)
-source = SourceNetwork("tf_efficientnet_lite0", (2, 1))
-train(Detector(source, settings), data, settings, work=Path(sys.argv[4]),
-      device=torch.device("cpu"), checkpoint_seconds=0,
-      progress=lambda *a, **k: time.sleep(0.01))
-"""
+def killed_after(
+    at: tuple[str, int], source: SourceNetwork, data: TrainingData, settings: Settings, work: Path
+) -> None:
+    """Learns in a process of its own that dies of SIGKILL after a step.
+
+    It is forked: to load torch anew would take longer than to learn.
+    """
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)  # whatever happens, it ends
+
+        def die(what: str, done: int, total: int, loss: float | None = None) -> None:
+            if (what, done) == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            learn(source, data, settings, work, die, checkpoint_seconds=0)
+        finally:
+            os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status == -signal.SIGKILL, "it did not end by the kill"
 
 
-def kill_while_it_learns(settings: Settings, data: TrainingData, work: Path, wait: float) -> None:
-    import json
-
-    from nfbmr.settings.changes import to_dict
-
-    shape, threads = json.dumps(data.store.shape), str(torch.get_num_threads())
-    path = str(data.store.files[0].path)
-    told = [json.dumps(to_dict(settings)), path, shape, str(work), threads]
-    child = subprocess.Popen([sys.executable, "-c", CHILD, *told])
-
-    def saved() -> int:
-        return sum(path.stat().st_mtime_ns for path in work.glob("*.safetensors"))
-
-    before = saved()
-    try:
-        deadline = time.monotonic() + 60
-        while saved() == before:
-            assert child.poll() is None, "it ended by itself"
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        time.sleep(wait)
-    finally:
-        child.kill()
-    assert child.wait() == -signal.SIGKILL, "it ended before the kill"
-
-
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch learns in no fork where a GPU is")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_killed_at_random_moments_it_ends_in_the_same_bits(
     source: SourceNetwork, data: TrainingData, tmp_path: Path
 ) -> None:
-    steps = {"stage_one": {"steps": 60}, "stage_two": {"steps": 60}}
-    settings = settings_of("b-pfm", **steps)
+    """SIGKILL after random steps, while checkpoints are written in the background."""
+    settings = settings_of("b-pfm", stage_one={"steps": 16}, stage_two={"steps": 16})
     expected, _ = learn(source, data, settings, tmp_path / "uninterrupted")
-    moments = random.Random(0)
-    for _ in range(2):
-        kill_while_it_learns(settings, data, tmp_path / "work", moments.uniform(0, 0.5))
+    draw = random.Random(0)
+    for what in ("flow", "mapping"):
+        steps = sorted(draw.sample(range(3, 16, 2), 4))
+        for step in steps:
+            killed_after((what, step), source, data, settings, tmp_path / "work")
     recorder = Recorder()
     found, _ = learn(source, data, settings, tmp_path / "work", recorder)
-    assert 0 < len(recorder.heard) < 118, "it was to go on, not to begin anew"
+    assert recorder.heard[0][0] == "mapping", "the flow was finished before the last kill"
+    lost = steps[-1] - (recorder.heard[0][1] - 1)
+    assert 1 <= lost <= 2, "the last step, and the one before where it was being saved"
     assert_equal(found, expected)
 
 
@@ -504,6 +488,38 @@ def test_stopped_or_started_again_the_subspace_has_the_same_bits(
     assert_equal(finished, whole)
 
 
+def test_gaussians_and_subspace_are_found_once(
+    detailed: SourceNetwork,
+    detailed_data: TrainingData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[str] = []
+    for kind in (PositionGaussians, Subspace):
+        monkeypatch.setattr(kind, "learn", noting(kind, found))
+    first = learn_detailed(detailed, detailed_data, tmp_path).state_dict()
+    assert found == ["PositionGaussians", "Subspace"]
+    again = learn_detailed(detailed, detailed_data, tmp_path).state_dict()
+    assert_equal(first, again)
+    learn_detailed(detailed, detailed_data, tmp_path, mapping={"kind": "b-pfm"})
+    assert len(found) == 2, "neither depends on the mapping"
+    data = replace(detailed_data, train=detailed_data.train[1:])
+    learn_detailed(detailed, data, tmp_path)
+    assert len(found) == 4
+    learn_detailed(detailed, data, tmp_path, seed=1)
+    assert len(found) == 6
+
+
+def noting(kind: type[PositionGaussians] | type[Subspace], calls: list[str]) -> Callable[..., None]:
+    original: Callable[..., None] = kind.learn
+
+    def learn(self: nn.Module, *args: object) -> None:
+        calls.append(kind.__name__)
+        original(self, *args)
+
+    return learn
+
+
 def test_another_rank_trains_nothing_anew(
     detailed: SourceNetwork, detailed_data: TrainingData, tmp_path: Path
 ) -> None:
@@ -614,12 +630,17 @@ def test_a_loss_that_is_not_finite_stops_with_advice(
         learn(source, data, settings_of("positions", **changes), tmp_path)
 
 
+@pytest.mark.parametrize("pause", [0, NEVER])
 def test_a_full_disk_is_our_own_error(
-    source: SourceNetwork, data: TrainingData, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    pause: float,
+    source: SourceNetwork,
+    data: TrainingData,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(stage, "save_checkpoint", full)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", full)
     with pytest.raises(TrainingError, match="No space left on device"):
-        learn(source, data, settings_of("positions"), tmp_path, checkpoint_seconds=0)
+        learn(source, data, settings_of("positions"), tmp_path, checkpoint_seconds=pause)

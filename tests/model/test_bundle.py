@@ -39,16 +39,18 @@ from nfbmr.model.folder import (
     CONFIG,
     MANIFEST,
     TENSORS,
-    changed,
     is_bundle,
     refuse_to_replace_other_things,
 )
+from nfbmr.model.place import changed
 from nfbmr.scoring.calibration import calibrate, recalibrate
 from nfbmr.scoring.maps import MAPS
 from nfbmr.settings.presets import preset
-from nfbmr.system.files import exchange, locked_folder, sha256_of
+from nfbmr.system.files import exchange, sha256_of
+from nfbmr.system.locks import locked_folder
 
 PARTS = (CONFIG, TENSORS, CALIBRATION, CARD)
+TOKEN = "0123456789abcdef" * 2
 
 
 def facts(**changes: Any) -> Facts:
@@ -283,12 +285,11 @@ def test_other_things_are_left_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_a_model_with_other_things_in_it_is_left_alone(path: Path) -> None:
+def test_a_users_notes_beside_the_parts_outlive_a_new_model(path: Path) -> None:
     (path / "notes.txt").write_text("mine")
-    with pytest.raises(BundleError, match=r"notes\.txt"):
-        write_bundle(path, content())
+    write_bundle(path, content(facts=facts(name="jar")))
     assert (path / "notes.txt").read_text() == "mine"
-    assert read_bundle(path).facts.name == "bottle"
+    assert read_bundle(path).facts.name == "jar"
 
 
 def test_a_readme_alone_is_not_a_model(tmp_path: Path) -> None:
@@ -335,7 +336,7 @@ def test_a_damaged_model_can_be_replaced(path: Path) -> None:
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 @pytest.mark.parametrize(
     "where",
-    ["folder._write_manifest", "folder.swap_into_place", "bundle.model_card"],
+    ["place.write_manifest", "place.swap_into_place", "bundle.model_card"],
 )
 def test_trouble_while_writing_leaves_the_old_model(
     path: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: BaseException
@@ -584,18 +585,18 @@ def test_a_model_that_a_kill_left_between_two_renames_is_put_back(
 ) -> None:
     path = tmp_path / "model"
     write_bundle(path, content())
-    path.rename(tmp_path / ".model.abcd1234.old")
+    path.rename(tmp_path / f".model.{TOKEN}.old")
     (tmp_path / ".model.xyz.old").mkdir()  # somebody's own
     start(path)
     assert read_bundle(path).facts.name == "bottle"
-    assert "a kill had left it as .model.abcd1234.old" in caplog.text
+    assert f"a kill had left it as .model.{TOKEN}.old" in caplog.text
     assert {p.name for p in tmp_path.iterdir()} == {"model", ".model.xyz.old"}
 
 
 def test_a_model_that_is_being_replaced_is_left_to_its_program(tmp_path: Path) -> None:
     path = tmp_path / "model"
     write_bundle(path, content())
-    left = path.rename(tmp_path / ".model.abcd1234.old")
+    left = path.rename(tmp_path / f".model.{TOKEN}.old")
     with locked_folder(left), pytest.raises(BundleNotFoundError, match="being replaced right now"):
         read_bundle(path)
     assert left.is_dir()
@@ -647,10 +648,10 @@ def test_what_is_put_back_is_of_this_name_and_no_other(tmp_path: Path) -> None:
     """Names with dots, a user's own copies, and links are left where they are."""
     path = tmp_path / "part"
     write_bundle(path, content())
-    names = (".part.v2.abcd1234.old", ".part.backup.old", ".part.2026.old")
+    names = (f".part.v2.{TOKEN}.old", ".part.backup.old", ".part.abcd1234.old")
     for name in names:
         shutil.copytree(path, tmp_path / name)
-    (tmp_path / ".part.abcdefgh.old").symlink_to(path.rename(tmp_path / "elsewhere"))
+    (tmp_path / f".part.{TOKEN}.old").symlink_to(path.rename(tmp_path / "elsewhere"))
     with pytest.raises(BundleNotFoundError, match="does not exist"):
         read_bundle(path)
     assert all((tmp_path / name).is_dir() for name in names)
@@ -660,7 +661,7 @@ def test_a_model_behind_a_link_is_put_back_too(tmp_path: Path) -> None:
     path, link = tmp_path / "model", tmp_path / "current"
     write_bundle(path, content())
     link.symlink_to(path)
-    path.rename(tmp_path / ".model.abcd1234.old")
+    path.rename(tmp_path / f".model.{TOKEN}.old")
     assert read_bundle(link).facts.name == "bottle"
     assert link.is_symlink()
 
@@ -688,6 +689,7 @@ def test_other_peoples_files_and_links_outlive_a_calibration(tmp_path: Path) -> 
     replace_calibration(link, read_bundle(link))
     assert link.is_symlink()
     (path / "notes.txt").write_text("mine")
-    with pytest.raises(BundleError, match=r"holds other things \(notes\.txt\)"):
-        replace_calibration(path, read_bundle(path))
+    replace_calibration(path, read_bundle(path))
+    exported(path)
     assert (path / "notes.txt").read_text() == "mine"
+    assert len(read_bundle(path).exports) == 1

@@ -66,10 +66,27 @@ def test_a_gate_says_what_was_compared_and_how_near_it_came() -> None:
     assert "2.0e-05 (1e-03 allowed)" in text
     assert "12.5 ms" in text
     assert "learnt again" not in text
-    again = Export(
-        target="onnx", precision="int8", graph=GRAPH, gate=gate(separates=0.9, separated=0.915)
+
+
+def learnt_again(**changes: Any) -> str:
+    values = {"separates": 0.84, "separated": 0.845, "most_lost": 0.0087, "ranks": 0.991} | changes
+    return Export(target="onnx", precision="int8", graph=GRAPH, gate=gate(**values)).describe()
+
+
+def test_what_was_learnt_again_says_whether_it_is_certified() -> None:
+    text = learnt_again(certified=True)
+    assert "in 84.0 % of pairs, in single precision 84.5 %" in text
+    assert "at most 0.9 points are lost), rank correlation of the scores 0.991" in text
+    assert "NOT CERTIFIED" not in text
+    text = learnt_again(certified=False, not_certified="5 good pictures are held out")
+    assert text.endswith(
+        "NOT CERTIFIED to find as much as single precision: 5 good pictures are held out"
     )
-    assert "in 90.0 % of pairs, in single precision 91.5 %" in again.describe()
+
+
+def test_what_an_older_version_exported_was_never_asked() -> None:
+    text = learnt_again(most_lost=None, ranks=None)
+    assert text.endswith("single precision: exported by an older version; export again")
 
 
 @pytest.mark.parametrize(

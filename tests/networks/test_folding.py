@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nfbmr.networks.folding import folded
+from nfbmr.networks.folding import copied, folded
 from nfbmr.networks.source import SourceNetwork
 
 LITE0 = "tf_efficientnet_lite0"
@@ -37,6 +37,26 @@ def norms(network: nn.Module) -> list[nn.Module]:
 def pixels(seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (2, 64, 96, 3), dtype=torch.uint8, generator=generator)
+
+
+def test_a_copy_has_modules_and_tensors_of_its_own_and_ties_stay() -> None:
+    one, norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+    network = nn.Sequential(one, norm, nn.ReLU6(), one)
+    stirred(network).eval()
+    norm.weight.requires_grad_(False)
+    x = torch.rand(2, 3, 5, 5)
+    expected = network(x)
+    found = copied(network)
+    torch.testing.assert_close(found(x), expected, rtol=0, atol=0)
+    assert not set(network.modules()) & set(found.modules())
+    assert found[0] is found[3], "used twice"
+    graded = [parameter.requires_grad for parameter in network.parameters()]
+    assert [parameter.requires_grad for parameter in found.parameters()] == graded
+    with torch.no_grad():
+        for tensor in found.state_dict().values():
+            tensor.zero_()
+    found.append(nn.ReLU())
+    torch.testing.assert_close(network(x), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -394,7 +394,7 @@ def test_refuses_what_it_cannot_cut(
 
 def test_exports_as_a_graph_with_any_batch() -> None:
     network = SourceNetwork(
-        LITE0, (4, 3), neighbours=True, scales=(0.7,), scale_stages=((3, 2),), detail=2
+        LITE0, (3, 2), neighbours=True, scales=(0.7,), scale_stages=((2, 1),), detail=1
     )
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(

@@ -30,11 +30,6 @@ C, OTHER_C = 40 + 24 + 40, 208  # stages 3 and 2 of Lite0 with neighbours; stage
 CATEGORIES = {"bottle": "mvtec", "Class2": "dagm"}
 
 
-@pytest.fixture(autouse=True)
-def _quick(quick: None) -> None:
-    """Networks are built once."""
-
-
 def read(path: Path) -> Arrays:
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
@@ -156,7 +151,6 @@ def test_the_first_five_types_are_shown_and_of_each_the_median() -> None:
 
 @pytest.fixture(scope="module")
 def learnt(
-    quick: None,
     tasks: list[Task],
     ask: Callable[..., Request],
     tmp_path_factory: pytest.TempPathFactory,

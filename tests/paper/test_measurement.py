@@ -24,11 +24,6 @@ from nfbmr.paper.product import Product
 Columns = dict[str, list[str]]
 
 
-@pytest.fixture(autouse=True)
-def _quick(quick: None) -> None:
-    """Networks are built once."""
-
-
 def read_scores(results: Path, key: Key) -> Columns:
     path = results / "scores" / key.dataset / key.category / f"{key.system}-{key.seed}.csv"
     with path.open(newline="", encoding="utf-8") as stream:

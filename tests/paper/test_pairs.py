@@ -63,7 +63,7 @@ Built = Callable[[PairSettings], Pair]
 
 
 @pytest.fixture(scope="module")
-def build(quick: None) -> Built:
+def build() -> Built:
     """Untrained pairs; each call gives one of its own."""
     built = {len(KINDS[kind].levels): Pair(KINDS[kind], 0) for kind in ("b-pfm", "mb-pfm")}
 
@@ -216,7 +216,6 @@ def test_pixels_give_the_maps_of_their_features(build: Built) -> None:
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.usefixtures("quick")
 def test_networks_at_a_level_have_the_weights_that_are_loaded() -> None:
     settings = replace(TWO_WAYS, levels=(COARSE,), source_weights="embedded")
     pair = Pair(settings, 0)

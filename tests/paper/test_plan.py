@@ -196,7 +196,7 @@ def built() -> dict[int, Pair]:
 
 
 @pytest.fixture
-def estimator(built: dict[int, Pair], quick: None, monkeypatch: pytest.MonkeyPatch) -> Estimator:
+def estimator(built: dict[int, Pair], monkeypatch: pytest.MonkeyPatch) -> Estimator:
     """One that has measured nothing yet."""
 
     def pair(settings: PairSettings, seed: int) -> Pair:

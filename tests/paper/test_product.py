@@ -28,11 +28,6 @@ KINDS = ("nf-bmr-2", "b-pfm")
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def _quick(quick: None) -> None:
-    """Networks are built once."""
-
-
 @pytest.fixture(scope="module")
 def product(sources: list[Source], tmp_path_factory: pytest.TempPathFactory) -> Product:
     """A category; it is not closed while tests use it."""
@@ -40,7 +35,7 @@ def product(sources: list[Source], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def learnt(quick: None, product: Product, ask: Ask) -> dict[str, Learnt]:
+def learnt(product: Product, ask: Ask) -> dict[str, Learnt]:
     return {key: product.learn(ask().system(key, 0)) for key in KINDS}
 
 
@@ -129,7 +124,7 @@ def test_what_is_shared_is_computed_once(sources: list[Source], ask: Ask, tmp_pa
 def test_shared_features_count_into_every_systems_time(product: Product, ask: Ask) -> None:
     file = product.work / "seconds_per_image.json"
     measured = json.loads(file.read_text("utf-8"))
-    assert len(measured) == 1 + 2, "of the good pictures: SNN, and both networks of the pair"
+    assert len(measured) == 2 * (1 + 2), "good and test pictures: SNN, both networks of the pair"
     assert all(0 < value < 60 for value in measured.values())
     file.write_text(json.dumps(dict.fromkeys(measured, 1000.0)), "utf-8")
     times = [product.learn(ask().system(key, 0)).fit_seconds for key in ("nf", "b-pfm")]

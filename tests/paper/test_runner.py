@@ -38,7 +38,7 @@ TIMES = ("fit_seconds", "inspect_ms", "created")
 
 
 @pytest.fixture(autouse=True)
-def _untimed(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def _untimed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Estimator, "rows", lambda self, tasks: [1.0] * len(tasks))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from nfbmr.evaluation.report.plots import load_matplotlib
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.paper import structure
-from nfbmr.paper.anatomy import anatomy, convolution, parameters, times
+from nfbmr.paper.anatomy import Anatomy, anatomy, convolution, parameters, times
 from nfbmr.paper.boxes import Canvas
 from nfbmr.paper.details import DETAILS_SIZE, paint_details
 from nfbmr.paper.structure import draw_structure, paint_whole
@@ -36,18 +37,18 @@ SIZES = {"whole": structure._SIZE, "details": DETAILS_SIZE}
 PAINT = {"whole": paint_whole, "details": paint_details}
 
 
-@pytest.fixture(autouse=True)
-def _quick(quick: None) -> None:
-    """Networks are built once."""
-
-
 def tiny(**changes: Any) -> Settings:
     return with_changes(with_changes(make_system("nf-bmr-2", "fast", 0).settings, TINY), changes)
 
 
+@functools.cache
+def known(settings: Settings) -> Anatomy:
+    return anatomy(settings)
+
+
 def painted(which: str, settings: Settings) -> Canvas:
     canvas = Canvas(load_matplotlib()[1](figsize=SIZES[which]))
-    PAINT[which](canvas, anatomy(settings))
+    PAINT[which](canvas, known(settings))
     return canvas
 
 
@@ -59,7 +60,7 @@ def texts(which: str, settings: Settings) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def detector(quick: None) -> Detector:
+def detector() -> Detector:
     settings = tiny()
     assert settings.size
     return Detector(SourceNetwork.of(settings.backbone), settings, settings.size)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nfbmr.errors import BundleTamperedError, MissingExtraError, SettingsError
 from nfbmr.inspection.inspector import Inspection, load
-from nfbmr.model.bundle import add_exports, read_bundle
+from nfbmr.model.bundle import Bundle, add_exports, read_bundle
 from nfbmr.model.exports import Precision, Target, graph_file
 from nfbmr.runtimes.choose import open_runtime
 from nfbmr.runtimes.onnx import OnnxRuntime
@@ -207,6 +207,22 @@ def test_what_runs_is_what_was_read(exported_copy: Path) -> None:
         (exported_copy / "model.onnx").write_bytes(b"another model")
         np.testing.assert_allclose(runtime.run(pixels(9))[:1], expected, rtol=1e-3, atol=1e-3)
         (exported_copy / "model.onnx").write_bytes(kept)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_graph_that_was_replaced_after_the_check_does_not_run(
+    exported_copy: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def read(path: Path, **how: Any) -> Bundle:
+        bundle = read_bundle(path, **how)
+        with (path / "model.onnx").open("ab") as stream:
+            stream.write(b"\x1a\x00")  # an empty name of the producer's domain: still a graph
+        return bundle
+
+    monkeypatch.setattr("nfbmr.runtimes.choose.read_bundle", read)
+    with pytest.raises(BundleTamperedError, match=r"model\.onnx is not the graph that was proved"):
+        opened(exported_copy, name)
+    OnnxRuntime(exported_copy / "model.onnx").run(pixels(1))
 
 
 def test_without_graphs_auto_is_torch(model: Path) -> None:

@@ -46,6 +46,7 @@ from nfbmr.system import provenance
 from nfbmr.system.files import written_beside
 
 _MODULE = "nfbmr.benchmark.variants"
+_DAMAGED = 64  # pictures damaged on purpose, at least
 _COLUMNS = (
     ("good", "separation", "damaged good, %", 100),
     ("good", "likelihood", "held out, nats", 1),
@@ -167,10 +168,10 @@ def _pictures_mark(data: Path) -> str:
 
 def one(data: str, settings: Row, folder: str, device: str = "auto") -> Row:
     """Fits one variant in this process; returns what good pictures and what the test say of it."""
-    from nfbmr.deployment.damage import damaged_copies, separation
+    from nfbmr.deployment.damage import damaged_copies
+    from nfbmr.deployment.separation import Scores
     from nfbmr.features.cache import FeatureCache
     from nfbmr.fitting import fit
-    from nfbmr.inspection.inspector import Failure
     from nfbmr.scoring.maps import MAPS
 
     out = Path(folder)
@@ -189,17 +190,14 @@ def one(data: str, settings: Row, folder: str, device: str = "auto") -> Row:
     seen = survey(found.name, found.train_good)
     held_out = [one.picture for one in seen.pictures if one.fingerprint in known]
     maps = inspector.maps(held_out)
-    results = [
-        list(inspector.inspect_many(pictures))
-        for pictures in (held_out, damaged_copies(held_out, inspector.size))
-    ]
-    scores = [
-        np.array([result.score for result in part if not isinstance(result, Failure)])
-        for part in results
-    ]
+    each = -(-_DAMAGED // len(held_out))  # copies of one picture
+    copies = damaged_copies(held_out, inspector.size, strength=1.0, each=each)
+    scores = Scores(
+        good=inspector.scores(held_out), copies=inspector.scores(copies).reshape(-1, each)
+    )
     good = {
         "likelihood": float(-maps[:, MAPS.index("likelihood")].mean(dtype=np.float64)),
-        "separation": separation(*scores),
+        "separation": scores.separation,
         "n_held_out": len(held_out),
     }
     return {"good": good, "test": tested(inspector, data, out / "report"), "device": device}

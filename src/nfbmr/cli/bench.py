@@ -37,6 +37,13 @@ def peers(
     seeds: _Seeds = "0,1,2",
     peers: _Peers = None,
     minutes: _Minutes = 5.0,
+    sizes: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B",
+            help="'default': a peer's documented size; 'nfbmr': pictures as nfbmr looks at them.",
+        ),
+    ] = "default,nfbmr",
 ) -> None:
     """Race nfbmr against anomalib's models: same pictures, weights, metrics and machine.
 
@@ -55,6 +62,7 @@ def peers(
         peers=() if "none" in chosen else chosen,
         seeds=parse_numbers("--seeds", seeds),
         seconds=60 * minutes,
+        sizes=_chosen_sizes(sizes),
     )
     with shown_progress():
         rows, lost = race.run(wanted, out)
@@ -80,6 +88,15 @@ def _chosen(peers: str) -> tuple[str, ...]:
         raise SettingsError(
             f"--peers {', '.join(strange)}: unknown; expected 'none' or some of {', '.join(known)}"
         )
+    return chosen
+
+
+def _chosen_sizes(words: str) -> tuple[str, ...]:
+    from nfbmr.benchmark.peers.catalogue import SIZES
+
+    chosen = parse_words(words)
+    if not chosen or not set(chosen) <= set(SIZES):
+        raise SettingsError(f"--sizes {words}: expected some of {', '.join(SIZES)}")
     return chosen
 
 

@@ -14,6 +14,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,10 @@ from numpy.typing import NDArray
 from nfbmr.data.images import ImageInput
 from nfbmr.data.layouts import read_data
 from nfbmr.data.survey import Survey
-from nfbmr.deployment.damage import Beside, beside, damaged_copies, judged
+from nfbmr.deployment.beside import Beside, beside
 from nfbmr.deployment.gate import Agreement, Pictures, Prover
 from nfbmr.errors import NfbmrError, SettingsError
+from nfbmr.inspection.inspector import Inspector
 from nfbmr.learning.learn import look_over
 from nfbmr.model.bundle import Bundle, add_exports, read_bundle
 from nfbmr.model.exports import LEARNT_AGAIN, Export, Gate, Precision, Target, graph_file
@@ -39,6 +41,8 @@ _log = logging.getLogger(__name__)
 
 _DRAWN = 16
 _MOST_GOOD = 256  # pictures of the gate; more prove no more
+_LEAST_GOOD = 8
+_LEAST_HELD_OUT = 40  # where models are compared, whose difference fewer would leave open
 
 
 def export(
@@ -170,17 +174,21 @@ def _learn_again(
         )
         held_out = set(learnt.bundle.facts.held_out)
         unseen = [one.picture for one in good.pictures if one.fingerprint in held_out]
-        pictures = _pictures(bundle, unseen)
+        pictures = _pictures(bundle, unseen, _LEAST_HELD_OUT)
         gate = Prover(learnt.bundle, learnt.reference, pictures)
         runtime = open_graph(target, precision, learnt.graph, threads)
         agreement = gate.compare(target, precision, runtime)
-        copies = damaged_copies(pictures.good, bundle.facts.whole or bundle.facts.size)
-        compared = beside(
-            judged(bundle, single, pictures, copies),
-            judged(learnt.bundle, runtime, pictures, copies),
-        )
+        models = Inspector(bundle, single), Inspector(learnt.bundle, runtime)
+        found = beside(*models, pictures, f"{target} {precision}")
+        if found.compared.why_not:
+            _log.warning(
+                "%s %s is kept but NOT CERTIFIED to find as much as single precision: %s",
+                target,
+                precision,
+                found.compared.why_not,
+            )
         means = probe(runtime, bundle.facts.size)
-        export = _export(target, precision, learnt.graph, pictures, agreement, compared, means)
+        export = _export(target, precision, learnt.graph, pictures, agreement, found, means)
         own = {export.calibration: learnt.bundle.calibration}
         add_exports(path, {export.file: learnt.graph}, (export,), bundle.identity, own)
     return export
@@ -203,14 +211,26 @@ def _export(
         maps_allowed=agreement.allowed.maps,
         scores=agreement.scores,
         scores_allowed=agreement.allowed.scores,
-        p_values=agreement.p_values if beside is None else beside.p_values,
-        separates=None if beside is None else beside.separates,
-        separated=None if beside is None else beside.separated,
+        **({"p_values": agreement.p_values} if beside is None else _said_beside(beside)),
         probe=probe,
         milliseconds=agreement.milliseconds,
         versions=provenance.versions(),
     )
     return Export(target=target, precision=precision, graph=sha256_of(graph), gate=gate)
+
+
+def _said_beside(found: Beside) -> dict[str, Any]:
+    compared = found.compared
+    return {
+        "p_values": found.p_values,
+        "separates": compared.separates,
+        "separated": compared.separated,
+        "strength": found.strength,
+        "most_lost": compared.most_loss,
+        "ranks": compared.ranks,
+        "certified": compared.certified,
+        "not_certified": compared.why_not,
+    }
 
 
 def runtimes_here() -> list[tuple[Target, Precision]]:
@@ -231,8 +251,14 @@ def _tiles(bundle: Bundle) -> int:
     return 1 if bundle.tiling is None else len(bundle.tiling.corners)
 
 
-def _pictures(bundle: Bundle, good: Sequence[ImageInput]) -> Pictures:
-    """Returns good pictures, and drawn ones: noise in finer and coarser blocks, plain ones."""
+def _pictures(bundle: Bundle, good: Sequence[ImageInput], least: int = _LEAST_GOOD) -> Pictures:
+    """Returns good pictures, and drawn ones: noise in finer and coarser blocks, plain ones.
+
+    Args:
+        bundle: whose pictures may be cut into tiles; the more tiles, the fewer pictures.
+        good: of which at most 256 are taken.
+        least: good ones to take, however many tiles there are.
+    """
     rng = np.random.default_rng(0)
     size = bundle.facts.whole or bundle.facts.size
     height, width = size
@@ -243,7 +269,7 @@ def _pictures(bundle: Bundle, good: Sequence[ImageInput]) -> Pictures:
         blocks = rng.integers(0, 256, shape).astype(np.uint8)
         full = blocks.repeat(cells, axis=0).repeat(cells, axis=1)
         drawn.append(np.ascontiguousarray(full[:height, :width]))
-    return Pictures(good=good[: max(8, _MOST_GOOD // _tiles(bundle))], drawn=drawn)
+    return Pictures(good=good[: max(least, _MOST_GOOD // _tiles(bundle))], drawn=drawn)
 
 
 def _graph(precision: Precision, work: Path, bundle: Bundle, reference: TorchRuntime) -> Path:

@@ -46,7 +46,8 @@ class Pictures:
         picture = self.all[number]
         if isinstance(picture, str | os.PathLike):
             return os.fspath(picture)
-        return f"drawn picture {number - len(self.good)}"
+        drawn = number - len(self.good)
+        return f"good picture {number + 1}" if drawn < 0 else f"drawn picture {drawn + 1}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,7 @@ class Prover:
         self.bundle = bundle
         self.pictures = pictures
         self.tell = tell
-        self.expected = inspected(bundle, reference, pictures.all, tell)
+        self.expected = inspected(Inspector(bundle, reference), pictures, tell)
 
     def check_calibration(self, hashes: Sequence[str]) -> float:
         """Compares the stored scores of calibration pictures with those that torch gives here.
@@ -138,7 +139,7 @@ class Prover:
             ExportError: they part; the message says where.
         """
         allowed = _ALLOWED[precision]
-        found = inspected(self.bundle, runtime, self.pictures.all, self.tell)
+        found = inspected(Inspector(self.bundle, runtime), self.pictures, self.tell)
         pairs = list(zip(self.expected, found, strict=True))
         maps = self._worst("maps", [_maps_part(*pair) for pair in pairs], allowed.maps)
         scores = self._worst("scores", [_scores_part(*pair) for pair in pairs], allowed.scores)
@@ -174,20 +175,18 @@ class Prover:
 
 
 def inspected(
-    bundle: Bundle,
-    runtime: Runtime,
-    pictures: Sequence[ImageInput],
-    tell: Callable[[], None] = _nobody,
+    inspector: Inspector, pictures: Pictures, tell: Callable[[], None] = _nobody
 ) -> list[Inspection]:
-    """Asks a runtime about pictures; `tell` is called after each.
+    """Returns what a model says of all pictures, the good ones first; `tell` hears each.
 
     Raises:
-        ExportError: one cannot be judged.
+        ExportError: one of them cannot be judged.
     """
-    found = []
-    for result in Inspector(bundle, runtime).inspect_many(pictures):
+    found: list[Inspection] = []
+    for number, result in enumerate(inspector.inspect_many(pictures.all)):
         if not isinstance(result, Inspection):
-            raise ExportError(f"{runtime.name}: {result.path or 'a drawn picture'}: {result.error}")
+            name, runtime = pictures.name(number), inspector.runtime.name
+            raise ExportError(f"{runtime}: {name} cannot be judged: {result.error}")
         found.append(result)
         tell()
     return found

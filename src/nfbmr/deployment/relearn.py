@@ -9,6 +9,7 @@ good pictures do, and finds defects as well (docs/research.md).
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,12 +33,14 @@ from nfbmr.networks.protocol import FeatureSource
 from nfbmr.runtimes.choose import open_graph
 from nfbmr.runtimes.protocol import Runtime
 from nfbmr.runtimes.torch import TorchRuntime
-from nfbmr.scoring.calibration import LEAST_HELD_OUT, held_out_count
+from nfbmr.scoring.calibration import LEAST_HELD_OUT
 from nfbmr.system.files import sha256_of
 from nfbmr.system.progress import Progress, silent
 
+_log = logging.getLogger(__name__)
+
 _SAME = 0.9  # of the fit's pictures have to be there
-_RANGES = 64  # good pictures that set the ranges of 8-bit integers
+_RANGES = 64  # pictures that set the ranges of 8-bit integers
 
 
 class GraphSource:
@@ -99,7 +102,8 @@ def relearn(
     Args:
         bundle: of the model, with its tensors.
         detector: its network; left as it is.
-        good: the good pictures of the fit, nine tenths of them at least, none twice.
+        good: the good pictures of the fit, nine tenths of them at least, none twice; they are
+            split as `as_in_fit` says.
         to: the runtime; the result serves no other.
         precision: `bf16` or `int8`.
         work: an empty folder of its own; the graph stays in it.
@@ -111,8 +115,11 @@ def relearn(
         ImageError: a picture cannot be read.
         ExportError, MissingExtraError: the graph cannot be made, or the runtime is absent.
     """
-    plan = _plan(bundle, good.pictures, precision)
-    coarse = _coarse(bundle, detector, good.pictures, to, precision, work)
+    good, plan = _plan(bundle, good, precision)
+    assert plan.held_out is not None
+    calibrate = set(plan.held_out)
+    trains = [one for number, one in enumerate(good.pictures) if number not in calibrate]
+    coarse = _coarse(bundle, detector, trains, to, precision, work)
     # A runtime joins and reorders what it computes, so features come from a graph that goes on as
     # the final one will: with what follows SNN, whose numbers are still those of the model.
     rest, probe = work / "rest.onnx", work / "features.onnx"
@@ -140,43 +147,77 @@ def relearn(
     return Learnt(bundle=whole, reference=reference, graph=graph)
 
 
-def _plan(bundle: Bundle, good: Sequence[Surveyed], precision: Precision) -> Plan:
-    """Says how the pictures are looked at and split: as the fit did, where they are the same."""
-    facts, n = bundle.facts, len(good)
-    known = {*facts.trained_on, *facts.held_out}
-    there = len(known & {one.fingerprint for one in good})
-    if there < _SAME * len(known) or n < 2 * LEAST_HELD_OUT:
+def as_in_fit(bundle: Bundle, good: Survey) -> tuple[Survey, tuple[int, ...]]:
+    """Finds the pictures that a model knows among good ones.
+
+    What trained it is to train again. What its fit held out, or what calibrates it now, is held
+    out. All others are left out: what is learnt from them single precision was never taught.
+
+    Returns:
+        The known pictures, and the numbers of those that are held out, ascending.
+    """
+    facts = bundle.facts
+    trained = {*facts.trained_on, *facts.trained_pixels}
+    unseen = {*facts.held_out, *facts.held_out_pixels, *bundle.calibration.pictures} - trained
+    known = [one for one in good.pictures if _hashes(one) & (trained | unseen)]
+    held_out = tuple(n for n, one in enumerate(known) if not _hashes(one) & trained)
+    return replace(good, pictures=tuple(known)), held_out
+
+
+def _hashes(picture: Surveyed) -> set[str]:
+    return {picture.fingerprint, picture.pixel_hash}
+
+
+def _plan(bundle: Bundle, good: Survey, precision: Precision) -> tuple[Survey, Plan]:
+    """Says which pictures are looked at, how, and how they are split: as the fit did.
+
+    Raises:
+        TrainingError: too few of the fit's pictures are there.
+    """
+    facts = bundle.facts
+    known, held_out = as_in_fit(bundle, good)
+    n, of_fit = len(known.pictures), len(facts.trained_on) + len(facts.held_out)
+    fit = {*facts.trained_on, *facts.held_out, *facts.trained_pixels, *facts.held_out_pixels}
+    there = sum(bool(_hashes(one) & fit) for one in known.pictures)
+    if there < _SAME * of_fit or min(len(held_out), n - len(held_out)) < LEAST_HELD_OUT:
         raise TrainingError(
-            f"{there} of the {len(known)} good pictures that the model learnt from are among the "
-            f"{n} given; {precision} is learnt again from them, so give them all, or fit anew"
+            f"{there} of the {of_fit} good pictures that the model learnt from are among the "
+            f"{len(good.pictures)} given, and {len(held_out)} that may calibrate; {precision} is "
+            "learnt again from them, so give them all, or fit anew"
         )
-    how = bundle.settings.calibration
-    held_out = held_out_count(n, how)
-    return Plan(
+    if strange := len(good.pictures) - n:
+        _log.warning("%d pictures are unknown to the model and left out", strange)
+    plan = Plan(
         size=facts.size,
         tiling=bundle.tiling,
         chosen=False,
-        n_train=n - held_out,
-        n_held_out=held_out,
+        n_train=n - len(held_out),
+        n_held_out=len(held_out),
+        held_out=held_out,
         rate=bundle.calibration.false_alarm_rate,
     )
+    return known, plan
 
 
 def _coarse(
     bundle: Bundle,
     detector: Detector,
-    good: Sequence[Surveyed],
+    trains: Sequence[Surveyed],
     to: Target,
     precision: Precision,
     work: Path,
 ) -> Path:
-    """Writes SNN in this precision; bf16's graph is that of fp32, which OpenVINO rounds."""
+    """Writes SNN in this precision; bf16's graph is that of fp32, which OpenVINO rounds.
+
+    The ranges of 8-bit integers are those of pictures that train: those held out are to be as new
+    to SNN as they are to the rest.
+    """
     single = work / "source.onnx"
     graphs.write_source(detector, bundle.facts.size, single)
     if precision == "bf16":
         return single
     path = work / f"source.{to}.{precision}.onnx"
-    chosen = good[:: max(1, len(good) // _RANGES)][:_RANGES]
+    chosen = trains[:: max(1, len(trains) // _RANGES)][:_RANGES]
     graphs.quantise(single, path, np.stack(list(_pixels(bundle, chosen))))
     return path
 

@@ -22,7 +22,8 @@ from nfbmr.errors import DataError
 from nfbmr.inspection.inspector import Failure, Inspector
 from nfbmr.inspection.rows import to_row
 from nfbmr.system import provenance
-from nfbmr.system.files import lock, locked_folder, printable
+from nfbmr.system.files import printable
+from nfbmr.system.locks import lock, locked_folder
 
 _log = logging.getLogger(__name__)
 

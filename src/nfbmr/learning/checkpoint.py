@@ -7,13 +7,22 @@ position, so no generator state is needed: the same checkpoint gives the same mo
 from __future__ import annotations
 
 import json
-import os
+import shutil
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from nfbmr.errors import TrainingError
+from nfbmr.system.files import flush_file, flush_folder
+
+_SHARE = 20
+"""A pause is at least this many times as long as the save before it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,21 +42,103 @@ class Position:
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], position: Position) -> None:
     """Writes beside `path`, flushes to disk and renames: a kill leaves the old one or the new one.
 
+    One at a time for each path; what a kill leaves beside it goes at the next save.
+
     Raises:
         OSError: the disk is full or the folder is not writable; the old checkpoint stays.
     """
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    beside = path.with_name(f".{path.name}.part")  # a folder: safetensors makes files of its own
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
         metadata = {"position": json.dumps(asdict(position))}
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, beside, metadata)
-        with beside.open("rb") as stream:
-            os.fsync(stream.fileno())
-        beside.replace(path)
+        file = beside / path.name
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, file, metadata)
+        flush_file(file)
+        file.replace(path)
+        flush_folder(path.parent)
     except SafetensorError as error:  # what it makes of a full disk
         raise OSError(f"{path}: {error}") from None
     finally:
-        beside.unlink(missing_ok=True)
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+class Saver:
+    """Saves the state of a stage from copies, in a thread: meanwhile the training goes on.
+
+    One save is under way at most; the next one waits for it, and so does the end of the block.
+    What goes wrong in the thread is raised by whichever of them comes first.
+    """
+
+    def __init__(self, path: Path, pause: float) -> None:
+        """Starts the first pause.
+
+        Args:
+            path: of the checkpoint.
+            pause: seconds between two saves, at least; 0: none at all, as for tests.
+        """
+        self._path = path
+        self._pause = pause
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="nfbmr-checkpoint")
+        self._writing: Future[None] | None = None
+        self._took = 0.0
+        self._ended = time.monotonic()
+
+    def __enter__(self) -> Saver:
+        """Begins the block whose end waits for the last save."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Waits for the save that is under way.
+
+        Raises:
+            TrainingError: it failed.
+        """
+        try:
+            self._wait()
+        finally:
+            self._thread.shutdown()
+
+    def is_due(self) -> bool:
+        """Whether the pause is over: `_SHARE` times as long as the last save took, at least."""
+        if self._pause == 0:
+            return True
+        if self._writing is not None and not self._writing.done():
+            return False
+        return time.monotonic() - self._ended >= max(self._pause, _SHARE * self._took)
+
+    def save(self, tensors: dict[str, Tensor], position: Position) -> None:
+        """Copies a state as it is now, and has the copy written.
+
+        Raises:
+            TrainingError: the save before this one failed; the last good checkpoint stays.
+        """
+        self._wait()
+        started = time.monotonic()
+        copies = {
+            name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+            for name, value in tensors.items()
+        }
+        self._writing = self._thread.submit(self._write, copies, position, started)
+
+    def _write(self, tensors: dict[str, Tensor], position: Position, started: float) -> None:
+        try:
+            save_checkpoint(self._path, tensors, position)
+        finally:
+            self._ended = time.monotonic()
+            self._took = self._ended - started
+
+    def _wait(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is None:
+            return
+        try:
+            writing.result()
+        except OSError as error:
+            raise TrainingError(
+                f"{self._path.parent}: a checkpoint cannot be written there ({error}); make room "
+                "or give permission, then start the same fit again: it goes on from the last one"
+            ) from None
 
 
 def load_checkpoint(path: Path, key: str) -> tuple[dict[str, Tensor], Position] | None:

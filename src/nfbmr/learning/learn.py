@@ -46,7 +46,7 @@ class Job:
     cache: FeatureCache
     progress: Progress = silent
     checkpoint_seconds: float = 10.0
-    """At most this much work is lost to a kill."""
+    """Pause between two checkpoints, at least; what a kill loses."""
 
 
 def look_over(
@@ -80,7 +80,7 @@ def learn(
     """
     started = time.monotonic()
     network, weights = source or source_network(job.settings)
-    split = split_held_out(len(good.pictures), plan.n_held_out, job.settings.seed)
+    split = _split(plan, len(good.pictures), job.settings.seed)
     features = _features(good.pictures, network, plan, split, job)
     detector = Detector(network, job.settings, plan.size)
     before = good.seconds + time.monotonic() - started
@@ -107,6 +107,13 @@ def learn(
         calibration=calibration,
         tensors=tensors,
     )
+
+
+def _split(plan: Plan, n: int, seed: int) -> _Split:
+    if plan.held_out is None:
+        return split_held_out(n, plan.n_held_out, seed)
+    held_out = np.array(plan.held_out, np.int64)
+    return np.setdiff1d(np.arange(n), held_out), held_out
 
 
 def _features(

@@ -26,6 +26,8 @@ class Plan:
     """Whether the size was chosen here, and not asked for."""
     n_train: int
     n_held_out: int
+    held_out: tuple[int, ...] | None = None
+    """Which pictures are held out, ascending numbers from 0; None: drawn from the seed."""
     rate: float
     """Asked false-alarm rate."""
 

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nfbmr.errors import TrainingError
-from nfbmr.learning.checkpoint import Position, load_checkpoint, save_checkpoint
+from nfbmr.learning.checkpoint import Position, Saver, load_checkpoint
 from nfbmr.settings.schema import Precision, StageSettings
 from nfbmr.system.progress import Progress, silent
 
@@ -60,7 +60,7 @@ class Optimiser:
     device: torch.device
     progress: Progress = silent
     checkpoint_seconds: float = 10.0
-    """At most this much work is lost to a kill."""
+    """Pause between two checkpoints, at least; what a kill loses. See `Saver`."""
 
     def restore(self, stage: Stage) -> tuple[Position, dict[str, Tensor]] | None:
         """Loads the state of a stage's checkpoint; returns its position and Adam's tensors.
@@ -89,26 +89,25 @@ class Optimiser:
             stage.network.eval()
             return position
         optimiser = self._adam(stage, adam)
-        clock = _Clock(position.seconds)
+        started = time.monotonic() - position.seconds
         weights = _Weights()
         stage.network.train()
-        try:
-            for step in range(position.step, stage.steps):
-                with weights.changing():
-                    loss = self._step(stage, optimiser, step)
-                    position = Position(
-                        key=stage.key, step=step + 1, seconds=clock.seconds(), loss=loss
-                    )
-                self.progress(stage.name, step + 1, stage.steps, loss)
-                if clock.since_saved() >= self.checkpoint_seconds:
-                    self._save(stage, position, optimiser)
-                    clock.saved()
-        except KeyboardInterrupt:
-            if weights.are_of_position:  # else the last checkpoint is the one to go on from
-                self._save(stage, position, optimiser)
-            raise
-        stage.network.eval()
-        self._save(stage, position, None)  # a finished stage needs no moments of Adam
+        with Saver(self._file(stage), self.checkpoint_seconds) as saver:
+            try:
+                for step in range(position.step, stage.steps):
+                    with weights.changing():
+                        loss = self._step(stage, optimiser, step)
+                        seconds = time.monotonic() - started
+                        position = replace(position, step=step + 1, seconds=seconds, loss=loss)
+                    self.progress(stage.name, step + 1, stage.steps, loss)
+                    if saver.is_due():
+                        saver.save(_state(stage, optimiser), position)
+            except (KeyboardInterrupt, SystemExit):
+                if weights.are_of_position:  # else the last checkpoint is the one to go on from
+                    saver.save(_state(stage, optimiser), position)
+                raise
+            stage.network.eval()
+            saver.save(_state(stage, None), position)  # a finished stage needs no moments of Adam
         return position
 
     def _step(self, stage: Stage, optimiser: torch.optim.Adam, step: int) -> float:
@@ -127,8 +126,12 @@ class Optimiser:
     @contextmanager
     def _draws_of(self, stage: Stage, step: int) -> Iterator[None]:
         """Makes torch's own draws a function of the step; the caller's generators stay."""
+        seed = int(rng(stage.seed, 4, step).integers(2**63))
+        # The latter seeds every kind of device, also those that are not there.
+        on_cpu = self.device.type == "cpu"
+        seeded = torch.default_generator.manual_seed if on_cpu else torch.manual_seed
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(int(rng(stage.seed, 4, step).integers(2**63)))
+            seeded(seed)
             yield
 
     def _file(self, stage: Stage) -> Path:
@@ -147,36 +150,15 @@ class Optimiser:
                     optimiser.state[parameter][part] = value.to(self.device)
         return optimiser
 
-    def _save(self, stage: Stage, position: Position, optimiser: torch.optim.Adam | None) -> None:
-        tensors = {f"model.{k}": v for k, v in stage.state.state_dict().items()}
-        if optimiser is not None:
-            for name, parameter in stage.network.named_parameters():
-                for part, value in optimiser.state[parameter].items():
-                    tensors[f"adam.{part}.{name}"] = value
-        try:
-            save_checkpoint(self._file(stage), tensors, position)
-        except OSError as error:
-            raise TrainingError(
-                f"{self.work}: a checkpoint cannot be written there ({error}); make room or give "
-                "permission, then start the same fit again: it goes on from the last one"
-            ) from None
 
-
-class _Clock:
-    """Seconds spent in a stage, over all runs, and since its last checkpoint."""
-
-    def __init__(self, earlier: float) -> None:
-        self._earlier = earlier
-        self._started = self._saved = time.monotonic()
-
-    def seconds(self) -> float:
-        return self._earlier + time.monotonic() - self._started
-
-    def since_saved(self) -> float:
-        return time.monotonic() - self._saved
-
-    def saved(self) -> None:
-        self._saved = time.monotonic()
+def _state(stage: Stage, optimiser: torch.optim.Adam | None) -> dict[str, Tensor]:
+    """Returns the tensors of a checkpoint, as they are now and not copied."""
+    tensors = {f"model.{k}": v for k, v in stage.state.state_dict().items()}
+    if optimiser is not None:
+        for name, parameter in stage.network.named_parameters():
+            for part, value in optimiser.state[parameter].items():
+                tensors[f"adam.{part}.{name}"] = value
+    return tensors
 
 
 class _Weights:

@@ -6,14 +6,14 @@ the grid, C = channels, H W = grid.
 SNN is frozen and nothing augments the images, so y is computed once per image, and z once per
 training image after stage one; both lie in files. Training is a function of its checkpoints, one
 a stage, and each is keyed by what its own stage depends on: mappings that are compared on one
-flow train that flow once.
+flow train that flow once. Gaussians and subspace are kept likewise once they are found.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from nfbmr.data.tiles import Tiling
 from nfbmr.features.store import FeatureStore, write_store
+from nfbmr.learning.checkpoint import Position, Saver, load_checkpoint
 from nfbmr.learning.stage import (
     Optimiser,
     Stage,
@@ -92,19 +93,32 @@ def stage_keys(settings: Settings, data: TrainingData, device: torch.device) -> 
     Settings, seed, features, which of them train, and what computes; stage two also depends on
     all that stage one does.
     """
-    one = [
+    both = _shared(settings, data, device)
+    one = [*both, asdict(settings.flow), asdict(settings.stage_one)]
+    two = [*one, asdict(settings.mapping), asdict(settings.stage_two)]
+    return _hash(one), _hash(two)
+
+
+def gaussians_key(settings: Settings, data: TrainingData, device: torch.device) -> str:
+    """Returns what kept Gaussians and a kept subspace must agree with; no stage is part of it."""
+    how = [asdict(settings.gaussian), asdict(settings.subspace)]
+    return _hash([*_shared(settings, data, device), *how])
+
+
+def _shared(settings: Settings, data: TrainingData, device: torch.device) -> list[object]:
+    """Returns what all that is learnt depends on."""
+    return [
         settings.seed,
         settings.standardise,
-        asdict(settings.flow),
-        asdict(settings.stage_one),
         data.store.key,
         hashlib.sha256(data.train.tobytes()).hexdigest(),
         *[device.type, computes_in_bfloat16(device), *computation()],
         metadata.version("nfbmr"),
     ]
-    two = [*one, asdict(settings.mapping), asdict(settings.stage_two)]
-    first, second = (hashlib.sha256(json.dumps(part).encode()).hexdigest() for part in (one, two))
-    return first, second
+
+
+def _hash(parts: list[object]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def train(
@@ -126,7 +140,7 @@ def train(
         work: a folder of this fit's own for the checkpoints and z.
         device: where to compute.
         progress: hears each step.
-        checkpoint_seconds: at most this much work is lost to a kill.
+        checkpoint_seconds: pause between two checkpoints, at least; what a kill loses.
 
     Raises:
         TrainingError: a loss that is not finite, or no room for a checkpoint; the last good
@@ -149,10 +163,8 @@ def train(
         seconds += position.seconds
         assert position.loss is not None, "a stage has at least one step"
         losses[name] = position.loss
-    started = time.monotonic()
-    run.learn_gaussians()
-    run.learn_subspace()
-    return Trained(seconds=seconds + time.monotonic() - started, losses=losses)
+    seconds += run.learn_gaussians_and_subspace(gaussians_key(settings, data, device))
+    return Trained(seconds=seconds, losses=losses)
 
 
 class _Run:
@@ -203,17 +215,28 @@ class _Run:
             loss=self.flow_loss,
         )
 
-    def learn_subspace(self) -> None:
-        """Finds the subspace of the training images' detail; a second or two, so never kept."""
-        if self.detector.subspace is not None:
-            self.detector.subspace.learn(
-                lambda: (detail for _, detail in self.standardised()), self.settings.seed
-            )
-
-    def learn_gaussians(self) -> None:
-        """Finds the Gaussians of the training images' positions; a few seconds, never kept."""
-        if self.detector.gaussians is not None:
-            self.detector.gaussians.learn(lambda: (y for y, _ in self.standardised()))
+    def learn_gaussians_and_subspace(self, key: str) -> float:
+        """Finds what the settings want of the two, or reads it; returns the seconds it took."""
+        gaussians, subspace = self.detector.gaussians, self.detector.subspace
+        there = {"gaussians": gaussians, "subspace": subspace}
+        parts = nn.ModuleDict({name: part for name, part in there.items() if part is not None})
+        if not parts:
+            return 0.0
+        file = self.work / "gaussians.safetensors"
+        if (found := load_checkpoint(file, key)) is not None:
+            parts.load_state_dict(found[0])
+            return found[1].seconds
+        started = time.monotonic()
+        if gaussians is not None:
+            gaussians.learn(lambda: (y for y, _ in self.standardised()))
+        if subspace is not None:
+            seed = self.settings.seed
+            subspace.learn(lambda: (detail for _, detail in self.standardised()), seed)
+        seconds = time.monotonic() - started
+        with Saver(file, math.inf) as saver:
+            position = Position(key=key, step=1, seconds=seconds, loss=None)
+            saver.save(parts.state_dict(), position)
+        return seconds
 
     def standardised(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Gives y (B, H, W, C) and detail (B, H, W, c * k * k) of all training images once."""
@@ -276,6 +299,8 @@ class _Run:
 
         shape = (len(self.data.train), *self.data.store.grid, self.detector.source.channels)
         self.work.mkdir(parents=True, exist_ok=True)
+        for left in self.work.glob(".z.f32.*"):  # by a kill
+            left.unlink(missing_ok=True)
         self.z = write_store(self.work / "z.f32", shape, batches())
 
     def mapping_batch(self, step: int) -> tuple[Tensor, Tensor]:
@@ -318,8 +343,3 @@ def feature_maps(
 def _chunks(indices: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     for start in range(0, len(indices), CHUNK):
         yield indices[start : start + CHUNK]
-
-
-def forget(work: Path) -> None:
-    """Deletes a fit's work folder."""
-    shutil.rmtree(work, ignore_errors=True)

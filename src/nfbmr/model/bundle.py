@@ -17,6 +17,7 @@ holds can never be executed: there is no pickle, only JSON and safetensors. No t
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shutil
 from collections.abc import Mapping
@@ -46,14 +47,13 @@ from nfbmr.model.folder import (
     MANIFEST,
     TENSORS,
     brief,
-    changed,
     check_parts,
-    put_together,
     read_json,
     refuse_to_replace_other_things,
     to_json,
     write_text,
 )
+from nfbmr.model.place import changed, put_back, put_together
 from nfbmr.scoring.calibration import Calibration, calibration_from_dict, calibration_to_dict
 from nfbmr.scoring.maps import MAPS
 from nfbmr.settings.changes import from_dict, to_dict
@@ -110,7 +110,8 @@ class Bundle:
 def write_bundle(path: Path, bundle: Bundle) -> None:
     """Writes a model directory beside `path`, then puts it in place of what was there.
 
-    An existing model directory is replaced; anything else at `path` is left alone.
+    An existing model directory is replaced, but for what its user put beside the parts; anything
+    else at `path` is left alone.
 
     Raises:
         BundleError: something other than a model directory is at `path`, or it cannot be written.
@@ -131,11 +132,20 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
 def _write_parts(folder: Path, bundle: Bundle) -> None:
     from safetensors.numpy import save_file
 
-    config = {"settings": to_dict(bundle.settings), "facts": bundle.facts.model_dump(mode="json")}
-    write_text(folder / CONFIG, to_json(config))
+    write_text(folder / CONFIG, _config(bundle))
     save_file({k: np.ascontiguousarray(v) for k, v in bundle.tensors.items()}, folder / TENSORS)
     write_text(folder / CALIBRATION, to_json(calibration_to_dict(bundle.calibration)))
     write_text(folder / CARD, bundle.card())
+
+
+def _config(bundle: Bundle) -> str:
+    said = {"settings": to_dict(bundle.settings), "facts": bundle.facts.model_dump(mode="json")}
+    return to_json(said)
+
+
+def config_hash(bundle: Bundle) -> str:
+    """Returns what `Identity.config` will be of a bundle once it is written."""
+    return hashlib.sha256(_config(bundle).encode()).hexdigest()
 
 
 def read_bundle(path: Path, *, tensors: bool = True) -> Bundle:
@@ -150,6 +160,7 @@ def read_bundle(path: Path, *, tensors: bool = True) -> Bundle:
         BundleVersionError: its format is newer than this program.
         BundleTamperedError: a part is missing, truncated, changed, or holds impossible values.
     """
+    put_back(path)
     parts = check_parts(path)
     config = read_json(path / CONFIG)
     try:

@@ -66,6 +66,17 @@ class Gate(BaseModel):
     which the damaged one scores higher (an AUROC)."""
     separated: float | None = Field(default=None, ge=0, le=1)
     """The same of the model in single precision."""
+    strength: float | None = Field(default=None, gt=0, le=1)
+    """Of the damage."""
+    most_lost: float | None = Field(default=None, ge=-1, le=1)
+    """By how much `separates` lies below `separated` at most, with 95 % confidence."""
+    ranks: float | None = Field(default=None, ge=-1, le=1)
+    """Rank correlation of both models' scores of these pictures."""
+    certified: bool | None = None
+    """Whether these show that it finds as much as single precision does. None where nothing was
+    learnt again, or where a version before this question exported it."""
+    not_certified: str = ""
+    """Why they cannot show it."""
     probe: tuple[float, ...] = Field(default=(), max_length=16)
     """Means of the raw maps of a drawn picture, where it was learnt again: what another processor
     has to find as well. Some compute 8-bit products with fewer digits, and judge otherwise."""
@@ -76,22 +87,32 @@ class Gate(BaseModel):
 
     def describe(self, *, learnt_again: bool = False) -> str:
         """Returns a sentence."""
-        p_values = f", of a p-value {self.p_values:.3g}"
-        beside = ""
-        if learnt_again and self.separates is not None and self.separated is not None:
-            beside = (
-                "; learnt again: tells pictures damaged on purpose from good ones in "
-                f"{100 * self.separates:.1f} % of pairs, in single precision "
-                f"{100 * self.separated:.1f} %, and p-values of good ones part from it by up to "
-                f"{self.p_values:.2g}"
-            )
-            p_values = ""
+        p_values = "" if learnt_again else f", of a p-value {self.p_values:.3g}"
         return (
             f"same verdict on {self.good} good and {self.drawn} drawn pictures; largest difference "
             f"of a score {self.scores:.1e} ({self.scores_allowed:.0e} allowed), of a map "
             f"{self.maps:.1e} ({self.maps_allowed:.0e} allowed){p_values}; "
-            f"{self.milliseconds:.1f} ms a picture{beside}"
+            f"{self.milliseconds:.1f} ms a picture{self._beside() if learnt_again else ''}"
         )
+
+    def _beside(self) -> str:
+        if self.separates is None or self.separated is None:
+            return ""
+        found = (
+            "; learnt again: tells pictures damaged on purpose from good ones in "
+            f"{100 * self.separates:.1f} % of pairs, in single precision "
+            f"{100 * self.separated:.1f} %"
+        )
+        if self.most_lost is not None and self.ranks is not None:
+            found += (
+                f" (with 95 % confidence at most {100 * self.most_lost:.1f} points are lost), rank "
+                f"correlation of the scores {self.ranks:.3f}"
+            )
+        found += f", and p-values of good ones part from it by up to {self.p_values:.2g}"
+        if self.certified:
+            return found
+        why = self.not_certified or "exported by an older version; export again"
+        return f"{found}; NOT CERTIFIED to find as much as single precision: {why}"
 
 
 class Export(BaseModel):

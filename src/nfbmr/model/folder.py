@@ -1,18 +1,11 @@
-"""The model directory as files: which parts there may be, their hashes, and putting it in place.
+"""The model directory as files: which parts there may be, their hashes, what else may be there.
 
-What the parts say is for `nfbmr.model.bundle` to know.
+What the parts say is for `nfbmr.model.bundle` to know, how they come there for `nfbmr.model.place`.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import os
-import re
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +16,7 @@ from nfbmr.errors import (
     BundleVersionError,
 )
 from nfbmr.model.exports import CALIBRATION, PRECISIONS, TARGETS, calibration_file, graph_file
-from nfbmr.system.files import locked_folder, sha256_of, swap_into_place
-
-_log = logging.getLogger(__name__)
+from nfbmr.system.files import flush_file, sha256_of
 
 FORMAT = 2
 """Version of the directory's format; a newer one is refused, an older one read.
@@ -47,59 +38,15 @@ _JSON_LIMIT = 64 * 2**20
 _FINAL_FILES = {MANIFEST, *_PARTS, *_MAYBE}
 
 
-@contextmanager
-def put_together(path: Path, instead_of: int | None = None) -> Iterator[Path]:
-    """Gives a new folder beside `path`; what is in it in the end takes the place of `path`.
-
-    Nothing of it is left, and `path` is as it was, where the body fails; or where `path` is no
-    longer the folder whose inode is `instead_of`.
-    """
-    put_back(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    except OSError as error:
-        raise BundleError(f"cannot write a model to {path}: {error}") from None
-    try:
-        yield beside
-        _write_manifest(beside)
-        beside.chmod(0o755)
-        swap_into_place(beside, path, instead_of)
-    except OSError as error:
-        raise BundleError(f"cannot write a model to {path}: {error}") from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-@contextmanager
-def changed(path: Path) -> Iterator[Path]:
-    """Gives a copy of a sound model directory, to change; it then takes the place of `path`."""
-    path = path.resolve()  # a link to a model stays one
-    check_parts(path)
-    with locked_folder(path) as free:
-        if not free:
-            raise BundleError(f"{path} is being changed by another program; try again after it")
-        parts = check_parts(path)
-        refuse_to_replace_other_things(path)
-        # Of another program that does not ask for the lock, such as a fit that ends now, the
-        # model stays: what was read here is then not what would be replaced.
-        with put_together(path, path.stat().st_ino) as folder:
-            for name, sha256 in parts.items():
-                shutil.copy2(path / name, folder / name)
-                if sha256_of(folder / name) != sha256:
-                    raise BundleError(f"{path} was changed by another program meanwhile; try again")
-            yield folder
-
-
-def _write_manifest(folder: Path) -> None:
+def write_manifest(folder: Path) -> None:
+    """Writes down the hashes of the parts in a folder, and brings all to the disk."""
     there = sorted(item.name for item in folder.iterdir())
     assert set(_PARTS) <= set(there) <= _FINAL_FILES - {MANIFEST}, there
     parts = {name: sha256_of(folder / name) for name in there}
     write_text(folder / MANIFEST, to_json({"format": FORMAT, "parts": parts}))
     for name in (MANIFEST, *there):
         (folder / name).chmod(0o644)  # safetensors writes for the owner alone
-        with (folder / name).open("rb") as stream:
-            os.fsync(stream.fileno())
+        flush_file(folder / name)
 
 
 def is_bundle(path: Path) -> bool:
@@ -111,8 +58,21 @@ def is_bundle(path: Path) -> bool:
     return {"format", "parts"} <= set(manifest)
 
 
+def is_part(item: Path) -> bool:
+    """Whether a file of a model directory has the name of one that nfbmr writes."""
+    return item.name in _FINAL_FILES
+
+
+def parts_said(folder: Path) -> dict[str, str]:
+    """Returns names and hashes of the parts, as the manifest of a model directory says."""
+    parts: dict[str, str] = read_json(folder / MANIFEST)["parts"]
+    return parts
+
+
 def refuse_to_replace_other_things(path: Path) -> None:
     """Checks that a model may be written to `path`, before the work that leads there.
+
+    Files that a user put beside the parts of a model are no hindrance: they stay.
 
     Raises:
         BundleError: something other than a model directory or an empty folder is there.
@@ -121,11 +81,11 @@ def refuse_to_replace_other_things(path: Path) -> None:
         return
     if path.is_symlink() or not path.is_dir():
         raise BundleError(f"{path} is not a folder; choose another place for the model")
-    strangers = sorted(
-        p.name for p in path.iterdir() if p.name not in _FINAL_FILES or not p.is_file()
-    )
-    if strangers or (not is_bundle(path) and any(path.iterdir())):
-        found = ", ".join(strangers[:5]) or "files that are no complete model"
+    items = sorted(path.iterdir())
+    strangers = [item.name for item in items if not is_part(item)]
+    in_the_way = [item.name for item in items if is_part(item) and not item.is_file()]
+    if in_the_way or (items and not is_bundle(path)):
+        found = ", ".join((in_the_way + strangers)[:5]) or "files that are no complete model"
         raise BundleError(
             f"{path} holds other things ({found}); an empty folder or an nfbmr model was expected. "
             "Choose another place, or move them away"
@@ -133,8 +93,13 @@ def refuse_to_replace_other_things(path: Path) -> None:
 
 
 def check_parts(path: Path) -> dict[str, str]:
-    """Checks the hash of each part; returns their names and hashes."""
-    put_back(path)
+    """Checks the hash of each part; returns their names and hashes.
+
+    Raises:
+        BundleNotFoundError: there is no model directory.
+        BundleVersionError: its format is newer than this program.
+        BundleTamperedError: a part is missing or not the one that was written.
+    """
     if not (path / MANIFEST).is_file():
         what = "holds no nfbmr model" if path.is_dir() else "does not exist"
         raise BundleNotFoundError(
@@ -162,44 +127,6 @@ def check_parts(path: Path) -> dict[str, str]:
     return parts
 
 
-def put_back(path: Path) -> None:
-    """Renames a model back to `path` that a kill left beside it, between two renames.
-
-    Nothing happens where anything is at `path`, or where nothing was left.
-
-    Raises:
-        BundleNotFoundError: another program is replacing it now, or it cannot be renamed.
-    """
-    if path.exists():
-        return
-    path = path.resolve()  # a link to a model stays one
-    left = [one for one in path.parent.glob(".*.old") if _is_left(one, path.name)]
-    models = [folder for folder in left if is_bundle(folder)]
-    if not models:
-        return
-    newest = models[0]
-    try:
-        newest = max(models, key=lambda folder: folder.stat().st_mtime)
-        with locked_folder(newest) as free:
-            if not free:
-                raise BundleNotFoundError(f"{path} is being replaced right now; try again")
-            newest.rename(path)
-    except OSError as error:
-        if path.exists():  # another program was first
-            return
-        raise BundleNotFoundError(
-            f"{path} does not exist: a kill left it as {newest}, and it cannot be renamed "
-            f"({error.strerror}); rename that back to {path.name}"
-        ) from None
-    _log.warning("%s: a kill had left it as %s; it was put back", path, newest.name)
-
-
-def _is_left(folder: Path, name: str) -> bool:
-    """Whether a folder has the name that `put_together` and a kill leave of the model `name`."""
-    pattern = rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}\.old"
-    return re.fullmatch(pattern, folder.name) is not None and not folder.is_symlink()
-
-
 def _names_parts(names: set[str]) -> bool:
     return set(_PARTS) <= names <= {*_PARTS, *_MAYBE}
 
@@ -225,4 +152,4 @@ def to_json(values: object) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8", newline="\n")

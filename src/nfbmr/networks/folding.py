@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import copy
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -28,7 +28,7 @@ def folded(network: Network) -> Network:
     Args:
         network: left as it is; copied with its tensors.
     """
-    network = copy.deepcopy(network).eval()
+    network = copied(network).eval()
     for parent in list(network.modules()):
         children = list(parent.named_children())
         for (_, conv), (name, norm) in pairwise(children):
@@ -36,6 +36,36 @@ def folded(network: Network) -> Network:
                 _fold(conv, norm)
                 setattr(parent, name, _what_is_left(norm))
     return network
+
+
+def copied(network: Network) -> Network:
+    """Returns a copy with modules and tensors of its own, several times as fast as `copy.deepcopy`.
+
+    Args:
+        network: whose modules change nothing but tensors in place; all else is shared.
+    """
+    done: dict[int, Any] = {}  # id -> copy
+
+    def of(module: nn.Module) -> nn.Module:
+        found = copy.copy(module)
+        for name, value in vars(module).items():
+            if isinstance(value, dict):  # of hooks, modules, tensors
+                vars(found)[name] = value.copy()
+        for kind, how in (("_modules", of), ("_parameters", _own), ("_buffers", _own)):
+            parts = vars(found)[kind]
+            for name, part in parts.items():
+                if part is not None:
+                    if id(part) not in done:
+                        done[id(part)] = how(part)
+                    parts[name] = done[id(part)]
+        return found
+
+    return cast(Network, of(network))
+
+
+def _own(tensor: Tensor) -> Tensor:
+    own = tensor.detach().clone()
+    return nn.Parameter(own, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else own
 
 
 def _is_convolution(module: nn.Module) -> bool:

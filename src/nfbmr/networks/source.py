@@ -11,7 +11,6 @@ the side of a cell of y, C' = C + c * k * k, all that comes out.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import math
 from collections.abc import Callable, Mapping
@@ -34,13 +33,15 @@ from nfbmr.networks.cutting import (
     steps_up_to,
     weights_config,
 )
-from nfbmr.networks.folding import folded
+from nfbmr.networks.folding import copied, folded
 from nfbmr.settings.schema import BackboneSettings
 
 # Two sides, so that swapped axes show; large enough for a stride of 32 to leave 2 x 3 cells.
 _PROBE = (64, 96)
 _SIDE = 32  # sides of a smaller copy of an image are multiples of it
 _ROUNDING = 1e-3  # by which features may differ where batch norms are folded, of the largest
+_grids: dict[tuple[str, str, str, tuple[int, int]], tuple[int, int]] = {}
+"""Network, first stage, padding and size of the images -> (H', W'): no weight changes a shape."""
 
 
 class SourceNetwork(nn.Module):
@@ -119,7 +120,6 @@ class SourceNetwork(nn.Module):
         self.steps = tuple(steps_up_to(model, set(self._taken), name))
         self.trunk = cut(model, self.steps)
         self.is_ready = False
-        self._grids: dict[tuple[int, int], tuple[int, int]] = {}  # size -> grid
         config = weights_config(model)
         self.register_buffer("mean", torch.tensor(config["mean"]).reshape(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(config["std"]).reshape(1, 3, 1, 1))
@@ -178,11 +178,12 @@ class SourceNetwork(nn.Module):
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """Returns (H', W') for images of `size` (H, W); computes shapes only, and once."""
-        if size not in self._grids:
+        key = (self.name, self.stages[0], self.padding, size)
+        if key not in _grids:
             pixels = torch.empty(1, *size, 3, dtype=torch.uint8, device="meta")
             height, width = _on_meta(self, pixels).shape[-2:]
-            self._grids[size] = int(height), int(width)
-        return self._grids[size]
+            _grids[key] = int(height), int(width)
+        return _grids[key]
 
     @torch.no_grad()
     def ready(self, device: torch.device) -> SourceNetwork:
@@ -191,7 +192,7 @@ class SourceNetwork(nn.Module):
         Call it once the weights are loaded: the copy keeps those of now, under other names. Where
         folding would change the features by more than rounding, its layers are as they were.
         """
-        quick = copy.deepcopy(self).to(device)
+        quick = copied(self).to(device)
         quick.is_ready = True
         trunk = folded(quick.trunk)
         x = torch.rand(1, 3, *_PROBE, generator=torch.Generator().manual_seed(SEED)).to(device)

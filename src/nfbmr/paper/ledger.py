@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from nfbmr.data.layouts import DataSet
 from nfbmr.errors import DataError
-from nfbmr.system.files import lock
+from nfbmr.system.locks import locked_file
 
 Row = dict[str, Any]
 
@@ -43,9 +43,8 @@ def alone_in(folder: Path) -> Iterator[None]:
     Raises:
         DataError: another run is using it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as stream:
-        if not lock(stream):
+    with locked_file(folder / ".lock") as free:
+        if not free:
             raise DataError(
                 f"{folder}: another run is writing there; wait for it, or choose another folder "
                 "with -o"

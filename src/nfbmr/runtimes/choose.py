@@ -119,7 +119,7 @@ def open_runtime(
         raise _not_exported(path, head.exports, choice)
     if choice.provider is None:
         return _opened(path, head, export, threads)
-    return head, _on_gpu(path / export.file, export.precision, choice.provider, device)
+    return head, _on_gpu(path, export, choice.provider, device)
 
 
 def _fastest(path: Path, head: Bundle, choice: Choice) -> tuple[Bundle, Runtime]:
@@ -146,8 +146,10 @@ def _opened(
             learnt, or the runtime is absent.
         BundleTamperedError: a file is not the one that was proved.
     """
-    bundle = for_export(path, head, export)  # before the graph: its hash is checked after reading
-    runtime = open_graph(export.target, export.precision, path / export.file, threads)
+    bundle = for_export(path, head, export)
+    runtime = open_graph(
+        export.target, export.precision, path / export.file, threads, sha256=export.graph
+    )
     if export.precision in LEARNT_AGAIN:
         found = probe(runtime, head.facts.size)
         if not np.allclose(found, export.gate.probe, PROBE_ALLOWED[export.precision], 1e-6):
@@ -159,14 +161,15 @@ def _opened(
     return bundle, runtime
 
 
-def _on_gpu(graph: Path, precision: Precision, provider: str, device: str) -> Runtime:
+def _on_gpu(path: Path, export: Export, provider: str, device: str) -> Runtime:
     """Opens a graph in one of ONNX Runtime's providers for GPUs; errors as of the runtime."""
-    if precision in LEARNT_AGAIN:
+    if export.precision in LEARNT_AGAIN:
         raise SettingsError(
-            f"{precision} was learnt for the processor; choose fp32 or fp16 on a GPU"
+            f"{export.precision} was learnt for the processor; choose fp32 or fp16 on a GPU"
         )
     number = int(device.partition(":")[2] or 0)
-    return OnnxRuntime(graph, provider=provider, device=number)
+    graph = path / export.file
+    return OnnxRuntime(graph, provider=provider, device=number, sha256=export.graph)
 
 
 def _not_exported(path: Path, exports: tuple[Export, ...], choice: Choice) -> SettingsError:
@@ -187,8 +190,20 @@ def open_graph(
     graph: Path,
     threads: int | None = None,
     output: str = "maps",
+    sha256: str | None = None,
 ) -> Runtime:
-    """Opens a graph's file on the CPU, for one of its outputs; errors as of the runtime."""
+    """Opens a graph's file on the CPU, for one of its outputs; errors as of the runtime.
+
+    Args:
+        target: the runtime.
+        precision: of the graph.
+        graph: the file.
+        threads: for one picture; by default all cores.
+        output: which of the graph's outputs `run` returns.
+        sha256: that the file has to have; None: any.
+    """
     if target == "onnx":
-        return OnnxRuntime(graph, threads=threads, output=output)
-    return OpenVinoRuntime(graph, precision=precision, threads=threads, output=output)
+        return OnnxRuntime(graph, threads=threads, output=output, sha256=sha256)
+    return OpenVinoRuntime(
+        graph, precision=precision, threads=threads, output=output, sha256=sha256
+    )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.errors import MissingExtraError
-from nfbmr.runtimes.protocol import missing, unreadable
+from nfbmr.runtimes.protocol import graph_bytes, missing, unreadable
 from nfbmr.scoring.maps import Maps
 
 _EXACT = {"CUDAExecutionProvider": {"use_tf32": "0"}}  # TF32 moves scores by far more than the gate
@@ -28,6 +28,7 @@ class OnnxRuntime:
         device: int = 0,
         threads: int | None = None,
         output: str = "maps",
+        sha256: str | None = None,
     ) -> None:
         """Opens a graph.
 
@@ -38,10 +39,11 @@ class OnnxRuntime:
             device: number of the GPU.
             threads: for one picture; by default all cores.
             output: which of the graph's outputs `run` returns.
+            sha256: that the file has to have; None: any.
 
         Raises:
             MissingExtraError: ONNX Runtime, or this provider, is not installed.
-            BundleTamperedError: it cannot read the file.
+            BundleTamperedError: the file is another one, or it cannot read it.
         """
         try:
             import onnxruntime
@@ -59,11 +61,11 @@ class OnnxRuntime:
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
+        data = graph_bytes(graph, sha256)
         try:
             chosen = (provider, {"device_id": str(device), **_EXACT.get(provider, {})})
             if provider == "CPUExecutionProvider":
                 chosen = (provider, {})
-            data = graph.read_bytes()
             session = onnxruntime.InferenceSession(data, options, providers=[chosen])
         except Exception as error:  # its own errors share no other class
             raise unreadable(graph, error) from None

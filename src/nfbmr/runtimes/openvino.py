@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nfbmr.errors import MissingExtraError
 from nfbmr.model.exports import Precision
-from nfbmr.runtimes.protocol import missing, unreadable
+from nfbmr.runtimes.protocol import graph_bytes, missing, unreadable
 from nfbmr.scoring.maps import Maps
 
 _TOGETHER = 8  # pictures that OpenVINO computes at once where there are as many
@@ -30,6 +30,7 @@ class OpenVinoRuntime:
         precision: Precision = "fp32",
         threads: int | None = None,
         output: str = "maps",
+        sha256: str | None = None,
     ) -> None:
         """Opens a graph.
 
@@ -38,10 +39,11 @@ class OpenVinoRuntime:
             precision: `bf16` rounds while it computes; with any other, OpenVINO is kept from it.
             threads: for one picture; by default all cores.
             output: which of the graph's outputs `run` returns.
+            sha256: that the file has to have; None: any.
 
         Raises:
             MissingExtraError: OpenVINO is not installed, or the processor lacks the precision.
-            BundleTamperedError: it cannot read the file.
+            BundleTamperedError: the file is another one, or it cannot read it.
         """
         try:
             import openvino
@@ -61,7 +63,7 @@ class OpenVinoRuntime:
                 "would judge otherwise than it was proved; export for it with int8 or fp32"
             )
         self._output = output
-        self._path, self._graph = graph, graph.read_bytes()  # the file may be replaced meanwhile
+        self._path, self._graph = graph, graph_bytes(graph, sha256)
         self._lock = threading.Lock()
         self._compiled: dict[int, Any] = {}
         self._of_thread = threading.local()

@@ -5,6 +5,7 @@ Shapes: N = images, H W = the model's size in pixels, K = raw maps, H' W' = grid
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Protocol
 
@@ -50,6 +51,28 @@ def missing(error: ImportError, package: str, why: str) -> MissingExtraError:
         hint = _INSTALL.get(package, f"pip install {package}")
         return MissingExtraError(f"{package} is not installed; {why}: {hint}")
     return MissingExtraError(f"{package} is installed but does not start ({error}); {why}")
+
+
+def graph_bytes(graph: Path, sha256: str | None) -> bytes:
+    """Reads a graph's file once, so that what is checked is what runs.
+
+    Args:
+        graph: the file.
+        sha256: that it has to have; None of one that was just made.
+
+    Raises:
+        BundleTamperedError: it has another, or cannot be read.
+    """
+    try:
+        data = graph.read_bytes()
+    except OSError as error:
+        raise unreadable(graph, error) from None
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise BundleTamperedError(
+            f"{graph} is not the graph that was proved (its sha256 differs): it was changed, or "
+            "the model was replaced while it was read; try again, then export again"
+        )
+    return data
 
 
 def unreadable(graph: Path, error: Exception) -> BundleTamperedError:

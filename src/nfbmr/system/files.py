@@ -10,7 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+
+from nfbmr.system.locks import locked_folder
 
 _HERE = -100  # AT_FDCWD: names are as they are for every other call
 _EXCHANGE = 2  # RENAME_EXCHANGE
@@ -38,36 +39,22 @@ def written_beside(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def lock(handle: IO[str] | int) -> bool:
-    """Takes the lock of an open file or folder, which ends with it; False where it is taken.
-
-    Where there are no such locks, as on Windows and some network folders, it is true.
-    """
-    try:
-        import fcntl
-    except ModuleNotFoundError:
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-    return True
+def flush_file(path: Path) -> None:
+    """Brings a file's content to the disk, so that a power loss does not take it back."""
+    with path.open("r+b") as stream:  # Windows flushes only what may be written
+        os.fsync(stream.fileno())
 
 
-@contextmanager
-def locked_folder(path: Path) -> Iterator[bool]:
-    """Takes the lock of a folder itself, so that nothing is left in it; gives whether it was free.
-
-    Raises:
-        OSError: there is no such folder.
-    """
+def flush_folder(path: Path) -> None:
+    """Brings the names in a folder to the disk, where the system can: a rename survives then."""
     if os.name == "nt":  # folders cannot be opened there
-        yield True
         return
     handle = os.open(path, os.O_RDONLY)
     try:
-        # A folder that took this one's place meanwhile has a lock of its own.
-        yield lock(handle) and os.path.samestat(os.fstat(handle), path.stat())
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP):
+            raise
     finally:
         os.close(handle)
 

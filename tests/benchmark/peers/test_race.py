@@ -19,6 +19,7 @@ from nfbmr.benchmark.peers.race import Race
 from nfbmr.data.layouts import read_data
 from nfbmr.errors import LayoutError
 from nfbmr.evaluation.metrics import image_auroc
+from nfbmr.settings.presets import preset
 
 # Stands in for a peer: its score is the brightest pixel, its map the picture's gray values.
 FAKE = """
@@ -70,6 +71,28 @@ def test_order_is_ours_first_and_seed_by_seed(mvtec: Path) -> None:
     assert [(key.system, key.seed) for key in wanted.rows()] == [
         *((OURS, 0), ("padim", 0)),
         *((OURS, 1), ("padim", 1)),
+    ]
+
+
+def test_a_peer_looks_at_its_own_size_and_at_ours_and_one_timed_alone_at_its_own(
+    mvtec: Path,
+) -> None:
+    wanted = replace(a_race(mvtec, "padim", "csflow"), sizes=("default", "nfbmr"))
+    systems = [key.system for key in wanted.rows()]
+    assert systems == [OURS, "padim", "padim@nfbmr", "csflow"]
+
+
+def test_the_size_is_the_one_that_nfbmr_chooses(
+    mvtec: Path, tmp_path: Path, fake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del fake
+    wide = replace(preset("fast"), pixel_budget=4 * 64 * 64)
+    monkeypatch.setattr(race, "preset", lambda _: wide)
+    wanted = replace(a_race(mvtec, "padim"), sizes=("default", "nfbmr"))
+    rows, _ = race.run(without_ours(wanted, monkeypatch), tmp_path / "out")
+    assert [(row["system"], row["size"]) for row in rows] == [
+        ("padim", [256, 256]),
+        ("padim@nfbmr", [128, 128]),
     ]
 
 
@@ -172,8 +195,8 @@ def test_our_own_row(mvtec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             "import sys; from pathlib import Path; from nfbmr.benchmark.peers import ours;"
             "from nfbmr.settings import presets; from nfbmr.settings.changes import with_changes;"
             "quick = with_changes(presets.preset('fast'),"
-            "{'size': [64, 64], 'stage_one': {'steps': 3},"
-            "'stage_two': {'steps': 2}});"
+            "{'size': [64, 64], 'stage_one': {'steps': 3}, 'flow': {'hidden': 16, 'blocks': 2},"
+            "'gaussian': {'rank': 8}});"
             "presets.preset = lambda name: quick; ours.main(Path(sys.argv[1]))"
         )
         return run([command[0], "-c", script, command[-1]], **options)

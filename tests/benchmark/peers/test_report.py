@@ -43,6 +43,27 @@ def test_a_table_says_how_much_of_what_is_documented_the_time_allowed() -> None:
     assert "| all | 2 |" in report.tables(ROWS)
 
 
+def test_the_first_column_says_who_was_cut_off_and_who_looked_at_our_size() -> None:
+    rows = [
+        row("tiles", "fastflow", 0, 0.9, epochs=500),
+        row("tiles", "fastflow", 1, 0.9, epochs=499),
+        row("tiles", "stfpm@nfbmr", 0, 0.9, epochs=100),
+        row("tiles", "patchcore", 0, 0.9, coreset=0.1),
+        row("tiles", "patchcore@nfbmr", 0, 0.9, coreset=0.09),
+        row("tiles", "padim@nfbmr", 0, 0.9, epochs=1),
+        row("tiles", "nfbmr", 0, 0.9, epochs=None),
+    ]
+    heads = [line.split(" | ")[0] for line in report.tables(rows).splitlines()[4:10]]
+    assert heads == [
+        "| FastFlow (not trained out)",
+        "| STFPM, nfbmr's size",
+        "| PatchCore",
+        "| PatchCore, nfbmr's size (not trained out)",
+        "| PaDiM, nfbmr's size",
+        "| **nfbmr**",
+    ]
+
+
 def test_random_weights_have_a_speed_but_no_accuracy_no_fit_and_no_rank() -> None:
     text = report.tables(ROWS)
     line = next(line for line in text.splitlines() if "U-Flow" in line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from nfbmr.errors import MissingExtraError
 from nfbmr.evaluation import metrics
+from nfbmr.evaluation.report import plots
 from nfbmr.evaluation.report.page import (
     GOOD_NAMES,
     Picture,
@@ -27,6 +28,27 @@ from nfbmr.evaluation.report.page import (
 )
 
 EVIL = "<script>alert('x')</script>\"><img src=http://evil.example/x onerror=alert(1)>"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _drawn_once() -> Iterator[None]:
+    """The same scores give the same plot, and drawing it takes most of a page's time."""
+
+    def once(draw: Callable[..., str]) -> Callable[..., str]:
+        drawn: dict[str, str] = {}
+
+        def plot(*given: Any) -> str:
+            key = repr([np.asarray(one).tolist() for one in given])
+            if key not in drawn:
+                drawn[key] = draw(*given)
+            return drawn[key]
+
+        return plot
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("roc_plot", "score_plot", "p_value_plot"):
+            patch.setattr(plots, name, once(getattr(plots, name)))
+        yield
 
 
 class Page(HTMLParser):
@@ -247,7 +269,7 @@ def test_file_name_that_is_not_unicode_is_written(tmp_path: Path) -> None:
 def test_missing_extra_says_what_to_install(
     package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = content()
+    made = content(scores=np.linspace(1, 2, 5))  # of no plot that was drawn before
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=r"pip install 'nfbmr\[report\]'"):
         write_report(tmp_path / "page.html", made)

@@ -13,6 +13,9 @@ from typing import Any
 
 LITE0 = "tf_efficientnet_lite0"
 
+CORESET = 0.1
+"""Share of the positions that PatchCore keeps by default."""
+
 # ResNet's layer1 to layer4 have strides 4, 8, 16 and 32.
 _STRIDE_4, _STRIDE_8, _STRIDE_16, _STRIDE_32 = "blocks.1", "blocks.2", "blocks.4", "blocks.6"
 
@@ -80,6 +83,15 @@ PEERS: tuple[Peer, ...] = (
         epochs=100,
     ),
     Peer(
+        key="patchflow",
+        title="PatchFlow",
+        model="Patchflow",
+        epochs=1000,
+        batch=8,
+        size=(768, 768),
+        note="no number of epochs is documented for it: the trainer's 1000",
+    ),
+    Peer(
         key="reverse_distillation",
         title="Reverse Distillation",
         model="ReverseDistillation",
@@ -126,7 +138,13 @@ PEERS: tuple[Peer, ...] = (
 
 OURS = "nfbmr"
 
+AT_OUR_SIZE = "@nfbmr"
+"""Ends the key of a row in which a peer looks at pictures at nfbmr's (H, W), not at its own."""
+
+SIZES = {"default": "", "nfbmr": AT_OUR_SIZE}
+"""Which pictures a peer may look at -> what its key ends with."""
+
 
 def peer(key: str) -> Peer:
-    """Returns the peer of a key, one of `PEERS`."""
-    return next(one for one in PEERS if one.key == key)
+    """Returns the peer of a key, one of `PEERS`, whatever size it looks at."""
+    return next(one for one in PEERS if one.key == key.removesuffix(AT_OUR_SIZE))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from nfbmr.benchmark.peers import worker
-from nfbmr.benchmark.peers.catalogue import LITE0, OURS, peer
+from nfbmr.benchmark.peers.catalogue import AT_OUR_SIZE, LITE0, OURS, SIZES, peer
 from nfbmr.benchmark.peers.environment import ANOMALIB, peers_python
 from nfbmr.data.images import image_size, resize_map
 from nfbmr.data.layouts import DataSet, Sample
@@ -31,6 +31,7 @@ from nfbmr.data.masks import read_mask
 from nfbmr.evaluation.metrics import average_precision, image_auroc
 from nfbmr.evaluation.pixel_metrics import PixelMetrics
 from nfbmr.learning.learn import look_over
+from nfbmr.learning.plan import plan_fit
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights
 from nfbmr.paper.ledger import Key, Ledger, Row, alone_in, data_mark
@@ -59,18 +60,23 @@ class Race:
     """That a peer may train; a peer's own documented epochs end it sooner."""
     preset: str = "fast"
     """Of nfbmr."""
+    sizes: tuple[str, ...] = ("default",)
+    """Of `SIZES`: at which sizes each peer looks at the pictures."""
 
     def rows(self) -> list[Key]:
         """Returns the rows in the order in which they run: nfbmr first, seed by seed.
 
-        What is measured for its speed alone runs with the first seed alone.
+        What is measured for its speed alone runs with the first seed and its own size alone.
         """
+        systems = (OURS, *(one + SIZES[size] for one in self.peers for size in self.sizes))
         return [
             Key(_DATASET, name, system, seed)
             for seed in self.seeds
-            for system in (OURS, *self.peers)
+            for system in systems
             for name, _ in self.data
-            if seed == self.seeds[0] or system == OURS or not peer(system).times_only
+            if system == OURS
+            or not peer(system).times_only
+            or (seed == self.seeds[0] and not system.endswith(AT_OUR_SIZE))
         ]
 
 
@@ -139,6 +145,8 @@ def _mark(race: Race, key: Key, data: DataSet) -> str:
     else:
         code = hashlib.sha256(Path(worker.__file__).read_bytes()).hexdigest()
         how = [asdict(peer(key.system)), _seconds(race, key), ANOMALIB, code]
+        if key.system.endswith(AT_OUR_SIZE):
+            how.append(preset(race.preset).pixel_budget)
     text = json.dumps([2, how, data_mark(data)])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -155,7 +163,8 @@ def cores() -> int:
 
 
 def _measure(race: Race, key: Key, data: DataSet, work: Path) -> Row:
-    good = look_over(data.name, data.train_good).paths
+    seen = look_over(data.name, data.train_good)
+    good = seen.paths
     times_only = key.system != OURS and peer(key.system).times_only
     test = data.test[:_TIMED] if times_only else data.test
     job: dict[str, Any] = {
@@ -171,6 +180,8 @@ def _measure(race: Race, key: Key, data: DataSet, work: Path) -> Row:
     else:
         command = [str(_python()), worker.__file__]
         job |= asdict(peer(key.system)) | {"seconds": _seconds(race, key)}
+        if key.system.endswith(AT_OUR_SIZE):
+            job["size"] = plan_fit(seen, preset(race.preset)).size
         job["weights"] = str(lite0_weights(work))
     file = work / "job.json"
     file.write_text(json.dumps(job), encoding="utf-8")
@@ -182,6 +193,7 @@ def _measure(race: Race, key: Key, data: DataSet, work: Path) -> Row:
     if not times_only:
         row = _figures(test, np.load(work / "scores.npy"), _maps(work, facts["map_size"]))
     row |= {"n_train": len(good), "n_test": len(test), "threads": job["threads"]}
+    row |= {"size": None if "size" not in job else list(job["size"])}
     row |= {"seconds_allowed": job.get("seconds"), "commit": provenance.commit()}
     return row | facts | {"created": provenance.now()}
 

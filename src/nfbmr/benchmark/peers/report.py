@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from nfbmr.benchmark.peers.catalogue import OURS, PEERS
+from nfbmr.benchmark.peers.catalogue import AT_OUR_SIZE, CORESET, OURS, PEERS, peer
 from nfbmr.evaluation.report.plots import load_matplotlib
 from nfbmr.paper.ledger import Row
 from nfbmr.system.files import written_beside
 
 _TITLES = {OURS: "**nfbmr**"} | {one.key: one.title for one in PEERS}
+_TITLES |= {one.key + AT_OUR_SIZE: f"{one.title}, nfbmr's size" for one in PEERS}
 _COLUMNS = (
     ("image AUROC", "image_auroc", 100, 1),
     ("AP", "image_ap", 100, 1),
@@ -46,7 +47,7 @@ def _of_set(name: str, rows: list[Row]) -> str:
     ours = {key: _mean(rows, OURS, key) for key in _RATIOS}
     for system in dict.fromkeys(row["system"] for row in rows):
         own = [row for row in rows if row["system"] == system]
-        cells = [_TITLES[system] + (" (random weights)" if is_random(own[0]) else "")]
+        cells = [_title(system, own)]
         for _, key, factor, digits in _COLUMNS:
             values = [factor * row[key] for row in own if row[key] is not None]
             if not values or (key in _OF_TRAINING and is_random(own[0])):
@@ -61,9 +62,26 @@ def _of_set(name: str, rows: list[Row]) -> str:
     return "\n".join([*lines, ""])
 
 
+def _title(system: str, rows: Sequence[Row]) -> str:
+    """Says whose row it is, and whether its accuracy is that of a peer that had its time."""
+    if is_random(rows[0]):
+        return f"{_TITLES[system]} (random weights)"
+    return _TITLES[system] + (" (not trained out)" if _cut_off(system, rows) else "")
+
+
+def _cut_off(system: str, rows: Sequence[Row]) -> bool:
+    """Whether the time ended a peer before its documented epochs, or PatchCore's whole coreset."""
+    if system == OURS:
+        return False
+    one = peer(system)
+    if one.fits_coreset:
+        return any(row["coreset"] < CORESET for row in rows)
+    return any(row["epochs"] < one.epochs for row in rows)
+
+
 def _learnt(system: str, rows: Sequence[Row]) -> str:
     """Says how much of what is documented the time allowed: epochs, or PatchCore's coreset."""
-    documented = next((one.epochs for one in PEERS if one.key == system), 1)
+    documented = 1 if system == OURS else peer(system).epochs
     if documented > 1:
         return f"{np.mean([row['epochs'] for row in rows]):.0f} of {documented} epochs"
     if any(row.get("coreset") for row in rows):

@@ -1,0 +1,141 @@
+"""The work folder of a fit, beside its model: checkpoints, and whether the model stands already.
+
+    PARENT/.MODEL.fit/
+      .lock                  held while a fit is at work
+      *.safetensors, z.f32   checkpoints, see `nfbmr.learning.stages`
+      finished.json          which fit ended in which model, whose graphs are still to come
+
+It goes once all is done. The same fit started again after a kill goes on from what it finds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from nfbmr.data.survey import Survey
+from nfbmr.errors import BundleError
+from nfbmr.learning.stage import computation
+from nfbmr.model.bundle import Bundle, config_hash, read_bundle
+from nfbmr.settings.changes import to_dict
+from nfbmr.settings.schema import Settings
+from nfbmr.system import provenance
+from nfbmr.system.files import flush_file, flush_folder, sha256_of, written_beside
+from nfbmr.system.locks import locked_file
+
+_LOCK = ".lock"
+_FINISHED = "finished.json"
+
+
+def work_folder(out: Path) -> Path:
+    """Returns where a fit keeps its checkpoints, beside the model that it makes."""
+    return out.with_name(f".{out.name}.fit")
+
+
+@contextmanager
+def workplace(out: Path, *, fresh: bool) -> Iterator[Path]:
+    """Gives a fit its work folder, for itself alone; a killed fit leaves no lock behind.
+
+    Args:
+        out: the model directory, resolved.
+        fresh: forget what an interrupted fit left there.
+
+    Raises:
+        BundleError: another fit is at work there, or the folder cannot be written.
+    """
+    work = work_folder(out)
+    with ExitStack() as held:
+        try:
+            free = held.enter_context(locked_file(work / _LOCK))
+        except OSError as error:
+            raise BundleError(f"cannot write a model to {out}: {error}") from None
+        if not free:
+            raise BundleError(
+                f"{out}: another fit is writing it; wait for that one, or choose another place "
+                "with -o"
+            )
+        if fresh:
+            _forget_all_but_the_lock(work)
+        own = (work / _LOCK).stat()
+        try:
+            yield work
+        finally:
+            if _holds_nothing_but(work, own):
+                forget(work)
+    if os.name == "nt":  # an open file cannot be deleted there; nor can that of another fit
+        with suppress(OSError):
+            (work / _LOCK).unlink()
+            work.rmdir()
+
+
+def _holds_nothing_but(work: Path, lock: os.stat_result) -> bool:
+    """Whether this lock is all that is in the folder: that of the next fit has another."""
+    if {path.name for path in work.glob("*")} != {_LOCK}:
+        return False
+    try:
+        return os.path.samestat(lock, (work / _LOCK).stat())
+    except FileNotFoundError:
+        return False
+
+
+def forget(work: Path) -> None:
+    """Deletes a fit's work folder."""
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _forget_all_but_the_lock(work: Path) -> None:
+    for path in work.iterdir():
+        if path.name == _LOCK:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+
+
+def mark_of(good: Survey, settings: Settings, device: torch.device) -> str:
+    """Names a fit: its pictures, settings, weights' file, and what computes it."""
+    weights = Path(settings.backbone.weights)
+    own = settings.backbone.weights_kind == "file" and weights.is_file()
+    parts = [
+        good.name,
+        [(one.fingerprint, one.pixel_hash) for one in good.pictures],
+        to_dict(settings),
+        sha256_of(weights) if own else None,
+        [device.type, *computation(), provenance.versions()],
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def note_finished(work: Path, mark: str, bundle: Bundle) -> None:
+    """Notes, before a model is written, that it is the one that a fit ends in.
+
+    Raises:
+        BundleError: the note cannot be written.
+    """
+    said = json.dumps({"fit": mark, "config": config_hash(bundle)})
+    try:
+        with written_beside(work / _FINISHED) as beside:
+            beside.write_text(said, encoding="utf-8")
+            flush_file(beside)
+        flush_folder(work)
+    except OSError as error:
+        raise BundleError(f"{work} cannot be written: {error}") from None
+
+
+def is_finished(work: Path, mark: str, out: Path) -> bool:
+    """Whether the model at `out` is sound, and the one that this very fit ended in."""
+    try:
+        said = json.loads((work / _FINISHED).read_bytes())
+        if said["fit"] != mark:
+            return False
+        return read_bundle(out, tensors=False).identity.config == str(said["config"])
+    except (OSError, ValueError, LookupError, TypeError, BundleError):
+        return False
