@@ -20,7 +20,15 @@ DOCUMENTS = [
     ROOT / "README.md",
     *(path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "settings.md"),
 ]
-KINDS = {"a setting", "a version", "published", "of the data", "arithmetic", "a bound", "a scale"}
+KINDS = {
+    "a setting",
+    "a version",
+    "a scale",
+    "a bound",
+    "arithmetic",
+    "of the data",
+    "of a kept log",
+}
 """What a figure may be that no row has."""
 
 # What looks like a measurement: a decimal, 1e-4, a percentage, or a number before a unit.
