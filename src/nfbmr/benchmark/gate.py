@@ -183,13 +183,13 @@ def tables(fits: Fits, rivals: Sequence[str]) -> tuple[float, dict[str, Table]]:
     together = [name for name in missing if name in FINE]
     for group in [together, *([name] for name in missing if name not in FINE)]:
         models = [RIVALS[name](fits) for name in group]
-        for name, found in zip(group, _said(models, fits, strength), strict=True):
-            np.savez(kept[name], **asdict(found))
-    asked_of: dict[str, Table] = {}
+        for name, said in zip(group, _said(models, fits, strength), strict=True):
+            np.savez(kept[name], **asdict(said))
+    found: dict[str, Table] = {}
     for name, path in kept.items():
         with np.load(path) as values:
-            asked_of[name] = Table(**values)
-    return strength, asked_of
+            found[name] = Table(**values)
+    return strength, found
 
 
 def _searched(single: Inspector, pool: Sequence[ImageInput]) -> float:
@@ -269,8 +269,8 @@ def asked(single: Table, rival: Table, n: int, draws: int) -> Row:
         rng = np.random.default_rng([draw, n])
         pictures = rng.choice(len(single.good), n, replace=False)
         copies = rng.permuted(np.tile(np.arange(_POOL_EACH), (n, 1)), axis=1)[:, :EACH]
-        one, other = (table.drawn(pictures, copies) for table in (single, rival))
-        said.append(compare(one, other, seed=draw))
+        one, other = (model.drawn(pictures, copies) for model in (single, rival))
+        said.append(compare(one, other, draw))
     return {
         "good": n,
         "draws": draws,
