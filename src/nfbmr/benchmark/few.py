@@ -21,6 +21,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from nfbmr.settings.text import parse_pairs
 from nfbmr.system import provenance
 
 RATE = 0.01
+KINDS = ("drawn", "calibrated", "learnt")
 COUNTS = (12, 20, 25, 29, 30, 31, 40, 60)
 LAWS = ("normal", "log-normal")
 _SIX = ScoringSettings(
@@ -139,8 +141,15 @@ def learnt(data: str, seed: int, folder: str) -> Row:
     return {"n": n, "trained": FEW - n, "good": len(good), "seed": seed, "alarms": share}
 
 
-def measure(sets: dict[str, Path], out: Path, rounds: int, draws: int, fits: int) -> list[Row]:
-    """Computes the rows that are missing and returns all.
+def measure(
+    sets: dict[str, Path],
+    out: Path,
+    rounds: int,
+    draws: int,
+    fits: int,
+    kinds: Sequence[str] = KINDS,
+) -> list[Row]:
+    """Computes the rows that are missing and returns those of the kinds asked for.
 
     Args:
         sets: name -> data.
@@ -148,6 +157,7 @@ def measure(sets: dict[str, Path], out: Path, rounds: int, draws: int, fits: int
         rounds: draws of statistics.
         draws: of the pictures that calibrate a model of all.
         fits: of `FEW` pictures, a row each.
+        kinds: of `KINDS`.
     """
     plan: dict[tuple[str, ...], Row] = {
         ("drawn", law, str(n), str(m)): {"law": law, "n": n, "statistics": m, "rounds": rounds}
@@ -164,7 +174,7 @@ def measure(sets: dict[str, Path], out: Path, rounds: int, draws: int, fits: int
     dirty = str(commit).endswith("-dirty")  # one name for many states: nothing to reuse
     rows = [row for row in kept_rows(path) if row["commit"] == commit and not dirty]
     there = {tuple(row["key"]) for row in rows}
-    for key in [key for key in plan if key not in there]:
+    for key in [key for key in plan if key[0] in kinds and key not in there]:
         print(f"measuring {', '.join(key)} ...", file=sys.stderr, flush=True)
         rows.append(
             {"key": list(key), "kind": key[0], **_one(key, plan[key], out), "commit": commit}
@@ -227,6 +237,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2000, help="draws of statistics")
     parser.add_argument("--draws", type=int, default=200, help="draws of calibrating pictures")
     parser.add_argument("--fits", type=int, default=10, help="fits of few pictures")
+    parser.add_argument("--only", choices=KINDS, help="rows of one kind")
     parser.add_argument("--job", type=Path, help="measure one row, as a job of `child` says")
     arguments = parser.parse_args()
     if arguments.job is not None:
@@ -237,7 +248,8 @@ def main() -> None:
     except NfbmrError as error:
         parser.error(str(error))
     counts = (arguments.rounds, arguments.draws, arguments.fits)
-    text = table(measure(sets, arguments.out, *counts))
+    kinds = [arguments.only] if arguments.only else KINDS
+    text = table(measure(sets, arguments.out, *counts, kinds))
     (arguments.out / "few.md").write_text(text, encoding="utf-8")
     sys.stdout.write(text)
 
