@@ -11,19 +11,8 @@ from torch import nn
 
 from nfbmr.networks.flow import AffineCoupling
 from nfbmr.networks.mapping import ResidualBlock
+from nfbmr.paper import boxes
 from nfbmr.paper.anatomy import Anatomy, convolution, parameters, times
-from nfbmr.paper.boxes import (
-    FIRST,
-    OPERATION,
-    SECOND,
-    SHARED,
-    Box,
-    Canvas,
-    Point,
-    Words,
-    formula,
-    head,
-)
 
 DETAILS_SIZE = 8.0, 7.3
 
@@ -34,7 +23,7 @@ _LEFT = 0.14
 _SHARED_WIDTH = 0.5
 
 
-def paint_details(canvas: Canvas, found: Anatomy) -> None:
+def paint_details(canvas: boxes.Canvas, found: Anatomy) -> None:
     """Draws Fig. 4."""
     _paint_mappings(canvas, found, 7.1)
     block = found.mapping.shared
@@ -43,22 +32,25 @@ def paint_details(canvas: Canvas, found: Anatomy) -> None:
     _paint_coupling(canvas, found, 2.3)
 
 
-def _title(canvas: Canvas, top: float, text: str) -> None:
-    canvas.write(_LEFT, top, Words(text, 9, bold=True), ha="left")
+def _title(canvas: boxes.Canvas, top: float, text: str) -> None:
+    canvas.write(_LEFT, top, boxes.Words(text, 9, bold=True), ha="left")
 
 
 # ---- (a)
 
 
-def _paint_mappings(canvas: Canvas, found: Anatomy, top: float) -> None:
+def _paint_mappings(canvas: boxes.Canvas, found: Anatomy, top: float) -> None:
     mapping = found.mapping
     _title(canvas, top, "(a) The mapping networks")
     rows = top - 1.03, top - 2.65
     shared = canvas.box(
         *(DETAILS_SIZE[0] / 2, (rows[0] + rows[1]) / 2),
         (_SHARED_WIDTH, rows[0] - rows[1] + _LAYER[1]),
-        [head("shared residual block"), Words(f"{parameters(mapping.shared)}, one set of weights")],
-        SHARED,
+        [
+            boxes.head("shared residual block"),
+            boxes.Words(f"{parameters(mapping.shared)}, one set of weights"),
+        ],
+        boxes.SHARED,
         upright=True,
     )
     ways = (
@@ -67,37 +59,39 @@ def _paint_mappings(canvas: Canvas, found: Anatomy, top: float) -> None:
     )
     for y, (name, own, given, made) in zip(rows, ways, strict=True):
         text = f"{name}: {parameters(own)} parameters of its own"
-        canvas.write(_LEFT, y + _LAYER[1] / 2 + 0.13, Words(text, 8, bold=True), ha="left")
+        canvas.write(_LEFT, y + _LAYER[1] / 2 + 0.13, boxes.Words(text, 8, bold=True), ha="left")
         first, last = (
-            canvas.box(x, y, _TENSOR, [formula(text), Words(times(shape))])
+            canvas.box(x, y, _TENSOR, [boxes.formula(text), boxes.Words(times(shape))])
             for x, (text, shape) in (
                 (_LEFT + _TENSOR[0] / 2, given),
                 (DETAILS_SIZE[0] - _LEFT - _TENSOR[0] / 2, made),
             )
         )
-        middle = Box(shared.x, y, shared.width, _LAYER[1])
+        middle = boxes.Box(shared.x, y, shared.width, _LAYER[1])
         _paint_layers(canvas, list(own.before), first, middle)
         _paint_layers(canvas, list(own.after), middle, last)
 
 
-def _paint_layers(canvas: Canvas, layers: Sequence[nn.Module], start: Box, end: Box) -> None:
+def _paint_layers(
+    canvas: boxes.Canvas, layers: Sequence[nn.Module], start: boxes.Box, end: boxes.Box
+) -> None:
     """Draws layers, spread evenly between two boxes, and the arrows through them."""
-    drawn: list[list[Words]] = []
+    drawn: list[list[boxes.Words]] = []
     blocks = [layer for layer in layers if isinstance(layer, ResidualBlock)]
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
-            drawn.append([Words(text) for text in convolution(layer)])
+            drawn.append([boxes.Words(text) for text in convolution(layer)])
         elif len(blocks) <= _ALONE:
-            drawn.append([Words("residual block"), Words(parameters(layer))])
+            drawn.append([boxes.Words("residual block"), boxes.Words(parameters(layer))])
         elif layer is blocks[0]:
             text = f"{len(blocks)} residual blocks"
-            drawn.append([Words(text), Words(f"{parameters(layer)} each")])
+            drawn.append([boxes.Words(text), boxes.Words(f"{parameters(layer)} each")])
     left, right = start.right[0], end.left[0]
     gap = (right - left - len(drawn) * _LAYER[0]) / (len(drawn) + 1)
     before = start
     for number, words in enumerate(drawn):
         x = left + gap * (number + 1) + _LAYER[0] * (number + 0.5)
-        box = canvas.box(x, start.y, _LAYER, words, SECOND, upright=True)
+        box = canvas.box(x, start.y, _LAYER, words, boxes.SECOND, upright=True)
         canvas.arrow(before.right, box.left)
         before = box
     canvas.arrow(before.right, end.left)
@@ -106,7 +100,7 @@ def _paint_layers(canvas: Canvas, layers: Sequence[nn.Module], start: Box, end: 
 # ---- (b)
 
 
-def _paint_block(canvas: Canvas, block: ResidualBlock, top: float) -> None:
+def _paint_block(canvas: boxes.Canvas, block: ResidualBlock, top: float) -> None:
     _title(canvas, top, f"(b) A residual block: {parameters(block)} parameters")
     plus = object()
     row: list[object] = [*block.body, plus]
@@ -117,7 +111,7 @@ def _paint_block(canvas: Canvas, block: ResidualBlock, top: float) -> None:
     gap = (end - start - sum(width for _, width, _ in drawn)) / (len(drawn) + 1)
     first = block.body[0]
     assert isinstance(first, nn.Conv2d)
-    canvas.write(0.55, y, Words(f"{first.in_channels}\nchannels"))
+    canvas.write(0.55, y, boxes.Words(f"{first.in_channels}\nchannels"))
     canvas.line((0.88, y), (start, y))
     canvas.dot((start, y))
     at, places = (start, y), []
@@ -130,22 +124,22 @@ def _paint_block(canvas: Canvas, block: ResidualBlock, top: float) -> None:
     over, sum_of_both = y + 0.42, places[row.index(plus)]
     canvas.arrow((start, y), (start, over), (sum_of_both.x, over), sum_of_both.top)
     last = [one for one in block.body if isinstance(one, nn.Conv2d)][-1]
-    canvas.write(end + 0.42, y, Words(f"{last.out_channels}\nchannels"))
+    canvas.write(end + 0.42, y, boxes.Words(f"{last.out_channels}\nchannels"))
 
 
-def _words_of(layer: object) -> tuple[list[Words], float, str]:
+def _words_of(layer: object) -> tuple[list[boxes.Words], float, str]:
     """Returns what a box of a residual block says, its width and its fill."""
     if isinstance(layer, nn.Conv2d):
-        return [Words(text) for text in convolution(layer)], 0.94, SECOND
+        return [boxes.Words(text) for text in convolution(layer)], 0.94, boxes.SECOND
     if isinstance(layer, nn.ReLU):
-        return [Words("ReLU")], 0.46, OPERATION
-    return [head("+")], 0.28, OPERATION
+        return [boxes.Words("ReLU")], 0.46, boxes.OPERATION
+    return [boxes.head("+")], 0.28, boxes.OPERATION
 
 
 # ---- (c)
 
 
-def _paint_coupling(canvas: Canvas, found: Anatomy, top: float) -> None:
+def _paint_coupling(canvas: boxes.Canvas, found: Anatomy, top: float) -> None:
     blocks = found.detector.flow.blocks
     block = blocks[0]
     assert isinstance(block, AffineCoupling)
@@ -157,23 +151,23 @@ def _paint_coupling(canvas: Canvas, found: Anatomy, top: float) -> None:
     mixed = canvas.box(
         *(0.95, middle),
         (0.38, 1.72),
-        [Words("fixed permutation"), Words(f"of {len(block.permutation)} channels")],
-        OPERATION,
+        [boxes.Words("fixed permutation"), boxes.Words(f"of {len(block.permutation)} channels")],
+        boxes.OPERATION,
         upright=True,
     )
-    canvas.write(0.36, middle + 0.14, formula("$y$"))
+    canvas.write(0.36, middle + 0.14, boxes.formula("$y$"))
     canvas.arrow((0.2, middle), mixed.left)
     joined = canvas.box(
         *(7.0, middle),
         (0.38, 1.72),
-        [Words("both parts"), Words("joined")],
-        OPERATION,
+        [boxes.Words("both parts"), boxes.Words("joined")],
+        boxes.OPERATION,
         upright=True,
     )
     canvas.arrow(joined.right, (7.75, middle))
-    canvas.write(7.5, middle + 0.14, formula("$z$"))
-    canvas.write(1.52, upper + 0.15, formula(f"$y_1$: {one}"))
-    canvas.write(1.52, lower + 0.15, formula(f"$y_2$: {two}"))
+    canvas.write(7.5, middle + 0.14, boxes.formula("$z$"))
+    canvas.write(1.52, upper + 0.15, boxes.formula(f"$y_1$: {one}"))
+    canvas.write(1.52, lower + 0.15, boxes.formula(f"$y_2$: {two}"))
     first = _paint_net(canvas, block, 1, (2.8, middle))
     second = _paint_net(canvas, block, 2, (5.3, middle))
     low = _scale_shift(canvas, (2.8, lower), 1)
@@ -191,16 +185,18 @@ def _paint_coupling(canvas: Canvas, found: Anatomy, top: float) -> None:
     canvas.arrow(high.right, (end, upper))
     canvas.arrow((edge, lower), low.left)
     canvas.arrow(low.right, (end, lower))
-    canvas.write(6.42, upper + 0.15, formula("$z_1$"))
-    canvas.write(6.42, lower + 0.15, formula("$z_2$"))
+    canvas.write(6.42, upper + 0.15, boxes.formula("$z_1$"))
+    canvas.write(6.42, lower + 0.15, boxes.formula("$z_2$"))
 
 
-def _scale_shift(canvas: Canvas, at: Point, number: int) -> Box:
+def _scale_shift(canvas: boxes.Canvas, at: boxes.Point, number: int) -> boxes.Box:
     text = rf"$\exp(s_{number}) \cdot y_{3 - number} + b_{number}$"
-    return canvas.box(*at, (1.3, 0.36), [formula(text)], OPERATION)
+    return canvas.box(*at, (1.3, 0.36), [boxes.formula(text)], boxes.OPERATION)
 
 
-def _paint_net(canvas: Canvas, block: AffineCoupling, number: int, at: Point) -> Box:
+def _paint_net(
+    canvas: boxes.Canvas, block: AffineCoupling, number: int, at: boxes.Point
+) -> boxes.Box:
     """Draws a sub-network: what it sees, its hidden layer, and the two halves of its output."""
     net = block.net1 if number == 1 else block.net2
     kernel = times((net.kernel, net.kernel))
@@ -209,8 +205,8 @@ def _paint_net(canvas: Canvas, block: AffineCoupling, number: int, at: Point) ->
     seen = f"{given - place} + {place} of place" if place else str(given)
     parts = f"$s_{number}$, $b_{number}$: {made // 2} each"
     words = [
-        Words(f"conv {kernel}, {seen} → {hidden}"),
-        Words(f"ReLU, conv {kernel}, {hidden} → {made}"),
-        formula(f"{parts}, $|s_{number}| < {block.clamp:g}$"),
+        boxes.Words(f"conv {kernel}, {seen} → {hidden}"),
+        boxes.Words(f"ReLU, conv {kernel}, {hidden} → {made}"),
+        boxes.formula(f"{parts}, $|s_{number}| < {block.clamp:g}$"),
     ]
-    return canvas.box(*at, (2.2, 0.64), words, FIRST)
+    return canvas.box(*at, (2.2, 0.64), words, boxes.FIRST)

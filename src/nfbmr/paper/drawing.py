@@ -193,6 +193,11 @@ def label(text: str, longest: int = 18) -> str:
     return plain if len(plain) <= longest else f"{plain[: longest - 1]}…"
 
 
+def network_label(network: str) -> str:
+    """Returns timm's name of a network without its port and its tag: efficientnet_b3."""
+    return label(network.partition(".")[0].removeprefix("tf_"))
+
+
 def not_shown(names: Iterable[str], reason: str) -> str:
     """Returns a sentence for a caption on categories that a figure lacks; "" without any."""
     listed = ", ".join(label(name, 30) for name in names)

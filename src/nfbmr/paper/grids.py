@@ -19,7 +19,7 @@ from nfbmr.errors import MissingExtraError
 from nfbmr.evaluation.report.plots import DEFECT_COLOUR, GOOD_COLOUR
 from nfbmr.inspection.pictures import heatmap_overlay
 from nfbmr.paper.aggregates import Category, categories_of
-from nfbmr.paper.drawing import Drawn, Sheet, label, not_shown
+from nfbmr.paper.drawing import Drawn, Sheet, label, network_label, not_shown
 from nfbmr.paper.readings import OUTDATED, Exhibits, Shown, exhibits_of, holding
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def draw_responses(sheet: Sheet) -> Drawn | None:
     width, height = 4 * (_CELL + _GAP), _CELL + 0.26
     size = blocks * width + (blocks - 1) * 0.4 + 0.2, lines * height + 0.4
     other = str(shown[0][1]["other_name"])
-    heads = ("picture", "mask", _short(other), "TNF")
+    heads = ("picture", "mask", network_label(other), "TNF")
 
     def paint(figure: Figure) -> None:
         for number, (category, exhibits, chosen) in enumerate(shown):
@@ -87,11 +87,6 @@ def draw_responses(sheet: Sheet) -> Drawn | None:
         f"{not_shown((category.name for category in outdated), OUTDATED)}"
     )
     return sheet.keep("2b", RESPONSES, caption, size, paint, has_photos=True)
-
-
-def _short(network: str) -> str:
-    """Returns timm's name without the port and the tag: efficientnet_b3."""
-    return label(network.partition(".")[0].removeprefix("tf_"))
 
 
 def _response_cells(exhibits: Exhibits, chosen: int) -> list[Bytes]:

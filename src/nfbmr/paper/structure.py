@@ -37,7 +37,7 @@ from nfbmr.paper.boxes import (
     head,
 )
 from nfbmr.paper.details import DETAILS_SIZE, paint_details
-from nfbmr.paper.drawing import Drawn, write_drawing
+from nfbmr.paper.drawing import Drawn, network_label, write_drawing
 from nfbmr.paper.systems import make_system
 from nfbmr.settings.schema import Settings
 from nfbmr.settings.text import parse_changes
@@ -96,17 +96,12 @@ def paint_whole(canvas: Canvas, found: Anatomy) -> None:
 def _words_of(source: SourceNetwork) -> list[Words]:
     """Says which network SNN is, and what of it makes y."""
     count = f"{blocks(source)} blocks, " if blocks(source) else ""
-    lines = [_name(source.name), f"to {stages(source)}", f"{count}stride {source.stride}"]
+    lines = [network_label(source.name), f"to {stages(source)}", f"{count}stride {source.stride}"]
     if source.neighbours:
         lines.append("and 3 × 3 means")
     if source.scales:
         lines.append(f"at {1 + len(source.scales)} sizes")
     return [head("SNN"), *map(Words, lines), Words(f"{parameters(source)} parameters")]
-
-
-def _name(network: str) -> str:
-    """Returns timm's name of a network without its port and its tag."""
-    return network.partition(".")[0].removeprefix("tf_")
 
 
 def _mapping_box(

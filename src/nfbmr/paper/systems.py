@@ -160,7 +160,7 @@ OTHER: dict[BackboneName, tuple[str, str]] = {
     "paper": ("tf_efficientnet_b3.aa_in1k", "hub"),
     "fast": ("tf_efficientnet_lite2", "embedded"),
 }
-"""The second pre-trained network of Fig. 7 (B3 in the paper), and where its weights are."""
+"""The second pre-trained network of Figs. 2b and 7 (B3 in the paper), and where its weights are."""
 
 
 def base_settings(backbone: BackboneName) -> Settings:

@@ -13,9 +13,6 @@ import numpy as np
 from nfbmr.scoring.maps import Floats
 
 _TAIL_SHARE = 0.2
-_FEW = 30  # below it a fifth is a handful, and its mean says little of the tail
-
-
 TINY = 1e-12
 
 
@@ -28,9 +25,9 @@ def threshold_for(scores: Floats, rate: float) -> tuple[float, int]:
     """Returns the threshold for an asked rate, and its rank among n ascending scores.
 
     Split conformal: the ceil((n + 1)(1 - rate))-th smallest score is exceeded by a new good image
-    with a probability of at most `rate`. Where n is too small the rank would be n + 1: then an
-    exponential tail is fitted to the excesses over the upper fifth, and never below the largest.
-    Of fewer than 30 it is at least the bound of a new value for normal ones,
+    with a probability of at most `rate`. Where n is too small the rank would be n + 1: then it is
+    the highest of three, so that no n has a step: the largest score; an exponential tail fitted
+    to the excesses over the upper fifth; and the bound of a new value for normal ones,
     m + t_(n-1)(1 - rate) s sqrt(1 + 1/n), which knows how uncertain mean and spread are.
     """
     n = len(scores)
@@ -40,8 +37,8 @@ def threshold_for(scores: Floats, rate: float) -> tuple[float, int]:
     tail = min(max(2, round(_TAIL_SHARE * n)), n - 1)
     base = scores[n - tail - 1]
     scale = max(float((scores[n - tail :] - base).mean()), TINY)
-    threshold = max(float(base + scale * math.log(tail / n / rate)), float(scores[-1]))
-    return (max(threshold, _prediction_bound(scores, rate)) if n < _FEW else threshold), n + 1
+    level = float(base + scale * math.log(tail / n / rate))
+    return max(level, float(scores[-1]), _prediction_bound(scores, rate)), n + 1
 
 
 def _prediction_bound(scores: Floats, rate: float) -> float:

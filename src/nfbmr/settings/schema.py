@@ -1,4 +1,4 @@
-"""Settings: what a fit depends on, checked, frozen, to and from JSON; and the three presets.
+"""Settings: what a fit depends on, checked, frozen, to and from JSON.
 
 A settings object is a value: equal settings, equal images and equal weights give the same model.
 Unknown keys and values out of range are errors. No torch here, so that the deployed program
