@@ -74,6 +74,13 @@ def fit(
         float | None,
         typer.Option(help="Share of good pictures that may be called defects. [default: 0.01]"),
     ] = None,
+    look_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of good pictures that may be sent to a person, false alarms included. "
+            "[default: 0.05]"
+        ),
+    ] = None,
     backbone: Annotated[
         str | None, typer.Option(help="Any timm network instead of the preset's.")
     ] = None,
@@ -94,6 +101,7 @@ def fit(
         seed=seed,
         size=None if size is None else parse_size(size),
         false_alarm_rate=false_alarm_rate,
+        look_rate=look_rate,
         backbone=backbone,
         weights=weights,
         tiles=tiles or None,

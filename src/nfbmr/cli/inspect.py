@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+_EXIT_CODES = (("unreadable", 3), ("defect", 1), ("look", 4))
+"""The first that was found counts; 2 is for what cannot be done at all."""
+
+
 class RowFormat(enum.StrEnum):
     """The forms of `inspect`'s rows."""
 
@@ -46,7 +50,8 @@ def inspect(
         bool,
         typer.Option(
             "--exit-code",
-            help="End with 1 when a defect was found, 2 when a picture is unreadable.",
+            help="End with 3 when a picture is unreadable, else 1 when a defect was found, else 4 "
+            "when a person is to look.",
         ),
     ] = False,
     tiles: Annotated[
@@ -56,7 +61,7 @@ def inspect(
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
-    """Judge pictures: good or defect, how sure, and where."""
+    """Judge pictures: good, look (for a person) or defect, how sure, and where."""
     from nfbmr.inspection.inspector import Failure, load
     from nfbmr.inspection.rows import open_writer, to_row
 
@@ -70,21 +75,21 @@ def inspect(
             f"{model} learnt whole pictures, and where on them a place lies: to a tile that means "
             "nothing. Learn tiles: nfbmr fit DATA -o MODEL --tiles"
         )
-    worst = 0
+    found: set[str] = set()
     with open_writer(chosen, rows_file) as write:
         for done, result in enumerate(inspector.inspect_many(pictures)):
             write(to_row(result, str(model)))
             if isinstance(result, Failure):
-                worst = 2
+                found.add("unreadable")
                 continue
-            worst = max(worst, int(result.is_defect))
+            found.add(result.verdict)
             if heatmaps and folder is not None:
                 _write_heatmap(folder, done, pictures[done], result)
     if rows_file is not None:
         beside = f"; heatmaps: {folder}" if heatmaps else ""
         _log.info("%d pictures: %s%s", len(pictures), rows_file, beside)
     if exit_code:
-        raise typer.Exit(worst)
+        raise typer.Exit(next((code for what, code in _EXIT_CODES if what in found), 0))
 
 
 def _pictures(paths: list[Path]) -> Iterator[Path]:
@@ -97,6 +102,8 @@ def _pictures(paths: list[Path]) -> Iterator[Path]:
             if not found:
                 raise DataError(f"{path} holds no pictures; give pictures, or a folder with some")
             yield from found
+        elif not path.exists():
+            raise DataError(f"{path} does not exist; give pictures, or a folder with some")
         else:
             yield path
 

@@ -120,8 +120,12 @@ def relearn(
     graphs.join(coarse, rest, probe, features=True)
     runtime = open_graph(to, precision, probe, threads, output="y")
     source = GraphSource(detector.source, runtime, f"{to} {precision} {sha256_of(coarse)}")
-    rate = bundle.calibration.false_alarm_rate  # the one now in force
-    how = replace(bundle.settings.calibration, false_alarm_rate=rate)
+    now = bundle.calibration  # its rates are those in force
+    how = replace(
+        bundle.settings.calibration,
+        false_alarm_rate=now.false_alarm_rate,
+        look_rate=now.look_rate,
+    )
     job = Job(
         settings=replace(bundle.settings, calibration=how),
         work=work / "fit",

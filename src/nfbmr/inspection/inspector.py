@@ -26,7 +26,13 @@ from nfbmr.model.bundle import Bundle, replace_calibration
 from nfbmr.model.facts import Facts
 from nfbmr.runtimes.choose import open_runtime
 from nfbmr.runtimes.protocol import Runtime
-from nfbmr.scoring.calibration import Calibration, calibrate, image_scores, recalibrate
+from nfbmr.scoring.calibration import (
+    Calibration,
+    Verdict,
+    calibrate,
+    image_scores,
+    recalibrate,
+)
 from nfbmr.scoring.conformal import p_values
 from nfbmr.scoring.heat import heatmap
 from nfbmr.scoring.maps import MAPS, Maps
@@ -60,6 +66,16 @@ class Inspection:
     calibration: Calibration = field(repr=False)
 
     @property
+    def verdict(self) -> Verdict:
+        """`defect` above the threshold, `look` for a person above the lower one, else `good`."""
+        return self.calibration.verdict(self.score)
+
+    @property
+    def look_threshold(self) -> float:
+        """Above it a person is to look; `threshold` at most."""
+        return self.calibration.look_threshold
+
+    @property
     def heatmap(self) -> NDArray[np.float32]:
         """Where: float32 (H, W) of the picture; 0 = typical good, 1 = as high as good ones get.
 
@@ -73,13 +89,15 @@ class Inspection:
         return resize_map(fused, size)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns `path, score, p_value, is_defect, threshold, size`, ready for JSON."""
+        """Returns `path, verdict, score, p_value, is_defect, threshold, look_threshold, size`."""
         return {
             "path": self.path,
+            "verdict": self.verdict,
             "score": self.score,
             "p_value": self.p_value,
             "is_defect": self.is_defect,
             "threshold": self.threshold,
+            "look_threshold": self.look_threshold,
             "size": list(self.size),
         }
 
@@ -227,33 +245,45 @@ class Inspector:
             yield result
 
     def recalibrated(
-        self, rate: float, good_images: Iterable[ImageInput] | None = None
+        self,
+        rate: float | None = None,
+        good_images: Iterable[ImageInput] | None = None,
+        *,
+        look_rate: float | None = None,
     ) -> Inspector:
-        """Returns an inspector with a new threshold; the network stays as it is.
+        """Returns an inspector with new thresholds; the network stays as it is.
 
         Args:
-            rate: asked false-alarm rate, in (0, 1).
+            rate: asked false-alarm rate, in (0, 1); by default the one now in force.
             good_images: good pictures that the model was not trained on; all scales and scores
                 are learnt anew from them. Without them the stored scores serve.
+            look_rate: asked share of good pictures that a person looks at, in (0, 1); by default
+                the one now in force.
 
         Raises:
-            SettingsError: the rate is not a share between 0 and 1.
+            SettingsError: a rate is not a share between 0 and 1.
             CalibrationError: too few pictures; some that were trained on, which score lower than
                 new ones; or pictures that are all alike.
             ImageError: one cannot be read.
         """
-        if not _LEAST_RATE <= rate < 1:
-            raise SettingsError(
-                f"false-alarm rate {rate:g}: a share between 0 and 1 was expected, at least 1e-6"
-            )
+        now = self.calibration
+        rate = now.false_alarm_rate if rate is None else rate
+        look_rate = now.look_rate if look_rate is None else look_rate
+        for name, asked in (("false-alarm rate", rate), ("look rate", look_rate)):
+            if not _LEAST_RATE <= asked < 1:
+                raise SettingsError(
+                    f"{name} {asked:g}: a share between 0 and 1 was expected, at least 1e-6"
+                )
         if good_images is None:
-            calibration = recalibrate(self.calibration, rate)
+            calibration = recalibrate(now, rate, look_rate)
         else:
-            calibration = self._calibrated_on(good_images, rate)
+            calibration = self._calibrated_on(good_images, rate, look_rate)
         bundle = replace(self._bundle, calibration=calibration)
         return Inspector(bundle, self.runtime, self.path)
 
-    def _calibrated_on(self, good_images: Iterable[ImageInput], rate: float) -> Calibration:
+    def _calibrated_on(
+        self, good_images: Iterable[ImageInput], rate: float, look_rate: float
+    ) -> Calibration:
         seen = survey(self.facts.name, good_images)
         for warning in seen.warnings:
             _log.warning("%s", warning)
@@ -267,7 +297,8 @@ class Inspector:
                 "parts and the threshold would be too low; give good pictures it has not seen"
             )
         maps = self.maps(one.picture for one in seen.pictures)
-        return calibrate(maps, self.settings.scoring, rate, [p.pixel_hash for p in seen.pictures])
+        names = [one.pixel_hash for one in seen.pictures]
+        return calibrate(maps, self.settings.scoring, rate, names, look_rate=look_rate)
 
     def save_calibration(self) -> None:
         """Writes the calibration now in force into the model directory it came from.
