@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from nfbmr.deployment.export import export
     from nfbmr.evaluation.evaluate import evaluate
     from nfbmr.fitting import fit
-    from nfbmr.inspection.inspector import Failure, Inspection, Inspector, load
+    from nfbmr.inspection.inspector import Inspector, load
     from nfbmr.inspection.pictures import heatmap_overlay
+    from nfbmr.inspection.result import Failure, Inspection
     from nfbmr.scoring.calibration import Calibration
     from nfbmr.settings.presets import preset
     from nfbmr.settings.schema import Settings
@@ -46,8 +47,8 @@ __all__ = [
 
 _HOMES = {
     "Calibration": "scoring.calibration",
-    "Failure": "inspection.inspector",
-    "Inspection": "inspection.inspector",
+    "Failure": "inspection.result",
+    "Inspection": "inspection.result",
     "Inspector": "inspection.inspector",
     "Settings": "settings.schema",
     "evaluate": "evaluation.evaluate",

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,13 @@ from nfbmr.cli.app import app, main
 from nfbmr.data.images import fingerprint
 from nfbmr.errors import CalibrationError, NfbmrError, SettingsError
 from nfbmr.inspection.inspector import load
+from nfbmr.inspection.rows import COLUMNS
+from nfbmr.model.bundle import read_bundle, replace_calibration
 from nfbmr.settings.text import parse_size
 
 Draw = Callable[..., NDArray[np.uint8]]
 
-KEYS = ["path", "score", "p_value", "is_defect", "threshold", "model"]
+KEYS = list(COLUMNS[:-1])
 TINY = [
     "--size=64",
     "--device=cpu",
@@ -242,14 +245,35 @@ def test_inspect_writes_heatmaps(model: Path, pictures: Path, tmp_path: Path) ->
     [
         (["0-good.png"], 0),
         (["0-good.png", "1-blob.png"], 1),
-        (["2-broken.png", "1-blob.png"], 2),
-        (["0-good.png", "absent.png"], 2),
+        (["2-broken.png", "1-blob.png"], 3),
     ],
 )
 def test_inspect_tells_scripts(model: Path, pictures: Path, names: list[str], code: int) -> None:
     paths = [pictures / name for name in names]
     assert run("inspect", model, *paths, "--exit-code").exit_code == code
     assert run("inspect", model, *paths).exit_code == 0
+
+
+def test_a_picture_for_a_person_has_an_exit_code_of_its_own(
+    model_copy: Path, pictures: Path
+) -> None:
+    inspector = load(model_copy, device="cpu")
+    above = inspector.inspect(pictures / "1-blob.png").score + 1
+    higher = replace(inspector.calibration, threshold=above)
+    bundle = replace(read_bundle(model_copy), calibration=higher)
+    replace_calibration(model_copy, bundle)
+    done = run("inspect", model_copy, pictures / "1-blob.png", "--exit-code")
+    assert (done.exit_code, done.stdout.splitlines()[1].split()[0]) == (4, "look")
+
+
+def test_a_path_that_is_not_there_is_said_before_the_work(
+    model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [pictures / "0-good.png", pictures / "absent.png"]
+    assert run_main(monkeypatch, "inspect", model, *paths) == 2
+    said = capsys.readouterr()
+    assert "absent.png does not exist" in said.err
+    assert not said.out
 
 
 # ---- what is typed wrong
@@ -287,7 +311,7 @@ def test_what_is_no_size_is_refused(text: str) -> None:
         ),
         (["fit", ".", "-o", "model", "--set=seed.x=3"], "seed"),
         (["info", "nowhere"], "nowhere does not exist"),
-        (["inspect", "nowhere", "a.png"], "nowhere does not exist"),
+        (["inspect", "nowhere", "a.png"], "a.png does not exist"),
         (["inspect", "nowhere", "a.png", "--heatmaps"], "--heatmaps needs a place"),
         (["inspect", "nowhere", "."], "holds no pictures"),
         (["evaluate", ".", ".", "-o", "report"], "holds no nfbmr model"),

@@ -94,7 +94,7 @@ def test_one_row_of_scores_for_each_picture(
     evaluation = evaluate(inspector, mvtec, tmp_path / "report")
     with (tmp_path / "report" / "scores.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert list(rows[0]) == ["path", "label", "score", "p_value", "is_defect"]
+    assert list(rows[0]) == ["path", "label", "verdict", "score", "p_value", "is_defect"]
     assert [row["label"] for row in rows] == ["blob"] * 4 + ["good"] * 4
     for row in rows:
         alone = inspector.inspect(row["path"])

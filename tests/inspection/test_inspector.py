@@ -23,7 +23,8 @@ from nfbmr.errors import (
     ImageError,
     SettingsError,
 )
-from nfbmr.inspection.inspector import Failure, Inspection, Inspector, load
+from nfbmr.inspection.inspector import Inspector, load
+from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.model.bundle import Bundle, read_bundle, write_bundle
 from nfbmr.runtimes.protocol import Runtime
 from nfbmr.runtimes.torch import TorchRuntime

@@ -14,18 +14,20 @@ import pytest
 from numpy.typing import NDArray
 
 from nfbmr.errors import SettingsError
-from nfbmr.inspection.inspector import Failure, Inspector
+from nfbmr.inspection.inspector import Inspector
+from nfbmr.inspection.result import Failure
 from nfbmr.inspection.rows import COLUMNS, Format, open_writer, to_row
 
 GOOD: dict[str, Any] = {
     "path": "a.png",
     "score": 1.25,
     "p_value": 0.5,
+    "verdict": "good",
     "is_defect": False,
     "threshold": 2.0,
     "model": "models/m",
 }
-DEFECT = GOOD | {"path": 'b,"quoted".png', "score": 30.0, "is_defect": True}
+DEFECT = GOOD | {"path": 'b,"quoted".png', "verdict": "defect", "score": 30.0, "is_defect": True}
 FAILED = {"path": "c.png", "error": "no picture"}
 ROWS = [GOOD, DEFECT, FAILED]
 
@@ -39,7 +41,8 @@ def write(form: Format, path: Path | None) -> None:
 def test_a_row_has_these_keys(inspector: Inspector, draw: Callable[..., NDArray[np.uint8]]) -> None:
     result = inspector.inspect(draw(0))
     row = to_row(result, "m")
-    assert list(row) == ["path", "score", "p_value", "is_defect", "threshold", "model"]
+    assert tuple(row) == COLUMNS[:-1]
+    assert row["verdict"] == result.verdict
     assert row["score"] == result.score
     assert row["is_defect"] is result.is_defect
     failure = to_row(Failure(path="c.png", error="no picture"), "m")

@@ -19,7 +19,8 @@ from nfbmr.deployment.export import export
 from nfbmr.errors import BundleTamperedError, SettingsError
 from nfbmr.features.compute import FeatureCache
 from nfbmr.fitting import fit
-from nfbmr.inspection.inspector import Inspection, Inspector, load
+from nfbmr.inspection.inspector import Inspector, load
+from nfbmr.inspection.result import Inspection
 from nfbmr.learning.plan import plan_fit
 from nfbmr.model.bundle import read_bundle
 from nfbmr.settings.changes import with_changes

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,30 @@ def test_another_picture_under_an_old_name_is_inspected(
     os.utime(put(hot, "part.png", draw(1, defect=True)), ns=(1, 10**18))
     assert once(inspector, hot) == 1
     assert [row["is_defect"] for row in rows(hot)] == [False, True]
+
+
+def test_what_a_person_is_to_look_at_has_a_folder_of_its_own(
+    inspector: Inspector, hot: Path, draw: Draw
+) -> None:
+    put(hot, "a.png", draw(1, defect=True))
+    score = inspector.inspect(hot / "a.png").score
+    higher = replace(inspector.calibration, threshold=score + 1)
+    bundle = replace(inspector._bundle, calibration=higher)
+    assert once(Inspector(bundle, inspector.runtime), hot, move=True) == 1
+    assert [path.name for path in (hot / "look").iterdir()] == ["a.png"]
+    assert [row["verdict"] for row in rows(hot)] == ["look"]
+
+
+def test_a_log_of_an_older_version_without_three_verdicts_goes_on(
+    inspector: Inspector, hot: Path, draw: Draw
+) -> None:
+    put(hot, "a.png", draw(0))
+    assert once(inspector, hot) == 1
+    (row,) = rows(hot)
+    del row["verdict"], row["look_threshold"]
+    (hot / "log.jsonl").write_text(json.dumps(row) + "\n")
+    assert once(inspector, hot, move=True) == 0
+    assert [path.name for path in (hot / "good").iterdir()] == ["a.png"]
 
 
 def test_files_are_moved_by_verdict_and_never_over_others(

@@ -7,6 +7,7 @@ import math
 import os
 import random
 import signal
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -223,6 +224,7 @@ def killed_after(
 
     It is forked: to load torch anew would take longer than to learn.
     """
+    said = work.with_name("said.txt")
     child = os.fork()
     if child == 0:
         signal.alarm(60)  # whatever happens, it ends
@@ -233,10 +235,13 @@ def killed_after(
 
         try:
             learn(source, data, settings, work, die, checkpoint_seconds=0)
+        except BaseException:
+            said.write_text(traceback.format_exc(), encoding="utf-8")
         finally:
             os._exit(1)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert status == -signal.SIGKILL, "it did not end by the kill"
+    why = said.read_text(encoding="utf-8") if said.is_file() else "it did not end by the kill"
+    assert status == -signal.SIGKILL, why
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="torch learns in no fork where a GPU is")

@@ -13,7 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from nfbmr.errors import BundleTamperedError, MissingExtraError, SettingsError
-from nfbmr.inspection.inspector import Inspection, load
+from nfbmr.inspection.inspector import load
+from nfbmr.inspection.result import Inspection
 from nfbmr.model.bundle import Bundle, add_exports, read_bundle
 from nfbmr.model.exports import Precision, Target, graph_file
 from nfbmr.runtimes.choose import open_runtime

@@ -491,3 +491,42 @@ def test_calibration_images_score_again_what_is_stored_each_by_itself() -> None:
         alone = calibration_scores(maps[int(name)][None], ALL, calibration)
         assert alone == pytest.approx([score], rel=1e-6, abs=1e-6)
     assert image_scores(maps[:1], ALL, calibration) != pytest.approx(alone, rel=1e-3)
+
+
+# ---- three verdicts
+
+
+def test_between_the_thresholds_a_person_looks() -> None:
+    calibration = replace(calibration_of([float(i) for i in range(200)], 0.01), look_rate=0.05)
+    assert (calibration.look_threshold, calibration.threshold) == (190.0, 198.0)
+    said = [calibration.verdict(score) for score in (0, 190, 190.5, 198, 198.5)]
+    assert said == ["good", "good", "look", "look", "defect"]
+    assert any("look at scores above 190.000; 0.05" in line for line in calibration.describe())
+
+
+def test_a_look_rate_at_or_below_the_other_leaves_two_verdicts() -> None:
+    for rate in (0.1, 0.05):
+        calibration = replace(calibration_of([float(i) for i in range(200)], 0.1), look_rate=rate)
+        assert calibration.look_threshold == calibration.threshold
+        assert not any("person" in line for line in calibration.describe())
+
+
+@given(st.integers(5, 80), st.integers(0, 2**32 - 1), st.floats(0.001, 0.2))
+def test_the_look_threshold_is_never_above_the_other(n: int, seed: int, rate: float) -> None:
+    scores = sorted(np.random.default_rng(seed).normal(size=n).tolist())
+    calibration = calibration_of(scores, rate)
+    assert calibration.look_threshold <= calibration.threshold
+
+
+def test_another_look_rate_moves_that_threshold_alone() -> None:
+    calibration = calibrate(good_maps(60), ALL, 0.02, look_rate=0.1)
+    changed = recalibrate(calibration, 0.02, 0.2)
+    assert (changed.threshold, changed.look_rate) == (calibration.threshold, 0.2)
+    assert changed.look_threshold < calibration.look_threshold
+    assert recalibrate(calibration, 0.02).look_rate == 0.1
+
+
+def test_a_calibration_of_an_older_version_looks_at_five_in_a_hundred() -> None:
+    values = calibration_to_dict(calibration_of([float(i) for i in range(200)], 0.01))
+    del values["look_rate"]
+    assert calibration_from_dict(values, ONE).look_threshold == 190.0

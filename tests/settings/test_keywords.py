@@ -16,7 +16,7 @@ from nfbmr.settings.schema import Settings, TileSettings
 
 def test_every_setting_has_its_keyword() -> None:
     names = {field.name for field in fields(Settings)} - {"preset"}
-    assert set(Keywords.__annotations__) == names | {"false_alarm_rate", "weights"}
+    assert set(Keywords.__annotations__) == names | {"false_alarm_rate", "look_rate", "weights"}
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,7 @@ def test_every_setting_has_its_keyword() -> None:
             {"calibration": {"held_out": 0.3}, "false_alarm_rate": 0.1},
             {"calibration": {"held_out": 0.3, "false_alarm_rate": 0.1}},
         ),
+        ({"look_rate": 0.1}, {"calibration": {"look_rate": 0.1}}),
         ({"no_such": 1}, {"no_such": 1}),
     ],
 )

@@ -23,7 +23,8 @@ from nfbmr.deployment.export import export
 from nfbmr.evaluation.metrics import image_auroc
 from nfbmr.features.cache import FeatureCache
 from nfbmr.fitting import fit
-from nfbmr.inspection.inspector import Inspection, load
+from nfbmr.inspection.inspector import load
+from nfbmr.inspection.result import Inspection
 from nfbmr.settings.changes import settings_hash
 from nfbmr.settings.presets import preset
 from nfbmr.system import provenance

@@ -16,8 +16,9 @@ from PIL import Image, ImageDraw, ImageFont
 from nfbmr.data.images import read_image, resize_image
 from nfbmr.data.layouts import Sample, read_data
 from nfbmr.data.masks import read_mask
-from nfbmr.inspection.inspector import Inspection, Inspector, load
+from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.inspection.pictures import heatmap_overlay, outline_mask
+from nfbmr.inspection.result import Inspection
 
 _SIDE = 190
 _GAP = 10

@@ -26,6 +26,10 @@ def calibrate(
     false_alarm_rate: Annotated[
         float | None, typer.Option(help="[default: the rate now in force]")
     ] = None,
+    look_rate: Annotated[
+        float | None,
+        typer.Option(help="Share of good pictures that a person looks at. [default: as now]"),
+    ] = None,
     runtime: RuntimeName = "auto",
     device: Device = "auto",
     threads: Threads = None,
@@ -35,14 +39,12 @@ def calibrate(
     from nfbmr.inspection.inspector import load
 
     inspector = load(model, runtime=runtime, device=device, threads=threads)
-    kept = inspector.calibration.false_alarm_rate
-    rate = kept if false_alarm_rate is None else false_alarm_rate
     images = None
     if good_images is not None:
         found = read_data(good_images)
         _log.info("%s", found.describe())
         images = [sample.path for sample in found.train_good]
-    changed = inspector.recalibrated(rate, images)
+    changed = inspector.recalibrated(false_alarm_rate, images, look_rate=look_rate)
     changed.save_calibration()
     before = inspector.calibration
     print(

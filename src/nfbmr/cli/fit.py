@@ -30,6 +30,21 @@ Seed = Annotated[
 ]
 
 
+FalseAlarmRate = Annotated[
+    float | None,
+    typer.Option(help="Share of good pictures that may be called defects. [default: 0.01]"),
+]
+
+
+LookRate = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of good pictures that may be sent to a person, false alarms included. "
+        "[default: 0.05]"
+    ),
+]
+
+
 Changes = Annotated[
     list[str] | None,
     typer.Option(
@@ -70,10 +85,8 @@ def fit(
     preset: Annotated[Preset, typer.Option(help="What the fit is to be good at.")] = Preset.fast,
     size: Size = None,
     seed: Seed = None,
-    false_alarm_rate: Annotated[
-        float | None,
-        typer.Option(help="Share of good pictures that may be called defects. [default: 0.01]"),
-    ] = None,
+    false_alarm_rate: FalseAlarmRate = None,
+    look_rate: LookRate = None,
     backbone: Annotated[
         str | None, typer.Option(help="Any timm network instead of the preset's.")
     ] = None,
@@ -94,6 +107,7 @@ def fit(
         seed=seed,
         size=None if size is None else parse_size(size),
         false_alarm_rate=false_alarm_rate,
+        look_rate=look_rate,
         backbone=backbone,
         weights=weights,
         tiles=tiles or None,

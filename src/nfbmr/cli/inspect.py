@@ -14,9 +14,13 @@ from nfbmr.cli.arguments import Device, ModelPath, RuntimeName, Threads, where_t
 from nfbmr.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
-    from nfbmr.inspection.inspector import Failure, Inspection
+    from nfbmr.inspection.result import Failure, Inspection
 
 _log = logging.getLogger(__name__)
+
+
+_EXIT_CODES = (("unreadable", 3), ("defect", 1), ("look", 4))
+"""The first that was found counts; 2 is for what cannot be done at all."""
 
 
 class RowFormat(enum.StrEnum):
@@ -46,7 +50,8 @@ def inspect(
         bool,
         typer.Option(
             "--exit-code",
-            help="End with 1 when a defect was found, 2 when a picture is unreadable.",
+            help="End with 3 when a picture is unreadable, else 1 when a defect was found, else 4 "
+            "when a person is to look.",
         ),
     ] = False,
     tiles: Annotated[
@@ -56,8 +61,9 @@ def inspect(
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
-    """Judge pictures: good or defect, how sure, and where."""
-    from nfbmr.inspection.inspector import Failure, load
+    """Judge pictures: good, look (for a person) or defect, how sure, and where."""
+    from nfbmr.inspection.inspector import load
+    from nfbmr.inspection.result import Failure
     from nfbmr.inspection.rows import open_writer, to_row
 
     if heatmaps and out is None:
@@ -70,21 +76,21 @@ def inspect(
             f"{model} learnt whole pictures, and where on them a place lies: to a tile that means "
             "nothing. Learn tiles: nfbmr fit DATA -o MODEL --tiles"
         )
-    worst = 0
+    found: set[str] = set()
     with open_writer(chosen, rows_file) as write:
         for done, result in enumerate(inspector.inspect_many(pictures)):
             write(to_row(result, str(model)))
             if isinstance(result, Failure):
-                worst = 2
+                found.add("unreadable")
                 continue
-            worst = max(worst, int(result.is_defect))
+            found.add(result.verdict)
             if heatmaps and folder is not None:
                 _write_heatmap(folder, done, pictures[done], result)
     if rows_file is not None:
         beside = f"; heatmaps: {folder}" if heatmaps else ""
         _log.info("%d pictures: %s%s", len(pictures), rows_file, beside)
     if exit_code:
-        raise typer.Exit(worst)
+        raise typer.Exit(next((code for what, code in _EXIT_CODES if what in found), 0))
 
 
 def _pictures(paths: list[Path]) -> Iterator[Path]:
@@ -97,6 +103,8 @@ def _pictures(paths: list[Path]) -> Iterator[Path]:
             if not found:
                 raise DataError(f"{path} holds no pictures; give pictures, or a folder with some")
             yield from found
+        elif not path.exists():
+            raise DataError(f"{path} does not exist; give pictures, or a folder with some")
         else:
             yield path
 
@@ -105,8 +113,8 @@ def _write_heatmap(folder: Path, number: int, path: Path, result: Inspection | F
     from PIL import Image
 
     from nfbmr.data.images import read_image
-    from nfbmr.inspection.inspector import Inspection
     from nfbmr.inspection.pictures import heatmap_overlay
+    from nfbmr.inspection.result import Inspection
 
     assert isinstance(result, Inspection)
     folder.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,8 @@ def watch(
         ),
     ] = None,
     move: Annotated[
-        bool, typer.Option("--move", help="Move files to good/, defect/ or error/ in FOLDER.")
+        bool,
+        typer.Option("--move", help="Move files to good/, look/, defect/ or error/ in FOLDER."),
     ] = False,
     settle: Annotated[
         float, typer.Option(min=0, help="Seconds without change until a file counts as whole.")

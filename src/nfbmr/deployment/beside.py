@@ -16,7 +16,8 @@ from nfbmr.deployment.damage import STRENGTHS, damaged_copies, fitting_strength
 from nfbmr.deployment.gate import Pictures, inspected
 from nfbmr.deployment.separation import ASKED, LOSS, RANKS, Compared, Scores, compare
 from nfbmr.errors import ExportError, ImageError
-from nfbmr.inspection.inspector import Inspection, Inspector
+from nfbmr.inspection.inspector import Inspector
+from nfbmr.inspection.result import Inspection
 
 EACH = 8
 """Damaged copies of a good picture: whole turns of what `damaged` does."""

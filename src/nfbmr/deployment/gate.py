@@ -15,7 +15,8 @@ import numpy as np
 
 from nfbmr.data.images import ImageInput
 from nfbmr.errors import ExportError
-from nfbmr.inspection.inspector import Inspection, Inspector
+from nfbmr.inspection.inspector import Inspector
+from nfbmr.inspection.result import Inspection
 from nfbmr.model.bundle import Bundle
 from nfbmr.model.exports import Precision, Target
 from nfbmr.runtimes.protocol import Runtime
@@ -163,7 +164,7 @@ class Prover:
         return parts[worst]
 
     def _same_verdicts(self, name: str, pairs: Sequence[tuple[Inspection, Inspection]]) -> None:
-        other = [n for n, (one, two) in enumerate(pairs) if one.is_defect != two.is_defect]
+        other = [n for n, (one, two) in enumerate(pairs) if one.verdict != two.verdict]
         if other:
             one, two = pairs[other[0]]
             raise ExportError(

@@ -34,6 +34,7 @@ from nfbmr.runtimes.choose import open_graph
 from nfbmr.runtimes.protocol import Runtime
 from nfbmr.runtimes.torch import TorchRuntime
 from nfbmr.scoring.calibration import LEAST_HELD_OUT
+from nfbmr.settings.schema import Settings
 from nfbmr.system.files import sha256_of
 from nfbmr.system.progress import Progress, silent
 
@@ -127,10 +128,8 @@ def relearn(
     graphs.join(coarse, rest, probe, features=True)
     runtime = open_graph(to, precision, probe, threads, output="y")
     source = GraphSource(detector.source, runtime, f"{to} {precision} {sha256_of(coarse)}")
-    rate = bundle.calibration.false_alarm_rate  # the one now in force
-    how = replace(bundle.settings.calibration, false_alarm_rate=rate)
     job = Job(
-        settings=replace(bundle.settings, calibration=how),
+        settings=_settings_in_force(bundle),
         work=work / "fit",
         device=torch.device("cpu"),
         cache=FeatureCache(work / "cache"),
@@ -145,6 +144,17 @@ def relearn(
     own = {name: value for name, value in bundle.tensors.items() if name.startswith("source.")}
     whole = replace(again, tensors=own | again.tensors)
     return Learnt(bundle=whole, reference=reference, graph=graph)
+
+
+def _settings_in_force(bundle: Bundle) -> Settings:
+    """Returns the settings of the fit with the rates that hold now."""
+    now = bundle.calibration
+    how = replace(
+        bundle.settings.calibration,
+        false_alarm_rate=now.false_alarm_rate,
+        look_rate=now.look_rate,
+    )
+    return replace(bundle.settings, calibration=how)
 
 
 def as_in_fit(bundle: Bundle, good: Survey) -> tuple[Survey, tuple[int, ...]]:

@@ -23,7 +23,8 @@ from nfbmr.errors import LayoutError
 from nfbmr.evaluation.metrics import predictive_interval, summarise
 from nfbmr.evaluation.pixel_metrics import PixelMetrics, PixelResult
 from nfbmr.evaluation.report.page import Picture, ReportContent, choose_pictures, write_report
-from nfbmr.inspection.inspector import Failure, Inspection, Inspector
+from nfbmr.inspection.inspector import Inspector
+from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.settings.changes import settings_hash, to_dict
 from nfbmr.system import provenance
 from nfbmr.system.files import spreadsheet_cell, written_beside
@@ -195,12 +196,17 @@ def figures(inspector: Inspector, collected: Collected) -> dict[str, Any]:
     n = len(calibration.scores)
     n_good = int((~is_defect).sum())
     rank = min(calibration.rank, n)
+    looked = (scores > calibration.look_threshold) & (scores <= inspector.threshold)
     low, high = predictive_interval(n, rank, n_good) if n_good else (0, 0)
     return summary | {
         "false_alarm_rate_asked": calibration.false_alarm_rate,
         "false_alarm_rate_attainable": calibration.attainable_rate,
         "false_alarms_expected_interval": [0 if calibration.extrapolated else low, high],
         "threshold_extrapolated": calibration.extrapolated,
+        "look_rate_asked": calibration.look_rate,
+        "look_threshold": calibration.look_threshold,
+        "n_good_to_look_at": int((looked & ~is_defect).sum()),
+        "n_defective_to_look_at": int((looked & is_defect).sum()),
         "seed": inspector.settings.seed,
         "settings_hash": settings_hash(inspector.settings),
         "commit": facts.commit,
@@ -231,19 +237,22 @@ def _write_scores(path: Path, evaluation: Evaluation, inspector: Inspector) -> N
         beside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream,
     ):
         writer = csv.writer(stream)
-        writer.writerow(["path", "label", "score", "p_value", "is_defect"])
+        writer.writerow(["path", "label", "verdict", "score", "p_value", "is_defect"])
         rows = zip(evaluation.samples, evaluation.scores, evaluation.p_values, strict=True)
         for sample, score, p_value in rows:
             names = [spreadsheet_cell(str(sample.path)), spreadsheet_cell(sample.defect)]
-            flagged = bool(score > inspector.threshold)
-            writer.writerow([*names, repr(float(score)), p_value, flagged])
+            verdict = inspector.calibration.verdict(float(score))
+            flagged = verdict == "defect"
+            writer.writerow([*names, verdict, repr(float(score)), p_value, flagged])
 
 
 def _report(inspector: Inspector, evaluation: Evaluation, data: DataSet) -> ReportContent:
     is_defect = np.array([sample.is_defect for sample in evaluation.samples])
     defects = [sample.defect for sample in evaluation.samples]
-    predicted = evaluation.scores > inspector.threshold
-    chosen = choose_pictures(evaluation.scores, is_defect, predicted, defects)
+    verdicts = [inspector.calibration.verdict(float(score)) for score in evaluation.scores]
+    predicted = np.array([verdict == "defect" for verdict in verdicts])
+    looked = np.array([verdict == "look" for verdict in verdicts])
+    chosen = choose_pictures(evaluation.scores, is_defect, predicted, defects, looked)
     return ReportContent(
         title=inspector.facts.name,
         summary=evaluation.metrics,
@@ -251,7 +260,9 @@ def _report(inspector: Inspector, evaluation: Evaluation, data: DataSet) -> Repo
         p_values=evaluation.p_values,
         is_defect=is_defect,
         predicted=predicted,
+        looked=looked,
         threshold=inspector.threshold,
+        look_threshold=inspector.calibration.look_threshold,
         notes=(data.describe(), *inspector.calibration.describe()),
         warnings=evaluation.warnings,
         settings=to_dict(inspector.settings),
@@ -283,7 +294,7 @@ def _picture(sample: Sample, result: Inspection) -> Picture:
         mask=mask,
         score=result.score,
         p_value=result.p_value,
-        is_flagged=result.is_defect,
+        verdict=result.verdict,
     )
 
 
@@ -304,6 +315,14 @@ def headline(metrics: dict[str, Any]) -> list[str]:
             f"false alarms: asked {100 * metrics['false_alarm_rate_asked']:.2g} %, observed "
             f"{shown('false_alarm_rate_observed')} % of {metrics['n_good']} good pictures "
             f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
+        )
+    if metrics["look_threshold"] < metrics["threshold"]:
+        found = round((metrics["recall"] or 0) * metrics["n_defective"])
+        more, good = metrics["n_defective_to_look_at"], metrics["n_good_to_look_at"]
+        lines.append(
+            f"for a person to look at: {more} more defective and {good} more good pictures "
+            f"(asked: {100 * metrics['look_rate_asked']:.2g} % of good ones, with false alarms); "
+            f"so {found + more} of {metrics['n_defective']} defects are not passed as good"
         )
     if metrics["aupro"] is not None:
         lines.append(f"pixel AUROC {shown('pixel_auroc')}   AUPRO {shown('aupro')}   (%)")

@@ -12,84 +12,34 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nfbmr.data.images import ImageInput, load_with_size, resize_map
+from nfbmr.data.images import ImageInput, load_with_size
 from nfbmr.data.survey import survey
 from nfbmr.errors import CalibrationError, ImageError, SettingsError
+from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.model.bundle import Bundle, replace_calibration
 from nfbmr.model.facts import Facts
 from nfbmr.runtimes.choose import open_runtime
 from nfbmr.runtimes.protocol import Runtime
-from nfbmr.scoring.calibration import Calibration, calibrate, image_scores, recalibrate
+from nfbmr.scoring.calibration import (
+    Calibration,
+    calibrate,
+    image_scores,
+    recalibrate,
+)
 from nfbmr.scoring.conformal import p_values
-from nfbmr.scoring.heat import heatmap
 from nfbmr.scoring.maps import MAPS, Maps
-from nfbmr.settings.schema import ScoringSettings, Settings
+from nfbmr.settings.schema import Settings
 
 _log = logging.getLogger(__name__)
 
 _LEAST_RATE = 1e-6  # as of the settings
 _TILES = 8  # that pass the network at once
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inspection:
-    """What nfbmr says of one picture."""
-
-    path: str | None
-    """The picture's file, where it came from one."""
-    score: float
-    """Standard deviations above what good pictures have; higher = more anomalous."""
-    p_value: float
-    """Conformal: a good picture scores this high or higher with about this probability."""
-    is_defect: bool
-    """Whether the score is above the threshold."""
-    threshold: float
-    """On the score's scale."""
-    maps: Maps = field(repr=False)
-    """Raw maps (K, H', W') on the model's grid."""
-    size: tuple[int, int]
-    """(H, W) of the picture, after orientation."""
-    scoring: ScoringSettings = field(repr=False)
-    calibration: Calibration = field(repr=False)
-
-    @property
-    def heatmap(self) -> NDArray[np.float32]:
-        """Where: float32 (H, W) of the picture; 0 = typical good, 1 = as high as good ones get.
-
-        The scale is the good pictures', never this picture's own. Computed at each call.
-        """
-        return self.heatmap_at(self.size)
-
-    def heatmap_at(self, size: tuple[int, int]) -> NDArray[np.float32]:
-        """Returns the heatmap at another size (H, W), e.g. that of a thumbnail."""
-        fused = heatmap(self.maps, self.scoring, self.calibration)
-        return resize_map(fused, size)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns `path, score, p_value, is_defect, threshold, size`, ready for JSON."""
-        return {
-            "path": self.path,
-            "score": self.score,
-            "p_value": self.p_value,
-            "is_defect": self.is_defect,
-            "threshold": self.threshold,
-            "size": list(self.size),
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """A picture of a stream that could not be read; the stream goes on."""
-
-    path: str | None
-    error: str
 
 
 class Inspector:
@@ -227,33 +177,45 @@ class Inspector:
             yield result
 
     def recalibrated(
-        self, rate: float, good_images: Iterable[ImageInput] | None = None
+        self,
+        rate: float | None = None,
+        good_images: Iterable[ImageInput] | None = None,
+        *,
+        look_rate: float | None = None,
     ) -> Inspector:
-        """Returns an inspector with a new threshold; the network stays as it is.
+        """Returns an inspector with new thresholds; the network stays as it is.
 
         Args:
-            rate: asked false-alarm rate, in (0, 1).
+            rate: asked false-alarm rate, in (0, 1); by default the one now in force.
             good_images: good pictures that the model was not trained on; all scales and scores
                 are learnt anew from them. Without them the stored scores serve.
+            look_rate: asked share of good pictures that a person looks at, in (0, 1); by default
+                the one now in force.
 
         Raises:
-            SettingsError: the rate is not a share between 0 and 1.
+            SettingsError: a rate is not a share between 0 and 1.
             CalibrationError: too few pictures; some that were trained on, which score lower than
                 new ones; or pictures that are all alike.
             ImageError: one cannot be read.
         """
-        if not _LEAST_RATE <= rate < 1:
-            raise SettingsError(
-                f"false-alarm rate {rate:g}: a share between 0 and 1 was expected, at least 1e-6"
-            )
+        now = self.calibration
+        rate = now.false_alarm_rate if rate is None else rate
+        look_rate = now.look_rate if look_rate is None else look_rate
+        for name, asked in (("false-alarm rate", rate), ("look rate", look_rate)):
+            if not _LEAST_RATE <= asked < 1:
+                raise SettingsError(
+                    f"{name} {asked:g}: a share between 0 and 1 was expected, at least 1e-6"
+                )
         if good_images is None:
-            calibration = recalibrate(self.calibration, rate)
+            calibration = recalibrate(now, rate, look_rate)
         else:
-            calibration = self._calibrated_on(good_images, rate)
+            calibration = self._calibrated_on(good_images, rate, look_rate)
         bundle = replace(self._bundle, calibration=calibration)
         return Inspector(bundle, self.runtime, self.path)
 
-    def _calibrated_on(self, good_images: Iterable[ImageInput], rate: float) -> Calibration:
+    def _calibrated_on(
+        self, good_images: Iterable[ImageInput], rate: float, look_rate: float
+    ) -> Calibration:
         seen = survey(self.facts.name, good_images)
         for warning in seen.warnings:
             _log.warning("%s", warning)
@@ -267,7 +229,8 @@ class Inspector:
                 "parts and the threshold would be too low; give good pictures it has not seen"
             )
         maps = self.maps(one.picture for one in seen.pictures)
-        return calibrate(maps, self.settings.scoring, rate, [p.pixel_hash for p in seen.pictures])
+        names = [one.pixel_hash for one in seen.pictures]
+        return calibrate(maps, self.settings.scoring, rate, names, look_rate=look_rate)
 
     def save_calibration(self) -> None:
         """Writes the calibration now in force into the model directory it came from.

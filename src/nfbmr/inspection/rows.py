@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO
 
 from nfbmr.errors import MissingExtraError, SettingsError
-from nfbmr.inspection.inspector import Failure, Inspection
+from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.system.files import printable, spreadsheet_cell, written_beside
 
 Format = Literal["table", "jsonl", "csv", "parquet"]
 FORMATS: tuple[Format, ...] = ("table", "jsonl", "csv", "parquet")
-COLUMNS = ("path", "score", "p_value", "is_defect", "threshold", "model", "error")
+COLUMNS = (
+    *("path", "verdict", "score", "p_value", "is_defect", "threshold", "look_threshold"),
+    *("model", "error"),
+)
+_NUMBERS = ("score", "p_value", "threshold", "look_threshold")
 _PARQUET_ROWS = 1024
 
 Row = dict[str, Any]
@@ -31,7 +35,7 @@ class Writer(Protocol):
 
 
 def to_row(result: Inspection | Failure, model: str) -> Row:
-    """Returns `path, score, p_value, is_defect, threshold, model`, or `path, error`."""
+    """Returns the `COLUMNS` of a verdict, or `path, error`."""
     if isinstance(result, Failure):
         return {"path": _unicode(result.path), "error": _unicode(result.error)}
     row = result.to_dict() | {"path": _unicode(result.path), "model": model}
@@ -86,7 +90,7 @@ def _table_line(row: Row) -> str:
     path = printable(str(row["path"])).replace("\n", "?")
     if "error" in row:
         return f"{'ERROR':<8} {'':>8} {'':>8}  {path}: {printable(row['error'])}"
-    verdict = "DEFECT" if row["is_defect"] else "good"
+    verdict = "DEFECT" if row["is_defect"] else row["verdict"]
     return f"{verdict:<8} {row['score']:>8.2f} {row['p_value']:>8.3f}  {path}"
 
 
@@ -99,8 +103,8 @@ def _parquet_writer(path: Path) -> Iterator[Writer]:
         raise MissingExtraError(
             "pyarrow is not installed; pip install 'nfbmr[parquet]', or use --format csv"
         ) from None
-    kinds = [pa.string(), pa.float64(), pa.float64(), pa.bool_(), pa.float64()]
-    schema = pa.schema(list(zip(COLUMNS, [*kinds, pa.string(), pa.string()], strict=True)))
+    kinds = {"is_defect": pa.bool_()} | dict.fromkeys(_NUMBERS, pa.float64())
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
     rows: list[Row] = []
     with pq.ParquetWriter(path, schema) as table:
 

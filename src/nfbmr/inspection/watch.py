@@ -19,7 +19,8 @@ from typing import Any, TextIO
 
 from nfbmr.data.images import IMAGE_SUFFIXES
 from nfbmr.errors import DataError
-from nfbmr.inspection.inspector import Failure, Inspector
+from nfbmr.inspection.inspector import Inspector
+from nfbmr.inspection.result import Failure
 from nfbmr.inspection.rows import to_row
 from nfbmr.system import provenance
 from nfbmr.system.files import printable
@@ -27,7 +28,7 @@ from nfbmr.system.locks import lock, locked_folder
 
 _log = logging.getLogger(__name__)
 
-FOLDERS = ("good", "defect", "error")
+FOLDERS = ("good", "look", "defect", "error")
 """Where inspected files go when they are moved."""
 
 Row = dict[str, Any]
@@ -45,7 +46,7 @@ class Watch:
     log: Path
     """JSONL; lines are only ever added."""
     move: bool = False
-    """Into `good`, `defect` or `error` of the same folder."""
+    """Into one of `FOLDERS` in the same folder."""
     settle: float = 1.0
     """Seconds for which size and time of a file must stay the same before it counts as whole."""
     every: float = 0.5
@@ -172,8 +173,7 @@ def _append(stream: TextIO, row: Row) -> None:
 
 def _move(path: Path, mark: _Mark, row: Row, stuck: set[Path]) -> None:
     """Moves a file to the folder of its verdict; never over another file, never another file."""
-    verdict = "error" if "error" in row else ("defect" if row["is_defect"] else "good")
-    folder = path.parent / verdict
+    folder = path.parent / _folder_of(row)
     try:
         folder.mkdir(exist_ok=True)
         target, number = folder / path.name, 1
@@ -186,6 +186,14 @@ def _move(path: Path, mark: _Mark, row: Row, stuck: set[Path]) -> None:
     except OSError as error:  # it is in the log, so it is not inspected again
         stuck.add(path)
         _log.warning("%s", printable(f"{path} stays where it is: {error}"))
+
+
+def _folder_of(row: Row) -> str:
+    """Returns the one of `FOLDERS` that a row's file belongs in."""
+    if "error" in row:
+        return "error"
+    two = "defect" if row["is_defect"] else "good"  # rows of older versions say no more
+    return str(row.get("verdict", two))
 
 
 def _rows_in(log: Path) -> dict[_Mark, Row]:
@@ -203,6 +211,8 @@ def _rows_in(log: Path) -> dict[_Mark, Row]:
             row = json.loads(line)
             name, size, changed = row["file"]
             if "error" not in row and not isinstance(row["is_defect"], bool):
+                raise ValueError
+            if _folder_of(row) not in FOLDERS:
                 raise ValueError
             done[str(name), int(size), int(changed)] = row
         except (ValueError, KeyError, TypeError):

@@ -95,10 +95,12 @@ def learn(
     )
     started = time.monotonic()
     maps = calibration_maps(detector, features, detector.standardisation.mean.device)
-    rate = job.settings.calibration.false_alarm_rate
+    how = job.settings.calibration
     calibrating = split[1] if len(split[1]) else split[0]
     names = [good.pictures[i].pixel_hash for i in calibrating]
-    calibration = calibrate(maps, job.settings.scoring, rate, names)
+    calibration = calibrate(
+        maps, job.settings.scoring, how.false_alarm_rate, names, look_rate=how.look_rate
+    )
     tensors = {k: v.detach().cpu().numpy() for k, v in detector.state_dict().items()}
     seconds = before + trained.seconds + time.monotonic() - started
     return Bundle(

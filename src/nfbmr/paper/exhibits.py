@@ -21,7 +21,7 @@ from nfbmr.data.images import load_image, resize_image, resize_map
 from nfbmr.data.layouts import Sample
 from nfbmr.data.masks import read_mask
 from nfbmr.errors import NfbmrError
-from nfbmr.inspection.inspector import Inspection
+from nfbmr.inspection.result import Inspection
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights
 from nfbmr.paper.product import Learnt, Product

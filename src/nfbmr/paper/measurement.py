@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nfbmr.errors import TrainingError
 from nfbmr.evaluation.evaluate import Collected, collect, figures
 from nfbmr.evaluation.metrics import best_f1, image_auroc
-from nfbmr.inspection.inspector import Failure, Inspection
+from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.learning.stages import CHUNK
 from nfbmr.paper.ledger import Row
 from nfbmr.paper.product import Learnt, Product

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError, model_validator
@@ -24,6 +25,8 @@ from nfbmr.errors import BundleTamperedError, CalibrationError
 from nfbmr.scoring.conformal import TINY, images_needed, threshold_for
 from nfbmr.scoring.maps import Floats, Maps, chosen_maps, fused_maps, shown_maps, statistics
 from nfbmr.settings.schema import CalibrationSettings, ScoringSettings
+
+Verdict = Literal["good", "look", "defect"]
 
 LEAST_HELD_OUT = 5
 """With fewer, the scale of the scores is itself a guess."""
@@ -76,6 +79,9 @@ class Calibration:
     """A score above it is a defect."""
     rank: int
     """The threshold is the rank-th smallest score; n + 1 where it is extrapolated."""
+    look_rate: float = 0.05
+    """The share of good images that may be sent to a person, in (0, 1); those called defects are
+    among them."""
     pictures: tuple[str, ...] = ()
     """sha256 of the decoded pixels of the calibration images, in the order of `scores`; none in
     calibrations of older versions."""
@@ -87,6 +93,7 @@ class Calibration:
             n >= 2
             and list(self.scores) == sorted(self.scores)
             and 0 < self.false_alarm_rate < 1
+            and 0 < self.look_rate < 1
             and 1 <= self.rank <= n + 1
             # Half of it: scales of older versions are halved for eq. 14.
             and min((*self.statistic_std, *self.map_std), default=0) >= TINY / 2
@@ -102,6 +109,18 @@ class Calibration:
                 "(0, 1), spreads above 0 and as many of them as means"
             )
         return self
+
+    @cached_property
+    def look_threshold(self) -> float:
+        """A score above it is for a person to look at; `threshold` at most."""
+        rate = max(self.look_rate, self.false_alarm_rate)
+        return min(threshold_for(np.array(self.scores), rate)[0], self.threshold)
+
+    def verdict(self, score: float) -> Verdict:
+        """Returns `defect` above the threshold, `look` above the one for a person, else `good`."""
+        if score > self.threshold:
+            return "defect"
+        return "look" if score > self.look_threshold else "good"
 
     @property
     def extrapolated(self) -> bool:
@@ -133,6 +152,12 @@ class Calibration:
         n = len(self.scores)
         low, high = self.rate_interval()
         asked = f"{self.false_alarm_rate:.3g}"
+        look = [
+            f"A person is to look at scores above {self.look_threshold:.3f}; {self.look_rate:.3g} "
+            "of good pictures score that high, those called defects among them."
+        ]
+        if self.look_rate <= self.false_alarm_rate:
+            look = []
         few = (
             [
                 f"Only {n} good images calibrate: the scale of the scores is uncertain, and good "
@@ -149,18 +174,25 @@ class Calibration:
                 f"{n}; hold out or calibrate with {more} more.",
                 f"The lowest rate that {n} images attain is {self.attainable_rate:.3g} "
                 f"(95 % interval of the true rate: 0 to {high:.3g}).",
+                *look,
                 *few,
             ]
         return [
             f"Threshold {self.threshold:.3f} for a false-alarm rate of {asked}, from {n} good "
             f"images held out; expected rate {self.attainable_rate:.3g} "
             f"(95 % interval of the true rate: {low:.3g} to {high:.3g}).",
+            *look,
             *few,
         ]
 
 
 def calibrate(
-    maps: Maps, scoring: ScoringSettings, rate: float, pictures: Sequence[str] = ()
+    maps: Maps,
+    scoring: ScoringSettings,
+    rate: float,
+    pictures: Sequence[str] = (),
+    *,
+    look_rate: float = 0.05,
 ) -> Calibration:
     """Learns scales and threshold from the raw maps of good images never trained on.
 
@@ -169,20 +201,12 @@ def calibrate(
         scoring: which maps and statistics.
         rate: asked false-alarm rate, in (0, 1).
         pictures: what names each image, n of them; kept beside the scores.
+        look_rate: asked share that a person looks at, in (0, 1).
 
     Raises:
         CalibrationError: too few images, or values that are not finite.
     """
-    if len(maps) < LEAST_HELD_OUT:
-        raise CalibrationError(
-            f"{len(maps)} good images to calibrate with; at least {LEAST_HELD_OUT} are needed, and "
-            f"{images_needed(rate)} for a false-alarm rate of {rate:g}"
-        )
-    if not np.isfinite(maps).all():
-        raise CalibrationError(
-            "the maps of good images hold values that are not finite; the model did not learn. "
-            "Fit again with --fresh, and with float32 precision if it happens again"
-        )
+    _refuse_few_or_broken(maps, rate)
     table = statistics(maps, scoring)
     _refuse_alike(table, scoring)
     chosen = chosen_maps(maps, shown_maps(scoring))
@@ -211,8 +235,27 @@ def calibrate(
         false_alarm_rate=rate,
         threshold=threshold,
         rank=rank,
+        look_rate=look_rate,
         pictures=tuple(pictures[i] for i in order) if pictures else (),
     )
+
+
+def _refuse_few_or_broken(maps: Maps, rate: float) -> None:
+    """Checks that there are enough maps (n, K, H, W), and that all are finite.
+
+    Raises:
+        CalibrationError: too few, or some are not.
+    """
+    if len(maps) < LEAST_HELD_OUT:
+        raise CalibrationError(
+            f"{len(maps)} good images to calibrate with; at least {LEAST_HELD_OUT} are needed, and "
+            f"{images_needed(rate)} for a false-alarm rate of {rate:g}"
+        )
+    if not np.isfinite(maps).all():
+        raise CalibrationError(
+            "the maps of good images hold values that are not finite; the model did not learn. "
+            "Fit again with --fresh, and with float32 precision if it happens again"
+        )
 
 
 def _refuse_alike(table: Floats, scoring: ScoringSettings) -> None:
@@ -273,13 +316,18 @@ def calibration_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibr
     return _left_out(statistics(maps, scoring) - mean, (n - 1) * std**2, n)
 
 
-def recalibrate(calibration: Calibration, rate: float) -> Calibration:
-    """Returns the calibration with the threshold of another rate; the images stay the same.
+def recalibrate(
+    calibration: Calibration, rate: float, look_rate: float | None = None
+) -> Calibration:
+    """Returns the calibration with the thresholds of other rates; the images stay the same.
 
     The heatmap's scale stays too, so that pictures from before and after can be compared.
     """
     threshold, rank = threshold_for(np.array(calibration.scores), rate)
-    return replace(calibration, false_alarm_rate=rate, threshold=threshold, rank=rank)
+    look = calibration.look_rate if look_rate is None else look_rate
+    return replace(
+        calibration, false_alarm_rate=rate, threshold=threshold, rank=rank, look_rate=look
+    )
 
 
 def image_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> Floats:

@@ -19,6 +19,8 @@ class Keywords(TypedDict, total=False):
     """True: as the settings have them by default."""
     false_alarm_rate: float
     """`calibration.false_alarm_rate`."""
+    look_rate: float
+    """`calibration.look_rate`."""
     backbone: str | Mapping[str, object]
     """A word is `backbone.name`."""
     weights: str
@@ -56,7 +58,7 @@ def nested(keywords: Keywords, changes: Mapping[str, object] | None = None) -> d
 
 
 def _spelt_out(key: str, value: object) -> dict[str, object]:
-    if key == "false_alarm_rate":
+    if key in ("false_alarm_rate", "look_rate"):
         return {"calibration": {key: value}}
     if key == "weights":
         return {"backbone": {key: value}}

@@ -200,6 +200,9 @@ class CalibrationSettings:
 
     false_alarm_rate: Annotated[float, Field(ge=1e-6, lt=1)] = 0.01
     """Share of good pictures that may be called defects."""
+    look_rate: Annotated[float, Field(ge=1e-6, lt=1)] = 0.05
+    """Share of good pictures that may be sent to a person, those called defects among them. At or
+    below `false_alarm_rate` nothing is sent: there are two verdicts then."""
     held_out: Dropped = 0.2
     """Share of the good images that is never trained on and calibrates the scores. 0: all of them
     train, as in the paper; for experiments alone, since no verdict can rest on that."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -26,6 +26,7 @@ from nfbmr.evaluation.report.page import (
     render,
     write_report,
 )
+from nfbmr.scoring.calibration import Verdict
 
 EVIL = "<script>alert('x')</script>\"><img src=http://evil.example/x onerror=alert(1)>"
 
@@ -74,7 +75,7 @@ class Page(HTMLParser):
         return [attrs for name, attrs in self.tags if name == tag]
 
 
-def picture(defect: str, is_flagged: bool, score: float, name: str = "a.png") -> Picture:
+def picture(defect: str, verdict: Verdict, score: float, name: str = "a.png") -> Picture:
     mask = np.zeros((24, 32), bool)
     mask[5:9, 5:9] = True
     return Picture(
@@ -85,7 +86,7 @@ def picture(defect: str, is_flagged: bool, score: float, name: str = "a.png") ->
         mask=mask if defect not in GOOD_NAMES else None,
         score=score,
         p_value=0.02,
-        is_flagged=is_flagged,
+        verdict=verdict,
     )
 
 
@@ -99,7 +100,7 @@ def content(
     p_values = np.linspace(0.9, 0.1, len(labels))
     summary = metrics.summarise(scores, p_values, is_defect, names, 1.4, predicted, None)
     shown = tuple(
-        picture(name, bool(flag), float(score), f"{name}/{index}.png")
+        picture(name, "defect" if flag else "good", float(score), f"{name}/{index}.png")
         for index, (name, flag, score) in enumerate(zip(names, predicted, scores, strict=True))
     )
     made = ReportContent(
@@ -109,11 +110,32 @@ def content(
         p_values=p_values,
         is_defect=is_defect,
         predicted=predicted,
+        looked=np.zeros(len(labels), bool),
         threshold=1.4,
+        look_threshold=1.4,
         settings={"stage": {"epochs": 3}, "preset": "fast"},
         pictures=shown,
     )
     return replace(made, **changes)
+
+
+def test_what_a_person_is_to_look_at_is_neither_missed_nor_an_alarm() -> None:
+    made = content(labels=(0, 0, 1, 1), flags=(0, 0, 0, 1))
+    looked = np.array([0, 1, 1, 0], bool)
+    shown = tuple(
+        replace(one, verdict="look") if flag else one
+        for one, flag in zip(made.pictures, looked, strict=True)
+    )
+    summary = {**made.summary, "n_good_to_look_at": 1, "n_defective_to_look_at": 1}
+    text = Page(
+        render(replace(made, looked=looked, pictures=shown, summary=summary, look_threshold=1.0))
+    ).text
+    for expected in (
+        *("1 of 2 defective pictures were found, 1 more are for a person", "look 1"),
+        *("1 defective, 1 good", "2 of 2 not passed as good", "for a person"),
+        "None. Every defective picture was flagged, or left to a person.",
+    ):
+        assert expected in text
 
 
 def test_report_tells_the_figures_of_the_summary() -> None:
@@ -131,7 +153,7 @@ def test_report_tells_the_figures_of_the_summary() -> None:
 
 def test_misses_and_false_alarms_have_their_galleries() -> None:
     text = Page(render(content())).text
-    missed = text.index("Defective pictures that were not flagged")
+    missed = text.index("Defective pictures that were passed as good")
     alarms = text.index("Good pictures that were flagged")
     types = text.index("Examples of every type")
     assert "dent/3.png missed" in text[missed:alarms]
@@ -142,7 +164,7 @@ def test_misses_and_false_alarms_have_their_galleries() -> None:
 
 def test_a_faultless_run_is_told_in_friendly_words() -> None:
     text = Page(render(content(flags=(0, 0, 0, 1, 1)))).text
-    assert "None. Every defective picture was flagged." in text
+    assert "None. Every defective picture was flagged, or left to a person." in text
     assert "None. All 3 good pictures passed." in text
 
 
@@ -161,7 +183,7 @@ def test_more_misses_than_shown_are_counted() -> None:
 
 def test_untrusted_names_are_inert() -> None:
     made = content(title=EVIL, notes=[EVIL], warnings=[EVIL], settings={EVIL: EVIL})
-    evil = tuple(picture(EVIL, flag, 1.0, EVIL) for flag in (True, False))
+    evil = tuple(picture(EVIL, verdict, 1.0, EVIL) for verdict in get_args(Verdict))
     summary = {**made.summary, "per_defect": {EVIL: made.summary["per_defect"]["dent"]}}
     summary |= {"commit": EVIL, "versions": {EVIL: EVIL}}
     page = Page(render(replace(made, pictures=evil, summary=summary)))
@@ -172,7 +194,7 @@ def test_untrusted_names_are_inert() -> None:
 
 
 def shown_tags(path_name: str, defect: str) -> list[str]:
-    shown = (picture(defect, False, 1.0, path_name),)
+    shown = (picture(defect, "good", 1.0, path_name),)
     return [tag for tag, _ in Page(render(content(pictures=shown))).tags]
 
 
@@ -212,7 +234,7 @@ def test_page_is_accessible() -> None:
 
 
 def test_pictures_without_heatmap_or_mask_show_what_there_is() -> None:
-    bare = replace(picture("dent", False, 1.0), heatmap=None, mask=None)
+    bare = replace(picture("dent", "good", 1.0), heatmap=None, mask=None)
     text = Page(render(content(pictures=(bare,)))).text
     assert "a.png missed" in text
     assert "True outline" not in text
@@ -261,7 +283,7 @@ def test_failure_leaves_the_old_report_and_no_partial_file(
 
 def test_file_name_that_is_not_unicode_is_written(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
-    write_report(path, content(pictures=(picture("dent", False, 1.0, "bad\udcff.png"),)))
+    write_report(path, content(pictures=(picture("dent", "good", 1.0, "bad\udcff.png"),)))
     assert "bad\\udcff.png" in path.read_text(encoding="utf-8")
 
 
@@ -285,9 +307,14 @@ def test_choice_by_hand() -> None:
     is_defect = np.arange(10) >= 5
     predicted = scores > 0.6
     names = ["good"] * 5 + ["dent", "scratch", "dent", "dent", "dent"]
-    chosen = choose_pictures(scores, is_defect, predicted, names, per_type=2, worst=1)
+    none = np.zeros(10, bool)
+    chosen = choose_pictures(scores, is_defect, predicted, names, none, per_type=2, worst=1)
     # worst miss; worst alarm; dent lowest (seen) and highest; scratch; good lowest and highest
     assert chosen == [5, 3, 9, 6, 0, 2]
+    looked = (scores > 0.25) & ~predicted
+    chosen = choose_pictures(scores, is_defect, predicted, names, looked, per_type=2, worst=1)
+    # no miss; worst alarm; the highest for a person; dent lowest and highest; good ones
+    assert chosen == [3, 6, 5, 9, 0, 1]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 60), st.integers(1, 6), st.integers(0, 9))
@@ -296,9 +323,11 @@ def test_choice_is_small_valid_and_covers_every_type(
 ) -> None:
     rng = np.random.default_rng(seed)
     is_defect, predicted = rng.random(n) < 0.5, rng.random(n) < 0.5
+    looked = (rng.random(n) < 0.3) & ~predicted
     names = [str(kind) for kind in rng.integers(0, 4, n)]
-    chosen = choose_pictures(rng.normal(size=n), is_defect, predicted, names, per_type, worst)
-    assert len(chosen) == len(set(chosen)) <= 2 * worst + 5 * per_type
+    scores = rng.normal(size=n)
+    chosen = choose_pictures(scores, is_defect, predicted, names, looked, per_type, worst)
+    assert len(chosen) == len(set(chosen)) <= 3 * worst + 5 * per_type
     assert all(type(index) is int and 0 <= index < n for index in chosen)
     covered = {names[index] for index in chosen if is_defect[index]}
     assert covered == {name for name, label in zip(names, is_defect, strict=True) if label}
@@ -308,6 +337,6 @@ def test_choice_shows_all_misses_when_they_are_few() -> None:
     scores = np.arange(30.0)
     is_defect = np.arange(30) % 2 == 1
     predicted = np.arange(30) > 8
-    chosen = choose_pictures(scores, is_defect, predicted, ["d"] * 30)
+    chosen = choose_pictures(scores, is_defect, predicted, ["d"] * 30, np.zeros(30, bool))
     assert {1, 3, 5, 7} <= set(chosen)
     assert chosen[:4] == [1, 3, 5, 7]

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nfbmr.evaluation.report import plots
+from nfbmr.evaluation.report import plots, words
 from nfbmr.evaluation.report.templates import load_template
 from nfbmr.inspection import pictures
+from nfbmr.scoring.calibration import Verdict
 
 GOOD_NAMES = frozenset(("", "good"))
 """Defect names that mean: this picture is good."""
@@ -36,7 +37,7 @@ class Picture:
         mask: (H, W), True on the defect; None when there is none.
         score: higher = more anomalous.
         p_value: in [0, 1].
-        is_flagged: the verdict.
+        verdict: `good`, `look` (for a person) or `defect`.
     """
 
     path_name: str
@@ -46,7 +47,12 @@ class Picture:
     mask: NDArray[np.bool_] | None
     score: float
     p_value: float
-    is_flagged: bool
+    verdict: Verdict
+
+    @property
+    def is_flagged(self) -> bool:
+        """Whether it was called a defect."""
+        return self.verdict == "defect"
 
     @property
     def is_defect(self) -> bool:
@@ -65,8 +71,10 @@ class ReportContent:
         scores: (N,) of all test pictures, finite.
         p_values: (N,) in [0, 1].
         is_defect: (N,).
-        predicted: (N,) the verdicts.
+        predicted: (N,) called a defect.
+        looked: (N,) left to a person.
         threshold: of the scores.
+        look_threshold: above it a person is to look.
         notes: sentences about the threshold, e.g. which false-alarm rates can be had.
         warnings: sentences the reader must not miss.
         settings: names to values; mappings inside mappings are flattened.
@@ -79,7 +87,9 @@ class ReportContent:
     p_values: NDArray[np.floating[Any]]
     is_defect: NDArray[np.bool_]
     predicted: NDArray[np.bool_]
+    looked: NDArray[np.bool_]
     threshold: float
+    look_threshold: float
     notes: Sequence[str] = ()
     warnings: Sequence[str] = ()
     settings: Mapping[str, Any]
@@ -91,6 +101,7 @@ def choose_pictures(
     is_defect: NDArray[np.bool_],
     predicted: NDArray[np.bool_],
     defects: Sequence[str],
+    looked: NDArray[np.bool_],
     per_type: int = 4,
     worst: int = 8,
 ) -> list[int]:
@@ -101,22 +112,25 @@ def choose_pictures(
         is_defect: (N,).
         predicted: (N,) the verdicts.
         defects: N defect names; those of good pictures are not read.
+        looked: (N,) left to a person.
         per_type: pictures of each defect type, and of good ones that passed, spread evenly over
             the ranks of their scores from lowest to highest.
-        worst: at most so many missed defects (lowest scores) and false alarms (highest scores).
+        worst: at most so many missed defects (lowest scores), false alarms and pictures for a
+            person (highest scores).
 
     Returns:
-        Indices without repetition: misses, false alarms, each type by name, good ones.
+        Indices without repetition: misses, false alarms, those for a person, each type by name,
+        good ones.
     """
     assert scores.shape == is_defect.shape == predicted.shape == (len(defects),)
     order = np.argsort(scores, kind="stable")
-    missed = order[is_defect[order] & ~predicted[order]]
+    missed = order[is_defect[order] & ~predicted[order] & ~looked[order]]
     alarms = order[~is_defect[order] & predicted[order]][::-1]
-    chosen = [*missed[:worst], *alarms[:worst]]
+    chosen = [*missed[:worst], *alarms[:worst], *order[looked[order]][::-1][:worst]]
     names = np.array(defects, dtype=object)
     for name in sorted(set(names[is_defect])):
         chosen += _spread(order[is_defect[order] & (names[order] == name)], per_type)
-    chosen += _spread(order[~is_defect[order] & ~predicted[order]], per_type)
+    chosen += _spread(order[~is_defect[order] & ~predicted[order] & ~looked[order]], per_type)
     return [int(index) for index in dict.fromkeys(chosen)]
 
 
@@ -150,7 +164,9 @@ def write_report(path: Path, content: ReportContent) -> None:
 
 def render(content: ReportContent) -> str:
     """The report as one HTML text; raises MissingExtraError as `write_report` does."""
-    template = load_template(__package__, "report.html.j2", percent=_percent, fixed=_fixed)
+    template = load_template(
+        __package__, "report.html.j2", percent=words.percent, fixed=words.fixed
+    )
     summary = content.summary
     good = content.p_values[~content.is_defect]
     has_both = bool(content.is_defect.any() and len(good))
@@ -158,7 +174,9 @@ def render(content: ReportContent) -> str:
     roc = has_both and plots.roc_plot(content.scores, content.is_defect, content.predicted)
     shown = {
         "roc": roc or None,
-        "histogram": plots.score_plot(content.scores, content.is_defect, threshold),
+        "histogram": plots.score_plot(
+            content.scores, content.is_defect, threshold, content.look_threshold
+        ),
         "uniformity": plots.p_value_plot(good) if len(good) else None,
     }
     return str(
@@ -204,26 +222,31 @@ class _Card:
 
 def _galleries(content: ReportContent) -> dict[str, Any]:
     by_score = sorted(content.pictures, key=lambda picture: picture.score)
-    missed = [p for p in by_score if p.is_defect and not p.is_flagged]
+    missed = [p for p in by_score if p.is_defect and p.verdict == "good"]
+    looked = [p for p in reversed(by_score) if p.verdict == "look"]
     alarms = [p for p in reversed(by_score) if not p.is_defect and p.is_flagged]
     cards = {id(picture): _card(picture) for picture in by_score}
     types: dict[str, list[_Card]] = {}
-    for picture in missed + [p for p in by_score if p.is_defect and p.is_flagged]:
+    for picture in missed + [p for p in by_score if p.is_defect and p.verdict != "good"]:
         shown = types.setdefault(picture.defect, [])
-        if picture.is_flagged or not shown:  # other misses have their own gallery
+        if picture.verdict != "good" or not shown:  # other misses have their own gallery
             shown.append(cards[id(picture)])
     return {
         "missed": [cards[id(p)] for p in missed],
-        "n_missed": int((content.is_defect & ~content.predicted).sum()),
+        "n_missed": int((content.is_defect & ~content.predicted & ~content.looked).sum()),
+        "looked": [cards[id(p)] for p in looked],
+        "n_looked": int(content.looked.sum()),
         "alarms": [cards[id(p)] for p in alarms],
         "n_alarms": int((~content.is_defect & content.predicted).sum()),
         "types": dict(sorted(types.items())),
-        "calm": [cards[id(p)] for p in by_score if not p.is_defect and not p.is_flagged],
+        "calm": [cards[id(p)] for p in by_score if not p.is_defect and p.verdict == "good"],
     }
 
 
 def _card(picture: Picture) -> _Card:
-    if picture.is_defect:
+    if picture.verdict == "look":
+        verdict, tone = "for a person", "warn"
+    elif picture.is_defect:
         verdict, tone = ("found", "fine") if picture.is_flagged else ("missed", "bad")
     else:
         verdict, tone = ("false alarm", "warn") if picture.is_flagged else ("passed", "fine")
@@ -242,8 +265,8 @@ def _card(picture: Picture) -> _Card:
         defect=picture.defect if picture.is_defect else "",
         verdict=verdict,
         tone=tone,
-        score=_number(picture.score),
-        p_value=_p_value(picture.p_value),
+        score=words.number(picture.score),
+        p_value=words.p_value(picture.p_value),
         views=views,
     )
 
@@ -253,22 +276,31 @@ def _figures(summary: Mapping[str, Any]) -> list[_Figure]:
     found = round((summary["recall"] or 0) * n_defective)
     alarms = round((summary["false_alarm_rate_observed"] or 0) * n_good)
     asked = summary.get("false_alarm_rate_asked")
+    more, good = (summary.get(f"n_{kind}_to_look_at") or 0 for kind in ("defective", "good"))
     alarm_remarks = [f"{alarms} of {n_good} good pictures", f"interval {_interval(summary)}"]
     if asked is not None:
-        alarm_remarks.append(f"{_percent(asked)} asked for")
+        alarm_remarks.append(f"{words.percent(asked)} asked for")
     no_masks = summary["aupro"] is None
-    pixels = "no masks" if no_masks else f"pixel AUROC {_fixed(summary['pixel_auroc'], 3)}"
+    pixels = "no masks" if no_masks else f"pixel AUROC {words.fixed(summary['pixel_auroc'], 3)}"
     rows = (
-        ("Image AUROC", _fixed(summary["image_auroc"], 4), ["good and defective told apart"]),
-        ("Recall", _percent(summary["recall"]), [f"{found} of {n_defective} defects found"]),
+        ("Image AUROC", words.fixed(summary["image_auroc"], 4), ["good and defective told apart"]),
+        ("Recall", words.percent(summary["recall"]), [f"{found} of {n_defective} defects found"]),
         (
             "False alarms",
-            _percent(summary["false_alarm_rate_observed"]),
+            words.percent(summary["false_alarm_rate_observed"]),
             alarm_remarks if n_good else ["no good test pictures"],
         ),
-        ("F1", _fixed(summary["f1"], 3), [f"precision {_percent(summary['precision'])}"]),
-        ("AUPRO", _fixed(summary["aupro"], 3), [pixels]),
-        ("Time", _milliseconds(summary.get("inspect_ms")), ["per picture"]),
+        (
+            "For a person",
+            str(more + good),
+            [
+                f"{more} defective, {good} good",
+                f"{found + more} of {n_defective} not passed as good",
+            ],
+        ),
+        ("F1", words.fixed(summary["f1"], 3), [f"precision {words.percent(summary['precision'])}"]),
+        ("AUPRO", words.fixed(summary["aupro"], 3), [pixels]),
+        ("Time", words.milliseconds(summary.get("inspect_ms")), ["per picture"]),
     )
     return [_Figure(name=name, value=value, remarks=remarks) for name, value, remarks in rows]
 
@@ -279,18 +311,22 @@ def _verdict(summary: Mapping[str, Any]) -> list[str]:
     n_good, n_defective = summary["n_good"], summary["n_defective"]
     if n_defective:
         found = round(summary["recall"] * n_defective)
-        lines.append(f"{found} of {n_defective} defective pictures were found.")
+        to_look_at = summary.get("n_defective_to_look_at") or 0
+        line = f"{found} of {n_defective} defective pictures were found"
+        lines.append(
+            line + (f", {to_look_at} more are for a person to look at." if to_look_at else ".")
+        )
     if n_good:
         alarms = round(summary["false_alarm_rate_observed"] * n_good)
         line = f"{alarms} of {n_good} good pictures raised a false alarm"
         asked, (low, high) = summary.get("false_alarm_rate_asked"), summary["false_alarm_interval"]
         if asked is not None:
             if asked > high:
-                line += f", fewer than the {_percent(asked)} asked for"
+                line += f", fewer than the {words.percent(asked)} asked for"
             elif asked < low:
-                line += f", more than the {_percent(asked)} asked for"
+                line += f", more than the {words.percent(asked)} asked for"
             else:
-                line += f", in line with the {_percent(asked)} asked for"
+                line += f", in line with the {words.percent(asked)} asked for"
         lines.append(line + ".")
     return lines
 
@@ -306,7 +342,7 @@ def _provenance(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         if summary.get(key) is not None
     ]
     if summary.get("fit_seconds") is not None:
-        rows.append(("Time to learn", _duration(summary["fit_seconds"])))
+        rows.append(("Time to learn", words.duration(summary["fit_seconds"])))
     return rows + [(str(k), str(v)) for k, v in (summary.get("versions") or {}).items()]
 
 
@@ -331,38 +367,6 @@ def _legend() -> str:
 def _median_ratio(shown: Sequence[Picture]) -> float:
     ratios = [picture.image.shape[1] / picture.image.shape[0] for picture in shown]
     return round(float(np.clip(np.median(ratios), 0.5, 2.0)), 3) if ratios else 1.0
-
-
-def _fixed(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}"
-
-
-def _percent(share: float | None) -> str:
-    if share is None:
-        return "–"
-    return f"{100 * share:.3g}%" if share < 0.1 else f"{100 * share:.1f}%"
-
-
-def _p_value(value: float) -> str:
-    return f"{value:.1e}" if 0 < value < 0.001 else f"{value:.3f}"
-
-
-def _milliseconds(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"
-
-
-def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _interval(summary: Mapping[str, Any]) -> str:

@@ -96,7 +96,9 @@ def roc_plot(scores: Floats, is_defect: Bools, predicted: Bools) -> str:
     return _svg(draw, f"{label}found and {alarms:.1%} of the good pictures flagged")
 
 
-def score_plot(scores: Floats, is_defect: Bools, threshold: float | None) -> str:
+def score_plot(
+    scores: Floats, is_defect: Bools, threshold: float | None, look: float | None = None
+) -> str:
     """How the scores of good and defective pictures lie around the threshold.
 
     Bars give the share of each class; the ticks below show single pictures. Where a few scores lie
@@ -106,6 +108,7 @@ def score_plot(scores: Floats, is_defect: Bools, threshold: float | None) -> str
         scores: (N,) finite, N at least 1.
         is_defect: (N,).
         threshold: None draws no line.
+        look: the threshold above which a person looks; drawn where it is below the other.
 
     Returns:
         An `<svg>` element.
@@ -139,6 +142,10 @@ def score_plot(scores: Floats, is_defect: Bools, threshold: float | None) -> str
         if threshold is not None:
             axes.axvline(places[-1], color=_INK, linewidth=1.2, linestyle=(0, (5, 3)))
             axes.plot([], [], color=_INK, linestyle=(0, (5, 3)), label=f"threshold {threshold:.5g}")
+        if threshold is not None and look is not None and look < threshold:
+            place = forward(np.array([look]))[0]
+            axes.axvline(place, color=_INK, linewidth=1.0, linestyle=(0, (1, 2)))
+            axes.plot([], [], color=_INK, linestyle=(0, (1, 2)), label=f"look {look:.4g}")
         axes.set(xlim=(low, high), title="Scores", ylabel="share of the class, %")
         axes.set_xlabel("score (axis squeezed far from good pictures)" if scale else "score")
         if scale:

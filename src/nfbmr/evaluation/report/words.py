@@ -1,0 +1,41 @@
+"""Figures as the report writes them."""
+
+from __future__ import annotations
+
+
+def fixed(value: float | None, digits: int) -> str:
+    """Returns a number with so many digits behind the point; a dash for None."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def number(value: float) -> str:
+    """Returns a number with four digits."""
+    return f"{value:.4g}"
+
+
+def percent(share: float | None) -> str:
+    """Returns a share in percent; a dash for None."""
+    if share is None:
+        return "–"
+    return f"{100 * share:.3g}%" if share < 0.1 else f"{100 * share:.1f}%"
+
+
+def p_value(value: float) -> str:
+    """Returns a p-value; small ones as powers of ten."""
+    return f"{value:.1e}" if 0 < value < 0.001 else f"{value:.3f}"
+
+
+def milliseconds(value: float | None) -> str:
+    """Returns a time in milliseconds; a dash for None."""
+    if value is None:
+        return "–"
+    return f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in the units that a person would use."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
