@@ -250,7 +250,10 @@ def test_an_inspection_as_a_dict_and_as_a_line(
     result = inspector.inspect(path)
     found = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert found == result.to_dict()
-    assert list(found) == ["path", "score", "p_value", "is_defect", "threshold", "size"]
+    assert list(found) == [
+        *("path", "verdict", "score", "p_value", "is_defect"),
+        *("threshold", "look_threshold", "size"),
+    ]
     assert (found["path"], found["size"]) == (str(path), [60, 90])
     for name in ("score", "p_value", "is_defect", "threshold"):
         assert found[name] == getattr(result, name)
