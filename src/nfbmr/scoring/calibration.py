@@ -139,12 +139,12 @@ class Calibration:
         For exchangeable images it is Beta(n + 1 - rank, rank) (Vovk 2012). Where the threshold is
         extrapolated, that of the largest calibration score, on which the threshold may lie lower.
         """
-        from scipy.stats import beta
+        from scipy.special import betaincinv  # scipy.stats takes seconds to load
 
         n = len(self.scores)
         rank = min(self.rank, n)
         half = (1 - confidence) / 2
-        low, high = beta.ppf([half, 1 - half], n + 1 - rank, rank)
+        low, high = betaincinv(n + 1 - rank, rank, [half, 1 - half])
         return (0.0 if self.extrapolated else float(low)), float(high)
 
     def describe(self) -> list[str]:

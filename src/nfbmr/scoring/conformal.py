@@ -43,11 +43,11 @@ def threshold_for(scores: Floats, rate: float) -> tuple[float, int]:
 
 def _prediction_bound(scores: Floats, rate: float) -> float:
     """Returns what a new value exceeds with probability `rate` if all are normal."""
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats takes seconds to load
 
     n = len(scores)
     spread = float(scores.std(ddof=1)) * math.sqrt(1 + 1 / n)
-    return float(scores.mean()) + float(t.isf(rate, n - 1)) * spread
+    return float(scores.mean()) + float(stdtrit(n - 1, 1 - rate)) * spread
 
 
 def p_values(scores: Floats, known: Sequence[float] | Floats) -> Floats:

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nfbmr.benchmark.peers import race
+from nfbmr.benchmark.peers import ours, race
 from nfbmr.benchmark.peers.catalogue import LITE0, OURS, PEERS, peer
 from nfbmr.benchmark.peers.race import Race
 from nfbmr.data.layouts import read_data
 from nfbmr.errors import LayoutError
 from nfbmr.evaluation.metrics import image_auroc
+from nfbmr.settings.changes import with_changes
 from nfbmr.settings.presets import preset
 
 # Stands in for a peer: its score is the brightest pixel, its map the picture's gray values.
@@ -185,23 +186,26 @@ def test_a_peer_that_fails_does_not_stop_the_others(
 
 def test_our_own_row(mvtec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
+    changes = {
+        "size": [64, 64],
+        "stage_one": {"steps": 3},
+        "flow": {"hidden": 16, "blocks": 2},
+        "gaussian": {"rank": 8},
+    }
+    quick = with_changes(preset("fast"), changes)
+
     run = subprocess.run
 
-    def quicker(command: list[str], **options: Any) -> Any:
-        """The preset with fewer steps: what is tested is the way, not the accuracy."""
-        job = json.loads(Path(command[-1]).read_text(encoding="utf-8"))
-        calls.append(job)
-        script = (
-            "import sys; from pathlib import Path; from nfbmr.benchmark.peers import ours;"
-            "from nfbmr.settings import presets; from nfbmr.settings.changes import with_changes;"
-            "quick = with_changes(presets.preset('fast'),"
-            "{'size': [64, 64], 'stage_one': {'steps': 3}, 'flow': {'hidden': 16, 'blocks': 2},"
-            "'gaussian': {'rank': 8}});"
-            "presets.preset = lambda name: quick; ours.main(Path(sys.argv[1]))"
-        )
-        return run([command[0], "-c", script, command[-1]], **options)
+    def here(command: list[str], **options: Any) -> Any:
+        """Runs here what the process would, with fewer steps: what is tested is the way."""
+        if command[:3] != [sys.executable, "-m", "nfbmr.benchmark.peers.ours"]:
+            return run(command, **options)
+        calls.append(json.loads(Path(command[-1]).read_text(encoding="utf-8")))
+        ours.main(Path(command[-1]))
+        return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr("subprocess.run", quicker)
+    monkeypatch.setattr("nfbmr.benchmark.peers.race.subprocess.run", here)
+    monkeypatch.setattr("nfbmr.settings.presets.preset", lambda _: quick)
     (row,), lost = race.run(a_race(mvtec), tmp_path / "out")
     assert not lost
     assert len(calls[0]["train"]) == 16
