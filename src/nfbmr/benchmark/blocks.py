@@ -221,6 +221,22 @@ def directions(results: Results) -> str:
     return markdown(["", "10 steps", "100", "1000"], lines)
 
 
+def kept(results: Results) -> str:
+    """Returns each choice of `fast` beside what it was chosen over, three seeds each."""
+    rows = results["kept"]
+    names = list(dict.fromkeys(row["set"] for row in rows))
+    lines = []
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        cells = [variant]
+        for part, key in (("good", "separation"), ("test", "image_auroc")):
+            for name in names:
+                found = [r[part][key] for r in rows if (r["variant"], r["set"]) == (variant, name)]
+                cells.append(_spread(found, 2) if len(found) > 2 else "-")
+        lines.append(cells)
+    head = ["", *(f"damaged good told, %: {name}" for name in names)]
+    return markdown([*head, *(f"image AUROC %: {name}" for name in names)], lines)
+
+
 BLOCKS: dict[str, Callable[[Results], str]] = {
     "measured": measured,
     "int8": int8,
@@ -230,6 +246,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "objects": objects,
     "paper-setting": paper_setting,
     "gate": lambda results: gate.table(results["gate"]).rstrip(),
+    "kept": kept,
     "mapping-curve": mapping_curve,
     "directions": directions,
     "few-drawn": lambda results: few.drawn_table(results["few"]).rstrip(),
