@@ -11,7 +11,7 @@ WORKERS ?= 2
 DEMO := out/demo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-inference check bench clean help
+.PHONY: demo test test-torch test-inference check bench clean help
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,7 +23,10 @@ demo: .venv/.installed ## Install into .venv, learn from pictures of good solar 
 	@echo
 	@echo "Done. Open the report in a browser: $(CURDIR)/$(DEMO)/report/report.html"
 
-test: .venv/.installed test-inference ## Run the tests, those without torch in an environment of their own
+test: .venv/.installed .venv-inference/.installed ## Run the tests, those without torch in an environment of their own
+	@$(MAKE) --no-print-directory --jobs=2 test-torch test-inference
+
+test-torch: .venv/.installed
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # A model made where torch is, inspected where it is not, as on a line's computer.

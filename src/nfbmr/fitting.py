@@ -14,7 +14,7 @@ from nfbmr.data.images import ImageInput
 from nfbmr.data.layouts import Sample, read_data
 from nfbmr.data.survey import Survey
 from nfbmr.deployment.export import add_graphs, runtimes_here
-from nfbmr.errors import SettingsError
+from nfbmr.errors import BundleError, SettingsError
 from nfbmr.features.compute import FeatureCache
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.learning.learn import Job, learn, look_over
@@ -138,6 +138,11 @@ def _place_for(out: Path) -> Path:
     """Returns where a model goes, by a path with a name; says at once where it cannot."""
     put_back(out)
     refuse_to_replace_other_things(out)
+    if out.is_mount():
+        raise BundleError(
+            f"{out} is a mount point, which cannot be exchanged for a new model; choose a folder "
+            f"in it, such as {out / 'part'}"
+        )
     return out.resolve()
 
 

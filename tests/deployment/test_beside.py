@@ -76,7 +76,7 @@ def test_what_tells_nothing_is_refused_with_all_that_was_found(
         "openvino int8, learnt again, is not shown to find as much as single precision does",
         "of 20 held-out good pictures and 8 copies of each",
         "it tells 50.0 % of pairs apart, single precision 8",
-        "at most 1 is allowed",
+        "where 1 is allowed",
         "rank correlation of the scores is 0.000, at least 0.9 is asked",
         "nothing was kept. Export with more precision (fp16 or fp32), or fit with more",
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from importlib import metadata
 from pathlib import Path
@@ -234,6 +235,13 @@ def test_a_shelf_is_named_by_all_that_y_depends_on(
         with monkeypatch.context() as patch:
             patch.setattr(metadata, "version", lambda p, o=package: installed(p) + "+" * (p == o))
             shelves.append(shelf_of(network, SIZE))
+    for owner, name, value in (
+        (torch, "get_num_threads", 7),
+        (torch.backends.cpu, "get_cpu_capability", "another"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, lambda value=value: value)
+            shelves.append(shelf_of(network, SIZE))
     with torch.no_grad():
         next(network.parameters()).view(-1)[0] += 1
     shelves.append(shelf_of(network, SIZE))
@@ -301,6 +309,7 @@ def test_an_interrupted_build_goes_on_after_its_last_sound_chunk(
     damaged = bytearray(chunks[0].read_bytes())
     damaged[0] ^= 1
     chunks[0].write_bytes(damaged)
+    os.utime(chunks[0].parent, (0, 0))  # as of a build that was killed long ago
     store = build_features(named(paths), network, SIZE, cache=again(cache))
     assert network.images == 5 + 2 + 1  # the damaged chunk and the one that was not written
     everything = np.arange(5)

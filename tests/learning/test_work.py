@@ -47,6 +47,17 @@ def test_a_second_fit_is_told_so_and_what_the_first_one_keeps_stays(tmp_path: Pa
     assert hold(out) == {".lock", "flow.safetensors"}
 
 
+def test_a_link_in_its_place_is_refused_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "own.txt").write_text("mine")
+    work_folder(tmp_path / "model").symlink_to(elsewhere)
+    for fresh in (False, True):
+        with pytest.raises(BundleError, match="found a link"):
+            hold(tmp_path / "model", fresh)
+    assert [path.name for path in elsewhere.iterdir()] == ["own.txt"]
+
+
 def test_a_folder_in_which_nothing_is_kept_goes(tmp_path: Path) -> None:
     out = tmp_path / "model"
     with pytest.raises(KeyboardInterrupt), workplace(out, fresh=False):

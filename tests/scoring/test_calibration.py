@@ -501,7 +501,9 @@ def test_between_the_thresholds_a_person_looks() -> None:
     assert (calibration.look_threshold, calibration.threshold) == (190.0, 198.0)
     said = [calibration.verdict(score) for score in (0, 190, 190.5, 198, 198.5)]
     assert said == ["good", "good", "look", "look", "defect"]
-    assert any("look at scores above 190.000; 0.05" in line for line in calibration.describe())
+    assert any(
+        "look at scores above 190.000; about 0.05" in line for line in calibration.describe()
+    )
 
 
 def test_a_look_rate_at_or_below_the_other_leaves_two_verdicts() -> None:
@@ -526,7 +528,13 @@ def test_another_look_rate_moves_that_threshold_alone() -> None:
     assert recalibrate(calibration, 0.02).look_rate == 0.1
 
 
-def test_a_calibration_of_an_older_version_looks_at_five_in_a_hundred() -> None:
+def test_a_calibration_of_an_older_version_keeps_its_two_verdicts() -> None:
     values = calibration_to_dict(calibration_of([float(i) for i in range(200)], 0.01))
     del values["look_rate"]
-    assert calibration_from_dict(values, ONE).look_threshold == 190.0
+    found = calibration_from_dict(values, ONE)
+    assert found.look_threshold == found.threshold == 198.0
+
+
+def test_a_look_threshold_beyond_what_few_images_show_is_said_to_be() -> None:
+    few = calibration_of([float(i) for i in range(12)], 0.01)
+    assert any("look at scores" in line and "EXTRAPOLATED" in line for line in few.describe())

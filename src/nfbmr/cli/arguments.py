@@ -11,7 +11,13 @@ import typer
 from nfbmr.inspection.rows import FORMATS, Format
 
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="auto, cpu, cuda, cuda:1, ... auto is CUDA where it is, but for the small networks "
+        "that come with nfbmr."
+    ),
+]
 RuntimeName = Annotated[
     str,
     typer.Option(

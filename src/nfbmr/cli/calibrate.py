@@ -28,7 +28,10 @@ def calibrate(
     ] = None,
     look_rate: Annotated[
         float | None,
-        typer.Option(help="Share of good pictures that a person looks at. [default: as now]"),
+        typer.Option(
+            help="Share of good pictures that may be sent to a person, false alarms included. "
+            "[default: the rate now in force]"
+        ),
     ] = None,
     runtime: RuntimeName = "auto",
     device: Device = "auto",
@@ -49,7 +52,8 @@ def calibrate(
     before = inspector.calibration
     print(
         f"Before: threshold {before.threshold:.3f} for a false-alarm rate of "
-        f"{before.false_alarm_rate:.3g}, from {len(before.scores)} good images."
+        f"{before.false_alarm_rate:.3g}, from {len(before.scores)} good images; a person looks "
+        f"above {before.look_threshold:.3f}."
     )
     for line in changed.calibration.describe():
         print(line)

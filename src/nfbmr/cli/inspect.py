@@ -50,8 +50,8 @@ def inspect(
         bool,
         typer.Option(
             "--exit-code",
-            help="End with 3 when a picture is unreadable, else 1 when a defect was found, else 4 "
-            "when a person is to look.",
+            help="End with the first that applies: 3 a picture is unreadable, 1 a defect was "
+            "found, 4 a person is to look, 0 all are good. (2: it could not be done at all.)",
         ),
     ] = False,
     tiles: Annotated[

@@ -123,8 +123,7 @@ def _refusal(name: str, strength: float, found: Compared) -> str:
         f"{found.good} held-out good pictures and {found.each} copies of each, damaged on purpose "
         f"(strength {strength:.2g}), it tells {100 * found.separates:.1f} % of pairs apart, single "
         f"precision {100 * found.separated:.1f} %: {loss:.1f} points lost, with 95 % confidence "
-        f"between {100 * found.least_loss:.1f} and {100 * found.most_loss:.1f}, at most "
-        f"{100 * LOSS:.0f} is allowed; the rank correlation of the scores is {found.ranks:.3f}, at "
-        f"least {RANKS} is asked; nothing was kept. Export with more precision (fp16 or fp32), or "
-        "fit with more good pictures"
+        f"at most {100 * found.most_loss:.1f}, where {100 * LOSS:.0f} is allowed; the rank "
+        f"correlation of the scores is {found.ranks:.3f}, at least {RANKS} is asked; nothing "
+        "was kept. Export with more precision (fp16 or fp32), or fit with more good pictures"
     )

@@ -11,10 +11,12 @@ same chunks, and the first that has finished clears them away.
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -56,16 +58,22 @@ class Chunks:
 
         Raises:
             DataError: the disk is full or the folder cannot be written; nothing half-written stays.
+            MissingChunkError: the folder went meanwhile: another process has finished the same.
         """
         assert rows.shape == (len(self.images(number)), *self._shape[1:]), rows.shape
-        data = np.ascontiguousarray(rows, dtype="<f4").tobytes()
+        data = np.ascontiguousarray(rows, dtype="<f4").data.cast("B")
         path = self._path(number)
         beside = path.with_name(f"{uuid.uuid4().hex}.part")
         try:
             with blaming_disk(self._folder):
                 self._folder.mkdir(parents=True, exist_ok=True)
-                beside.write_bytes(data + zlib.crc32(data).to_bytes(4, "little"))
-                beside.replace(path)
+                try:
+                    with beside.open("wb") as stream:
+                        stream.write(data)
+                        stream.write(zlib.crc32(data).to_bytes(4, "little"))
+                    beside.replace(path)
+                except FileNotFoundError:
+                    raise MissingChunkError(f"{path}") from None
         finally:
             beside.unlink(missing_ok=True)
 
@@ -81,6 +89,11 @@ class Chunks:
                 raise MissingChunkError(f"{self._path(number)}")
             yield rows
 
+    def touch(self) -> None:
+        """Marks the chunks that are there as in use now."""
+        with suppress(OSError):
+            os.utime(self._folder)
+
     def forget(self) -> None:
         """Deletes the chunks."""
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -91,7 +104,7 @@ class Chunks:
     def _read(self, number: int) -> NDArray[np.float32] | None:
         shape = (len(self.images(number)), *self._shape[1:])
         try:
-            content = self._path(number).read_bytes()
+            content = memoryview(self._path(number).read_bytes())
         except FileNotFoundError:
             return None
         data, checksum = content[:-4], content[-4:]

@@ -52,7 +52,7 @@ def build_features(
 ) -> FeatureStore:
     """Returns y of every image, from the cache or by passing each image through SNN once.
 
-    On the CPU, y of an image is the same bit for bit whatever it is computed with.
+    On the CPU, y of an image is the same bit for bit whatever images it is computed with.
 
     Args:
         pictures: each with the hash that names its content. Entry i of the store is y of
@@ -100,11 +100,14 @@ def shelf_of(
 ) -> Shelf:
     """Returns the shelf of what a network on a device makes of pictures brought to `size` (H, W).
 
-    Its name tells format, backbone, kind of device, size, tiles, and the versions that compute.
+    Its name tells format, backbone, size, tiles, and what computes: the kind of device, the
+    versions, and on the CPU its vector instructions and the threads, which divide the sums.
     """
     cut = [] if tiling is None else [tiling.whole, tiling.corners]
-    versions = [metadata.version(name) for name in _COMPUTE]
-    one = [FORMAT, network.fingerprint(), device.type, size, cut, versions]
+    computes = [device.type, *(metadata.version(name) for name in _COMPUTE)]
+    if device.type == "cpu":
+        computes += [torch.backends.cpu.get_cpu_capability(), str(torch.get_num_threads())]
+    one = [FORMAT, network.fingerprint(), size, cut, computes]
     return Shelf(
         name=hashlib.sha256(json.dumps(one).encode()).hexdigest(),
         row=(*network.grid(size), network.outputs),
@@ -125,10 +128,11 @@ def _computed(
     """Computes y of pictures as one new entry; goes on after the chunks of an interrupted build."""
     chunks = Chunks(cache.chunks_folder(shelf.key(contents)), shelf.shape(contents))
     for _ in range(_ATTEMPTS):
+        chunks.touch()  # before what is old is cleared away
         missing = chunks.missing()
         cache.make_room(chunks.size_bytes(range(chunks.count)), chunks.size_bytes(missing))
-        _build_chunks(chunks, missing, rows, compute, tell)
         try:
+            _build_chunks(chunks, missing, rows, compute, tell)
             places = cache.write(shelf, contents, chunks)
         except MissingChunkError:  # or another process has finished the same, and cleared up
             places = cache.find(shelf, contents)

@@ -150,6 +150,6 @@ def load_checkpoint(path: Path, key: str) -> tuple[dict[str, Tensor], Position] 
             position = Position(**json.loads((stream.metadata() or {})["position"]))
             if position.key != key:
                 return None
-            return {name: stream.get_tensor(name) for name in stream.keys()}, position  # noqa: SIM118
+            return {name: stream.get_tensor(name).clone() for name in stream.keys()}, position  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, TypeError, ValueError):
         return None

@@ -21,9 +21,10 @@ from pathlib import Path
 import torch
 
 from nfbmr.data.survey import Survey
-from nfbmr.errors import BundleError
+from nfbmr.errors import BundleError, NfbmrError
 from nfbmr.learning.stage import computation
 from nfbmr.model.bundle import Bundle, config_hash, read_bundle
+from nfbmr.networks.weights import embedded_file
 from nfbmr.settings.changes import to_dict
 from nfbmr.settings.schema import Settings
 from nfbmr.system import provenance
@@ -48,9 +49,14 @@ def workplace(out: Path, *, fresh: bool) -> Iterator[Path]:
         fresh: forget what an interrupted fit left there.
 
     Raises:
-        BundleError: another fit is at work there, or the folder cannot be written.
+        BundleError: another fit is at work there, the folder cannot be written, or it is a link.
     """
     work = work_folder(out)
+    if work.is_symlink():
+        raise BundleError(
+            f"{work}: found a link; expected a folder of this program's own, for what is in it is "
+            "deleted when the fit ends; remove the link"
+        )
     with ExitStack() as held:
         try:
             free = held.enter_context(locked_file(work / _LOCK))
@@ -62,7 +68,10 @@ def workplace(out: Path, *, fresh: bool) -> Iterator[Path]:
                 "with -o"
             )
         if fresh:
-            _forget_all_but_the_lock(work)
+            try:
+                _forget_all_but_the_lock(work)
+            except OSError as error:
+                raise BundleError(f"{work} cannot be emptied: {error}") from None
         own = (work / _LOCK).stat()
         try:
             yield work
@@ -102,16 +111,24 @@ def _forget_all_but_the_lock(work: Path) -> None:
 
 def mark_of(good: Survey, settings: Settings, device: torch.device) -> str:
     """Names a fit: its pictures, settings, weights' file, and what computes it."""
-    weights = Path(settings.backbone.weights)
-    own = settings.backbone.weights_kind == "file" and weights.is_file()
+    weights = _weights_file(settings)
     parts = [
         good.name,
         [(one.fingerprint, one.pixel_hash) for one in good.pictures],
         to_dict(settings),
-        sha256_of(weights) if own else None,
-        [device.type, *computation(), provenance.versions()],
+        sha256_of(weights) if weights is not None and weights.is_file() else None,
+        [device.type, *computation(), provenance.versions(), provenance.commit()],
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _weights_file(settings: Settings) -> Path | None:
+    """Returns the file of SNN's weights; None where they come from a hub, or are random."""
+    kind = settings.backbone.weights_kind
+    if kind == "embedded":
+        with suppress(NfbmrError):  # the fit says what is wrong with them
+            return embedded_file(settings.backbone.name)
+    return Path(settings.backbone.weights) if kind == "file" else None
 
 
 def note_finished(work: Path, mark: str, bundle: Bundle) -> None:
@@ -131,7 +148,10 @@ def note_finished(work: Path, mark: str, bundle: Bundle) -> None:
 
 
 def is_finished(work: Path, mark: str, out: Path) -> bool:
-    """Whether the model at `out` is sound, and the one that this very fit ended in."""
+    """Whether the model at `out` is sound, and the one that this very fit ended in.
+
+    Another threshold that it was given since is no hindrance: it stays.
+    """
     try:
         said = json.loads((work / _FINISHED).read_bytes())
         if said["fit"] != mark:

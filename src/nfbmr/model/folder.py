@@ -79,7 +79,11 @@ def refuse_to_replace_other_things(path: Path) -> None:
     """
     if not path.exists() and not path.is_symlink():
         return
-    if path.is_symlink() or not path.is_dir():
+    if path.is_symlink():
+        raise BundleError(
+            f"{path} is a link to {path.resolve()}; give that place itself, or choose another"
+        )
+    if not path.is_dir():
         raise BundleError(f"{path} is not a folder; choose another place for the model")
     items = sorted(path.iterdir())
     strangers = [item.name for item in items if not is_part(item)]

@@ -152,11 +152,13 @@ class Calibration:
         n = len(self.scores)
         low, high = self.rate_interval()
         asked = f"{self.false_alarm_rate:.3g}"
+        beyond = images_needed(self.look_rate) > n
         look = [
-            f"A person is to look at scores above {self.look_threshold:.3f}; {self.look_rate:.3g} "
-            "of good pictures score that high, those called defects among them."
+            f"A person is to look at scores above {self.look_threshold:.3f}"
+            f"{', which is EXTRAPOLATED' if beyond else ''}; about {self.look_rate:.3g} of good "
+            "pictures are expected to score that high, those called defects among them."
         ]
-        if self.look_rate <= self.false_alarm_rate:
+        if self.look_threshold >= self.threshold:
             look = []
         few = (
             [
@@ -353,6 +355,8 @@ def calibration_from_dict(values: Mapping[str, Any], scoring: ScoringSettings) -
         BundleTamperedError: keys are missing or unknown, or values are impossible.
     """
     kept = {k: v for k, v in values.items() if k != "asm" or v != _ASM}
+    if "false_alarm_rate" in kept:  # older versions have two verdicts
+        kept.setdefault("look_rate", kept["false_alarm_rate"])
     try:
         found = TypeAdapter(Calibration).validate_python(kept)
         return found if "asm" in values else _with_half_sums(found, scoring)
