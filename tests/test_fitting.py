@@ -329,6 +329,14 @@ def test_a_model_comes_to_the_current_directory(
     assert {path.name for path in tmp_path.iterdir()} == {"here", "product"}
 
 
+def test_a_mount_point_is_refused_before_the_work(
+    good_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "volume")
+    with pytest.raises(BundleError, match=r"is a mount point, .* such as .*volume.part"):
+        fit(good_folder, tmp_path / "volume")
+
+
 def test_only_good_training_pictures_are_looked_at(
     mvtec: Path, tiny: Settings, tmp_path: Path
 ) -> None:

@@ -138,12 +138,13 @@ def _place_for(out: Path) -> Path:
     """Returns where a model goes, by a path with a name; says at once where it cannot."""
     put_back(out)
     refuse_to_replace_other_things(out)
-    if out.is_mount():
+    place = out.resolve()
+    if place.is_mount() and place != Path.cwd():  # the current directory is filled where it is
         raise BundleError(
             f"{out} is a mount point, which cannot be exchanged for a new model; choose a folder "
             f"in it, such as {out / 'part'}"
         )
-    return out.resolve()
+    return place
 
 
 def _workplace(path: Path | None, *, fresh: bool) -> AbstractContextManager[str | Path]:

@@ -124,6 +124,6 @@ def test_the_documents_say_what_was_measured() -> None:
     again = sum(len(row["finished_phases_twice"]) for row in rows)
     steps = max(row["units_twice"][name] for row in rows for name in ("flow", "mapping"))
     readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
-    assert f"in {identical} of {len(rows)} fits killed at random moments" in readme
+    assert f"in {identical} of {len(rows)} small fits" in readme
     assert f"{again or 'no'} finished phase was done again" in readme
     assert f"at most {steps} steps were" in readme
