@@ -25,6 +25,7 @@ from nfbmr.evaluation.pixel_metrics import PixelMetrics, PixelResult
 from nfbmr.evaluation.report.page import Picture, ReportContent, choose_pictures, write_report
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.result import Failure, Inspection
+from nfbmr.scoring.calibration import Calibration
 from nfbmr.settings.changes import settings_hash, to_dict
 from nfbmr.system import provenance
 from nfbmr.system.files import spreadsheet_cell, written_beside
@@ -183,6 +184,7 @@ def figures(inspector: Inspector, collected: Collected) -> dict[str, Any]:
     scores = np.array(collected.scores)
     is_defect = np.array([sample.is_defect for sample in collected.samples])
     calibration, facts = inspector.calibration, inspector.facts
+    flagged, looked = _called(scores, calibration)
     pixel: PixelResult | None = collected.pixels.compute()
     summary = summarise(
         scores=scores,
@@ -190,13 +192,12 @@ def figures(inspector: Inspector, collected: Collected) -> dict[str, Any]:
         is_defect=is_defect,
         defects=[sample.defect for sample in collected.samples],
         threshold=inspector.threshold,
-        predicted=scores > inspector.threshold,
+        predicted=flagged,
         pixel=pixel,
     )
     n = len(calibration.scores)
     n_good = int((~is_defect).sum())
     rank = min(calibration.rank, n)
-    looked = (scores > calibration.look_threshold) & (scores <= inspector.threshold)
     low, high = predictive_interval(n, rank, n_good) if n_good else (0, 0)
     return summary | {
         "false_alarm_rate_asked": calibration.false_alarm_rate,
@@ -218,6 +219,14 @@ def figures(inspector: Inspector, collected: Collected) -> dict[str, Any]:
         "n_train": facts.n_train,
         "n_held_out": facts.n_held_out,
     }
+
+
+def _called(
+    scores: NDArray[np.float64], calibration: Calibration
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Returns which scores (N,) are called a defect, and which are left to a person."""
+    verdicts = np.array([calibration.verdict(float(score)) for score in scores])
+    return verdicts == "defect", verdicts == "look"
 
 
 def _milliseconds(inspector: Inspector, samples: list[Sample]) -> float:
@@ -249,9 +258,7 @@ def _write_scores(path: Path, evaluation: Evaluation, inspector: Inspector) -> N
 def _report(inspector: Inspector, evaluation: Evaluation, data: DataSet) -> ReportContent:
     is_defect = np.array([sample.is_defect for sample in evaluation.samples])
     defects = [sample.defect for sample in evaluation.samples]
-    verdicts = [inspector.calibration.verdict(float(score)) for score in evaluation.scores]
-    predicted = np.array([verdict == "defect" for verdict in verdicts])
-    looked = np.array([verdict == "look" for verdict in verdicts])
+    predicted, looked = _called(evaluation.scores, inspector.calibration)
     chosen = choose_pictures(evaluation.scores, is_defect, predicted, defects, looked)
     return ReportContent(
         title=inspector.facts.name,

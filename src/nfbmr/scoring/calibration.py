@@ -33,6 +33,7 @@ LEAST_HELD_OUT = 5
 
 _FEW_HELD_OUT = 20
 _HUGE = 1e30
+_LOOK_RATE = CalibrationSettings().look_rate
 _ASM = "half the sum"
 _NO_SPREAD = 1e-6  # of a statistic's size; float32 knows no finer
 
@@ -79,7 +80,7 @@ class Calibration:
     """A score above it is a defect."""
     rank: int
     """The threshold is the rank-th smallest score; n + 1 where it is extrapolated."""
-    look_rate: float = 0.05
+    look_rate: float = _LOOK_RATE
     """The share of good images that may be sent to a person, in (0, 1); those called defects are
     among them."""
     pictures: tuple[str, ...] = ()
@@ -194,7 +195,7 @@ def calibrate(
     rate: float,
     pictures: Sequence[str] = (),
     *,
-    look_rate: float = 0.05,
+    look_rate: float = _LOOK_RATE,
 ) -> Calibration:
     """Learns scales and threshold from the raw maps of good images never trained on.
 

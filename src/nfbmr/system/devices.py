@@ -37,7 +37,7 @@ def choose_device(name: str, *, small: bool = False) -> torch.device:
             )
         torch.empty(1, device=device)
     # Which of these torch raises depends on the kind of device that it lacks.
-    except (RuntimeError, AssertionError, NotImplementedError, ValueError) as error:
+    except (RuntimeError, AssertionError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise SettingsError(
             f"device '{name}' cannot be used here ({reason}); use 'auto' or 'cpu'"
