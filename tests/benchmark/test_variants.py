@@ -11,7 +11,7 @@ from nfbmr.benchmark import variants
 from nfbmr.benchmark.child import Measured
 from nfbmr.benchmark.variants import measure, one, read_plan, table
 from nfbmr.errors import DataError, SettingsError
-from nfbmr.settings.changes import to_dict
+from nfbmr.settings.changes import to_dict, with_changes
 from nfbmr.settings.schema import Settings
 
 
@@ -110,3 +110,21 @@ def test_a_row_says_what_good_pictures_and_what_the_test_say(
     assert 0 <= row["good"]["separation"] <= 1
     assert row["good"]["likelihood"] == pytest.approx(row["good"]["likelihood"])  # a number
     assert 0.5 < row["test"]["image_auroc"] <= 1
+
+
+def test_variants_that_share_their_training_have_the_rows_of_those_that_do_not(
+    mvtec: Path, tmp_path: Path, tiny: Settings
+) -> None:
+    alone = one(str(mvtec), to_dict(tiny), str(tmp_path / "alone"))
+    shared = str(tmp_path / "shared")
+    first = one(str(mvtec), to_dict(tiny), str(tmp_path / "a"), shared=shared)
+    work = {path: path.stat().st_mtime_ns for path in (tmp_path / "shared").rglob("*.safetensors")}
+    other = with_changes(tiny, {"scoring": {"statistics": ["max"]}})
+    second = one(str(mvtec), to_dict(other), str(tmp_path / "b"), shared=shared)
+    figures = ("image_auroc", "recall", "aupro")
+    assert [first["test"][k] for k in figures] == [alone["test"][k] for k in figures]
+    assert first["good"] == alone["good"]
+    assert second["good"]["likelihood"] == first["good"]["likelihood"]
+    assert work
+    assert all(path.stat().st_mtime_ns == time for path, time in work.items())
+    assert first["test"]["fit_seconds"] is None

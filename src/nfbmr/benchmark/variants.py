@@ -16,6 +16,8 @@ them that are damaged on purpose), and what the labelled test says, which is kep
 shown with `--test`, once the choice is made. Likelihoods compare variants on the same features
 alone: those of other stages, scales or backbones are densities in other spaces.
 A finished row is not computed again while settings, pictures and commit are the same.
+With `--share` the variants of one set and seed share features and whatever they learn alike, so
+that variants of the scoring cost next to nothing; such a row tells no time of a fit.
 """
 
 from __future__ import annotations
@@ -23,13 +25,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shutil
 import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,6 +47,9 @@ from nfbmr.settings.schema import Settings
 from nfbmr.settings.text import parse_pairs
 from nfbmr.system import provenance
 from nfbmr.system.files import written_beside
+
+if TYPE_CHECKING:
+    from nfbmr.inspection.inspector import Inspector
 
 _MODULE = "nfbmr.benchmark.variants"
 _DAMAGED = 64  # pictures damaged on purpose, at least
@@ -123,12 +129,13 @@ def read_plan(path: Path, sets: dict[str, Path] | None = None, device: str = "au
     return Plan(sets=places, variants=variants, seeds=tuple(seeds), device=device)
 
 
-def measure(plan: Plan, out: Path) -> list[Row]:
+def measure(plan: Plan, out: Path, *, share: bool = False) -> list[Row]:
     """Computes the rows that are missing and returns all; each is kept as it finishes.
 
     Args:
         plan: what is asked for.
         out: the folder of `rows.jsonl`, and of work that is deleted.
+        share: features and checkpoints among the variants of a set and seed.
     """
     out.mkdir(parents=True, exist_ok=True)
     path = out / "rows.jsonl"
@@ -137,14 +144,16 @@ def measure(plan: Plan, out: Path) -> list[Row]:
     known = {_key(row): row for row in kept_rows(path) if not dirty}
     pictures = {name: _pictures_mark(place) for name, place in plan.sets.items()}
     rows = []
+    shared = _Shared(out) if share else None
     for variant, name, seed in plan.rows():
         settings = with_changes(plan.variants[variant], {"seed": seed})
         about: Row = {"variant": variant, "set": name, "seed": seed}
         about |= {"settings": settings_hash(settings), "pictures": pictures[name], "commit": commit}
         if _key(about) not in known:
             print(f"measuring {variant} on {name}, seed {seed} ...", flush=True)
-            job = {"do": "one", "data": str(plan.sets[name]), "settings": to_dict(settings)}
+            job: Row = {"do": "one", "data": str(plan.sets[name]), "settings": to_dict(settings)}
             job["device"] = plan.device
+            job["shared"] = None if shared is None else shared.place(name, seed)
             with tempfile.TemporaryDirectory(prefix=".work-", dir=out) as work:
                 found = in_child(_MODULE, job | {"folder": work})
             row = about | found.row | {"peak_mb": round(found.peak_mb)}
@@ -152,7 +161,29 @@ def measure(plan: Plan, out: Path) -> list[Row]:
             with path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")
         rows.append(known[_key(about)])
+    if shared is not None:
+        shared.clear()
     return rows
+
+
+class _Shared:
+    """A folder for what the variants of one set and seed learn alike; one at a time."""
+
+    def __init__(self, out: Path) -> None:
+        self._folder = out / ".shared"
+        self._of: tuple[str, int] | None = None
+
+    def place(self, name: str, seed: int) -> str:
+        """Returns the folder of a set and seed, emptied where it was another's."""
+        if self._of != (name, seed):
+            self.clear()
+            self._folder.mkdir()
+            self._of = (name, seed)
+        return str(self._folder)
+
+    def clear(self) -> None:
+        """Deletes it."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _key(row: Row) -> tuple[Any, ...]:
@@ -166,25 +197,31 @@ def _pictures_mark(data: Path) -> str:
     return hashlib.sha256(json.dumps(marks).encode()).hexdigest()[:12]
 
 
-def one(data: str, settings: Row, folder: str, device: str = "auto") -> Row:
-    """Fits one variant in this process; returns what good pictures and what the test say of it."""
+def one(
+    data: str, settings: Row, folder: str, device: str = "auto", shared: str | None = None
+) -> Row:
+    """Fits one variant in this process; returns what good pictures and what the test say of it.
+
+    Args:
+        data: the set.
+        settings: of the fit, as `from_dict` reads them.
+        folder: for the model and the report.
+        device: where to compute.
+        shared: a folder of features and checkpoints that other fits left, or None.
+    """
     from nfbmr.deployment.damage import damaged_copies
     from nfbmr.deployment.separation import Scores
     from nfbmr.features.cache import FeatureCache
     from nfbmr.fitting import fit
     from nfbmr.scoring.maps import MAPS
 
-    out = Path(folder)
-    cache = FeatureCache(out / "cache")  # its own, so that every fit pays for its features
-    inspector = fit(
-        data,
-        out / "model",
-        settings=from_dict(settings),
-        device=device,
-        cache=cache,
-        export=False,
-    )
-    cache.clear()
+    out, how = Path(folder), from_dict(settings)
+    if shared is None:
+        cache = FeatureCache(out / "cache")  # its own, so that every fit pays for its features
+        inspector = fit(data, out / "model", settings=how, device=device, cache=cache, export=False)
+        cache.clear()
+    else:
+        inspector = _fitted_by_parts(data, how, Path(shared), device)
     found = read_data(data)
     known = set(inspector.facts.held_out)
     seen = survey(found.name, found.train_good)
@@ -200,7 +237,31 @@ def one(data: str, settings: Row, folder: str, device: str = "auto") -> Row:
         "separation": scores.separation,
         "n_held_out": len(held_out),
     }
-    return {"good": good, "test": tested(inspector, data, out / "report"), "device": device}
+    test = tested(inspector, data, out / "report")
+    if shared is not None:
+        test["fit_seconds"] = None
+    return {"good": good, "test": test, "device": device}
+
+
+def _fitted_by_parts(data: str, settings: Settings, shared: Path, device: str) -> Inspector:
+    """Fits in memory, with the features and checkpoints of a folder where they fit."""
+    from nfbmr.features.cache import FeatureCache
+    from nfbmr.inspection.inspector import Inspector
+    from nfbmr.learning.learn import Job, learn
+    from nfbmr.learning.plan import plan_fit
+    from nfbmr.runtimes.torch import TorchRuntime
+    from nfbmr.system.devices import choose_device
+
+    job = Job(
+        settings=settings,
+        work=shared / "work",
+        device=choose_device(device, small=settings.backbone.small),
+        cache=FeatureCache(shared / "cache"),
+    )
+    found = read_data(data)
+    good = survey(found.name, found.train_good)
+    bundle = learn(good, plan_fit(good, settings), job)
+    return Inspector(bundle, TorchRuntime(bundle, str(job.device)))
 
 
 def table(rows: list[Row], *, test: bool = False) -> str:
@@ -244,6 +305,9 @@ def main() -> None:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... [default: auto]")
     parser.add_argument("--test", action="store_true", help="show what the test says, too")
+    parser.add_argument(
+        "--share", action="store_true", help="features and training among variants alike"
+    )
     parser.add_argument("--job", type=Path, help="measure one row, as a job of `child` says")
     arguments = parser.parse_args()
     if arguments.job is not None:
@@ -253,7 +317,8 @@ def main() -> None:
         parser.error("FILE.toml is needed; the module's docstring shows one")
     try:
         sets = {name: Path(place) for name, place in parse_pairs("--data", arguments.data)}
-        rows = measure(read_plan(arguments.plan, sets, arguments.device), arguments.out)
+        plan = read_plan(arguments.plan, sets, arguments.device)
+        rows = measure(plan, arguments.out, share=arguments.share)
     except NfbmrError as error:
         parser.error(str(error))
     text = table(rows, test=arguments.test)
