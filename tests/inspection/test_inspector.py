@@ -28,7 +28,8 @@ from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.model.bundle import Bundle, read_bundle, write_bundle
 from nfbmr.runtimes.protocol import Runtime
 from nfbmr.runtimes.torch import TorchRuntime
-from nfbmr.scoring.calibration import Calibration, calibrate, image_scores
+from nfbmr.scoring.calibrate import calibrate
+from nfbmr.scoring.calibration import Calibration, image_scores
 from nfbmr.scoring.conformal import p_values
 from nfbmr.scoring.maps import MAPS, Maps
 

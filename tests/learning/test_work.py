@@ -22,7 +22,7 @@ from nfbmr.learning.work import (
 )
 from nfbmr.model.bundle import read_bundle, replace_calibration, write_bundle
 from nfbmr.networks.weights import embedded_file
-from nfbmr.scoring.calibration import recalibrate
+from nfbmr.scoring.calibrate import recalibrate
 from nfbmr.settings.changes import with_changes
 from nfbmr.settings.schema import Settings
 

@@ -43,7 +43,7 @@ from nfbmr.model.folder import (
     refuse_to_replace_other_things,
 )
 from nfbmr.model.place import changed
-from nfbmr.scoring.calibration import calibrate, recalibrate
+from nfbmr.scoring.calibrate import calibrate, recalibrate
 from nfbmr.scoring.maps import MAPS
 from nfbmr.settings.presets import preset
 from nfbmr.system.files import exchange, sha256_of

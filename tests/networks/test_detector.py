@@ -12,7 +12,7 @@ from torch import Tensor
 from nfbmr.networks.detector import Detector, Standardisation
 from nfbmr.networks.flow import AffineCoupling, position_code
 from nfbmr.networks.source import SourceNetwork
-from nfbmr.scoring.maps import MAPS
+from nfbmr.scoring.maps import FINE, MAPS
 from nfbmr.settings.changes import with_changes
 from nfbmr.settings.schema import Settings
 
@@ -36,7 +36,8 @@ def detector(request: pytest.FixtureRequest, tiny: Settings) -> Detector:
     mean.copy_(torch.randn(mean.shape, generator=generator))
     basis.copy_(torch.linalg.qr(torch.randn(basis.shape, generator=generator)).Q)
     assert detector.gaussians is not None
-    for tensor in detector.gaussians.buffers():
+    assert detector.local is not None
+    for tensor in (*detector.gaussians.buffers(), *detector.local.buffers()):
         tensor.copy_(torch.randn(tensor.shape, generator=generator))
     return detector
 
@@ -95,10 +96,18 @@ def test_the_residual_is_the_subspaces_of_the_standardised_detail(detector: Dete
         assert torch.equal(maps[:, MAPS.index("residual")], detector.subspace(detail))
 
 
+def test_fine_is_the_distance_of_the_standardised_detail(detector: Detector) -> None:
+    assert detector.local is not None
+    with torch.no_grad():
+        maps = detector(pixels(2))
+        _, detail = detector.standardised(detector.source(pixels(2)).permute(0, 2, 3, 1))
+        assert torch.equal(maps[:, MAPS.index("fine")], detector.local(detail))
+
+
 def test_maps_of_y_are_repeated_over_the_finer_cells(detector: Detector) -> None:
     with torch.no_grad():
         maps = detector(pixels(2))
-    of_y = [k for k, name in enumerate(MAPS) if name != "residual"]
+    of_y = [k for k, name in enumerate(MAPS) if name not in FINE]
     cells = F.pixel_unshuffle(maps, K).reshape(2, len(MAPS), K * K, 8, 12)
     spread = cells.amax(dim=2) - cells.amin(dim=2)  # (B, K, H, W)
     assert not spread[:, of_y].any()
@@ -106,14 +115,14 @@ def test_maps_of_y_are_repeated_over_the_finer_cells(detector: Detector) -> None
     assert (maps[:, of_y].flatten(2).std(dim=-1) > 0).all()
 
 
-def test_detail_changes_nothing_but_the_residual(detector: Detector) -> None:
+def test_detail_changes_nothing_but_what_is_of_it(detector: Detector) -> None:
     with torch.no_grad():
         features = detector.source(pixels(2)).permute(0, 2, 3, 1)
         before = detector.maps(features)
         features[0, 5, 7, C] += 10  # the first channel of the cell's first finer cell
         after = detector.maps(features)
     changed = (before != after).nonzero()
-    assert set(changed[:, 1].tolist()) == {MAPS.index("residual")}
+    assert set(changed[:, 1].tolist()) <= {MAPS.index(name) for name in FINE}
     assert set(changed[:, 0].tolist()) == {0}
     growth = (after - before)[0, MAPS.index("residual")]
     assert divmod(int(growth.argmax()), 24) == (5 * K, 7 * K)
@@ -122,17 +131,16 @@ def test_detail_changes_nothing_but_the_residual(detector: Detector) -> None:
 def test_without_detail_and_gaussians_there_are_no_such_maps_and_the_grid_is_that_of_y(
     detector: Detector, tiny: Settings
 ) -> None:
-    settings = with_changes(
-        tiny, {"gaussian": {"rank": 0}, "scoring": {"maps": ["norm"], "heat": None}}
-    )
+    settings = with_changes(tiny, {"gaussian": {"rank": 0}, "scoring": {"maps": ["norm"]}})
     plain = Detector(SourceNetwork("tf_efficientnet_lite0", (3, 2)), settings)
     assert plain.gaussians is None
     assert plain.subspace is None
+    assert plain.local is None
     with torch.no_grad():
         maps = plain(pixels(2))
         y, detail = plain.standardised(plain.source(pixels(2)).permute(0, 2, 3, 1))
     assert maps.shape == (2, len(MAPS), 8, 12)
-    assert not maps[:, [MAPS.index("residual"), MAPS.index("distance")]].any()
+    assert not maps[:, [MAPS.index(name) for name in ("residual", "distance", "fine")]].any()
     assert (maps[:, MAPS.index("norm")] > 0).all()
     assert (y.shape, detail.shape) == ((2, 8, 12, C), (2, 8, 12, 0))
 
@@ -147,7 +155,7 @@ def test_the_subspace_has_the_pictures_grid_and_the_asked_directions(
     assert subspace.basis.shape == (12 * 8 * 24 * K * K, 7)
     with pytest.raises(AssertionError, match="Gaussians of the positions need the pictures' size"):
         Detector(detector.source, settings)
-    changes = {"gaussian": {"rank": 0}, "scoring": {"maps": ["residual"]}}
+    changes = {"gaussian": {"rank": 0}, "scoring": {"maps": ["fine"]}}
     with pytest.raises(AssertionError, match="detail needs the pictures' size"):
         Detector(detector.source, with_changes(settings, changes))
 

@@ -36,8 +36,8 @@ def learnt(y: Tensor, rank: int = C, batch: int = 7) -> PositionGaussians:
     return gaussians
 
 
-def distances_by_hand(good: Tensor, new: Tensor, rank: int) -> NDArray[np.float64]:
-    """By numpy in float64: (own + 0.1 common) / 1.1, and a hundredth of the unit matrix."""
+def distances_by_hand(good: Tensor, new: Tensor, rank: int, weight: float) -> NDArray[np.float64]:
+    """By numpy in float64: own and common ones by weight, and a hundredth of the unit matrix."""
     rows = good.double().numpy()
     flat = rows.reshape(-1, C)
     directions = np.linalg.eigh(flat.T @ flat)[1][:, ::-1][:, :rank]
@@ -47,7 +47,7 @@ def distances_by_hand(good: Tensor, new: Tensor, rank: int) -> NDArray[np.float6
     spread = np.sqrt((left**2).mean(axis=(0, 1, 2)))
     left, others = left / spread, (others - mean) / spread
     own = np.einsum("bhwc,bhwd->hwcd", left, left) / len(left)
-    covariance = 0.99 * (own + 0.1 * own.mean(axis=(0, 1))) / 1.1 + 0.01 * np.eye(rank)
+    covariance = weight * own + (0.99 - weight) * own.mean(axis=(0, 1)) + 0.01 * np.eye(rank)
     inverse = np.linalg.inv(covariance)
     squares = np.einsum("bhwc,hwcd,bhwd->bhw", others, inverse, others)
     return np.asarray(np.sqrt(squares))
@@ -57,10 +57,19 @@ def distances_by_hand(good: Tensor, new: Tensor, rank: int) -> NDArray[np.float6
 @pytest.mark.parametrize("n", [3, 50])
 def test_the_distance_is_mahalanobis_from_the_gaussian_of_the_place(rank: int, n: int) -> None:
     good, new = pictures(n), pictures(5, seed=1)
-    found = learnt(good, rank)(new)
+    gaussians = learnt(good, rank)
+    found = gaussians(new)
     assert found.shape == (5, *GRID)
     assert found.dtype == torch.float32
-    np.testing.assert_allclose(found.numpy(), distances_by_hand(good, new, rank), rtol=1e-3)
+    expected = distances_by_hand(good, new, rank, float(gaussians.own))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-3)
+
+
+def test_the_more_pictures_the_more_a_place_counts_and_a_texture_leans_on_all_places() -> None:
+    few, many = learnt(pictures(8)), learnt(pictures(300))
+    assert few.own < many.own
+    alike = draw(30, *GRID, C)  # the same everywhere
+    assert learnt(alike).own < learnt(pictures(30)).own
 
 
 def test_good_pictures_lie_where_as_many_directions_let_expect() -> None:
@@ -117,7 +126,7 @@ def test_batches_of_any_size_give_the_same_gaussians() -> None:
 
 def test_what_is_learnt_is_kept_with_the_tensors() -> None:
     gaussians, again = learnt(pictures(20), 4), PositionGaussians(GRID, C, 4)
-    assert set(gaussians.state_dict()) == {"directions", "mean", "whitening"}
+    assert set(gaussians.state_dict()) == {"directions", "mean", "own", "whitening"}
     again.load_state_dict(gaussians.state_dict())
     assert torch.equal(again(pictures(2, seed=1)), gaussians(pictures(2, seed=1)))
     assert not list(gaussians.parameters())

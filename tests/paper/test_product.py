@@ -20,7 +20,7 @@ from nfbmr.learning.stages import split_held_out
 from nfbmr.networks.weights import embedded_file
 from nfbmr.paper.plan import Request, Source
 from nfbmr.paper.product import Learnt, Product
-from nfbmr.scoring.calibration import calibrate
+from nfbmr.scoring.calibrate import calibrate
 from nfbmr.scoring.maps import MAPS
 
 Ask = Callable[..., Request]

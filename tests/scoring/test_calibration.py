@@ -17,16 +17,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from nfbmr.errors import BundleTamperedError, CalibrationError
+from nfbmr.scoring.calibrate import LEAST_HELD_OUT, calibrate, held_out_count, recalibrate
 from nfbmr.scoring.calibration import (
-    LEAST_HELD_OUT,
     Calibration,
-    calibrate,
     calibration_from_dict,
     calibration_scores,
     calibration_to_dict,
-    held_out_count,
     image_scores,
-    recalibrate,
 )
 from nfbmr.scoring.conformal import images_needed, p_values, threshold_for
 from nfbmr.scoring.heat import heatmap
@@ -372,11 +369,15 @@ def test_few_images_are_said_to_be_few(rate: float, extrapolated: bool) -> None:
 # ---- heatmap
 
 
+def own_size(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> Maps:
+    return heatmap(maps, scoring, calibration, score=0.0, size=maps.shape[1:])
+
+
 @pytest.mark.parametrize("rate", [0.2, 0.5, 0.01])
 def test_heatmap_is_anchored_on_good_images(rate: float) -> None:
     maps = good_maps(40, grid=(5, 6))
     calibration = calibrate(maps, ALL, rate)
-    heat = np.stack([heatmap(image, ALL, calibration) for image in maps])
+    heat = np.stack([own_size(image, ALL, calibration) for image in maps])
     assert heat.shape == (40, 5, 6)
     assert heat.dtype == np.float32
     assert float(np.median(heat)) == pytest.approx(0, abs=1e-5)
@@ -391,10 +392,10 @@ def test_heatmap_is_anchored_on_good_images(rate: float) -> None:
 def test_heatmap_is_never_scaled_by_the_picture_itself() -> None:
     maps = good_maps(20)
     calibration = calibrate(maps, ALL, 0.2)
-    calm = heatmap(maps[0], ALL, calibration)
+    calm = own_size(maps[0], ALL, calibration)
     loud = maps[0].copy()
     loud[:, 0, 0] += 100
-    changed = heatmap(loud, ALL, calibration)
+    changed = own_size(loud, ALL, calibration)
     assert changed[0, 0] > 10
     assert (changed.ravel()[1:] == calm.ravel()[1:]).all()
 
@@ -408,8 +409,8 @@ def test_a_heatmap_of_one_map_does_not_look_at_the_others() -> None:
     assert len(calibration.map_mean) == 1
     changed = maps[0].copy()
     changed[MAPS.index("target")] += 100
-    heat = heatmap(changed, scoring, calibration)
-    assert (heat == heatmap(maps[0], replace(ALL, maps=("likelihood",)), alone)).all()
+    heat = own_size(changed, scoring, calibration)
+    assert (heat == own_size(maps[0], replace(ALL, maps=("likelihood",)), alone)).all()
     scores = [image_scores(m[None], scoring, calibration)[0] for m in (maps[0], changed)]
     assert scores[1] > scores[0]
 
@@ -476,7 +477,7 @@ def test_a_calibration_of_the_whole_sum_gives_the_same_scores_bit_for_bit() -> N
     assert values.pop("asm") == "half the sum"
     new = calibration_from_dict(values, how)
     assert image_scores(maps, how, new).tolist() == image_scores(doubled, how, old).tolist()
-    assert heatmap(maps[0], how, new).tolist() == heatmap(doubled[0], how, old).tolist()
+    assert own_size(maps[0], how, new).tolist() == own_size(doubled[0], how, old).tolist()
     assert (new.scores, new.threshold) == (old.scores, old.threshold)
     again = calibration_from_dict(calibration_to_dict(new), how)
     assert again == new

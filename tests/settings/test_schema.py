@@ -44,12 +44,12 @@ def test_fast_and_accurate_look_at_three_sizes_and_the_detail() -> None:
         assert settings.backbone.stages == (6,)
         assert settings.backbone.scales == (0.7, 0.5)
         assert settings.backbone.scale_stages == ((6, 5), (6,))
-        assert settings.backbone.detail == 5
+        assert settings.backbone.detail == (5, 4, 3)
         assert settings.flow.position == 6
-        assert settings.subspace.rank == 128
-        assert settings.gaussian.rank == 192
-        assert settings.scoring.maps == ("norm", "distance")
-        assert settings.scoring.heat == "residual"
+        assert (settings.local.rank, settings.gaussian.rank) == (64, 192)
+        assert settings.scoring.maps == ("norm", "distance", "fine")
+        assert settings.scoring.fusion == "any"
+        assert settings.calibration.everyone
 
 
 def test_paper_has_nothing_that_the_paper_has_not() -> None:
@@ -67,13 +67,13 @@ def test_copies_without_stages_of_their_own_are_no_clash() -> None:
     assert (backbone.scales, backbone.scale_stages) == ((0.7, 0.5), ())
 
 
-def test_detail_is_left_out_together_with_the_residual() -> None:
-    changes = {"backbone": {"detail": None}, "scoring": {"maps": ["norm"], "heat": None}}
+def test_detail_is_left_out_together_with_its_maps() -> None:
+    changes = {"backbone": {"detail": None}, "scoring": {"maps": ["norm"]}}
     changed = with_changes(preset("fast"), changes)
     assert changed.backbone.detail is None
     assert changed.scoring.maps == ("norm",)
-    kept = with_changes(preset("fast"), {"scoring": {"maps": ["norm"], "heat": None}})
-    assert kept.backbone.detail == 5, "detail that no map shows is no clash"
+    kept = with_changes(preset("fast"), {"scoring": {"maps": ["norm"]}})
+    assert kept.backbone.detail == (5, 4, 3), "detail that no map shows is no clash"
 
 
 def test_unknown_preset_names_the_known_ones() -> None:
@@ -139,23 +139,23 @@ def test_wrong_settings_are_refused_by_name(changes: dict[str, Any], named: str)
         ({"backbone": {"scale_stages": [[6], []]}}, "at least one stage for each scale"),
         ({"gaussian": {"rank": 0}}, r"distance.*give gaussian\.rank"),
         (
-            {"gaussian": {"rank": 0}, "scoring": {"maps": ["norm"], "heat": "distance"}},
+            {
+                "gaussian": {"rank": 0},
+                "scoring": {"maps": ["norm"], "heat": "distance", "fusion": "mean"},
+            },
             r"distance.*give gaussian\.rank",
         ),
-        ({"backbone": {"detail": None}}, r"residual.*name it as backbone\.detail"),
+        ({"backbone": {"detail": None}}, r"fine.*name them as backbone\.detail"),
+        ({"local": {"rank": 0}}, r"fine.*give local\.rank"),
+        ({"backbone": {"detail": []}}, r"detail: at least one stage, or null"),
+        ({"scoring": {"heat": "fine"}}, r"heat: with fusion 'any'.*fusion 'mean'"),
         (
-            {
-                "backbone": {"detail": None},
-                "scoring": {"maps": ["likelihood"], "heat": "residual"},
-            },
-            r"residual.*name it as backbone\.detail",
+            {"scoring": {"maps": ["residual"]}, "calibration": {"everyone": False}},
+            r"residual.*give subspace\.rank",
         ),
         (
-            {
-                "backbone": {"detail": None},
-                "scoring": {"maps": ["residual"], "heat": "likelihood"},
-            },
-            r"residual.*name it as backbone\.detail",
+            {"scoring": {"maps": ["residual"]}, "subspace": {"rank": 8}},
+            r"calibration\.everyone: the residual",
         ),
     ],
 )

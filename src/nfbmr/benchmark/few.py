@@ -31,7 +31,8 @@ from nfbmr.benchmark.child import Row, do_job, in_child
 from nfbmr.benchmark.figures import FEW, few, kept_rows
 from nfbmr.data.layouts import read_data
 from nfbmr.errors import NfbmrError
-from nfbmr.scoring.calibration import calibrate, image_scores
+from nfbmr.scoring.calibrate import calibrate
+from nfbmr.scoring.calibration import image_scores
 from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.settings.schema import ScoringSettings
 from nfbmr.settings.text import parse_pairs

@@ -38,7 +38,8 @@ from nfbmr.networks.detector import Detector
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.paper.plan import read_source
 from nfbmr.paper.systems import base_settings
-from nfbmr.scoring.calibration import calibrate, image_scores
+from nfbmr.scoring.calibrate import calibrate
+from nfbmr.scoring.calibration import image_scores
 from nfbmr.scoring.maps import MAPS, Maps, statistics
 from nfbmr.settings.changes import with_changes
 from nfbmr.settings.schema import ScoringSettings, Settings

@@ -13,7 +13,6 @@ from nfbmr.data.images import load_image
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.scoring.calibration import image_scores
 from nfbmr.scoring.conformal import p_values
-from nfbmr.scoring.heat import heatmap
 
 _WARM_UP = 3
 _BATCHES = 16
@@ -51,7 +50,7 @@ def parts(inspector: Inspector, paths: Sequence[Path], repeats: int = 30) -> lis
     def score() -> None:
         scores = image_scores(maps, found.scoring, found.calibration)
         p_values(scores, found.calibration.scores)
-        heatmap(maps[0], found.scoring, found.calibration)
+        found.heatmap_at(size)
 
     steps: dict[str, Callable[[int], object]] = {
         "decode and resize": lambda i: load_image(chosen[i], size),

@@ -33,7 +33,7 @@ from nfbmr.networks.protocol import FeatureSource
 from nfbmr.runtimes.choose import open_graph
 from nfbmr.runtimes.protocol import Runtime
 from nfbmr.runtimes.torch import TorchRuntime
-from nfbmr.scoring.calibration import LEAST_HELD_OUT
+from nfbmr.scoring.calibrate import LEAST_HELD_OUT
 from nfbmr.settings.schema import Settings
 from nfbmr.system.files import sha256_of
 from nfbmr.system.progress import Progress, silent

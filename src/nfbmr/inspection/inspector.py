@@ -26,12 +26,8 @@ from nfbmr.model.bundle import Bundle, replace_calibration
 from nfbmr.model.facts import Facts
 from nfbmr.runtimes.choose import open_runtime
 from nfbmr.runtimes.protocol import Runtime
-from nfbmr.scoring.calibration import (
-    Calibration,
-    calibrate,
-    image_scores,
-    recalibrate,
-)
+from nfbmr.scoring.calibrate import calibrate, recalibrate
+from nfbmr.scoring.calibration import Calibration, image_scores
 from nfbmr.scoring.conformal import p_values
 from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.settings.schema import Settings

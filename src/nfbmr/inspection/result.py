@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nfbmr.data.images import resize_map
 from nfbmr.scoring.calibration import Calibration, Verdict
 from nfbmr.scoring.heat import heatmap
 from nfbmr.scoring.maps import Maps
@@ -25,7 +24,9 @@ class Inspection:
     path: str | None
     """The picture's file, where it came from one."""
     score: float
-    """Standard deviations above what good pictures have; higher = more anomalous."""
+    """0 = typical good, 1 = where the asked share of good pictures ends, growing by the logarithm
+    beyond; of older models, and without `scoring.fusion = "any"`, standard deviations above what
+    good pictures have. Higher = more anomalous."""
     p_value: float
     """Conformal: a good picture scores this high or higher with about this probability."""
     is_defect: bool
@@ -53,14 +54,14 @@ class Inspection:
     def heatmap(self) -> NDArray[np.float32]:
         """Where: float32 (H, W) of the picture; 0 = typical good, 1 = as high as good ones get.
 
-        The scale is the good pictures', never this picture's own. Computed at each call.
+        The scale is the good pictures', never this picture's own; its highest point is the score,
+        but in older models. Computed at each call.
         """
         return self.heatmap_at(self.size)
 
     def heatmap_at(self, size: tuple[int, int]) -> NDArray[np.float32]:
         """Returns the heatmap at another size (H, W), e.g. that of a thumbnail."""
-        fused = heatmap(self.maps, self.scoring, self.calibration)
-        return resize_map(fused, size)
+        return heatmap(self.maps, self.scoring, self.calibration, self.score, size)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns `path, verdict, score, p_value, is_defect, threshold, look_threshold, size`."""

@@ -25,7 +25,7 @@ from nfbmr.networks.detector import Detector
 from nfbmr.networks.protocol import FeatureSource
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights
-from nfbmr.scoring.calibration import calibrate
+from nfbmr.scoring.calibrate import Known, calibrate
 from nfbmr.settings.schema import Settings
 from nfbmr.system import provenance
 from nfbmr.system.progress import Progress, silent
@@ -96,10 +96,20 @@ def learn(
     started = time.monotonic()
     maps = calibration_maps(detector, features, detector.standardisation.mean.device)
     how = job.settings.calibration
-    calibrating = split[1] if len(split[1]) else split[0]
-    names = [good.pictures[i].pixel_hash for i in calibrating]
+    calibrating = np.arange(len(good.pictures)) if features.everyone else _calibrating(split)
     calibration = calibrate(
-        maps, job.settings.scoring, how.false_alarm_rate, names, look_rate=how.look_rate
+        maps,
+        job.settings.scoring,
+        how.false_alarm_rate,
+        [good.pictures[i].pixel_hash for i in calibrating],
+        look_rate=how.look_rate,
+        known=Known(
+            learnt=len(calibrating),
+            own=detector.own_weights(),
+            trained=np.isin(calibrating, split[0]),
+        )
+        if features.everyone
+        else None,
     )
     tensors = {k: v.detach().cpu().numpy() for k, v in detector.state_dict().items()}
     seconds = before + trained.seconds + time.monotonic() - started
@@ -132,8 +142,21 @@ def _features(
     )
     train_entries, held_out_entries = (_entries(part, plan.tiling) for part in split)
     return TrainingData(
-        store=store, train=train_entries, held_out=held_out_entries, tiling=plan.tiling
+        store=store,
+        train=train_entries,
+        held_out=held_out_entries,
+        everyone=_everyone(plan, job.settings),
+        tiling=plan.tiling,
     )
+
+
+def _everyone(plan: Plan, settings: Settings) -> bool:
+    """Whether every picture calibrates: not where tiles of one picture know each other."""
+    return settings.calibration.everyone and bool(plan.n_held_out) and plan.tiling is None
+
+
+def _calibrating(split: _Split) -> NDArray[np.int64]:
+    return split[1] if len(split[1]) else split[0]
 
 
 def _entries(pictures: NDArray[np.int64], tiling: Tiling | None) -> NDArray[np.int64]:

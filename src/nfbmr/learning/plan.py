@@ -10,7 +10,7 @@ from nfbmr.data.sizes import choose_size
 from nfbmr.data.survey import Survey
 from nfbmr.data.tiles import CELL, LARGEST, MOST_TILES, Tiling, whole_size
 from nfbmr.errors import SettingsError, TrainingError
-from nfbmr.scoring.calibration import LEAST_HELD_OUT, held_out_count
+from nfbmr.scoring.calibrate import LEAST_HELD_OUT, held_out_count
 from nfbmr.scoring.conformal import images_needed
 from nfbmr.settings.schema import Settings
 

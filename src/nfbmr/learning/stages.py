@@ -40,6 +40,7 @@ from nfbmr.learning.stage import (
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.flow import negative_log_likelihood, position_code
 from nfbmr.networks.mapping import BidirectionalMapping
+from nfbmr.scoring.left_out import left_out
 from nfbmr.settings.schema import Settings
 from nfbmr.system.progress import Progress, silent
 
@@ -56,18 +57,27 @@ class TrainingData:
     train: NDArray[np.int64]
     """Indices (n,) that are trained on."""
     held_out: NDArray[np.int64]
-    """Indices that calibrate."""
+    """Indices that are not trained on, and calibrate."""
+    everyone: bool = False
+    """Whether Gaussians learn from those held out as well, and those trained on calibrate, too."""
     tiling: Tiling | None = None
     """Where entries are tiles, how they were cut; then indices are those of tiles, and all tiles
     of a picture are on one side."""
 
     @property
+    def learnt(self) -> NDArray[np.int64]:
+        """Indices that the Gaussians learn from."""
+        return np.sort(np.concatenate([self.train, self.held_out])) if self.everyone else self.train
+
+    @property
     def calibrating(self) -> NDArray[np.int64]:
-        """Indices that the scales of scores and heatmap come from: the held-out ones.
+        """Indices that the scales of scores and heatmap come from: the held-out ones, or everyone.
 
         Where none are held out it is those that train. Their order is that of one statistic
         whatever its scale, so an AUROC can be taken; a threshold would mean nothing.
         """
+        if self.everyone:
+            return self.learnt
         return self.held_out if len(self.held_out) else self.train
 
 
@@ -101,8 +111,9 @@ def stage_keys(settings: Settings, data: TrainingData, device: torch.device) -> 
 
 def gaussians_key(settings: Settings, data: TrainingData, device: torch.device) -> str:
     """Returns what kept Gaussians and a kept subspace must agree with; no stage is part of it."""
-    how = [asdict(settings.gaussian), asdict(settings.subspace)]
-    return _hash([*_shared(settings, data, device), *how])
+    how = [asdict(settings.gaussian), asdict(settings.local), asdict(settings.subspace)]
+    which = hashlib.sha256(data.learnt.tobytes()).hexdigest()
+    return _hash([*_shared(settings, data, device), *how, which])
 
 
 def _shared(settings: Settings, data: TrainingData, device: torch.device) -> list[object]:
@@ -217,8 +228,9 @@ class _Run:
 
     def learn_gaussians_and_subspace(self, key: str) -> float:
         """Finds what the settings want of the two, or reads it; returns the seconds it took."""
-        gaussians, subspace = self.detector.gaussians, self.detector.subspace
-        there = {"gaussians": gaussians, "subspace": subspace}
+        detector = self.detector
+        gaussians, local, subspace = detector.gaussians, detector.local, detector.subspace
+        there = {"gaussians": gaussians, "local": local, "subspace": subspace}
         parts = nn.ModuleDict({name: part for name, part in there.items() if part is not None})
         if not parts:
             return 0.0
@@ -227,20 +239,22 @@ class _Run:
             parts.load_state_dict(found[0])
             return found[1].seconds
         started = time.monotonic()
+        seed = self.settings.seed
         if gaussians is not None:
-            gaussians.learn(lambda: (y for y, _ in self.standardised()))
+            gaussians.learn(lambda: (y for y, _ in self.standardised(self.data.learnt)))
+        if local is not None:
+            local.learn(lambda: (fine for _, fine in self.standardised(self.data.learnt)), seed)
         if subspace is not None:
-            seed = self.settings.seed
-            subspace.learn(lambda: (detail for _, detail in self.standardised()), seed)
+            subspace.learn(lambda: (fine for _, fine in self.standardised(self.data.train)), seed)
         seconds = time.monotonic() - started
         with Saver(file, math.inf) as saver:
             position = Position(key=key, step=1, seconds=seconds, loss=None)
             saver.save(parts.state_dict(), position)
         return seconds
 
-    def standardised(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Gives y (B, H, W, C) and detail (B, H, W, c * k * k) of all training images once."""
-        for indices in _chunks(self.data.train):
+    def standardised(self, which: NDArray[np.int64]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Gives y (B, H, W, C) and detail (B, H, W, c * k * k) of images `which` once."""
+        for indices in _chunks(which):
             rows = torch.from_numpy(self.data.store.read(indices)).to(self.device)
             yield self.detector.standardised(rows)
 
@@ -322,8 +336,13 @@ class _Run:
 def calibration_maps(
     detector: Detector, data: TrainingData, device: torch.device
 ) -> NDArray[np.float32]:
-    """Returns the raw maps (n, K, H, W) of `data.calibrating`, as wholes where they were cut."""
+    """Returns the raw maps (n, K, H, W) of `data.calibrating`, as wholes where they were cut.
+
+    Those of images that Gaussians learnt from are what Gaussians without them would have given.
+    """
     maps = feature_maps(detector, data.store, data.calibrating, device)
+    if data.everyone:
+        return left_out(maps, len(data.learnt), detector.own_weights())
     return maps if data.tiling is None else data.tiling.join(maps)
 
 

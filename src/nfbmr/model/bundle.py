@@ -55,7 +55,7 @@ from nfbmr.model.folder import (
 )
 from nfbmr.model.place import changed, put_back, put_together
 from nfbmr.scoring.calibration import Calibration, calibration_from_dict, calibration_to_dict
-from nfbmr.scoring.maps import MAPS
+from nfbmr.scoring.maps import OLDER
 from nfbmr.settings.changes import from_dict, to_dict
 from nfbmr.settings.schema import Settings
 from nfbmr.system.files import sha256_of
@@ -208,7 +208,7 @@ def _read_exports(path: Path, parts: Mapping[str, str]) -> tuple[Export, ...]:
 
 
 def _probed(export: Export) -> bool:
-    return export.precision not in LEARNT_AGAIN or len(export.gate.probe) == len(MAPS)
+    return export.precision not in LEARNT_AGAIN or len(export.gate.probe) >= OLDER
 
 
 def for_export(path: Path, bundle: Bundle, export: Export) -> Bundle:

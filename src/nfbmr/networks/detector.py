@@ -5,8 +5,8 @@ Shapes: B = images, C = channels of y and z, H W = grid of y, K = raw maps
 the detail along a cell of y.
 
 SNN gives y and detail, standardised with statistics of the training images; TNF gives z; BMR maps
-both ways; Gaussians of the positions give a distance; the subspace leaves a residual of the
-detail; the raw maps leave. Fusion, image score and
+both ways; Gaussians of the positions give a distance; those of the detail's positions a finer
+one, or the subspace leaves a residual of the detail; the raw maps leave. Fusion, image score and
 threshold are numpy, outside.
 """
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from nfbmr.networks.flow import TargetFlow, negative_log_likelihood, position_code
 from nfbmr.networks.gaussian import PositionGaussians
+from nfbmr.networks.local import LocalGaussians
 from nfbmr.networks.mapping import BidirectionalMapping, b_pfm, bmr, mapping_errors
 from nfbmr.networks.protocol import FeatureSource
 from nfbmr.networks.subspace import Subspace
@@ -95,16 +96,18 @@ class Detector(nn.Module):
             self.gaussians = PositionGaussians(
                 source.grid(size), source.channels, settings.gaussian.rank
             )
+        self.factor = source.detail_factor
+        self.local: LocalGaussians | None = None
+        """None where there is no detail, or the settings ask for none."""
         self.subspace: Subspace | None = None
-        """None where there is no detail."""
+        """Likewise."""
         if source.detail_channels:
-            assert size is not None, "the subspace of detail needs the pictures' size"
-            self.subspace = Subspace(
-                source.grid(size),
-                source.detail_channels,
-                source.detail_factor,
-                settings.subspace.rank,
-            )
+            assert size is not None, "what knows the detail needs the pictures' size"
+            where = source.grid(size), source.detail_channels, source.detail_factor
+            if settings.local.rank:
+                self.local = LocalGaussians(*where, settings.local.rank)
+            if settings.subspace.rank:
+                self.subspace = Subspace(*where, settings.subspace.rank)
         self.eval()
 
     def ready(self, device: torch.device) -> Detector:
@@ -124,8 +127,8 @@ class Detector(nn.Module):
         """Maps what SNN gives (B, H, W, C'), channels last, to raw maps (B, K, k * H, k * W).
 
         Without a mapping there are no mapping errors, without Gaussians there is no distance,
-        without detail no residual: such a map is zero. The detail's grid is k times as fine as that
-        of y, whose maps are repeated.
+        without detail neither residual nor fine: such a map is zero. The detail's grid is k times
+        as fine as that of y, whose maps are repeated.
         """
         y, detail = self.standardised(y)
         z, log_det = self.flow(y, self.where(y))
@@ -138,12 +141,25 @@ class Detector(nn.Module):
             y, z = y.permute(0, 3, 1, 2), z.permute(0, 3, 1, 2)  # (B, C, H, W)
             z_mt, y_ms = self.mapping(y, z)
             source, target = mapping_errors(y, z, z_mt, y_ms)  # (B, H, W) each
-        maps = torch.stack([source, target, likelihood, norm, distance], dim=1)  # (B, K - 1, H, W)
-        if self.subspace is None:
-            return torch.cat([maps, torch.zeros_like(maps[:, :1])], dim=1)
-        k = self.subspace.factor
-        maps = maps.repeat_interleave(k, dim=2).repeat_interleave(k, dim=3)
-        return torch.cat([maps, self.subspace(detail)[:, None]], dim=1)
+        maps = torch.stack([source, target, likelihood, norm, distance], dim=1)  # (B, K - 2, H, W)
+        if self.subspace is not None or self.local is not None:
+            k = self.factor
+            maps = maps.repeat_interleave(k, dim=2).repeat_interleave(k, dim=3)
+        residual = fine = torch.zeros_like(maps[:, 0])  # (B, k * H, k * W)
+        if self.subspace is not None:
+            residual = self.subspace(detail)
+        if self.local is not None:
+            fine = self.local(detail)
+        return torch.cat([maps, residual[:, None], fine[:, None]], dim=1)
+
+    def own_weights(self) -> dict[str, float]:
+        """Returns, of each map of closed-form Gaussians, how much they are the images' own."""
+        found = {}
+        if self.gaussians is not None:
+            found["distance"] = float(self.gaussians.own)
+        if self.local is not None:
+            found["fine"] = float(self.local.own)
+        return found
 
     def standardised(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Standardises what SNN gives (..., C'): y (..., C) and detail (..., c * k * k)."""

@@ -16,7 +16,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-_COMMON = 0.1  # weight of the common covariance beside that of the place, 1
+from nfbmr.scoring.left_out import LEAST_ROOM
+
+_COMMON = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
+"""Weights of the common covariance, beside the place's own, that are tried."""
+_PICTURES = 64  # that the weight is chosen by
 _LEAST = 1e-6  # variance of a direction, of channels of variance 1: less is rounding
 _FLOOR = 1e-2  # of the variance of each direction: what never moved may still move
 
@@ -27,6 +31,7 @@ class PositionGaussians(nn.Module):
     directions: Tensor
     mean: Tensor
     whitening: Tensor
+    own: Tensor
 
     def __init__(self, grid: tuple[int, int], channels: int, rank: int) -> None:
         """Makes room for d = `rank` directions, C at most.
@@ -42,6 +47,7 @@ class PositionGaussians(nn.Module):
         self.register_buffer("directions", torch.zeros(channels, rank))
         self.register_buffer("mean", torch.zeros(places, rank))
         self.register_buffer("whitening", torch.zeros(places, rank, rank))
+        self.register_buffer("own", torch.zeros(()))
 
     def forward(self, y: Tensor) -> Tensor:
         """Maps standardised y (B, H, W, C) to Mahalanobis distances (B, H, W), >= 0."""
@@ -57,7 +63,6 @@ class PositionGaussians(nn.Module):
             batches: each call gives y of all training images once, (B, H, W, C), standardised.
         """
         self._learn_directions(batches)
-        rank, places = self.directions.shape[1], len(self.mean)
         total = torch.zeros_like(self.mean, dtype=torch.float64)
         scatter = torch.zeros_like(self.whitening, dtype=torch.float64)  # its mean goes later
         count = 0
@@ -71,15 +76,46 @@ class PositionGaussians(nn.Module):
         # Every direction gets the same say in the floor, whatever its variance.
         spread = own.diagonal(dim1=1, dim2=2).mean(dim=0).clamp_min(_LEAST).sqrt()  # (d,)
         own /= spread[:, None] * spread
-        covariance = (own + _COMMON * own.mean(dim=0)) / (1 + _COMMON)
-        covariance *= 1 - _FLOOR
-        covariance += _FLOOR * torch.eye(rank, dtype=covariance.dtype, device=covariance.device)
         self.mean.copy_(mean)
-        unit = torch.eye(rank, dtype=covariance.dtype, device=covariance.device)
-        for place in range(places):  # one at a time: a batch would hold three copies in float64
-            root = torch.linalg.cholesky(covariance[place])
+        common = self._likeliest_weight(batches, own, spread, count)
+        self._whiten(own, spread, common)
+        self.own.fill_((1 - _FLOOR) * (1 - common))
+
+    def _whiten(self, own: Tensor, spread: Tensor, common: float) -> Tensor:
+        """Sets the whitening by covariances (P, d, d) in units of `spread` (d,).
+
+        Returns:
+            The logarithm of each one's determinant, (P,).
+        """
+        mixed = common * own.mean(dim=0)
+        unit = torch.eye(len(spread), dtype=own.dtype, device=own.device)
+        volumes = torch.zeros(len(own), dtype=own.dtype, device=own.device)
+        for place in range(len(own)):  # one at a time: a batch would hold three copies in float64
+            covariance = (1 - _FLOOR) * ((1 - common) * own[place] + mixed) + _FLOOR * unit
+            root = torch.linalg.cholesky(covariance)
             inverse = torch.linalg.solve_triangular(root, unit, upper=False)
             self.whitening[place] = (inverse / spread).T
+            volumes[place] = 2 * root.diagonal().log().sum()
+        return volumes
+
+    def _likeliest_weight(
+        self, batches: Callable[[], Iterator[Tensor]], own: Tensor, spread: Tensor, count: int
+    ) -> float:
+        """Returns the weight under which images are likeliest that were left out, on average."""
+        some: list[Tensor] = []
+        for batch in batches():
+            some.append(batch)
+            if sum(map(len, some)) >= _PICTURES:
+                break
+        sums = {}
+        for common in _COMMON:
+            volumes = self._whiten(own, spread, common)
+            squares = torch.cat([self(batch).flatten(1) for batch in some]).double().square()
+            room = 1 - (1 - _FLOOR) * (1 - common) / max(count - 1, 1) * squares
+            room = room.clamp_min(LEAST_ROOM)
+            without = (count / max(count - 1, 1)) ** 2 * squares / room
+            sums[common] = float((without + room.log() + volumes).mean())
+        return min(_COMMON, key=lambda common: (sums[common], -common))
 
     def _learn_directions(self, batches: Callable[[], Iterator[Tensor]]) -> None:
         """Sets the main directions of y over all places and images."""

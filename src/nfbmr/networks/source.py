@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import chain
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -34,6 +33,7 @@ from nfbmr.networks.cutting import (
     weights_config,
 )
 from nfbmr.networks.folding import copied, folded
+from nfbmr.networks.padding import make_padding_static
 from nfbmr.settings.schema import BackboneSettings
 
 # Two sides, so that swapped axes show; large enough for a stride of 32 to leave 2 x 3 cells.
@@ -62,7 +62,8 @@ class SourceNetwork(nn.Module):
         neighbours: whether the 3x3 mean of the first stage is part of y.
         scales: of the smaller copies of the image whose stages are part of y.
         scale_stages: module paths, a tuple for each of `scales`.
-        detail: module path of the detail; None where there is none.
+        detail: module paths of the detail; empty where there is none.
+        detail_neighbours: whether the detail is smoothed.
         channels: C.
         detail_channels: c * k * k; 0 without detail.
         detail_factor: k; 1 without detail.
@@ -82,7 +83,8 @@ class SourceNetwork(nn.Module):
         neighbours: bool = False,
         scales: tuple[float, ...] = (),
         scale_stages: tuple[tuple[int | str, ...], ...] = (),
-        detail: int | str | None = None,
+        detail: int | str | tuple[int | str, ...] | None = None,
+        detail_neighbours: bool = False,
         padding: Literal["native", "static"] = "native",
     ) -> None:
         """Builds the network and cuts it; the caller's random generator is left as it was.
@@ -97,7 +99,9 @@ class SourceNetwork(nn.Module):
             scales: shares of the image's sides, in (0, 1); the network looks at the image at each
                 of these sizes, too, and its stages there join y. Sides are rounded to 32 pixels.
             scale_stages: which stages, a tuple for each of `scales`; by default `stages`.
-            detail: a stage that is not coarser than the first one, to stand behind y.
+            detail: stages that are not coarser than the first one, to stand behind y on the grid
+                of the first of them.
+            detail_neighbours: smooth the detail by weights 1 2 1 along each side.
             padding: `native`: timm's. `static`: TF's SAME rule for the network's design
                 resolution, whatever comes in, as efficientnet-pytorch does.
 
@@ -114,9 +118,10 @@ class SourceNetwork(nn.Module):
         chosen = scale_stages or (stages,) * len(scales)
         self.scale_stages = tuple(_paths(model, name, those) for those in chosen)
         assert len(self.scale_stages) == len(scales), (scale_stages, scales)
-        self.detail = None if detail is None else stage_path(model, name, detail)
-        at_full_size = [*self.stages, self.detail] if self.detail else self.stages
-        self._taken = tuple(dict.fromkeys([*at_full_size, *chain(*self.scale_stages)]))
+        self.detail = _paths(model, name, _as_tuple(detail)) if detail is not None else ()
+        self.detail_neighbours = detail_neighbours
+        taken = [*self.stages, *self.detail, *chain(*self.scale_stages)]
+        self._taken = tuple(dict.fromkeys(taken))
         self.steps = tuple(steps_up_to(model, set(self._taken), name))
         self.trunk = cut(model, self.steps)
         self.is_ready = False
@@ -127,7 +132,8 @@ class SourceNetwork(nn.Module):
         self.eval()
         self.channels, self.stride, self.detail_channels, self.detail_factor = self._probe(model)
         if padding == "static":
-            _make_padding_static(self, tuple(config["input_size"][1:]))
+            design = torch.empty(1, *config["input_size"][1:], 3, dtype=torch.uint8, device="meta")
+            make_padding_static(self.trunk, name, lambda: _on_meta(self, design))
 
     @classmethod
     def of(cls, settings: BackboneSettings) -> SourceNetwork:
@@ -139,6 +145,7 @@ class SourceNetwork(nn.Module):
             scales=settings.scales,
             scale_stages=settings.scale_stages,
             detail=settings.detail,
+            detail_neighbours=settings.detail_neighbours,
             padding=settings.padding,
         )
 
@@ -155,9 +162,12 @@ class SourceNetwork(nn.Module):
             smaller = F.interpolate(x, size, mode="bilinear", align_corners=False)
             levels = self._stage_maps(smaller)
             parts += [_at_grid_of(first, levels[path]) for path in paths]
-        if self.detail is not None:
-            grid = [self.detail_factor * side for side in first.shape[-2:]]
-            fine = _at_size(maps[self.detail], (grid[0], grid[1]))
+        if self.detail:
+            height, width = (self.detail_factor * side for side in first.shape[-2:])
+            levels_of = [_at_size(maps[path], (height, width)) for path in self.detail]
+            fine = torch.cat(levels_of, dim=1)
+            if self.detail_neighbours:
+                fine = _smoothed(fine)
             parts.append(F.pixel_unshuffle(fine, self.detail_factor))
         return torch.cat(parts, dim=1)  # (B, C', H', W')
 
@@ -218,7 +228,7 @@ class SourceNetwork(nn.Module):
         """
         assert not self.is_ready, "ask the network that it was made from"
         one = (self.name, self.stages, self.padding, self.neighbours)
-        more = (self.scales, self.scale_stages, self.detail)
+        more = (self.scales, self.scale_stages, self.detail, self.detail_neighbours)
         digest = hashlib.sha256(repr((*one, *more)).encode())
         for key, tensor in sorted(self.state_dict().items()):
             if key.endswith("num_batches_tracked"):  # not read in evaluation mode
@@ -281,18 +291,29 @@ class SourceNetwork(nn.Module):
                 f"{[strides[path] for path in self.stages]}: name the coarsest first, it gives the "
                 "grid"
             )
-        if self.detail is not None and strides[self.detail] > stride:
+        if coarse := [path for path in self.detail if strides[path] > stride]:
             raise SettingsError(
-                f"backbone.detail {self.detail} of '{self.name}' has stride "
-                f"{strides[self.detail]}, the grid of {self.stages[0]} has {stride}: choose a "
-                "stage that is not coarser, or none: detail=null, and no residual in scoring"
+                f"backbone.detail {coarse[0]} of '{self.name}' has stride {strides[coarse[0]]}, "
+                f"the grid of {self.stages[0]} has {stride}: choose a stage that is not coarser, "
+                "or none: detail=null, and neither residual nor fine in scoring"
             )
         joined = (*self.stages, *chain(*self.scale_stages))
         total = sum(channels[path] for path in joined) + self.neighbours * channels[self.stages[0]]
-        if self.detail is None:
+        if not self.detail:
             return total, stride, 0, 1
-        factor = max(1, round(stride / strides[self.detail]))
-        return total, stride, channels[self.detail] * factor**2, factor
+        factor = max(1, round(stride / strides[self.detail[0]]))
+        detail = sum(channels[path] for path in self.detail)
+        return total, stride, detail * factor**2, factor
+
+
+def _as_tuple(stages: int | str | tuple[int | str, ...]) -> tuple[int | str, ...]:
+    return stages if isinstance(stages, tuple) else (stages,)
+
+
+def _smoothed(level: Tensor) -> Tensor:
+    """Smooths a map (B, c, h, w) by weights 1 2 1 along each side; its border is repeated."""
+    padded = F.pad(level, (1, 1, 1, 1), mode="replicate")
+    return F.avg_pool2d(F.avg_pool2d(padded, 2, stride=1), 2, stride=1)
 
 
 def _paths(model: nn.Module, name: str, stages: tuple[int | str, ...]) -> tuple[str, ...]:
@@ -337,57 +358,3 @@ def _on_meta(network: SourceNetwork, pixels: Tensor) -> Tensor:
     tensors: Mapping[str, Tensor] = {k: v.to("meta") for k, v in network.state_dict().items()}
     output: Tensor = functional_call(network, dict(tensors), (pixels,))
     return output
-
-
-class _StaticConv2d(nn.Module):
-    """A convolution behind a fixed zero padding; holds the weights of the one it replaces."""
-
-    def __init__(self, conv: nn.Conv2d, sides: tuple[int, int, int, int]) -> None:
-        super().__init__()
-        self.weight = conv.weight
-        self.bias = conv.bias
-        self.sides = sides  # left, right, top, bottom
-        self.stride, self.dilation, self.groups = conv.stride, conv.dilation, conv.groups
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps x (B, c, h, w) to (B, c', h', w')."""
-        x = F.pad(x, self.sides)
-        return F.conv2d(
-            x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups
-        )  # (B, c', h', w')
-
-
-def _make_padding_static(network: SourceNetwork, design: tuple[int, int]) -> None:
-    """Gives every convolution that pads for the real size the padding it has at `design` (H, W).
-
-    efficientnet-pytorch works out its paddings once, for the design resolution, and keeps them.
-    """
-    convs = {p: m for p, m in network.trunk.named_modules() if isinstance(m, Conv2dSame)}
-    if not convs:
-        raise SettingsError(
-            f"padding 'static': no layer of '{network.name}' pads for the real size, as those of "
-            "tf_efficientnet_* do; use padding 'native'"
-        )
-    sides: dict[str, tuple[int, int, int, int]] = {}
-
-    def note(path: str) -> Callable[[nn.Conv2d, tuple[Tensor]], None]:
-        def hook(conv: nn.Conv2d, inputs: tuple[Tensor]) -> None:
-            height, width = inputs[0].shape[-2:]
-            sides[path] = (*_same(width, conv, 1), *_same(height, conv, 0))
-
-        return hook
-
-    handles = [conv.register_forward_pre_hook(note(path)) for path, conv in convs.items()]
-    _on_meta(network, torch.empty(1, *design, 3, dtype=torch.uint8, device="meta"))
-    for handle in handles:
-        handle.remove()
-    for path, conv in convs.items():
-        network.trunk.set_submodule(path, _StaticConv2d(conv, sides[path]))
-
-
-def _same(length: int, conv: nn.Conv2d, axis: int) -> tuple[int, int]:
-    """TF's SAME rule along one axis: (before, after), the odd one after."""
-    stride = conv.stride[axis]
-    reach = (conv.kernel_size[axis] - 1) * conv.dilation[axis] + 1
-    total = max((-(-length // stride) - 1) * stride + reach - length, 0)
-    return total // 2, total - total // 2

@@ -33,7 +33,7 @@ from nfbmr.paper.systems import (
     pair_size,
     wanted_systems,
 )
-from nfbmr.scoring.calibration import held_out_count
+from nfbmr.scoring.calibrate import held_out_count
 from nfbmr.settings.schema import Settings
 
 _log = logging.getLogger(__name__)

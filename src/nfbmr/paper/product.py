@@ -37,7 +37,7 @@ from nfbmr.networks.source import SourceNetwork
 from nfbmr.paper.pairs import LevelData, Pair, PairRuntime, pair_maps, train_pair
 from nfbmr.paper.systems import BackboneName, System, pair_size
 from nfbmr.runtimes.torch import TorchRuntime
-from nfbmr.scoring.calibration import calibrate
+from nfbmr.scoring.calibrate import calibrate
 from nfbmr.scoring.maps import Maps
 from nfbmr.settings.schema import ScoringSettings, Settings
 from nfbmr.system import provenance

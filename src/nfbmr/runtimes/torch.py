@@ -58,7 +58,9 @@ class TorchRuntime:
         detector = Detector(source, settings, bundle.facts.size)
         tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in bundle.tensors.items()}
         try:
-            detector.load_state_dict(tensors)
+            # Models of older versions do not say how much of their Gaussians is the images' own.
+            own = {k: v for k, v in detector.state_dict().items() if k.endswith(".own")}
+            detector.load_state_dict(own | tensors)
         except RuntimeError as error:
             raise BundleTamperedError(
                 f"the model's tensors do not fit its settings ({str(error).splitlines()[0]}); "

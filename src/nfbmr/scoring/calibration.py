@@ -1,19 +1,13 @@
-"""Raw maps of held-out good pictures -> scales and threshold; raw maps of a picture -> its score.
+"""Raw maps of good pictures -> scales and threshold; raw maps of a picture -> its score.
 
-Shapes: N = images, K = raw maps, M = statistics, H W = grid. Higher = more anomalous.
-numpy alone, and nothing here ever sees a label: everything is scaled by held-out good images.
-
-Why this fusion. Which map and which reduction separates best depends on the product: a scratch
-shows in the maximum, a wrong finish in the mean; TNF's likelihood is best on one product, |z|^2
-or a mapping error on another. Without defects nobody can tell beforehand. So every statistic of
-every map is put on one scale, standard deviations from the held-out good images' mean, and the
-image score is their average: usually near the best single one (docs/research.md).
+Shapes: N = images, K = raw maps, M = statistics, G = judges, H W = grid. Higher = more anomalous.
+numpy alone, and nothing here ever sees a label: everything is scaled by good images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -21,51 +15,46 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from nfbmr.errors import BundleTamperedError, CalibrationError
+from nfbmr.errors import BundleTamperedError
 from nfbmr.scoring.conformal import TINY, images_needed, threshold_for
-from nfbmr.scoring.maps import Floats, Maps, chosen_maps, fused_maps, shown_maps, statistics
+from nfbmr.scoring.judges import (
+    by_judge,
+    highest,
+    left_out_statistics,
+)
+from nfbmr.scoring.left_out import left_out
+from nfbmr.scoring.level import to_level, to_raw
+from nfbmr.scoring.maps import (
+    MAPS,
+    Floats,
+    Maps,
+    shown_maps,
+    statistics,
+)
 from nfbmr.settings.schema import CalibrationSettings, ScoringSettings
 
 Verdict = Literal["good", "look", "defect"]
-
-LEAST_HELD_OUT = 5
-"""With fewer, the scale of the scores is itself a guess."""
 
 _FEW_HELD_OUT = 20
 _HUGE = 1e30
 _LOOK_RATE = CalibrationSettings().look_rate
 _ASM = "half the sum"
-_NO_SPREAD = 1e-6  # of a statistic's size; float32 knows no finer
-
-
-def held_out_count(n: int, settings: CalibrationSettings) -> int:
-    """Returns how many of n good images to hold out: `LEAST_HELD_OUT` at least, n - 5 at most.
-
-    The settings' share; more, up to `held_out_at_most`, where the asked rate needs more. None at
-    all where the share is 0.
-    """
-    if not settings.held_out:
-        return 0
-    wanted = max(
-        round(settings.held_out * n),
-        min(images_needed(settings.false_alarm_rate), int(settings.held_out_at_most * n)),
-    )
-    return min(max(wanted, LEAST_HELD_OUT), n - LEAST_HELD_OUT)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class Calibration:
-    """What held-out good images say about the scores; all that a verdict needs.
+    """What good images say about the scores; all that a verdict needs.
 
-    Scores are averages of standard deviations, so a typical good picture has about 0.
+    A typical good picture has about 0. With `one`, the scale is that of `nfbmr.scoring.level` and
+    the threshold is 1; without, scores are standard deviations.
     """
 
     statistic_mean: tuple[float, ...]
-    """Of each statistic over the held-out images, (M,)."""
+    """Of each statistic over the calibration images, (M,)."""
     statistic_std: tuple[float, ...]
     """Likewise, (M,), above 0."""
     map_mean: tuple[float, ...]
-    """Of each map of the heatmap over all positions of the held-out images."""
+    """Of each map of the heatmap over all positions of the calibration images."""
     map_std: tuple[float, ...]
     """Likewise, above 0."""
     heat_zero: float
@@ -86,6 +75,24 @@ class Calibration:
     pictures: tuple[str, ...] = ()
     """sha256 of the decoded pixels of the calibration images, in the order of `scores`; none in
     calibrations of older versions."""
+    judge_mean: tuple[float, ...] = ()
+    """Of what each judge says, (G,); none where all maps are one judge."""
+    judge_std: tuple[float, ...] = ()
+    """Likewise, above 0."""
+    judge_peak: tuple[float, ...] = ()
+    """What the highest position of a judge's fused map exceeds in the asked share of good
+    pictures, (G,), above 0."""
+    zero: float = 0.0
+    """The raw score that is shown as 0."""
+    one: float | None = None
+    """The raw score that is shown as 1; None: raw scores are shown."""
+    factor: int = 1
+    """Cells of a finer map along the side of a cell of the others, which are repeated on it."""
+    learnt: int = 0
+    """Pictures that the Gaussians learnt from, the calibration images among them; 0: none of the
+    calibration images was learnt from."""
+    own: Mapping[str, float] = field(default_factory=dict)
+    """See `nfbmr.scoring.left_out`."""
 
     @model_validator(mode="after")
     def _check(self) -> Calibration:
@@ -103,6 +110,13 @@ class Calibration:
             and len(self.map_mean) == len(self.map_std)
             and self.heat_one > self.heat_zero
             and len(self.pictures) in (0, n)
+            and len(self.judge_mean) == len(self.judge_std)
+            and len(self.judge_mean) == len(self.judge_peak)
+            and min((*self.judge_std, *self.judge_peak), default=1) > 0
+            and (self.one is None or self.one > self.zero)
+            and self.factor >= 1
+            and (self.learnt == 0 or self.learnt >= max(n, 2))
+            and all(name in MAPS and 0 <= weight <= 1 for name, weight in self.own.items())
         )
         if not sound:
             raise ValueError(
@@ -115,7 +129,16 @@ class Calibration:
     def look_threshold(self) -> float:
         """A score above it is for a person to look at; `threshold` at most."""
         rate = max(self.look_rate, self.false_alarm_rate)
-        return min(threshold_for(np.array(self.scores), rate)[0], self.threshold)
+        raw = threshold_for(self.raw(np.array(self.scores)), rate)[0]
+        return min(float(self.shown(np.array(raw))), self.threshold)
+
+    def shown(self, raw: Floats) -> Floats:
+        """Brings raw scores to the scale that is shown."""
+        return raw if self.one is None else to_level(raw, self.zero, self.one)
+
+    def raw(self, scores: Floats) -> Floats:
+        """Brings scores that are shown back to raw ones."""
+        return scores if self.one is None else to_raw(scores, self.zero, self.one)
 
     def verdict(self, score: float) -> Verdict:
         """Returns `defect` above the threshold, `look` above the one for a person, else `good`."""
@@ -189,155 +212,35 @@ class Calibration:
         ]
 
 
-def calibrate(
-    maps: Maps,
-    scoring: ScoringSettings,
-    rate: float,
-    pictures: Sequence[str] = (),
-    *,
-    look_rate: float = _LOOK_RATE,
-) -> Calibration:
-    """Learns scales and threshold from the raw maps of good images never trained on.
-
-    Args:
-        maps: (n, K, H, W), n >= LEAST_HELD_OUT.
-        scoring: which maps and statistics.
-        rate: asked false-alarm rate, in (0, 1).
-        pictures: what names each image, n of them; kept beside the scores.
-        look_rate: asked share that a person looks at, in (0, 1).
-
-    Raises:
-        CalibrationError: too few images, or values that are not finite.
-    """
-    _refuse_few_or_broken(maps, rate)
-    table = statistics(maps, scoring)
-    _refuse_alike(table, scoring)
-    chosen = chosen_maps(maps, shown_maps(scoring))
-    map_mean = chosen.mean(axis=(0, 2, 3))
-    map_std = chosen.std(axis=(0, 2, 3))
-    if not (map_std > _NO_SPREAD * np.abs(chosen).max(axis=(0, 2, 3))).all():
-        raise CalibrationError(
-            "a map of the heatmap has the same value at every place of every good image: the "
-            "network sees nothing in them. Give pictures that show the part, or another backbone"
-        )
-    fused = fused_maps(chosen, map_mean, map_std)
-    zero = float(np.median(fused))
-    peaks = fused.max(axis=(1, 2))
-    unsorted = _leave_one_out_scores(table)
-    order = np.argsort(unsorted, kind="stable")
-    scores = unsorted[order]
-    threshold, rank = threshold_for(scores, rate)
-    return Calibration(
-        statistic_mean=tuple(table.mean(axis=0).tolist()),
-        statistic_std=tuple(table.std(axis=0, ddof=1).tolist()),
-        map_mean=tuple(map_mean.tolist()),
-        map_std=tuple(map_std.tolist()),
-        heat_zero=zero,
-        heat_one=max(threshold_for(np.sort(peaks), rate)[0], zero + TINY),
-        scores=tuple(scores.tolist()),
-        false_alarm_rate=rate,
-        threshold=threshold,
-        rank=rank,
-        look_rate=look_rate,
-        pictures=tuple(pictures[i] for i in order) if pictures else (),
-    )
-
-
-def _refuse_few_or_broken(maps: Maps, rate: float) -> None:
-    """Checks that there are enough maps (n, K, H, W), and that all are finite.
-
-    Raises:
-        CalibrationError: too few, or some are not.
-    """
-    if len(maps) < LEAST_HELD_OUT:
-        raise CalibrationError(
-            f"{len(maps)} good images to calibrate with; at least {LEAST_HELD_OUT} are needed, and "
-            f"{images_needed(rate)} for a false-alarm rate of {rate:g}"
-        )
-    if not np.isfinite(maps).all():
-        raise CalibrationError(
-            "the maps of good images hold values that are not finite; the model did not learn. "
-            "Fit again with --fresh, and with float32 precision if it happens again"
-        )
-
-
-def _refuse_alike(table: Floats, scoring: ScoringSettings) -> None:
-    """Checks that the statistics (n, M) of good images differ: no scale rests on a spread of none.
-
-    Raises:
-        CalibrationError: one has no spread, or more than half of the images are the same.
-    """
-    n = len(table)
-    names = [f"{kind} of {name}" for name in scoring.maps for kind in scoring.statistics]
-    flat = table.std(axis=0) <= _NO_SPREAD * np.abs(table).max(axis=0)
-    same = int(np.unique(table, axis=0, return_counts=True)[1].max())
-    if not flat.any() and 2 * same <= n:
-        return
-    what = (
-        f"{same} of the {n} good images give the very same values"
-        if 2 * same > n
-        else f"the {n} good images do not differ at all in {names[int(flat.argmax())]}"
-    )
-    raise CalibrationError(
-        f"{what}: are they copies of one picture, or is the camera stuck? No threshold can rest "
-        "on that; give pictures of different good parts"
-    )
-
-
-def _leave_one_out_scores(table: Floats) -> Floats:
-    """Scores each image (M,) of a table (n, M) on the scale of the n - 1 others, as a new image is.
-
-    An image that took part in its own scale would look calmer than a new one by about M / n.
-    """
-    centred = table - table.mean(axis=0)
-    return _left_out(centred, (centred**2).sum(axis=0), len(table))
-
-
-def _left_out(centred: Floats, squares: Floats, n: int) -> Floats:
-    """Scores images (N, M) on the scale of n images less itself.
-
-    Args:
-        centred: statistics less their means over the n images.
-        squares: (M,), the sum of squares of what all n of them have there.
-        n: images that the scale is of, those scored among them.
-    """
-    mean = -centred / (n - 1)
-    variance = np.maximum(squares - centred**2 - (n - 1) * mean**2, 0) / (n - 2)
-    # Where all others are equal, their spread of nothing would make any difference infinite.
-    std = np.maximum(np.sqrt(variance), 1e-3 * np.sqrt(squares / n))
-    return np.asarray(((centred - mean) / std).mean(axis=1))
-
-
 def calibration_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> Floats:
     """Scores calibration images again, (N,), as `calibrate` scored them: on the others' scale.
 
     From the scales alone, so some of the images are enough; whatever computes their maps (N, K,
-    H, W) can be compared with `Calibration.scores`.
+    H, W) can be compared with `Calibration.scores`. None of them was trained on.
     """
+    if calibration.learnt:
+        maps = left_out(maps, calibration.learnt, calibration.own)
     n = len(calibration.scores)
     mean, std = np.array(calibration.statistic_mean), np.array(calibration.statistic_std)
-    return _left_out(statistics(maps, scoring) - mean, (n - 1) * std**2, n)
-
-
-def recalibrate(
-    calibration: Calibration, rate: float, look_rate: float | None = None
-) -> Calibration:
-    """Returns the calibration with the thresholds of other rates; the images stay the same.
-
-    The heatmap's scale stays too, so that pictures from before and after can be compared.
-    """
-    threshold, rank = threshold_for(np.array(calibration.scores), rate)
-    look = calibration.look_rate if look_rate is None else look_rate
-    return replace(
-        calibration, false_alarm_rate=rate, threshold=threshold, rank=rank, look_rate=look
-    )
+    said = left_out_statistics(statistics(maps, scoring) - mean, (n - 1) * std**2, n)
+    return _fused(by_judge(said, scoring), calibration)
 
 
 def image_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> Floats:
-    """Scores raw maps (N, K, H, W): the average standardised statistic, (N,)."""
-    table = statistics(maps, scoring)
+    """Scores raw maps (N, K, H, W), (N,), on the calibration's scale."""
+    return _fused(_said(maps, scoring, calibration), calibration)
+
+
+def _said(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> Floats:
     mean, std = np.array(calibration.statistic_mean), np.array(calibration.statistic_std)
-    return np.asarray(((table - mean) / std).mean(axis=1))
+    return by_judge((statistics(maps, scoring) - mean) / std, scoring)
+
+
+def _fused(said: Floats, calibration: Calibration) -> Floats:
+    """Fuses what judges say (N, G) to scores (N,) on the calibration's scale."""
+    scale = np.array(calibration.judge_mean), np.array(calibration.judge_std)
+    raw = highest(said, *scale) if calibration.judge_std else said[:, 0]
+    return calibration.shown(raw)
 
 
 def calibration_to_dict(calibration: Calibration) -> dict[str, Any]:

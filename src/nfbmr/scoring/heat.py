@@ -1,27 +1,86 @@
 """Raw maps -> heatmap, on the scale of good pictures, never on the picture's own.
 
-Shapes: N = images, K = raw maps, K' = those that are shown, H W = grid. Higher = more anomalous.
+Shapes: K = raw maps, K' = those that are shown, H W = grid, h w = pixels of the heatmap.
+Higher = more anomalous.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
+from nfbmr.data.images import resize_map
 from nfbmr.scoring.calibration import Calibration
-from nfbmr.scoring.maps import Maps, chosen_maps, fused_maps, shown_maps
-from nfbmr.settings.schema import ScoringSettings
+from nfbmr.scoring.judges import judges_of
+from nfbmr.scoring.level import to_level
+from nfbmr.scoring.maps import FINE, Maps, chosen_maps, fused_maps, shown_maps
+from nfbmr.settings.schema import MapName, ScoringSettings
+
+_UNSEEN = 0.3
+"""Of the finest judge's map where a coarser one sees nothing (docs/research.md)."""
+
+_TRACE = 1e-3
+
+_CALM = 0.1
+"""Scores below it make a heatmap that fades out, instead of one below 0."""
 
 
-def heatmap(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> NDArray[np.float32]:
-    """Fuses one image's raw maps (K, H, W) to one map (H, W) on the good images' scale.
+def heatmap(
+    maps: Maps,
+    scoring: ScoringSettings,
+    calibration: Calibration,
+    score: float,
+    size: tuple[int, int],
+) -> NDArray[np.float32]:
+    """Fuses one image's raw maps (K, H, W) to one map (h, w) of `size` on the good images' scale.
 
-    The maps are `scoring.heat` alone, or all of `scoring.maps`.
-
-    0 is a typical good position; 1 is what the highest position of a good picture exceeds in
-    the asked share of good pictures. Never scaled by the picture itself, so a good part is calm.
+    With `fusion = "any"` the scale is the score's, which is the map's highest point: the finest
+    judge's map, where the others see nothing dimmed to `_UNSEEN`. So what is called a defect shows
+    where, and a good part is calm. Otherwise 0 is a typical good position, and 1 is what the
+    highest position of a good picture exceeds in the asked share of good pictures.
     """
+    if scoring.fusion == "any":
+        return _as_judged(maps, scoring, calibration, score, size)
     mean, std = np.array(calibration.map_mean), np.array(calibration.map_std)
     fused = fused_maps(chosen_maps(maps[None], shown_maps(scoring)), mean, std)[0]
     scaled = (fused - calibration.heat_zero) / (calibration.heat_one - calibration.heat_zero)
-    return np.asarray(scaled, dtype=np.float32)
+    return resize_map(np.asarray(scaled, dtype=np.float32), size)
+
+
+def _as_judged(
+    maps: Maps,
+    scoring: ScoringSettings,
+    calibration: Calibration,
+    score: float,
+    size: tuple[int, int],
+) -> NDArray[np.float32]:
+    shown = [
+        _of_judge(maps, names, scoring, calibration, size) for names in judges_of(scoring)
+    ]  # (h, w) each, the finest last
+    found = shown[-1]
+    for coarse in shown[:-1]:
+        seen = coarse / max(float(coarse.max()), 1e-9)
+        # Where the finest judge sees nothing at all, a trace of the other still says where.
+        found = (found + _TRACE * seen) * (_UNSEEN + (1 - _UNSEEN) * seen)
+    peak = score if score >= _CALM else _CALM * math.exp(score / _CALM - 1)
+    return np.asarray(found * np.float32(peak / max(float(found.max()), 1e-9)), dtype=np.float32)
+
+
+def _of_judge(
+    maps: Maps,
+    names: tuple[MapName, ...],
+    scoring: ScoringSettings,
+    calibration: Calibration,
+    size: tuple[int, int],
+) -> NDArray[np.float32]:
+    """Returns one judge's map (h, w), from its own grid, in levels: 1 where good pictures end."""
+    places = [scoring.maps.index(name) for name in names]
+    mean, std = np.array(calibration.map_mean)[places], np.array(calibration.map_std)[places]
+    fused = fused_maps(chosen_maps(maps[None], names), mean, std)[0]
+    if not set(names) & set(FINE):
+        fused = fused[:: calibration.factor, :: calibration.factor]
+    one = calibration.judge_peak[judges_of(scoring).index(names)]
+    levels = to_level(np.maximum(fused, 0), 0.0, one)
+    return resize_map(np.ascontiguousarray(levels, dtype=np.float32), size)

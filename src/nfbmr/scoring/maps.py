@@ -10,11 +10,20 @@ from numpy.typing import NDArray
 
 from nfbmr.settings.schema import MapName, ScoringSettings
 
-MAPS = ("source", "target", "likelihood", "norm", "distance", "residual")
+MAPS = ("source", "target", "likelihood", "norm", "distance", "residual", "fine")
 """The detector's raw maps, in the order of their axis: eq. 14's source and target errors,
-TNF's |z|^2 / 2 - log|det| (eq. 8), |z|^2 / 2, the distance from the position's Gaussian, and what
-the subspace of good pictures leaves."""
+TNF's |z|^2 / 2 - log|det| (eq. 8), |z|^2 / 2, the distance from the position's Gaussian, what
+the subspace of good pictures leaves, and the detail's distance from its own position's Gaussian.
+Graphs of older versions give those before the last."""
 
+OLDER = len(MAPS) - 1
+"""How many maps graphs of older versions give."""
+
+FINE = ("residual", "fine")
+"""The maps on the detail's grid; the others come from that of y, and are repeated."""
+
+
+_FACTORS = (8, 4, 2)
 
 Maps = NDArray[np.float32]
 """Raw maps of images, (N, K, H, W) float32 with K = len(MAPS)."""
@@ -42,7 +51,7 @@ def statistics(maps: Maps, settings: ScoringSettings) -> Floats:
 
 def chosen_maps(maps: Maps, names: tuple[MapName, ...]) -> Floats:
     """Picks maps (N, K, H, W) by name, to (N, len(names), H, W); `asm` is eq. 14, half a sum."""
-    known = dict(zip(MAPS, np.moveaxis(maps.astype(np.float64), 1, 0), strict=True))
+    known = dict(zip(MAPS, np.moveaxis(maps.astype(np.float64), 1, 0), strict=False))
     known["asm"] = (known["source"] + known["target"]) / 2
     return np.stack([known[name] for name in names], axis=1)
 
@@ -55,3 +64,24 @@ def shown_maps(scoring: ScoringSettings) -> tuple[MapName, ...]:
 def fused_maps(maps: Floats, mean: Floats, std: Floats) -> Floats:
     """Averages standardised maps (N, K', H, W) over K' to (N, H, W)."""
     return np.asarray(((maps - mean[:, None, None]) / std[:, None, None]).mean(axis=1))
+
+
+def repeats(maps: Maps, names: tuple[MapName, ...]) -> int:
+    """Returns how many cells along a side hold one value of the maps that are not `FINE`.
+
+    Args:
+        maps: (N, K, H, W), raw.
+        names: of the maps that count.
+
+    Returns:
+        1 where there is none of them, or they do not repeat.
+    """
+    coarse = [MAPS.index(name) for name in names if name in MAPS and name not in FINE]
+    height, width = maps.shape[2:]
+    for k in _FACTORS:
+        if coarse and height % k == 0 and width % k == 0:
+            some = maps[:1, coarse]
+            again = some[..., ::k, ::k].repeat(k, axis=2).repeat(k, axis=3)
+            if np.array_equal(some, again):
+                return k
+    return 1

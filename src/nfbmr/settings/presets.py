@@ -7,12 +7,15 @@ from dataclasses import replace
 from nfbmr.errors import SettingsError
 from nfbmr.settings.schema import (
     BackboneSettings,
+    CalibrationSettings,
     FlowSettings,
     GaussianSettings,
+    LocalSettings,
     MappingSettings,
     ScoringSettings,
     Settings,
     StageSettings,
+    SubspaceSettings,
 )
 
 
@@ -21,7 +24,11 @@ def _fast() -> Settings:
         preset="fast",
         # The picture at three sizes: fine detail, and what surrounds it (docs/research.md).
         backbone=BackboneSettings(
-            stages=(6,), scales=(0.7, 0.5), scale_stages=((6, 5), (6,)), detail=5
+            stages=(6,),
+            scales=(0.7, 0.5),
+            scale_stages=((6, 5), (6,)),
+            detail=(5, 4, 3),
+            detail_neighbours=True,
         ),
         flow=FlowSettings(dropout=0.1, position=6),
         # Positions are independent vectors for a 1x1 flow: drawing them from all images at once
@@ -41,9 +48,12 @@ def _fast() -> Settings:
         # of the cost.
         mapping=MappingSettings(kind="none"),
         gaussian=GaussianSettings(rank=192),
-        # Two judges of a position that err on different pictures; and, on its finer grid, the map
-        # that outlines well.
-        scoring=ScoringSettings(maps=("norm", "distance"), heat="residual"),
+        local=LocalSettings(rank=64),
+        subspace=SubspaceSettings(rank=0),
+        # Two judges of a position of y that err on different pictures, and one of small things on
+        # a finer grid; whoever sees a defect is heard.
+        scoring=ScoringSettings(maps=("norm", "distance", "fine"), fusion="any"),
+        calibration=CalibrationSettings(everyone=True),
     )
 
 

@@ -24,7 +24,7 @@ Dropped = Annotated[float, Field(ge=0, lt=1)]
 
 PresetName = Literal["fast", "accurate", "paper"]
 Precision = Literal["auto", "float32", "bfloat16"]
-MapName = Literal["source", "target", "likelihood", "norm", "distance", "residual", "asm"]
+MapName = Literal["source", "target", "likelihood", "norm", "distance", "residual", "fine", "asm"]
 StatisticName = Literal["max", "top", "mean"]
 
 
@@ -47,8 +47,11 @@ class BackboneSettings:
     """Shares of the sides at which SNN looks at the picture once more; those stages join y."""
     scale_stages: tuple[tuple[int | str, ...], ...] = ()
     """The stages taken at each of `scales`, where they are not `stages`."""
-    detail: int | str | None = None
-    """A finer stage kept beside y on its own grid, for the residual; see `subspace`."""
+    detail: int | str | tuple[int | str, ...] | None = None
+    """One or more finer stages kept beside y, on the grid of the first of them, for the distance
+    and the residual of small things; see `local` and `subspace`."""
+    detail_neighbours: bool = False
+    """Smooth the detail with its neighbours, weights 1 2 1 along each side."""
     padding: Literal["native", "static"] = "native"
     """`static` pads as efficientnet-pytorch does, for the design resolution whatever comes in."""
     weights: str = "embedded"
@@ -73,6 +76,8 @@ class BackboneSettings:
                 f"scale_stages: one tuple of stages for each of the {len(self.scales)} scales, "
                 f"or none at all; found {len(self.scale_stages)}"
             )
+        if self.detail == ():
+            raise ValueError("detail: at least one stage, or null where there is none")
         if not all(self.scale_stages):
             raise ValueError("scale_stages: at least one stage for each scale")
         return self
@@ -108,11 +113,19 @@ class GaussianSettings:
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class LocalSettings:
+    """A Gaussian of `backbone.detail` for each fine position, and the distance from it."""
+
+    rank: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Directions in which a position may differ from the covariance of all; 0: there is none."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_CONFIG)
 class SubspaceSettings:
     """The subspace of good pictures that `backbone.detail` is compared with."""
 
-    rank: Annotated[int, Field(ge=1, le=4096)] = 128
-    """Directions; fewer where there are fewer training images."""
+    rank: Annotated[int, Field(ge=0, le=4096)] = 128
+    """Directions; fewer where there are fewer training images. 0: there is no subspace."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
@@ -180,10 +193,15 @@ class ScoringSettings:
     """Raw maps that take part; `asm` is half the sum of source and target, eq. 14."""
     statistics: tuple[StatisticName, ...] = ("max", "top", "mean")
     """How each map is reduced: its maximum, the mean of its highest share, its mean."""
+    fusion: Literal["mean", "any"] = "mean"
+    """`mean`: the average over all maps and statistics, in standard deviations. `any`: that of the
+    maps on each grid, and the highest of those counts, so that whoever sees a defect is heard;
+    score and heatmap are then one scale, 0 typical, 1 where the asked share of good ones ends."""
     top_share: Share = 0.03
     """Share of the positions that `top` averages."""
     heat: MapName | None = None
-    """The map that the heatmap shows; by default the mean of `maps`, each standardised."""
+    """The map that the heatmap shows; by default the mean of `maps`, each standardised. With
+    `fusion = "any"` it shows what the score rests on, and none is named."""
 
     @model_validator(mode="after")
     def _check(self) -> ScoringSettings:
@@ -191,6 +209,11 @@ class ScoringSettings:
             names = getattr(self, field)
             if not names or len(set(names)) != len(names):
                 raise ValueError(f"{field}: each name once, and at least one; found {names}")
+        if self.fusion == "any" and self.heat is not None:
+            raise ValueError(
+                "heat: with fusion 'any' the heatmap shows the maps of the score; leave it out, or "
+                "use fusion 'mean'"
+            )
         return self
 
 
@@ -208,6 +231,11 @@ class CalibrationSettings:
     train, as in the paper; for experiments alone, since no verdict can rest on that."""
     held_out_at_most: Share = 0.25
     """Up to this share is held out where the asked rate needs more images than `held_out` gives."""
+    everyone: bool = False
+    """Every good picture calibrates, and the Gaussians learn from all of them: each is judged by
+    Gaussians without itself, and what training saw of it is brought to the scale of those that it
+    did not see. Steadier, and nearly exact. False: those held out calibrate alone, whose rate is
+    guaranteed for exchangeable pictures. Models of tiles take it for false."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
@@ -238,6 +266,7 @@ class Settings:
     flow: FlowSettings = Field(default_factory=FlowSettings)
     mapping: MappingSettings = Field(default_factory=MappingSettings)
     gaussian: GaussianSettings = Field(default_factory=GaussianSettings)
+    local: LocalSettings = Field(default_factory=LocalSettings)
     subspace: SubspaceSettings = Field(default_factory=SubspaceSettings)
     stage_one: StageSettings = Field(default_factory=lambda: StageSettings(steps=400))
     """Of TNF, by eq. 8."""
@@ -260,6 +289,19 @@ class Settings:
             )
         if not self.gaussian.rank and "distance" in shown:
             raise ValueError("the distance is that from Gaussians: give gaussian.rank, e.g. 192")
-        if self.backbone.detail is None and "residual" in shown:
-            raise ValueError("the residual is that of a stage: name it as backbone.detail")
+        if (self.backbone.detail is None or not self.subspace.rank) and "residual" in shown:
+            raise ValueError(
+                "the residual is that of a stage: name it as backbone.detail, and give "
+                "subspace.rank, e.g. 128"
+            )
+        if (self.backbone.detail is None or not self.local.rank) and "fine" in shown:
+            raise ValueError(
+                "fine is the distance of finer stages: name them as backbone.detail, and give "
+                "local.rank, e.g. 64"
+            )
+        if self.calibration.everyone and {"residual"} & shown:
+            raise ValueError(
+                "calibration.everyone: the residual of a picture that was learnt from cannot be "
+                "known without learning again; use false, or leave the residual out of scoring"
+            )
         return self

@@ -1,0 +1,249 @@
+"""Learning scales and thresholds from the raw maps of good pictures.
+
+Shapes: n = images that calibrate, K = raw maps, M = statistics, G = judges, H W = grid.
+numpy alone, and nothing here ever sees a label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfbmr.errors import CalibrationError
+from nfbmr.scoring.calibration import Calibration
+from nfbmr.scoring.conformal import TINY, images_needed, threshold_for
+from nfbmr.scoring.judges import as_if_held_out, by_judge, highest, judges_of, left_out_statistics
+from nfbmr.scoring.level import to_level, zero_for
+from nfbmr.scoring.maps import (
+    Floats,
+    Maps,
+    chosen_maps,
+    fused_maps,
+    repeats,
+    shown_maps,
+    statistics,
+)
+from nfbmr.settings.schema import CalibrationSettings, MapName, ScoringSettings
+
+LEAST_HELD_OUT = 5
+"""With fewer, the scale of the scores is itself a guess."""
+
+_LOOK_RATE = CalibrationSettings().look_rate
+_NO_SPREAD = 1e-6  # of a statistic's size; float32 knows no finer
+
+
+def held_out_count(n: int, settings: CalibrationSettings) -> int:
+    """Returns how many of n good images to hold out: `LEAST_HELD_OUT` at least, n - 5 at most.
+
+    The settings' share; more, up to `held_out_at_most`, where the asked rate needs more. None at
+    all where the share is 0.
+    """
+    if not settings.held_out:
+        return 0
+    wanted = max(
+        round(settings.held_out * n),
+        min(images_needed(settings.false_alarm_rate), int(settings.held_out_at_most * n)),
+    )
+    return min(max(wanted, LEAST_HELD_OUT), n - LEAST_HELD_OUT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What a model knows of the very pictures that calibrate it."""
+
+    learnt: int
+    """Pictures that its Gaussians learnt from."""
+    own: Mapping[str, float]
+    """See `nfbmr.scoring.left_out`; the maps that come here are left out already."""
+    trained: NDArray[np.bool_]
+    """Which of the pictures (n,) the networks were trained on."""
+
+
+def calibrate(
+    maps: Maps,
+    scoring: ScoringSettings,
+    rate: float,
+    pictures: Sequence[str] = (),
+    *,
+    look_rate: float = _LOOK_RATE,
+    known: Known | None = None,
+) -> Calibration:
+    """Learns scales and threshold from the raw maps of good images.
+
+    Args:
+        maps: (n, K, H, W), n >= LEAST_HELD_OUT, as of pictures that were not learnt from.
+        scoring: which maps and statistics.
+        rate: asked false-alarm rate, in (0, 1).
+        pictures: what names each image, n of them; kept beside the scores.
+        look_rate: asked share that a person looks at, in (0, 1).
+        known: where the model learnt from some of them; by default from none.
+
+    Raises:
+        CalibrationError: too few images, or values that are not finite.
+    """
+    _refuse_few_or_broken(maps, rate)
+    table = statistics(maps, scoring)
+    if known is not None:
+        table = _as_if_new(table, scoring, known)
+    _refuse_alike(table, scoring)
+    n, mean = len(table), table.mean(axis=0)
+    centred = table - mean
+    said = by_judge(left_out_statistics(centred, (centred**2).sum(axis=0), n), scoring)
+    scale = _scale_of_judges(said, scoring)
+    raw = highest(said, *scale) if scale else said[:, 0]
+    order = np.argsort(raw, kind="stable")
+    of_heat = _scale_of_heat(maps, scoring, rate)
+    calibration = Calibration(
+        statistic_mean=tuple(mean.tolist()),
+        statistic_std=tuple(table.std(axis=0, ddof=1).tolist()),
+        scores=tuple(raw[order].tolist()),
+        false_alarm_rate=rate,
+        threshold=0.0,
+        rank=1,
+        look_rate=look_rate,
+        pictures=tuple(pictures[i] for i in order) if pictures else (),
+        judge_mean=tuple(scale[0].tolist()) if scale else (),
+        judge_std=tuple(scale[1].tolist()) if scale else (),
+        factor=repeats(maps, scoring.maps),
+        learnt=0 if known is None else known.learnt,
+        own={} if known is None else dict(known.own),
+        **of_heat,
+    )
+    return _with_threshold(calibration, raw[order], levels=scoring.fusion == "any")
+
+
+def _as_if_new(table: Floats, scoring: ScoringSettings, known: Known) -> Floats:
+    """Brings what training saw to the scale of what it did not; Gaussians are left out already."""
+    learnt = np.array([m not in known.own for m in scoring.maps for _ in scoring.statistics])
+    if not learnt.any():
+        return table
+    found = table.copy()
+    found[:, learnt] = as_if_held_out(table[:, learnt], known.trained)
+    return found
+
+
+def _scale_of_judges(said: Floats, scoring: ScoringSettings) -> tuple[Floats, Floats] | None:
+    """Returns mean and spread of what judges say (n, G); None where there is but one scale."""
+    if scoring.fusion == "mean":
+        return None
+    return said.mean(axis=0), np.maximum(said.std(axis=0, ddof=1), TINY)
+
+
+def _scale_of_heat(maps: Maps, scoring: ScoringSettings, rate: float) -> dict[str, Any]:
+    """Returns `map_mean`, `map_std`, `heat_zero`, `heat_one` and `judge_peak`.
+
+    Raises:
+        CalibrationError: a map never moves.
+    """
+    chosen = chosen_maps(maps, shown_maps(scoring))
+    map_mean = chosen.mean(axis=(0, 2, 3))
+    map_std = chosen.std(axis=(0, 2, 3))
+    if not (map_std > _NO_SPREAD * np.abs(chosen).max(axis=(0, 2, 3))).all():
+        raise CalibrationError(
+            "a map of the heatmap has the same value at every place of every good image: the "
+            "network sees nothing in them. Give pictures that show the part, or another backbone"
+        )
+    found = {"map_mean": tuple(map_mean.tolist()), "map_std": tuple(map_std.tolist())}
+    if scoring.fusion == "any":  # the heatmap's scale is the score's
+        return found | {
+            "heat_zero": 0.0,
+            "heat_one": 1.0,
+            "judge_peak": tuple(
+                _peak(chosen, map_mean, map_std, scoring, names, rate)
+                for names in judges_of(scoring)
+            ),
+        }
+    fused = fused_maps(chosen, map_mean, map_std)
+    zero = float(np.median(fused))
+    one = threshold_for(np.sort(fused.max(axis=(1, 2))), rate)[0]
+    return found | {"heat_zero": zero, "heat_one": max(one, zero + TINY)}
+
+
+def _peak(
+    chosen: Floats,
+    mean: Floats,
+    std: Floats,
+    scoring: ScoringSettings,
+    names: tuple[MapName, ...],
+    rate: float,
+) -> float:
+    """Returns what the highest position of a judge's map exceeds in a share of good pictures."""
+    own = [scoring.maps.index(name) for name in names]
+    peaks = fused_maps(chosen[:, own], mean[own], std[own]).max(axis=(1, 2))
+    return max(threshold_for(np.sort(peaks), rate)[0], TINY)
+
+
+def _with_threshold(calibration: Calibration, raw: Floats, *, levels: bool) -> Calibration:
+    """Sets scores and threshold from raw scores (n,), ascending, for the asked rate."""
+    threshold, rank = threshold_for(raw, calibration.false_alarm_rate)
+    if not levels:
+        return replace(calibration, scores=tuple(raw.tolist()), threshold=threshold, rank=rank)
+    zero = zero_for(raw, threshold)
+    shown = to_level(raw, zero, threshold)
+    return replace(
+        calibration,
+        scores=tuple(shown.tolist()),
+        threshold=1.0,
+        rank=rank,
+        zero=zero,
+        one=threshold,
+    )
+
+
+def _refuse_few_or_broken(maps: Maps, rate: float) -> None:
+    """Checks that there are enough maps (n, K, H, W), and that all are finite.
+
+    Raises:
+        CalibrationError: too few, or some are not.
+    """
+    if len(maps) < LEAST_HELD_OUT:
+        raise CalibrationError(
+            f"{len(maps)} good images to calibrate with; at least {LEAST_HELD_OUT} are needed, and "
+            f"{images_needed(rate)} for a false-alarm rate of {rate:g}"
+        )
+    if not np.isfinite(maps).all():
+        raise CalibrationError(
+            "the maps of good images hold values that are not finite; the model did not learn. "
+            "Fit again with --fresh, and with float32 precision if it happens again"
+        )
+
+
+def _refuse_alike(table: Floats, scoring: ScoringSettings) -> None:
+    """Checks that the statistics (n, M) of good images differ: no scale rests on a spread of none.
+
+    Raises:
+        CalibrationError: one has no spread, or more than half of the images are the same.
+    """
+    n = len(table)
+    names = [f"{kind} of {name}" for name in scoring.maps for kind in scoring.statistics]
+    flat = table.std(axis=0) <= _NO_SPREAD * np.abs(table).max(axis=0)
+    same = int(np.unique(table, axis=0, return_counts=True)[1].max())
+    if not flat.any() and 2 * same <= n:
+        return
+    what = (
+        f"{same} of the {n} good images give the very same values"
+        if 2 * same > n
+        else f"the {n} good images do not differ at all in {names[int(flat.argmax())]}"
+    )
+    raise CalibrationError(
+        f"{what}: are they copies of one picture, or is the camera stuck? No threshold can rest "
+        "on that; give pictures of different good parts"
+    )
+
+
+def recalibrate(
+    calibration: Calibration, rate: float, look_rate: float | None = None
+) -> Calibration:
+    """Returns the calibration with the thresholds of other rates; the images stay the same.
+
+    Where scores are levels, 1 is then the end of the newly asked share. Else the heatmap's scale
+    stays, so that pictures from before and after can be compared.
+    """
+    look = calibration.look_rate if look_rate is None else look_rate
+    asked = replace(calibration, false_alarm_rate=rate, look_rate=look)
+    raw = calibration.raw(np.array(calibration.scores))
+    return _with_threshold(asked, raw, levels=calibration.one is not None)

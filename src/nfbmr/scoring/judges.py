@@ -1,0 +1,76 @@
+"""Statistics of maps -> one raw score: how judges are put on one scale and fused.
+
+Why the average within a grid: which map and which reduction separates best depends on the product:
+a scratch shows in the maximum, a wrong finish in the mean; without defects nobody can tell
+beforehand, and the average of standardised statistics is near the best single one. Why the highest
+over the grids (`fusion = "any"`): one sees small things and the other large ones, and an average
+would let the blind one vote the other down (docs/research.md).
+
+Shapes: N = images, M = statistics, G = judges, n = good images that calibrate.
+Higher = more anomalous.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfbmr.scoring.maps import FINE, Floats
+from nfbmr.settings.schema import MapName, ScoringSettings
+
+
+def judges_of(scoring: ScoringSettings) -> tuple[tuple[MapName, ...], ...]:
+    """Returns the maps of each judge: all of them, or with `any` those of one grid."""
+    if scoring.fusion == "mean":
+        return (scoring.maps,)
+    grids = ([m for m in scoring.maps if (m in FINE) == fine] for fine in (False, True))
+    return tuple(tuple(names) for names in grids if names)
+
+
+def by_judge(standardised: Floats, scoring: ScoringSettings) -> Floats:
+    """Averages standardised statistics (N, M) to what each judge says, (N, G)."""
+    names = np.array([name for name in scoring.maps for _ in scoring.statistics])
+    said = [standardised[:, np.isin(names, own)].mean(axis=1) for own in judges_of(scoring)]
+    return np.stack(said, axis=1)
+
+
+def highest(said: Floats, mean: Floats, std: Floats) -> Floats:
+    """Fuses what judges say (N, G), each on its own scale (G,), to raw scores (N,)."""
+    return np.asarray(((said - mean) / std).max(axis=1))
+
+
+def left_out_statistics(centred: Floats, squares: Floats, n: int) -> Floats:
+    """Standardises images' statistics (N, M) by n images less itself.
+
+    An image that took part in its own scale would look calmer than a new one by about M / n.
+
+    Args:
+        centred: statistics less their means over the n images.
+        squares: (M,), the sum of squares of what all n of them have there.
+        n: images that the scale is of, those standardised among them.
+    """
+    mean = -centred / (n - 1)
+    variance = np.maximum(squares - centred**2 - (n - 1) * mean**2, 0) / (n - 2)
+    # Where all others are equal, their spread of nothing would make any difference infinite.
+    std = np.maximum(np.sqrt(variance), 1e-3 * np.sqrt(squares / n))
+    return np.asarray((centred - mean) / std)
+
+
+def as_if_held_out(table: Floats, trained: NDArray[np.bool_]) -> Floats:
+    """Brings statistics (n, M) of pictures trained on to the scale of those that were not.
+
+    Training makes what it saw look a little calmer. Mean and spread of the two groups tell by how
+    much; each column of the trained ones is moved and stretched by that. Pictures keep their order.
+
+    Args:
+        table: of statistics that training changes; others are the caller's affair.
+        trained: (n,), which pictures were trained on; at least two are not.
+    """
+    seen, unseen = table[trained], table[~trained]
+    if len(seen) < 2 or len(unseen) < 2:
+        return table
+    spread = seen.std(axis=0, ddof=1)
+    stretch = np.where(spread > 0, unseen.std(axis=0, ddof=1) / np.maximum(spread, 1e-30), 1.0)
+    found = table.copy()
+    found[trained] = unseen.mean(axis=0) + (seen - seen.mean(axis=0)) * stretch
+    return found

@@ -1,0 +1,93 @@
+"""The heatmap of fused judges: its peak is the score, and it shows what the verdict rests on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nfbmr.scoring.calibrate import calibrate
+from nfbmr.scoring.calibration import Calibration, image_scores
+from nfbmr.scoring.heat import heatmap
+from nfbmr.scoring.maps import MAPS, Maps
+from nfbmr.settings.schema import ScoringSettings
+
+ANY = ScoringSettings(maps=("norm", "distance", "fine"), fusion="any")
+GRID = (8, 6)
+
+
+def good(n: int, seed: int = 0) -> Maps:
+    """Raw maps whose coarse ones are repeated twice along each side."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.random((n, len(MAPS), GRID[0] // 2, GRID[1] // 2), np.float32)
+    maps = coarse.repeat(2, axis=2).repeat(2, axis=3)
+    maps[:, MAPS.index("fine")] = rng.random((n, *GRID), np.float32)
+    return maps
+
+
+@pytest.fixture(scope="module")
+def calibration() -> Calibration:
+    return calibrate(good(60), ANY, 0.05)
+
+
+def seen_by(name: str, place: tuple[int, int]) -> Maps:
+    maps = good(1, seed=1)[0]
+    maps[MAPS.index(name), place[0], place[1]] += 3
+    return maps
+
+
+def shown(maps: Maps, calibration: Calibration, size: tuple[int, int] = (80, 60)) -> Maps:
+    score = float(image_scores(maps[None], ANY, calibration)[0])
+    return heatmap(maps, ANY, calibration, score, size)
+
+
+def test_the_grids_are_known_from_what_repeats(calibration: Calibration) -> None:
+    assert calibration.factor == 2
+
+
+def test_the_peak_is_the_score_so_a_defect_is_shown_and_a_good_part_is_calm(
+    calibration: Calibration,
+) -> None:
+    for maps in (*good(20, seed=2), seen_by("fine", (5, 2))):
+        score = float(image_scores(maps[None], ANY, calibration)[0])
+        for size in ((80, 60), (37, 90)):
+            heat = heatmap(maps, ANY, calibration, score, size)
+            assert heat.shape == size
+            assert heat.dtype == np.float32
+            assert (heat.max() > calibration.threshold) == (score > calibration.threshold)
+            if score > 0.1:
+                assert heat.max() == pytest.approx(score, rel=1e-5)
+            else:
+                assert 0 < heat.max() <= 0.1
+
+
+@pytest.mark.parametrize("name", ["fine", "distance"])
+def test_it_shows_the_place_that_the_deciding_judge_saw(
+    name: str, calibration: Calibration
+) -> None:
+    maps = seen_by(name, (5, 2))
+    if name == "distance":
+        maps[MAPS.index(name), 4:6, 2:4] = maps[MAPS.index(name), 5, 2]
+    heat = shown(maps, calibration)
+    y, x = np.unravel_index(heat.argmax(), heat.shape)
+    assert (y // 20, x // 20) == (2, 1)  # cells of the coarse grid
+
+
+def test_a_coarse_map_is_resized_from_its_own_grid_without_blocks(
+    calibration: Calibration,
+) -> None:
+    maps = seen_by("distance", (4, 2))
+    maps[MAPS.index("distance"), 4:6, 2:4] = 50
+    maps[MAPS.index("fine")] = 0
+    heat = shown(maps, calibration, (160, 120))
+    steps = np.abs(np.diff(heat, axis=0)).max() / heat.max()
+    assert steps < 0.05  # a repeated map jumps by its whole height
+
+
+def test_typical_scores_0_and_the_asked_share_of_good_ones_lies_above_1(
+    calibration: Calibration,
+) -> None:
+    assert calibration.threshold == 1
+    assert float(np.median(calibration.scores)) == pytest.approx(0, abs=1e-9)
+    scores = image_scores(good(4000, seed=5), ANY, calibration)
+    assert float(np.median(scores)) == pytest.approx(0, abs=0.15)
+    assert 0.01 < (scores > 1).mean() < 0.12
