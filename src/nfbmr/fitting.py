@@ -159,7 +159,7 @@ def _survey(data: Data, path: Path | None, job: Job) -> Survey:
     good: Sequence[Sample | ImageInput]
     if isinstance(data, str | os.PathLike):
         found = read_data(data)
-        name, good = found.name, found.train_good
+        name, good = found.name, found.to_learn_from()
         _log.info("%s", found.describe())
         for warning in found.warnings:
             _log.warning("%s", warning)

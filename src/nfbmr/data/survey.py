@@ -24,7 +24,7 @@ from PIL import Image
 
 from nfbmr.data.decoding import as_path, blamed_on
 from nfbmr.data.images import ImageInput, stored_values
-from nfbmr.data.layouts import Sample, Split
+from nfbmr.data.samples import Sample, Split
 from nfbmr.errors import ImageError
 from nfbmr.system.progress import Progress, silent
 
@@ -72,6 +72,8 @@ class Survey:
     itself."""
     seconds: float
     """Wall-clock time that this took."""
+    is_labelled: bool = False
+    """Whether names, masks or a table said of all of them that they are good."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -125,6 +127,7 @@ def survey(name: str, good: Iterable[Sample | ImageInput], progress: Progress = 
         pictures=tuple(one for one in found if firsts[_content(one)] is one),
         copies=tuple(one for one in found if firsts[_content(one)] is not one),
         seconds=time.monotonic() - started,
+        is_labelled=all(isinstance(one, Sample) and one.is_labelled for one in given),
     )
 
 

@@ -244,7 +244,7 @@ def runtimes_here() -> list[tuple[Target, Precision]]:
 def _good(source: str | os.PathLike[str], progress: Progress) -> Survey:
     found = read_data(source)
     _log.info("%s", found.describe())
-    return look_over(found.name, found.train_good, progress)
+    return look_over(found.name, found.to_learn_from(), progress)
 
 
 def _tiles(bundle: Bundle) -> int:

@@ -173,6 +173,7 @@ def _facts(
         held_out=held_out,
         trained_pixels=pixels[0],
         held_out_pixels=pixels[1],
+        labelled=good.is_labelled,
         n_train=len(trained_on),
         n_held_out=len(held_out),
         fit_seconds=seconds,
