@@ -106,7 +106,7 @@ def test_words_in_the_names_of_the_files(tmp_path: Path, form: tuple[str, str]) 
 )
 def test_unknown_words_side_by_side_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
     draw(tmp_path, *names)
-    with pytest.raises(LayoutError, match="no word says whether they are good.*into 'good'"):
+    with pytest.raises(LayoutError, match=r"no word says whether they are good.*into 'good'"):
         read_data(tmp_path)
 
 

@@ -50,14 +50,18 @@ class Job:
 
 
 def look_over(
-    name: str, good: Iterable[Sample | ImageInput], progress: Progress = silent
+    name: str,
+    good: Iterable[Sample | ImageInput],
+    progress: Progress = silent,
+    *,
+    white: int | None = None,
 ) -> Survey:
     """Surveys good pictures, and warns of what is left out of them; see `survey`.
 
     Raises:
         ImageError: some cannot be read.
     """
-    found = survey(name, good, progress)
+    found = survey(name, good, progress, white=white)
     for warning in found.warnings:
         _log.warning("%s", warning)
     return found
@@ -127,6 +131,7 @@ def _features(
         plan.size,
         cache=job.cache,
         tiling=plan.tiling,
+        white=job.settings.data.white,
         progress=lambda done, total: job.progress("features", done, total),
         device=job.device,
     )
