@@ -78,7 +78,8 @@ def test_good_is_learnt_and_defective_is_not(tmp_path: Path, good: str, bad: str
     assert counts(data) == (4, 0, 3, 0)
     assert all(s.path.is_relative_to(tmp_path / good) for s in data.train_good)
     assert all(s.is_labelled for s in data.samples)
-    assert f"4 good to learn from (from {good} 4); test 0 good, 3 defective" in data.describe()
+    where = f" (from {good} 4)" if data.layout == "folder" else ""
+    assert f"4 good to learn from{where}; test 0 good, 3 defective" in data.describe()
 
 
 @pytest.mark.parametrize(
@@ -197,6 +198,13 @@ def test_what_nfbmr_writes_is_no_part_and_no_type_of_defect(tmp_path: Path) -> N
     assert types(read_data(mvtec)) == {"dent": 1}
 
 
+@pytest.mark.parametrize("name", ["good", "01_OK", "Gutteile", "good/images"])
+def test_a_folder_that_is_itself_called_good_is_labelled(tmp_path: Path, name: str) -> None:
+    draw(tmp_path / name, "1.png", "2.png")
+    data = read_data(tmp_path / name)
+    assert [s.is_labelled for s in data.train_good] == [True, True]
+
+
 # ---- masks
 
 
@@ -245,6 +253,16 @@ def test_two_valued_pictures_in_pairs_are_masks(tmp_path: Path, picture: str, ma
     assert {s.path.relative_to(tmp_path).as_posix() for s in data.test} == {
         picture.format(i) for i in range(3)
     }
+
+
+def test_where_a_name_says_more_than_mask_the_looks_decide(tmp_path: Path) -> None:
+    draw(tmp_path, *numbered("train/good", 3), *numbered("test/good", 2))
+    draw(tmp_path, *numbered("test/solder_mask_gap", 2), *numbered("test/crack", 2))
+    mark(tmp_path, *numbered("test/crack_mask", 2))
+    mark(tmp_path, *numbered("ground_truth/solder_mask_gap", 2))
+    data = read_data(tmp_path)
+    assert counts(data) == (3, 2, 4, 4)
+    assert types(data) == {"crack": 2, "solder_mask_gap": 2}
 
 
 def test_pictures_of_one_number_in_two_folders_are_no_masks(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import sys
 import threading
 import warnings
@@ -74,6 +75,10 @@ _MAGIC: tuple[tuple[bytes, type[ImageFile]], ...] = (
     (b"II+\0", TiffImageFile),  # BigTIFF
     (b"MM\0+", TiffImageFile),
 )
+
+
+_UNSUPPORTED = re.compile(r"(?i)^unsupported|not (yet )?supported|^cannot handle \d+-")
+"""How Pillow begins to say of a whole file that it is of another kind than it knows."""
 
 
 _REASONS: dict[type[Exception], str] = {
@@ -226,10 +231,9 @@ def decoded(handle: IO[bytes], name: str) -> Iterator[ImageFile]:
     try:
         image = decoder(handle)
     except SyntaxError as error:
-        if decoder is not TiffImageFile or str(error) != "unknown pixel mode":
+        if decoder is not TiffImageFile or not (found := tiff.unknown(error, handle)):
             raise
-        do = "save it with 8 or 16 bits a channel, gray or RGB"
-        raise refusal(name, tiff.described(handle), "gray or RGB", do) from error
+        raise refusal(name, found, "gray or RGB", tiff.AGAIN) from error
     if isinstance(image, TiffImageFile):
         _check_tiff(image, name)
     if math.prod(image.size) > PIXEL_LIMIT:
@@ -278,5 +282,9 @@ def refusal(name: object, found: str, expected: str, do: str) -> ImageError:
 
 
 def _reason(error: Exception) -> str:
-    unreadable = f"an unreadable or truncated file ({error or type(error).__name__})"
-    return _REASONS.get(type(error), unreadable)
+    if reason := _REASONS.get(type(error)):
+        return reason
+    said = str(error) or type(error).__name__
+    if _UNSUPPORTED.search(said):
+        return f"a kind of picture that is not supported ({said})"
+    return f"an unreadable or truncated file ({said})"

@@ -34,7 +34,7 @@ from nfbmr.data.images import fingerprint, image_size
 from nfbmr.data.masks import marks_something
 from nfbmr.data.samples import LAYOUTS, NAMED, DataSet, Layout, Notes, Sample, Split, lines
 from nfbmr.data.tables import TABLE_SUFFIXES, labels_found, read_rows
-from nfbmr.data.trees import good_folders, read_folder, read_mvtec
+from nfbmr.data.trees import read_folder, read_mvtec, train_folder
 from nfbmr.errors import ImageError, LayoutError
 
 __all__ = [
@@ -185,9 +185,9 @@ def _mask_trouble(picture: Path, mask: Path) -> str | None:
 def _read_tree(root: Path, notes: Notes) -> tuple[Layout, list[Sample]]:
     if not root.is_dir():
         raise LayoutError(f"{root}: found nothing at this path; {LAYOUTS}; check the path")
+    if learnt := train_folder(root):
+        return "mvtec", read_mvtec(root, learnt, notes)
     train, test = find_entry(root, "train"), find_entry(root, "test")
-    if train and good_folders(train):
-        return "mvtec", read_mvtec(root, train, notes)
     if train and test and is_dagm(train, test):
         return "dagm", read_dagm(train, "train", notes) + read_dagm(test, "test", notes)
     products = [folder for folder in list_folders(root) if is_product(folder)]
@@ -206,7 +206,7 @@ def is_product(folder: Path) -> bool:
         OSError: the folder cannot be read.
     """
     train, test = find_entry(folder, "train"), find_entry(folder, "test")
-    if good_folders(train) or (train and find_entry(test, "label")):
+    if train_folder(folder) or (train and find_entry(test, "label")):
         return True
     visa = find_entry(find_entry(find_entry(folder, "data"), "images"), "normal")
     good, bad = find_entry(folder, "ok"), find_entry(folder, "ng")

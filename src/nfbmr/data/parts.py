@@ -54,7 +54,7 @@ def sort_out(folder: Path, root: Path, notes: Notes) -> tuple[list[Path], list[P
     """
     pictures = list(_without_ours(pictures_of(folder, notes), root, notes))
     pictures = list(_without_depth(pictures, root, notes))
-    masks = {path for path in pictures if _lies_among_masks(path, root)}
+    masks = _among_masks(pictures, root)
     by_folder: dict[Path, list[Path]] = defaultdict(list)
     for path in pictures:
         if path not in masks:
@@ -69,8 +69,9 @@ def sort_out(folder: Path, root: Path, notes: Notes) -> tuple[list[Path], list[P
 
 
 def is_mask_folder(name: str) -> bool:
-    """Whether the name of a folder says that masks lie in it."""
-    return "mask" in meaning(name).says
+    """Whether the name of a folder says that masks lie in it: `Masks`, not `solder_mask_gap`."""
+    said = meaning(name)
+    return "mask" in said.says and said.only
 
 
 def is_ours(name: str) -> bool:
@@ -155,8 +156,20 @@ def _without_depth(pictures: list[Path], root: Path, notes: Notes) -> Iterator[P
             yield path
 
 
-def _lies_among_masks(path: Path, root: Path) -> bool:
-    return any(is_mask_folder(name) for name in path.relative_to(root).parts[:-1])
+def _among_masks(pictures: list[Path], root: Path) -> set[Path]:
+    """Returns those in folders of masks; where more is said, `crack_mask`, their looks decide."""
+    masks: set[Path] = set()
+    doubtful: dict[Path, list[Path]] = defaultdict(list)
+    for path in pictures:
+        names = path.relative_to(root).parts[:-1]
+        if any(is_mask_folder(name) for name in names):
+            masks.add(path)
+        elif any("mask" in meaning(name).says for name in names):
+            doubtful[path.parent].append(path)
+    for here in doubtful.values():
+        if all(is_drawn(path) for path in here[:_TRIED]):
+            masks |= {*here}
+    return masks
 
 
 def _named_masks(here: list[Path]) -> set[Path]:

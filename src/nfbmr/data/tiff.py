@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
+from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2, TiffImageFile
 
 _SUBFILE, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 254, 258, 259, 262, 277
 _PLANAR, _SUB_IFDS, _EXTRA, _FORMAT = 284, 330, 338, 339
@@ -37,7 +37,8 @@ _COLOURS = {
     32803: "a camera's colour filter",
 }
 
-_AGAIN = "save it with 8 or 16 bits a channel, gray or RGB"
+_UNKNOWN = "that is not supported"
+AGAIN = "save it with 8 or 16 bits a channel, gray or RGB"
 
 
 def put_right(image: TiffImageFile) -> None:
@@ -65,7 +66,7 @@ def trouble(image: TiffImageFile) -> tuple[str, str] | None:
     if tags.get(_PLANAR, 1) == 2 and image.mode == "LA":
         return "gray and alpha stored one after another", "save it without alpha"
     if 2 in _several(tags.get(_FORMAT, 1)) and max(bits) <= 8:
-        return "signed values of 8 bits", _AGAIN
+        return "signed values of 8 bits", AGAIN
     if tags.get(_PHOTOMETRIC) == 6 and is_raw and len(bits) > 1:
         return "uncompressed YCbCr", "save it as RGB"
     return None
@@ -91,19 +92,34 @@ def is_signed_16(image: TiffImageFile) -> bool:
     return tuple(tags.get(_BITS, ())) == (16,) and 2 in _several(tags.get(_FORMAT, 1))
 
 
-def described(handle: IO[bytes]) -> str:
-    """Says in words what kind of pixels a file holds, which Pillow does not know.
+def unknown(error: SyntaxError, handle: IO[bytes]) -> str | None:
+    """Says in words what in a file Pillow does not know; None where the file is broken.
 
     Raises:
         Exception: of any kind, where the tags cannot be read.
     """
+    if str(error) == "unknown pixel mode":
+        return _described(handle)
+    if isinstance(error.__cause__, KeyError):
+        number = _tags(handle)[0].get(_COMPRESSION, 1)
+        return None if number in COMPRESSION_INFO else f"a compression, number {number}, {_UNKNOWN}"
+    return None
+
+
+def _tags(handle: IO[bytes]) -> tuple[ImageFileDirectory_v2, str]:
+    """Reads the tags of the first picture, and the order of bytes."""
     handle.seek(0)
     head = handle.read(8)
-    if head[2] == 43 or head[3] == 43:  # BigTIFF states its offset in eight more bytes
+    if 43 in head[2:4]:  # BigTIFF states its offset in eight more bytes
         head += handle.read(8)
     tags = ImageFileDirectory_v2(head)
     handle.seek(tags.next)
     tags.load(handle)
+    return tags, "big" if head.startswith(b"MM") else "little"
+
+
+def _described(handle: IO[bytes]) -> str:
+    tags, order = _tags(handle)
     colour = tags.get(_PHOTOMETRIC, 0)
     bits = "/".join(dict.fromkeys(str(b) for b in _several(tags.get(_BITS, 1))))
     numbers = "/".join(
@@ -111,9 +127,8 @@ def described(handle: IO[bytes]) -> str:
     )
     n = tags.get(_SAMPLES, 1)
     alpha = " with alpha or more" if _EXTRA in tags else ""
-    order = "big" if head.startswith(b"MM") else "little"
     return (
-        f"pixels of a kind that is not supported: {n} channel{'s' * (n != 1)} of {bits} bits, "
+        f"pixels of a kind {_UNKNOWN}: {n} channel{'s' * (n != 1)} of {bits} bits, "
         f"{numbers}, {_COLOURS.get(colour, f'colours of type {colour}')}{alpha}, {order}-endian"
     )
 

@@ -30,6 +30,17 @@ _OTHER_SPLIT = "pictures of a validation or private split, left out"
 _CONTRADICTED = "pictures that one name calls good and another defective, left out"
 
 
+def train_folder(root: Path) -> Path | None:
+    """Finds the folder of a training split that has a folder of good pictures.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    folders = list_folders(root) if root.is_dir() else []
+    found = (folder for folder in folders if meaning(folder.name).split == "train")
+    return next((folder for folder in found if good_folders(folder)), None)
+
+
 def good_folders(train: Path | None) -> list[Path]:
     """Lists the folders in `train` whose whole name means good: good, ok, 01_OK, gut.
 
@@ -121,8 +132,11 @@ def read_folder(root: Path, notes: Notes) -> list[Sample]:
     by_mask = _by_masks(labels["unknown"], paired, notes)
     unknown = [part for part in labels["unknown"] if part not in by_mask]
     if not (labels["good"] or labels["defect"] or by_mask):
-        _refuse_unlike(root, unknown, masks)
-        return [Sample(path=p, split="train", defect="good", is_labelled=False) for p in unknown]
+        is_called_good = _refuse_unlike(root, unknown, masks)
+        return [
+            Sample(path=p, split="train", defect="good", is_labelled=is_called_good)
+            for p in unknown
+        ]
     types = _unnamed_types(root, unknown, labels["good"], notes)
     known = dict.fromkeys(labels["good"], "good")
     known |= {part: _type(part, root) for part in labels["defect"]}
@@ -221,14 +235,17 @@ def _may_be_a_type(name: str) -> bool:
     return bool(said.unknown) or is_short
 
 
-def _refuse_unlike(root: Path, parts: list[Path], masks: list[Path]) -> None:
+def _refuse_unlike(root: Path, parts: list[Path], masks: list[Path]) -> bool:
     """Refuses a tree without a word for good or defective whose folders may be anything.
 
     Folders that only count, `line 1` and `line 2`, or that are of one kind, are as they were given.
+
+    Returns:
+        Whether the tree itself is called good.
     """
     if masks:
         raise _refusal(root, f"{len(masks)} masks, and no word that says what is good", masks)
-    _refuse_by_its_name(root)
+    is_called_good = _by_its_name(root)
     names = {_names(part, root) for part in parts}
     if any(meaning(name).split for folders in names for name in folders):
         raise _refusal(root, "no word that says what is good", parts)
@@ -238,6 +255,7 @@ def _refuse_unlike(root: Path, parts: list[Path], masks: list[Path]) -> None:
             beside[folders[:depth]].add(folders[depth] if depth < len(folders) else "")
     if any(_are_unlike(children) for children in beside.values()):
         raise _refusal(root, "folders of which no word says whether they are good", parts)
+    return is_called_good
 
 
 def _refusal(root: Path, found: str, of: Iterable[Path]) -> LayoutError:
@@ -258,8 +276,8 @@ def _are_unlike(names: Iterable[str]) -> bool:
     return len(names) > 1 and (len(kinds) > 1 or unclear)
 
 
-def _refuse_by_its_name(root: Path) -> None:
-    """A folder that is itself called `NG` holds no good pictures, nor does `NG/images`."""
+def _by_its_name(root: Path) -> bool:
+    """Refuses a folder that is itself called `NG`, or `NG/images`; whether it is called good."""
     for folder in (root.resolve(), *root.resolve().parents[:2]):
         said = meaning(folder.name)
         if said.says and said.says <= {"defect", "mask"} and said.only and said.split is None:
@@ -268,7 +286,8 @@ def _refuse_by_its_name(root: Path) -> None:
                 "good; expected good pictures; give their folder, or rename this one if they are"
             )
         if said.bare or said.says:
-            return
+            return _is_good(folder.name)
+    return False
 
 
 def _counted(paths: Iterable[Path], root: Path) -> str:

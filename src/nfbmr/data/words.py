@@ -111,7 +111,7 @@ _LISTS: dict[str, str] = {
         montag dienstag mittwoch donnerstag freitag samstag sonntag
         january february march april may june july august september october november december
         jan feb mar apr jun jul aug sep sept oct nov dec januar februar marz mai juni juli oktober
-        dezember dir folder ordner directory new neu old alt all alle input inputs in out source
+        dezember dir folder ordner directory all alle input inputs source
         src original originals orig crop crops cropped export exports upload uploads download
         downloads backup archive files file num number nr and und public reference link linked extra
         more additional
@@ -279,9 +279,7 @@ def _negated(tokens: list[_Token]) -> list[_Token]:
     for i, (word, kind) in enumerate(tokens):
         before = [k for _, k in out[max(0, i - 2) : i]]
         after = tokens[i + 1][1] if i + 1 < len(tokens) else ""
-        denied = before[-1:] == ["not"] or (
-            before == ["not", "neutral"] and tokens[i - 1][0] == "in"
-        )
+        denied = before[-1:] == ["not"] or (before == ["not", "short"] and tokens[i - 1][0] == "in")
         if kind in opposite and denied:
             out[i] = word, opposite[kind]
         elif kind in bad and after == "free":
