@@ -102,6 +102,8 @@ def test_words_in_the_names_of_the_files(tmp_path: Path, form: tuple[str, str]) 
         ("class_0/1.png", "class_1/1.png"),
         ("positive/1.png", "negative/1.png"),
         ("0/1.png", "1/1.png"),
+        ("passt/1.png", "passt_nicht/1.png"),
+        ("zebra/1.png", "no_zebra/1.png"),
         ("a/b/zebra/1.png", "a/b/yak/1.png"),
     ],
 )

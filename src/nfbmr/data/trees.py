@@ -271,7 +271,7 @@ def _are_unlike(names: Iterable[str]) -> bool:
     names = set(names)
     if names == {"0", "1"}:  # as labels are
         return True
-    kinds = {meaning(name).unknown for name in names}
+    kinds = {(meaning(name).unknown, meaning(name).denied) for name in names}
     unclear = any(meaning(name).unclear for name in names)
     return len(names) > 1 and (len(kinds) > 1 or unclear)
 

@@ -22,7 +22,7 @@ _Token: TypeAlias = tuple[str, str]  # the word as it is compared, and its kind
 _LISTS: dict[str, str] = {
     "good": """
         good goods ok oks okay okey normal normals normale normales normali normalny normalne pass
-        passed passes passing accept accepted acceptable conforming conform conforme conformes
+        passed passes passing accept accepted acceptable approved conforming conform conforme conformes
         conformi konform correct correctly healthy intact clean flawless perfect nondefective
         nondefect faultless defectless undamaged
         gut gute guter gutes gutteil gutteile io iop ordnung fehlerfrei einwandfrei bestanden
@@ -157,7 +157,9 @@ class Meaning:
     """Whether it says nothing else: `02_NG` and `bad parts`, not `deep scratch` or `bad_weld`."""
     split: SplitWord | None
     unknown: tuple[str, ...]
-    """Words of which nothing is known; none of `line 3`, `2024-01-05` and `kos`."""
+    """Words of which nothing is known; none of `line 3`, `2024-01-05` and `AK`."""
+    denied: bool
+    """Whether it denies, as `passt nicht` does beside `passt`, whatever it denies."""
     unclear: bool
     """Whether it sorts pictures without saying what is good: `class 1`, `positive`."""
     rest: str
@@ -191,6 +193,7 @@ def meaning(name: str) -> Meaning:
         only=bool(says) and "?" not in name and not {"unknown", "type", "unclear"} & {*kinds},
         split=split,
         unknown=unknown,
+        denied=any(kind in {"not", "free", "after"} and len(word) > 1 for word, kind in tokens),
         unclear="unclear" in kinds,
         rest=_left(tokens, kinds, {"mask", "label", "neutral", "defect"}),
         bare=_left(tokens, kinds, {"mask", "label", "neutral"}),
