@@ -172,9 +172,10 @@ def test_a_truncated_tiff_is_still_called_truncated(tmp_path: Path) -> None:
 # ---- pages
 
 
-def test_a_preview_before_the_picture_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("aside", [{"subfiletype": 1}, {"extratags": [(255, 3, 1, 2, True)]}])
+def test_a_preview_before_the_picture_is_refused(tmp_path: Path, aside: dict[str, Any]) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
-        file.write(GRAY[::4, ::4], photometric="minisblack", subfiletype=1)
+        file.write(GRAY[::4, ::4], photometric="minisblack", **aside)
         file.write(GRAY, photometric="minisblack")
     for read in (read_image, image_size):
         with pytest.raises(ImageError, match=r"found a preview as its first picture.*alone"):
@@ -250,12 +251,27 @@ def test_deep_colours_are_turned_upright(tmp_path: Path) -> None:
 # ---- white
 
 
-def test_a_tiff_that_states_12_bits_has_the_range_of_12_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compression", [1, 8])
+def test_a_tiff_that_states_12_bits_has_the_range_of_12_bits(
+    tmp_path: Path, compression: int
+) -> None:
     values = np.random.default_rng(2).integers(0, 4096, (4, 6), np.uint16)
     first, second = values.reshape(-1, 2).T.astype(np.uint32)
     packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], axis=1)
     data = packed.astype(np.uint8).tobytes()
-    tags = {256: 6, 257: 4, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 4, 279: len(data)}
+    data = zlib.compress(data) if compression == 8 else data
+    data += bytes(len(data) % 2)
+    tags = {
+        256: 6,
+        257: 4,
+        258: 12,
+        259: compression,
+        262: 1,
+        273: 8,
+        277: 1,
+        278: 4,
+        279: len(data),
+    }
     ifd = struct.pack("<H", len(tags))
     for tag, value in tags.items():
         ifd += struct.pack("<HHII", tag, 4, 1, value)

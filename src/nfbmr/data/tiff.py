@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2, TiffImageFile
 
-_SUBFILE, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 254, 258, 259, 262, 277
+_SUBFILE, _OLD_SUBFILE, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 254, 255, 258, 259, 262, 277
 _PLANAR, _SUB_IFDS, _EXTRA, _FORMAT = 284, 330, 338, 339
 
 _NATIVE = {
@@ -56,7 +56,9 @@ def trouble(image: TiffImageFile) -> tuple[str, str] | None:
     tags = image.tag_v2
     bits = tags.get(_BITS, (1,))
     is_raw = tags.get(_COMPRESSION, 1) == 1
-    if image.tell() == 0 and tags.get(_SUBFILE, 0) & 1 and (tags.next or _SUB_IFDS in tags):
+    # Bit 0: a smaller copy; bit 2: a mask of transparency. The older tag calls a smaller copy 2.
+    is_aside = tags.get(_SUBFILE, 0) & 0b101 or tags.get(_OLD_SUBFILE) == 2
+    if image.tell() == 0 and is_aside and (tags.next or _SUB_IFDS in tags):
         return "a preview as its first picture", "save the picture alone, without previews"
     if tags.get(_PLANAR, 1) == 2 and len(bits) > 1 and (max(bits) > 8 and is_raw):
         return (

@@ -22,9 +22,9 @@ _Token: TypeAlias = tuple[str, str]  # the word as it is compared, and its kind
 _LISTS: dict[str, str] = {
     "good": """
         good goods ok oks okay okey normal normals normale normales normali normalny normalne pass
-        passed passes passing accept accepted acceptable approved conforming conform conforme conformes
-        conformi konform correct correctly healthy intact clean flawless perfect nondefective
-        nondefect faultless defectless undamaged
+        passed passes passing accept accepted acceptable approved conforming conform conforme
+        conformes conformi konform correct correctly healthy intact clean flawless perfect
+        nondefective nondefect faultless defectless undamaged
         gut gute guter gutes gutteil gutteile io iop ordnung fehlerfrei einwandfrei bestanden
         bon bons bonne bonnes bien reussi
         bueno buena buenos buenas correcto correcta aceptado aceptada aprobado aprobada sano sana
