@@ -157,6 +157,45 @@ def test_known_and_unknown_words_side_by_side_are_refused(
         read_data(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("god", "quasi_god"),
+        ("정상", "비정상"),
+        ("정상", "준정상"),
+        ("ok", "almost ok"),
+        ("ok", "zebra_ok"),
+        ("无瑕疵", "有瑕疵"),
+        ("無瑕疵", "有瑕疵"),
+    ],
+)
+def test_an_unknown_word_beside_one_for_good_makes_it_no_good_one(
+    tmp_path: Path, good: str, bad: str
+) -> None:
+    draw(tmp_path, *numbered(good, 3), *numbered(bad, 2))
+    data = read_data(tmp_path)
+    assert {s.path.parent.name for s in data.train_good} == {good}
+    assert counts(data) == (3, 0, 2, 0)
+    draw(tmp_path / "deeper", *numbered(f"good/quasi_{good}", 2), *numbered("good", 2))
+    with pytest.raises(LayoutError, match=f"no word says .*quasi_{good} 2"):
+        read_data(tmp_path / "deeper")
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("bottle_good", "bottle_bad"),
+        ("bottle-ok", "bottle-scratch"),
+        ("bottle/bottle_ok", "bottle/bottle_ng"),
+    ],
+)
+def test_a_word_that_both_have_turns_nothing_around(tmp_path: Path, good: str, bad: str) -> None:
+    draw(tmp_path / "both", *numbered(good, 3), *numbered(bad, 2))
+    assert counts(read_data(tmp_path / "both")) == (3, 0, 2, 0)
+    draw(tmp_path / "alone", *numbered(good, 3, "bottle_ok_{}.png"))
+    assert counts(read_data(tmp_path / "alone")) == (3, 0, 0, 0)
+
+
 def test_files_with_and_without_a_word_side_by_side_are_refused(tmp_path: Path) -> None:
     draw(tmp_path, "1.png", "2_ng.png")
     with pytest.raises(LayoutError, match=r"no word says .*\(the folder itself 1\)"):

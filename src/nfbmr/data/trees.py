@@ -66,7 +66,7 @@ def read_mvtec(root: Path, train: Path, notes: Notes) -> list[Sample]:
             aside += pictures_of(folder, notes)
             continue
         parts = _filled(folder, root, masks, notes)
-        both = [part for part in parts if _label(part, root) == "both"]
+        both = [part for part in parts if _label(part, root, frozenset()) != "good"]
         notes[_CONTRADICTED] += both
         samples += [_sample(p, "train", "good") for p in parts if p not in both]
     for folder in list_folders(root):
@@ -126,8 +126,9 @@ def read_folder(root: Path, notes: Notes) -> list[Sample]:
     parts, masks = sort_out(root, root, notes)
     paired = pair(parts, masks, root, notes)
     labels: dict[_Label, list[Path]] = defaultdict(list)
+    shared = _shared_words(parts, root)
     for part in parts:
-        labels[_label(part, root)].append(part)
+        labels[_label(part, root, shared)].append(part)
     notes[_CONTRADICTED] += labels["both"]
     by_mask = _by_masks(labels["unknown"], paired, notes)
     unknown = [part for part in labels["unknown"] if part not in by_mask]
@@ -164,12 +165,30 @@ def _names(part: Path, root: Path) -> tuple[str, ...]:
     return part.relative_to(root).parts[:-1]
 
 
-def _label(part: Path, root: Path) -> _Label:
-    """What the folders say, or the file's own name where they say nothing."""
-    says = {said for name in _names(part, root) for said in meaning(name).says}
+def _shared_words(parts: Iterable[Path], root: Path) -> frozenset[str]:
+    """Returns the unknown words that turn nothing around: `bottle` of `bottle_ok`, `bottle_ng`.
+
+    They stand beside a word for defective, too, or in every name that says something.
+    """
+    names = {name for part in parts for name in (*_names(part, root), part.stem)}
+    said = [m for name in names if (m := meaning(name)).says & {"good", "defect"}]
+    bad = {word for m in said if "good" not in m.says for word in m.unknown}
+    every = set.intersection(*({*m.unknown} for m in said)) if said else set()
+    return frozenset(bad | every)
+
+
+def _label(part: Path, root: Path, shared: frozenset[str]) -> _Label:
+    """What the folders say, or the file's own name where they say nothing.
+
+    A word for good beside an unknown one that is not `shared` says nothing: `ikke_god` is not good.
+    """
+    found = [meaning(name) for name in _names(part, root)]
     own = meaning(part.stem)
-    if own.only or not says - {"mask"}:
-        says |= own.says
+    if own.only or not any(said.says - {"mask"} for said in found):
+        found.append(own)
+    says = {word for said in found for word in said.says}
+    if any("good" in said.says and not {*said.unknown} <= shared for said in found):
+        return "unknown"
     if {"good", "defect"} <= says:
         return "both"
     return "good" if "good" in says else "defect" if "defect" in says else "unknown"
@@ -229,7 +248,7 @@ def _unnamed_types(
 def _may_be_a_type(name: str) -> bool:
     """Whether a folder beside `good` may be a type of defect: no date, `images` or `class 1`."""
     said = meaning(name)
-    if said.split or said.unclear:
+    if said.split or said.unclear or (said.only and "good" in said.says):
         return False
     is_short = (name.isdigit() and len(name) <= 2) or (name.isalpha() and bool(said.bare))
     return bool(said.unknown) or is_short

@@ -33,7 +33,7 @@ _LISTS: dict[str, str] = {
         goed goede goedgekeurd foutloos voldoende
         dobry dobra dobre dobrze prawidlowy prawidlowe poprawny poprawne
         iyi saglam hatasiz kusursuz uygun gecti kabul
-        bra godkand hyva dobar dobro
+        bra god gode godt godkand godkjent hyva dobar dobro
         годен годные годный норма нормальный хорошо хороший хорошие
         良品 良 良好 合格 正常 好品 好 正品 無欠陥 无缺陷 优良 양품 정상 합격""",
     "defect": """
@@ -83,7 +83,7 @@ _LISTS: dict[str, str] = {
         標注 标注 标签 标记 ラベル アノテーション 라벨""",
     "not": """
         no not non n un nicht kein keine keinen ohne without sans pas sin senza sem nao nie bez
-        niet geen zonder nem inte ej ne не без 没有 无 未""",
+        niet geen zonder nem inte icke ikke ej ei ne не без 没有 沒有 没 无 無 未 非 비 불""",
     "free": "free frei freie vrij libre libero livre",
     "after": "degil",
     "topic": """
