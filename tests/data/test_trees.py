@@ -196,6 +196,16 @@ def test_a_word_that_both_have_turns_nothing_around(tmp_path: Path, good: str, b
     assert counts(read_data(tmp_path / "alone")) == (3, 0, 0, 0)
 
 
+def test_the_type_of_a_defect_is_the_folder_below_the_word_if_that_names_one(
+    tmp_path: Path,
+) -> None:
+    draw(tmp_path, *numbered("normal/train", 3), *numbered("normal/test", 2))
+    draw(tmp_path, *numbered("anomaly/test", 2), "anomaly/images/1.png", "anomaly/blob/1.png")
+    data = read_data(tmp_path)
+    assert counts(data) == (3, 2, 4, 0)
+    assert types(data) == {"anomaly": 3, "blob": 1}
+
+
 def test_files_with_and_without_a_word_side_by_side_are_refused(tmp_path: Path) -> None:
     draw(tmp_path, "1.png", "2_ng.png")
     with pytest.raises(LayoutError, match=r"no word says .*\(the folder itself 1\)"):

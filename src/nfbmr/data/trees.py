@@ -221,7 +221,8 @@ def _type(part: Path, root: Path) -> str:
         if "defect" in said.says:
             below = names[i + 1] if i + 1 < len(names) else ""
             is_type = said.only and below and not any(c.isdigit() for c in below)
-            return below if is_type and meaning(below).bare else name
+            other = meaning(below)
+            return below if is_type and other.bare and not other.split else name
     return "defect"
 
 
