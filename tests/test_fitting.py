@@ -519,3 +519,65 @@ def test_a_model_of_the_comparison_family_loads_too(
     picture = next(good_folder.iterdir())
     again = load(tmp_path / "model", device="cpu").inspect(picture)
     assert torch.equal(torch.from_numpy(again.maps), torch.from_numpy(fitted.inspect(picture).maps))
+
+
+def test_a_model_carries_what_is_white(
+    good_folder: Path,
+    tiny: Settings,
+    draw: Draw,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """12 bits in 16 with their white are the same pictures as 8 bits, in fit and inspection."""
+    twelve = tmp_path / "twelve"
+    twelve.mkdir()
+    for path in sorted(good_folder.iterdir()):
+        gray = np.asarray(Image.open(path).convert("L"))
+        Image.fromarray(gray).save(good_folder / path.name)
+        Image.fromarray(deepened(gray)).save(twelve / path.name)
+    eight = fit(good_folder, tmp_path / "one", settings=tiny, device="cpu", export=False)
+    caplog.clear()
+    deep = fit(twelve, tmp_path / "two", settings=tiny, device="cpu", export=False, white=4095)
+    assert not [r for r in caplog.records if "highest value" in r.getMessage()]
+    assert load(tmp_path / "two", device="cpu").settings.data.white == 4095
+    new = np.asarray(draw(300, defect=True))[..., 0]
+    Image.fromarray(deepened(new)).save(tmp_path / "new.png")
+    expected = eight.inspect(new).score
+    assert deep.inspect(deepened(new)).score == expected
+    assert deep.inspect(tmp_path / "new.png").score == expected
+    assert [r.score for r in deep.inspect_many([deepened(new)]) if hasattr(r, "score")] == [
+        expected
+    ]
+    fit(twelve, settings=tiny, device="cpu")
+    (said,) = (r.getMessage() for r in caplog.records if "highest value" in r.getMessage())
+    highest = max(int(np.asarray(Image.open(path)).max()) for path in twelve.iterdir())
+    assert said.startswith(f"the highest value of 12 pictures with 16 bits is {highest} of 65535")
+    assert said.endswith("give data.white=4095")
+
+
+def deepened(gray: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """The same picture with 12 bits in 16."""
+    return np.asarray(np.rint(gray * (4095 / 255)), np.uint16)
+
+
+def test_a_table_without_good_rows_is_not_learnt(
+    good_folder: Path, tiny: Settings, tmp_path: Path
+) -> None:
+    table = tmp_path / "parts.csv"
+    rows = [f"product/{path.name},dobarx\n" for path in sorted(good_folder.iterdir())]
+    table.write_text("path,label\n" + "".join(rows))
+    with pytest.raises(LayoutError, match=r"no good pictures .*labels: dobarx 12, taken for types"):
+        fit(table, settings=tiny, device="cpu")
+
+
+def test_the_card_says_whether_anything_was_labelled(
+    good_folder: Path, tiny: Settings, tmp_path: Path
+) -> None:
+    fit(good_folder, tmp_path / "one", settings=tiny, device="cpu", export=False)
+    assert "that was taken on trust" in (tmp_path / "one" / "README.md").read_text()
+    good_folder.rename(tmp_path / "good")
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "good").rename(tmp_path / "parts" / "good")
+    fit(tmp_path / "parts", tmp_path / "two", settings=tiny, device="cpu", export=False)
+    card = (tmp_path / "two" / "README.md").read_text()
+    assert "All of them are labelled good: no defect was seen." in card

@@ -159,7 +159,7 @@ def _survey(data: Data, path: Path | None, job: Job) -> Survey:
     good: Sequence[Sample | ImageInput]
     if isinstance(data, str | os.PathLike):
         found = read_data(data)
-        name, good = found.name, found.train_good
+        name, good = found.name, found.to_learn_from()
         _log.info("%s", found.describe())
         for warning in found.warnings:
             _log.warning("%s", warning)
@@ -170,7 +170,7 @@ def _survey(data: Data, path: Path | None, job: Job) -> Survey:
     shown = {*how.scoring.maps, how.scoring.heat}
     if how.mapping.kind != "none" and not {"source", "target", "asm"} & shown:
         _log.warning("The mapping is learnt but no map of it is in scoring.maps or scoring.heat")
-    return look_over(name, good, job.progress)
+    return look_over(name, good, job.progress, white=how.data.white)
 
 
 def _plan(good: Survey, settings: Settings) -> Plan:

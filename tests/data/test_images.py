@@ -363,6 +363,46 @@ def test_truncated_files(tmp_path: Path, suffix: str, kept: float) -> None:
         read_image(path)
 
 
+def jpeg_of_12_bits() -> bytes:
+    frame = struct.pack(">BHHB", 12, 8, 8, 1) + b"\1\x11\0"
+    return b"\xff\xd8\xff\xc1" + struct.pack(">H", 2 + len(frame)) + frame
+
+
+def bmp_of_2_bits() -> bytes:
+    head = struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, 2, 0, 16, 0, 0, 0, 0)
+    return (
+        b"BM" + struct.pack("<IHHI", 14 + len(head) + 16, 0, 0, 14 + len(head)) + head + bytes(16)
+    )
+
+
+def tiff_of_compression(number: int) -> bytes:
+    tags = {256: 4, 257: 4, 258: 8, 259: number, 262: 1, 273: 8, 277: 1, 278: 4, 279: 16}
+    ifd = struct.pack("<H", len(tags))
+    for tag, value in tags.items():
+        ifd += struct.pack("<HHII", tag, 4, 1, value)
+    return b"II*\0" + struct.pack("<I", 24) + bytes(16) + ifd + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (
+            jpeg_of_12_bits(),
+            r"a kind of picture that is not supported \(cannot handle 12-bit layers",
+        ),
+        (bmp_of_2_bits(), r"a kind of picture that is not supported \(Unsupported BMP pixel depth"),
+        (tiff_of_compression(60_000), "a compression, number 60000, that is not supported"),
+    ],
+)
+def test_what_is_not_supported_is_not_called_truncated(
+    tmp_path: Path, data: bytes, found: str
+) -> None:
+    (tmp_path / "a.png").write_bytes(data)
+    for source in (data, tmp_path / "a.png"):
+        with pytest.raises(ImageError, match=f"found {found}"):
+            read_image(source)
+
+
 def png_header(width: int, height: int) -> bytes:
     data = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + data + struct.pack(">I", zlib.crc32(data))

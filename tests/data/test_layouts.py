@@ -74,7 +74,10 @@ def test_folder_of_good_pictures(tmp_path: Path) -> None:
     assert data.train_good == data.samples
     assert data.test == ()
     assert data.warnings == ()
-    assert data.describe() == f"folder '{tmp_path.name}': 4 good to learn from; no test pictures"
+    assert data.describe() == (
+        f"folder '{tmp_path.name}': 4 good to learn from "
+        "(from monday 1, monday/late 1, the folder itself 2); no test pictures"
+    )
 
 
 @pytest.mark.parametrize("good", ["good", "OK"])
@@ -366,6 +369,55 @@ def test_a_table_of_test_rows_alone_is_for_evaluating(tmp_path: Path) -> None:
     data = read_data(table(tmp_path, "path,label,split\na.png,good,test\nb.png,bad,test\n"))
     assert data.train_good == ()
     assert len(data.test) == 2
+    with pytest.raises(LayoutError, match=r"no good pictures to learn from.*split is not test"):
+        data.to_learn_from()
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("pass", "fail"),
+        ("Passed", "FAILED"),
+        ("normal", "abnormal"),
+        ("i.O.", "n.i.O."),
+        ("iO", "niO"),
+        ("OK", "NOK"),
+        ("ok", "not ok"),
+        ("gut", "Schlecht"),
+        ("bon", "défaut"),
+        ("良品", "不良品"),
+        ("0", "1"),
+        ("good part", "bad part"),
+        ("no defect", "defective"),
+        ("accepted", "rejected"),
+    ],
+)
+def test_labels_that_mean_good_and_defective(tmp_path: Path, good: str, bad: str) -> None:
+    data = read_data(table(tmp_path, f"path,label\na.png,{good}\nb.png,{bad}\nc.png,{good}\n"))
+    assert [(s.path.name, s.defect) for s in data.samples] == [
+        ("a.png", "good"),
+        ("c.png", "good"),
+        ("b.png", "defect"),
+    ]
+    expected = f"labels: {good} 2, taken for good; {bad} 1, taken for defective"
+    assert data.describe().endswith(expected)
+
+
+def test_labels_that_are_not_known_are_types_of_defect_and_are_named(tmp_path: Path) -> None:
+    data = read_data(table(tmp_path, "path,label\na.png,dobarx\nb.png,losx\nc.png,ok?\n"))
+    assert data.train_good == ()
+    assert {s.defect for s in data.test} == {"dobarx", "losx", "ok?"}
+    with pytest.raises(
+        LayoutError,
+        match=r"no good pictures .*labels: dobarx 1, losx 1, ok\? 1, taken for types of defect",
+    ):
+        data.to_learn_from()
+
+
+def test_empty_labels_are_counted_as_good_and_said(tmp_path: Path) -> None:
+    data = read_data(table(tmp_path, "path,label\na.png,\nb.png,dent 2\nc.png,good\n"))
+    assert "labels: (empty) 1, good 1, taken for good; dent 2 1, taken for types" in data.describe()
+    assert read_data(table(tmp_path, "path\na.png\n")).labels == ""
 
 
 @pytest.mark.parametrize(

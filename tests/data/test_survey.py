@@ -173,6 +173,44 @@ def test_what_it_says() -> None:
     assert survey("part", []).describe() == []
 
 
+def test_a_range_that_is_not_used_is_said(tmp_path: Path) -> None:
+    def said(*values: int, white: int | None = None, kind: type[np.generic] = np.uint16) -> str:
+        pictures = [np.full((4, 5), value).astype(kind) for value in values]
+        return "; ".join(survey("part", pictures, white=white).warnings)
+
+    assert said(300, 4095).startswith(
+        "the highest value of 2 pictures with 16 bits is 4095 of 65535, so few of the 256 levels"
+    )
+    assert said(300, 4095).endswith("if white is 4095, give data.white=4095")
+    assert said(900).endswith("give data.white=1023")
+    assert said(16_000).endswith("give data.white=16383")
+    assert said(16_384) == ""
+    assert said(4095, white=4095) == ""
+    assert said(5000, white=4095) == "the highest value is 5000; above data.white 4095 all is white"
+    assert said(10, 20, kind=np.uint8) == ""
+    assert said(10, 20, white=4095, kind=np.uint8) == (
+        "data.white 4095 does nothing: no picture has more than 8 bits"
+    )
+    colours = np.full((4, 5, 3), 1000, np.uint16)
+    assert "is 1000 of 65535" in survey("part", [colours]).warnings[0]
+
+
+def test_white_decides_what_is_the_same() -> None:
+    pictures = [np.full((4, 5), value, np.uint16) for value in (1000, 1001, 1100)]
+    assert len(survey("part", pictures).pictures) == 1
+    found = survey("part", pictures, white=4095)
+    assert len(found.pictures) == 2
+    assert found.white == 4095
+
+
+def test_whether_it_is_labelled(good_folder: Path) -> None:
+    samples = read_data(good_folder).train_good
+    assert not survey("part", samples).is_labelled
+    known = [Sample(path=s.path, split="train", defect="good") for s in samples]
+    assert survey("part", known).is_labelled
+    assert not survey("part", [*known, noise(8, 8)]).is_labelled
+
+
 # ---- trouble
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from nfbmr.data.video import frames
 from nfbmr.errors import DataError, MissingExtraError
@@ -49,3 +51,145 @@ def test_without_opencv_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(MissingExtraError, match=r"nfbmr\[video\]"):
         next(frames(0))
+
+
+# ---- cameras and streams, without hardware
+
+
+def camera(
+    monkeypatch: pytest.MonkeyPatch, shown: list[NDArray[Any] | None], *, opens: bool = True
+) -> list[str]:
+    """Lets OpenCV give these frames, None for one that cannot be decoded; hears what is called."""
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
+    heard: list[str] = []
+    waiting = iter(shown)
+
+    class Capture:
+        def __init__(self, source: object) -> None:
+            self.frame: NDArray[Any] | None = None
+            heard.append(str(source))
+
+        def isOpened(self) -> bool:  # noqa: N802, as OpenCV calls it
+            return opens
+
+        def grab(self) -> bool:
+            try:
+                self.frame = next(waiting)
+            except StopIteration:
+                return False
+            return True
+
+        def retrieve(self) -> tuple[bool, NDArray[Any] | None]:
+            return self.frame is not None, self.frame
+
+        def release(self) -> None:
+            heard.append("released")
+
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    return heard
+
+
+BGR = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [
+        (0, "camera 0"),
+        (3, "camera 3"),
+        ("rtsp://10.0.0.7/line", "rtsp://10.0.0.7/line"),
+        ("http://me:secret@cam/mjpeg", "http://cam/mjpeg"),
+        ("/dev/video2", "/dev/video2"),
+    ],
+)
+def test_a_camera_or_stream_that_stops_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, source: str | int, what: str
+) -> None:
+    heard = camera(monkeypatch, [BGR] * 3)
+    found: list[NDArray[np.uint8]] = []
+    with pytest.raises(DataError, match=f"^{what} stopped after 3 frames.*cable and network"):
+        found.extend(frames(source))
+    assert len(found) == 3
+    assert heard == [str(source), "released"]
+
+
+def test_a_file_that_ends_is_an_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    camera(monkeypatch, [BGR] * 3)
+    assert len(list(frames(tmp_path / "line.avi"))) == 3
+    camera(monkeypatch, [BGR] * 3)
+    assert len(list(frames("file:///data/line.avi"))) == 3
+
+
+@pytest.mark.parametrize("source", [0, "line.avi", "http://camera/mjpeg"])
+def test_what_gives_nothing_is_an_error(monkeypatch: pytest.MonkeyPatch, source: str | int) -> None:
+    camera(monkeypatch, [])
+    with pytest.raises(DataError, match="gives no frames"):
+        list(frames(source))
+    camera(monkeypatch, [], opens=False)
+    with pytest.raises(DataError, match="cannot be opened"):
+        list(frames(source))
+
+
+def test_leaving_early_is_no_error_and_gives_the_camera_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard = camera(monkeypatch, [BGR] * 3)
+    stream = frames(0)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert heard == ["0", "released"]
+
+
+MONO = np.arange(12, dtype=np.uint8).reshape(3, 4)
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        (MONO, np.repeat(MONO[..., None], 3, axis=2)),
+        (MONO[..., None], np.repeat(MONO[..., None], 3, axis=2)),
+        (BGR, BGR[..., ::-1]),
+        (np.dstack([BGR, np.full((2, 4), 9, np.uint8)]), BGR[..., ::-1]),
+    ],
+    ids=["mono", "mono with an axis", "BGR", "BGRA"],
+)
+def test_every_form_becomes_rgb(
+    monkeypatch: pytest.MonkeyPatch, frame: NDArray[np.uint8], expected: NDArray[np.uint8]
+) -> None:
+    camera(monkeypatch, [frame])
+    (found,) = frames("line.avi")
+    np.testing.assert_array_equal(found, expected)
+    assert found.flags.c_contiguous
+    assert found.dtype == np.uint8
+
+
+@pytest.mark.parametrize("frame", [MONO.astype(np.uint16), BGR[..., :2], BGR[None, None]])
+def test_other_forms_are_refused(monkeypatch: pytest.MonkeyPatch, frame: NDArray[Any]) -> None:
+    camera(monkeypatch, [frame])
+    with pytest.raises(
+        DataError, match=r"line\.avi: found a frame of .*expected gray, BGR or BGRA"
+    ):
+        list(frames("line.avi"))
+
+
+def test_frames_that_cannot_be_decoded_are_counted_and_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    camera(monkeypatch, [BGR, None, BGR, None, None])
+    assert len(list(frames("line.avi"))) == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "line.avi: frame 1 cannot be decoded, left out",
+        "line.avi: 3 frames could not be decoded and were left out",
+    ]
+    caplog.clear()
+    camera(monkeypatch, [BGR, None, BGR, None])
+    assert len(list(frames("line.avi", every=2))) == 2
+    assert not caplog.records, "what nobody asked for is not decoded"
+
+
+def test_a_file_of_which_no_frame_can_be_decoded_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    camera(monkeypatch, [None] * 5)
+    with pytest.raises(DataError, match="no frame that can be decoded among 3"):
+        list(frames("line.avi", every=2))

@@ -15,8 +15,10 @@ from nfbmr.settings.schema import Settings, TileSettings
 
 
 def test_every_setting_has_its_keyword() -> None:
-    names = {field.name for field in fields(Settings)} - {"preset"}
-    assert set(Keywords.__annotations__) == names | {"false_alarm_rate", "look_rate", "weights"}
+    # The first argument of `fit` is called `data`, so that group has its one setting's name.
+    names = {field.name for field in fields(Settings)} - {"preset", "data"}
+    short = {"false_alarm_rate", "look_rate", "weights", "white"}
+    assert set(Keywords.__annotations__) == names | short
 
 
 @pytest.mark.parametrize(
@@ -40,6 +42,7 @@ def test_every_setting_has_its_keyword() -> None:
             {"calibration": {"held_out": 0.3, "false_alarm_rate": 0.1}},
         ),
         ({"look_rate": 0.1}, {"calibration": {"look_rate": 0.1}}),
+        ({"white": 4095}, {"data": {"white": 4095}}),
         ({"no_such": 1}, {"no_such": 1}),
     ],
 )

@@ -46,7 +46,7 @@ def calibrate(
     if good_images is not None:
         found = read_data(good_images)
         _log.info("%s", found.describe())
-        images = [sample.path for sample in found.train_good]
+        images = [sample.path for sample in found.to_learn_from()]
     changed = inspector.recalibrated(false_alarm_rate, images, look_rate=look_rate)
     changed.save_calibration()
     before = inspector.calibration

@@ -85,7 +85,7 @@ def inspect(
                 continue
             found.add(result.verdict)
             if heatmaps and folder is not None:
-                _write_heatmap(folder, done, pictures[done], result)
+                _write_heatmap(folder, done, pictures[done], result, inspector.settings.data.white)
     if rows_file is not None:
         beside = f"; heatmaps: {folder}" if heatmaps else ""
         _log.info("%d pictures: %s%s", len(pictures), rows_file, beside)
@@ -109,7 +109,9 @@ def _pictures(paths: list[Path]) -> Iterator[Path]:
             yield path
 
 
-def _write_heatmap(folder: Path, number: int, path: Path, result: Inspection | Failure) -> None:
+def _write_heatmap(
+    folder: Path, number: int, path: Path, result: Inspection | Failure, white: int | None
+) -> None:
     from PIL import Image
 
     from nfbmr.data.images import read_image
@@ -118,6 +120,6 @@ def _write_heatmap(folder: Path, number: int, path: Path, result: Inspection | F
 
     assert isinstance(result, Inspection)
     folder.mkdir(parents=True, exist_ok=True)
-    overlay = heatmap_overlay(read_image(path), result.heatmap)
+    overlay = heatmap_overlay(read_image(path, white), result.heatmap)
     # Short enough for a file system, whatever the letters.
     Image.fromarray(overlay).save(folder / f"{number:06d}_{path.stem[:50]}.png")

@@ -5,8 +5,11 @@ H W   height and width in pixels; sizes are always (H, W)
 
 from __future__ import annotations
 
+import io
 import math
 import os
+import re
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,6 +27,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from nfbmr.data import tiff
 from nfbmr.errors import ImageError
 
 PIXEL_LIMIT = 178_000_000
@@ -46,6 +50,21 @@ _PLAIN_MODES = frozenset({"1", "L", "LA", "RGB", "RGBA", "RGBX", "I", "F"})
 _CONVERTED_MODES = frozenset({"CMYK", "YCbCr"})
 
 
+_GRAY_ALPHA = "LA;16B"
+
+
+# How Pillow unpacks the higher byte of 16-bit colours -> how it unpacks the lower one, or both.
+_OTHER_BYTES = {_GRAY_ALPHA: "RGBA"} | {
+    f"{colours};16{order}": f"{colours};16{other}"
+    for colours in ("RGB", "RGBA", "RGBX")
+    for order, other in (
+        ("B", "L"),
+        ("L", "B"),
+        ("N", "B" if sys.byteorder == "little" else "L"),
+    )
+}
+
+
 _MAGIC: tuple[tuple[bytes, type[ImageFile]], ...] = (
     (b"\xff\xd8\xff", JpegImageFile),
     (b"\x89PNG\r\n\x1a\n", PngImageFile),
@@ -56,6 +75,10 @@ _MAGIC: tuple[tuple[bytes, type[ImageFile]], ...] = (
     (b"II+\0", TiffImageFile),  # BigTIFF
     (b"MM\0+", TiffImageFile),
 )
+
+
+_UNSUPPORTED = re.compile(r"(?i)^unsupported|not (yet )?supported|^cannot handle \d+-")
+"""How Pillow begins to say of a whole file that it is of another kind than it knows."""
 
 
 _REASONS: dict[type[Exception], str] = {
@@ -84,6 +107,10 @@ def upright_values(image: Image.Image, name: str, *, palette_index: bool = False
     """Decodes to (H, W, 1 | 2 | 3 | 4), the last of 2 and 4 being alpha, in the mode's dtype."""
     if 0 in image.size:
         raise refusal(name, "no pixels", "at least one", "check how the picture was cut")
+    if isinstance(image, TiffImageFile):
+        _check_tiff(image, name)
+    others = _other_bytes(image)
+    gray = others is not None and _is_gray_with_alpha(image)
     with _quiet_below_limit(image):
         image.load()
     mode = image.mode
@@ -96,11 +123,63 @@ def upright_values(image: Image.Image, name: str, *, palette_index: bool = False
         values = np.asarray(image)
     else:
         raise refusal(name, f"mode {mode!r}", "gray or RGB", "convert it with Pillow to 'RGB'")
+    if isinstance(image, TiffImageFile):
+        values = tiff.meant(values, image)
+    if others is not None:
+        values = _joined(values, others, gray=gray)
     if values.ndim == 2:
         values = values[..., None]
     # After load(): Pillow itself turns a TIFF while loading and then drops the tag.
     turn = _UPRIGHT.get(orientation(image))
     return values if turn is None else turn(values)
+
+
+def _check_tiff(image: TiffImageFile, name: str) -> None:
+    if trouble := tiff.trouble(image):
+        raise refusal(name, trouble[0], "gray or RGB as cameras write it", trouble[1])
+    tiff.put_right(image)
+
+
+def _other_bytes(image: Image.Image) -> NDArray[np.uint8] | None:
+    """Reads the bytes of 16-bit colours that Pillow leaves out; call it before they are loaded.
+
+    Returns:
+        uint8 (H, W, 3 | 4), as Pillow turns it: the lower bytes, or of gray with alpha all four.
+        None for other pictures, and for those that are loaded already.
+    """
+    if not isinstance(image, PngImageFile | TiffImageFile) or not image.tile or image.fp is None:
+        return None
+    if _raw_mode(image.tile[0].args) not in _OTHER_BYTES:
+        return None
+    place = image.fp.tell()
+    image.fp.seek(0)
+    twin = type(image)(io.BytesIO(image.fp.read()))
+    image.fp.seek(place)
+    if image.tell():
+        twin.seek(image.tell())
+    twin.tile = [one._replace(args=_other_mode(one.args)) for one in twin.tile]
+    with _quiet_below_limit(twin):
+        twin.load()
+    return np.asarray(twin)
+
+
+def _is_gray_with_alpha(image: Image.Image) -> bool:
+    return isinstance(image, ImageFile) and _raw_mode(image.tile[0].args) == _GRAY_ALPHA
+
+
+def _raw_mode(args: object) -> object:
+    return args[0] if isinstance(args, tuple) and args else args
+
+
+def _other_mode(args: Any) -> Any:
+    other = _OTHER_BYTES[args[0] if isinstance(args, tuple) else args]
+    return (other, *args[1:]) if isinstance(args, tuple) else other
+
+
+def _joined(values: NDArray[np.uint8], others: NDArray[np.uint8], *, gray: bool) -> NDArray[Any]:
+    """Joins bytes to uint16 (H, W, 2 | 3 | 4); of gray with alpha `others` are all of them."""
+    high, low = (others[..., ::2], others[..., 1::2]) if gray else (values, others)
+    return high.astype(np.uint16) << 8 | low
 
 
 def orientation(image: Image.Image) -> int:
@@ -148,7 +227,15 @@ def opened(path: Path) -> Iterator[ImageFile]:
 @contextmanager
 def decoded(handle: IO[bytes], name: str) -> Iterator[ImageFile]:
     # Nameless: Pillow 12.3 memory-maps named raw TIFFs, and scrambles them if turned by EXIF.
-    image = _decoder(handle, name)(handle)
+    decoder = _decoder(handle, name)
+    try:
+        image = decoder(handle)
+    except SyntaxError as error:
+        if decoder is not TiffImageFile or not (found := tiff.unknown(error, handle)):
+            raise
+        raise refusal(name, found, "gray or RGB", tiff.AGAIN) from error
+    if isinstance(image, TiffImageFile):
+        _check_tiff(image, name)
     if math.prod(image.size) > PIXEL_LIMIT:
         found = f"{image.size[1]} x {image.size[0]} pixels"
         raise refusal(name, found, f"at most {PIXEL_LIMIT:,} pixels", "cut or shrink it")
@@ -195,5 +282,9 @@ def refusal(name: object, found: str, expected: str, do: str) -> ImageError:
 
 
 def _reason(error: Exception) -> str:
-    unreadable = f"an unreadable or truncated file ({error or type(error).__name__})"
-    return _REASONS.get(type(error), unreadable)
+    if reason := _REASONS.get(type(error)):
+        return reason
+    said = str(error) or type(error).__name__
+    if _UNSUPPORTED.search(said):
+        return f"a kind of picture that is not supported ({said})"
+    return f"an unreadable or truncated file ({said})"

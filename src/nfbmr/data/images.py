@@ -11,8 +11,10 @@ The rules, fixed once:
 - **Alpha and transparency are dropped**: the colour under them is used as it is stored. Inspection
   cameras do not write alpha, and a background to composite over would be a guess.
 - **16 bits** use the full range: `round(v / 257)`, so 0 -> 0 and 65535 -> 255, never a stretch per
-  picture. 16-bit *colour* files reach us from Pillow already reduced to their high byte `v >> 8`;
-  that differs from the rule by at most one level.
+  picture. Where fewer bits are used, `white` says which value is white, such as 4095:
+  `round(255 v / white)`, and what is above is white, too. A TIFF that states 12 bits has a white of
+  4095. CMYK and premultiplied colours of 16 bits come as their high byte `v >> 8`, as do colours
+  of a Pillow image that was loaded before; `white` does not reach those.
 - **Floats** lie in [0, 1]: `round(255 v)`, halves to even.
 - **EXIF orientation** is applied. EXIF that cannot be read counts as none.
 - **Several frames** (TIFF pages, animated WebP or PNG): the first one is used. Cameras and viewers
@@ -43,6 +45,7 @@ from nfbmr.data.decoding import (
     refusal,
     upright_values,
 )
+from nfbmr.data.tiff import is_signed_16, stated_white
 
 ImageInput: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
 """What `read_image` takes: a path, a file's bytes, a Pillow image, or an array in RGB order."""
@@ -51,16 +54,18 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".
 """The lower-case suffixes that a folder of pictures is searched for."""
 
 
+_FULL = 65535  # white of 16 bits
 _ARRAYS = "(H, W) or (H, W, 1 | 3 | 4) in RGB order of bool, uint8, uint16 or float in [0, 1]"
 
 
-def read_image(source: ImageInput) -> NDArray[np.uint8]:
+def read_image(source: ImageInput, white: int | None = None) -> NDArray[np.uint8]:
     """Reads one picture as RGB, upright.
 
     Args:
         source: a path; the bytes of a picture's file; a Pillow image (its current frame; it is not
             changed beyond being loaded); or an array (H, W) or (H, W, 1 | 3 | 4) in RGB order of
             bool, uint8, uint16 (full range) or float in [0, 1]. An array has no orientation.
+        white: the value of whole numbers of more than 8 bits that is white; None: the full range.
 
     Returns:
         uint8 (H, W, 3), RGB, contiguous and writable; never memory of the source.
@@ -69,26 +74,28 @@ def read_image(source: ImageInput) -> NDArray[np.uint8]:
         ImageError: the file is missing, empty, truncated, damaged, too large or no picture, or
             the array or the mode has no stated meaning.
     """
-    return _spread(_values(source))
+    return _spread(_values(source, white))
 
 
-def load_image(source: ImageInput, size: tuple[int, int]) -> NDArray[np.uint8]:
+def load_image(
+    source: ImageInput, size: tuple[int, int], white: int | None = None
+) -> NDArray[np.uint8]:
     """Returns what `load_with_size` does, without the picture's own size."""
-    return load_with_size(source, size)[0]
+    return load_with_size(source, size, white)[0]
 
 
 def load_with_size(
-    source: ImageInput, size: tuple[int, int]
+    source: ImageInput, size: tuple[int, int], white: int | None = None
 ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Reads one picture and brings it to `size` (H, W).
 
     Returns:
-        `resize_image(read_image(source), size)`, and the (H, W) that the picture had.
+        `resize_image(read_image(source, white), size)`, and the (H, W) that the picture had.
 
     Raises:
         ImageError: as `read_image`.
     """
-    values = _values(source)
+    values = _values(source, white)
     full = values.shape[:2]
     if values.shape[2] > 2 or full == size:
         return resize_image(_spread(values), size), full
@@ -97,13 +104,14 @@ def load_with_size(
 
 
 def stored_values(
-    source: ImageInput, name: str | None = None
+    source: ImageInput, name: str | None = None, white: int | None = None
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """Reads one picture as it is stored, and the same as bytes, before gray becomes RGB.
 
     Args:
         source: as for `read_image`.
         name: how errors call it; by default by what it is.
+        white: as for `read_image`.
 
     Returns:
         (H, W, 1 | 2 | 3 | 4), upright, the last of 2 and 4 being alpha: bool, uint8, uint16 or
@@ -112,8 +120,8 @@ def stored_values(
     Raises:
         ImageError: as `read_image`.
     """
-    stored, name = _stored(source, name)
-    return stored, _to_uint8(stored, name)
+    stored, stated, name = _stored(source, name)
+    return stored, _to_uint8(stored, name, white or stated)
 
 
 def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -178,27 +186,31 @@ def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=None)
 
 
-def _values(source: ImageInput) -> NDArray[np.uint8]:
+def _values(source: ImageInput, white: int | None) -> NDArray[np.uint8]:
     """Reads (H, W, 1 | 2 | 3 | 4), upright, the last of 2 and 4 being alpha; maybe the source's."""
-    return stored_values(source)[1]
+    return stored_values(source, white=white)[1]
 
 
-def _stored(source: ImageInput, name: str | None) -> tuple[NDArray[Any], str]:
-    """Reads (H, W, 1 | 2 | 3 | 4) in the type that it is stored in; also returns errors' name."""
+def _stored(source: ImageInput, name: str | None) -> tuple[NDArray[Any], int, str]:
+    """Reads (H, W, 1 | 2 | 3 | 4) in the type that it is stored in.
+
+    Returns:
+        That, the value that the file states as white, and errors' name.
+    """
     if isinstance(source, np.ndarray):
         name = name or f"array of {source.dtype}, shape {source.shape}"
-        return _of_array(source, name), name
+        return _of_array(source, name), _FULL, name
     if isinstance(source, Image.Image):
         with blamed_on(name := name or f"Pillow image of mode {source.mode!r}"):
-            return _of_image(source, name), name
+            return *_of_image(source, name), name
     if isinstance(source, bytes):
         name = name or f"{len(source)} bytes"
         with blamed_on(name), decoded(io.BytesIO(source), name) as image:
-            return _of_image(image, name), name
+            return *_of_image(image, name), name
     path = as_path(source)
     name = name or str(path)
     with opened(path) as image:
-        return _of_image(image, name), name
+        return *_of_image(image, name), name
 
 
 def _of_array(array: NDArray[Any], name: str) -> NDArray[Any]:
@@ -220,14 +232,16 @@ def _spread(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.array(values[..., :3], order="C")
 
 
-def _to_uint8(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
+def _to_uint8(values: NDArray[Any], name: str, white: int) -> NDArray[np.uint8]:
     dtype = values.dtype
     if dtype == np.uint8:
         return values
     if dtype == np.bool_:
         return values.astype(np.uint8) * np.uint8(255)
     if dtype.kind == "u" and dtype.itemsize == 2:
-        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        below = np.minimum(values, white).astype(np.uint32)
+        levels = (510 * below + white) // (2 * white)  # round(255 v / white)
+        return np.asarray(levels, np.uint8)
     if dtype.kind == "f":
         low, high = float(values.min()), float(values.max())
         if not (low >= 0.0 and high <= 1.0):  # also catches NaN
@@ -237,11 +251,14 @@ def _to_uint8(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
     raise refusal(name, f"values of type {dtype}", _ARRAYS, "convert it to uint8")
 
 
-def _of_image(image: Image.Image, name: str) -> NDArray[Any]:
+def _of_image(image: Image.Image, name: str) -> tuple[NDArray[Any], int]:
+    """Decodes an image; also returns the value that is white by what the file says."""
     values = upright_values(image, name)
+    tiff = image if isinstance(image, TiffImageFile) else None
     if image.mode == "I":
-        if values.min() < 0 or values.max() > 65535:
-            found = f"32-bit values from {values.min()} to {values.max()}"
-            raise refusal(name, found, "0 to 65535", "save it with 8 or 16 bits")
+        if values.min() < 0 or values.max() > _FULL:
+            kind = "signed 16-bit" if tiff and is_signed_16(tiff) else "32-bit"
+            found = f"{kind} values from {values.min()} to {values.max()}"
+            raise refusal(name, found, "0 to 65535", "save it with 8 or 16 bits, unsigned")
         values = values.astype(np.uint16)
-    return values
+    return values, (tiff and stated_white(tiff)) or _FULL

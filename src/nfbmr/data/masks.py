@@ -6,11 +6,16 @@ H W   height and width in pixels
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.data.decoding import as_path, opened, upright_values
+from nfbmr.errors import ImageError
+
+_LEVELS = 4  # a mask has so many values at most: background, a few classes
+_BLURRED = 0.01  # share of the pixels that JPEG or smoothing leaves between two values
 
 
 def read_mask(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
@@ -25,8 +30,44 @@ def read_mask(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
     Raises:
         ImageError: as `read_image`.
     """
+    return np.asarray((_colours(path) > 0).any(axis=2), order="C")
+
+
+def marks_something(path: str | os.PathLike[str]) -> bool:
+    """Whether a mask marks a defect: it has two values, or is full.
+
+    Masks of good parts are of one value, mostly 0.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    values = _colours(path)
+    low, high = values.min(), values.max()
+    full = 1 if values.dtype == np.bool_ else np.iinfo(values.dtype).max if _is_whole(values) else 1
+    return bool(low != high or low == full)
+
+
+def is_drawn(path: str | os.PathLike[str]) -> bool:
+    """Whether a picture looks like a mask: two values, or a few; False where it cannot be read."""
+    try:
+        values = _colours(path)
+    except ImageError:
+        return False
+    if len(np.unique(values)) <= _LEVELS:
+        return True
+    low, high = float(values.min()), float(values.max())
+    near = (high - low) / 16
+    between = (values > low + near) & (values < high - near)
+    return bool(between.mean() <= _BLURRED) and high > low
+
+
+def _is_whole(values: NDArray[Any]) -> bool:
+    return values.dtype.kind in "ui"
+
+
+def _colours(path: str | os.PathLike[str]) -> NDArray[Any]:
     path = as_path(path)
     with opened(path) as image:
         values = upright_values(image, str(path), palette_index=True)
         colours = 1 if values.shape[2] == 2 else 3  # the rest is alpha
-        return np.asarray((values[..., :colours] > 0).any(axis=2), order="C")
+        return values[..., :colours]

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ from PIL import Image
 
 from nfbmr.data.decoding import as_path, blamed_on
 from nfbmr.data.images import ImageInput, stored_values
-from nfbmr.data.layouts import Sample, Split
+from nfbmr.data.samples import Sample, Split
 from nfbmr.errors import ImageError
 from nfbmr.system.progress import Progress, silent
 
 _THREADS = min(4, os.cpu_count() or 1)  # each holds a whole picture
 _NAMED = 5  # pictures that a message names
+_FULL = 65535
+_WHITES = (255, 1023, 4095, 16383)  # of 8, 10, 12 and 14 bits
 _BROKEN_NAMED = 3  # with what is wrong with each
 
 
@@ -54,7 +57,7 @@ class Surveyed:
     pixel_hash: str
     """SHA-256 of what `read_image` gives: equal for all that look the same to a network."""
     depth: int
-    """Bits of a channel. 16-bit colours count as 8: so the decoder gives them."""
+    """Bits of a channel, as they are stored."""
     highest: float
     """Largest value of a channel as stored, alpha apart: up to 255, 65535, or 1 of floats."""
 
@@ -72,6 +75,10 @@ class Survey:
     itself."""
     seconds: float
     """Wall-clock time that this took."""
+    white: int | None = None
+    """The value that was white; see `read_image`."""
+    is_labelled: bool = False
+    """Whether names, masks or a table said of all of them that they are good."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -80,24 +87,35 @@ class Survey:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was left out, and why."""
-        if not self.copies:
-            return ()
-        names = ", ".join(picture.name for picture in self.copies[:_NAMED])
-        return (f"{len(self.copies)} pictures are copies of others and are left out: {names}",)
+        """What was left out, and why; and what of their range the pictures do not use."""
+        said = _unused_range(self.pictures, self.white)
+        if self.copies:
+            names = ", ".join(picture.name for picture in self.copies[:_NAMED])
+            said = [
+                f"{len(self.copies)} pictures are copies of others and are left out: {names}",
+                *said,
+            ]
+        return tuple(said)
 
     def describe(self) -> list[str]:
         """Returns sentences for the screen: sizes, depths, the highest value of deep pictures."""
         return [_sizes(self.pictures), _depths(self.pictures)] if self.pictures else []
 
 
-def survey(name: str, good: Iterable[Sample | ImageInput], progress: Progress = silent) -> Survey:
+def survey(
+    name: str,
+    good: Iterable[Sample | ImageInput],
+    progress: Progress = silent,
+    *,
+    white: int | None = None,
+) -> Survey:
     """Looks at good pictures, all of which must be readable, on a few threads.
 
     Args:
         name: of the product.
         good: samples; or paths, files' bytes, Pillow images and arrays, as for `read_image`.
         progress: hears how far the work is.
+        white: as for `read_image`.
 
     Raises:
         ImageError: some cannot be read; the first three are named.
@@ -106,7 +124,7 @@ def survey(name: str, good: Iterable[Sample | ImageInput], progress: Progress = 
     given = list(good)
     found: list[Surveyed] = []
     broken: list[str] = []
-    for done, one in enumerate(looked_at(given), start=1):
+    for done, one in enumerate(looked_at(given, white), start=1):
         if isinstance(one, Surveyed):
             found.append(one)
         else:
@@ -125,6 +143,8 @@ def survey(name: str, good: Iterable[Sample | ImageInput], progress: Progress = 
         pictures=tuple(one for one in found if firsts[_content(one)] is one),
         copies=tuple(one for one in found if firsts[_content(one)] is not one),
         seconds=time.monotonic() - started,
+        white=white,
+        is_labelled=all(isinstance(one, Sample) and one.is_labelled for one in given),
     )
 
 
@@ -136,26 +156,28 @@ def _content(picture: Surveyed) -> str:
     return picture.pixel_hash
 
 
-def looked_at(given: Sequence[Sample | ImageInput]) -> Iterator[Surveyed | ImageError]:
+def looked_at(
+    given: Sequence[Sample | ImageInput], white: int | None = None
+) -> Iterator[Surveyed | ImageError]:
     """Looks at pictures on a few threads; yields what is known of each, in order, or its error."""
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="nfbmr-survey")
     try:
-        yield from pool.map(_try_look, given, range(1, len(given) + 1))
+        yield from pool.map(partial(_try_look, white), given, range(1, len(given) + 1))
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _try_look(one: Sample | ImageInput, number: int) -> Surveyed | ImageError:
+def _try_look(white: int | None, one: Sample | ImageInput, number: int) -> Surveyed | ImageError:
     try:
         if not isinstance(one, Sample):
-            return look(one, f"picture {number}")
-        seen = look(one.path, "")
+            return look(one, f"picture {number}", white)
+        seen = look(one.path, "", white)
         return replace(seen, defect=one.defect, split=one.split, mask=one.mask)
     except ImageError as error:
         return error
 
 
-def look(picture: ImageInput, name: str) -> Surveyed:
+def look(picture: ImageInput, name: str, white: int | None = None) -> Surveyed:
     """Looks at one picture; `name` is what errors call it where it has no path.
 
     Raises:
@@ -167,7 +189,7 @@ def look(picture: ImageInput, name: str) -> Surveyed:
         name = str(path)
         with blamed_on(name):
             file = path.read_bytes()
-    stored, values = stored_values(file, name)
+    stored, values = stored_values(file, name, white)
     pixel_hash = _pixel_hash(values)
     return Surveyed(
         picture=picture,
@@ -194,6 +216,27 @@ def _pixel_hash(values: NDArray[np.uint8]) -> str:
     digest = hashlib.sha256(f"{colours.shape} ".encode())
     digest.update(np.ascontiguousarray(colours).data)
     return digest.hexdigest()
+
+
+def _unused_range(pictures: Sequence[Surveyed], white: int | None) -> list[str]:
+    """Says where 10 or 12 bits lie in 16, of which the full range leaves a few levels."""
+    deep = [picture for picture in pictures if picture.depth > 8 and picture.highest > 1]
+    if not deep:
+        unused = white is not None and pictures
+        return (
+            [f"data.white {white} does nothing: no picture has more than 8 bits"] if unused else []
+        )
+    highest = max(picture.highest for picture in deep)
+    if white is None and highest < _FULL / 4:
+        likely = next(w for w in _WHITES if w >= highest)
+        return [
+            f"the highest value of {len(deep)} pictures with 16 bits is {highest:g} of {_FULL}, so "
+            f"few of the 256 levels are left that the network sees; if white is {likely}, give "
+            f"data.white={likely}"
+        ]
+    if white is not None and highest > white:
+        return [f"the highest value is {highest:g}; above data.white {white} all is white"]
+    return []
 
 
 def _sizes(pictures: Sequence[Surveyed]) -> str:

@@ -6,20 +6,18 @@ Text in, text out: whether the files exist is for `layouts` to find out.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from nfbmr.data.samples import counted
+from nfbmr.data.words import meaning
 from nfbmr.errors import LayoutError, MissingExtraError
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
-GOOD_WORDS = frozenset({"good", "normal", "ok", "0", "0.0", "false"})
-DEFECT_WORDS = frozenset(
-    {"defect", "defective", "bad", "anomaly", "anomalous", "ng", "nok", "1", "1.0", "true"}
-)
-"""What stands for "defective, of no named type"."""
-
+_GOOD, _DEFECT = frozenset({"", "0", "0.0", "false"}), frozenset({"1", "1.0", "true"})
 _COLUMNS = ("path", "label", "mask", "split")
 _SPLITS: dict[str, Literal["train", "test"] | None] = {"train": "train", "test": "test", "": None}
 
@@ -33,6 +31,8 @@ class Row:
     path: str
     defect: str
     """"good", "defect", or the name of a type of defect."""
+    label: str
+    """As the table has it; empty where it says nothing, which counts as good."""
     mask: str
     """Empty where there is none."""
     split: Literal["train", "test"] | None
@@ -53,9 +53,10 @@ class DagmLabel:
 def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
     """Reads a table of pictures.
 
-    Columns, named without regard to case: `path` (required); `label`: good, normal, ok, 0, false
-    or empty is good, 1, true, defect, bad, anomaly or ng is "defect", anything else names a type of
-    defect; `mask`, which may be empty; `split`: train, test or empty. CSV may be separated by
+    Columns, named without regard to case: `path` (required); `label`: good, normal, ok, pass, i.O.,
+    0, false or empty is good, 1, true, defect, bad, fail, anomaly, ng or n.i.O. is "defect", so are
+    these words in other languages, and anything else names a type of defect (see `words`); `mask`,
+    which may be empty; `split`: train, test or empty. CSV may be separated by
     commas, semicolons or tabs and is UTF-8.
 
     Returns:
@@ -101,15 +102,39 @@ def _row(table: Path, number: int, names: list[str], cells: list[object]) -> Row
         number=number,
         path=values["path"],
         defect=_defect(values["label"]),
+        label=values["label"],
         mask=values["mask"],
         split=_SPLITS[split],
     )
 
 
 def _defect(label: str) -> str:
-    if not label or label.lower() in GOOD_WORDS:
+    word, said = label.lower(), meaning(label)
+    if word in _GOOD or (said.only and said.says == {"good"}):
         return "good"
-    return "defect" if label.lower() in DEFECT_WORDS else label
+    is_plain = said.only and said.says == {"defect"} and not any(c.isdigit() for c in label)
+    return "defect" if word in _DEFECT or is_plain else label
+
+
+def labels_found(rows: Sequence[Row]) -> str:
+    """Says which labels were found and what each was taken for; nothing where no row has one.
+
+    Such as "labels: pass 12, taken for good; fail 12, taken for defective; dent 3, taken for types
+    of defect".
+    """
+    found = [
+        f"{counted(counts)}, taken for {what}"
+        for what, is_kind in _TAKEN_FOR.items()
+        if (counts := Counter(row.label or "(empty)" for row in rows if is_kind(row.defect)))
+    ]
+    return f"labels: {'; '.join(found)}" if any(row.label for row in rows) else ""
+
+
+_TAKEN_FOR: dict[str, Callable[[str], bool]] = {
+    "good": lambda defect: defect == "good",
+    "defective": lambda defect: defect == "defect",
+    "types of defect": lambda defect: defect not in {"good", "defect"},
+}
 
 
 def _csv_records(path: Path) -> list[list[object]]:

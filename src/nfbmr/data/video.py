@@ -1,8 +1,10 @@
-"""Frames of a video file or a camera, by OpenCV (the extra `video`)."""
+"""Frames of a video file, a camera or a stream, by OpenCV (the extra `video`)."""
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,20 +13,26 @@ from numpy.typing import NDArray
 
 from nfbmr.errors import DataError, MissingExtraError
 
+_log = logging.getLogger(__name__)
+
 
 def frames(source: str | os.PathLike[str] | int, *, every: int = 1) -> Iterator[NDArray[np.uint8]]:
-    """Yields the frames of a video as RGB pictures, until it ends; a camera never does.
+    """Yields the frames of a video as RGB pictures, until it ends; a camera or a stream never does.
+
+    Frames that cannot be decoded are left out, counted, and said: at the first one and at the end.
 
     Args:
-        source: a file, a stream's address as OpenCV takes it, or the number of a camera.
+        source: a file; a stream's address as OpenCV takes it, with `://`; or a camera, by its
+            number or as `/dev/video0`.
         every: each n-th frame; the others are not decoded.
 
     Yields:
-        uint8 (H, W, 3), RGB.
+        uint8 (H, W, 3), RGB; of gray cameras, too.
 
     Raises:
         MissingExtraError: OpenCV is not installed.
-        DataError: the source cannot be opened, or gives no frame at all.
+        DataError: the source cannot be opened; a camera or a stream stops; a file gives no frame
+            that can be decoded; or a frame has another form than gray, BGR or BGRA of 8 bits.
     """
     assert every >= 1, every
     try:
@@ -33,19 +41,59 @@ def frames(source: str | os.PathLike[str] | int, *, every: int = 1) -> Iterator[
         raise MissingExtraError(
             "OpenCV is not installed; it reads videos and cameras: pip install 'nfbmr[video]'"
         ) from None
-    what = f"camera {source}" if isinstance(source, int) else os.fspath(source)
-    capture: Any = cv2.VideoCapture(source if isinstance(source, int) else what)
+    address = source if isinstance(source, int) else os.fspath(source)
+    what, is_live = _named(address)
+    capture: Any = cv2.VideoCapture(address)
+    number = lost = 0
     try:
         if not capture.isOpened():
             raise DataError(f"{what} cannot be opened as a video; check the path and its codec")
-        number = 0
         while capture.grab():
             if number % every == 0:
                 found, frame = capture.retrieve()
-                if found:
-                    yield np.ascontiguousarray(frame[..., ::-1])
+                if found and frame is not None:
+                    yield _as_rgb(cv2, frame, what)
+                else:
+                    lost += 1
+                    if lost == 1:
+                        _log.warning("%s: frame %d cannot be decoded, left out", what, number)
             number += 1
-        if number == 0:
-            raise DataError(f"{what} gives no frames; check that the camera or file is whole")
     finally:
         capture.release()
+        if lost > 1:
+            _log.warning("%s: %d frames could not be decoded and were left out", what, lost)
+    _say_why_it_ended(what, number, lost, is_live=is_live, asked=-(-number // every))
+
+
+def _named(address: str | int) -> tuple[str, bool]:
+    """Returns how messages call a source, without a password, and whether it is live."""
+    if isinstance(address, int):
+        return f"camera {address}", True
+    is_live = address.startswith("/dev/") or " ! " in address or "://" in address  # ! : GStreamer
+    return re.sub(r"//[^/@]*@", "//", address), is_live and not address.startswith("file:")
+
+
+def _say_why_it_ended(what: str, number: int, lost: int, *, is_live: bool, asked: int) -> None:
+    if number == 0:
+        raise DataError(f"{what} gives no frames; check that the camera or file is whole")
+    if is_live:
+        raise DataError(
+            f"{what} stopped after {number} frames; a camera or stream was expected to go on: "
+            "check its power, cable and network, then start again"
+        )
+    if lost == asked:
+        raise DataError(
+            f"{what}: found no frame that can be decoded among {lost}; check the file and its codec"
+        )
+
+
+def _as_rgb(cv2: Any, frame: NDArray[Any], what: str) -> NDArray[np.uint8]:
+    """Turns a frame (H, W), (H, W, 1), BGR (H, W, 3) or BGRA (H, W, 4) into RGB (H, W, 3)."""
+    channels = 1 if frame.ndim == 2 else frame.shape[-1] if frame.ndim == 3 else 0
+    turns = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
+    if frame.dtype != np.uint8 or channels not in turns:
+        raise DataError(
+            f"{what}: found a frame of {frame.dtype}, shape {frame.shape}; expected gray, BGR or "
+            "BGRA of 8 bits; set the camera to one of them"
+        )
+    return np.ascontiguousarray(cv2.cvtColor(frame, turns[channels]))

@@ -105,7 +105,8 @@ def _asked(
     model: Inspector, good: Sequence[ImageInput], said: Sequence[Inspection], each: int
 ) -> Ask:
     def ask(strength: float) -> Scores:
-        copies = damaged_copies(good, model.size, strength=strength, each=each)
+        white = model.settings.data.white
+        copies = damaged_copies(good, model.size, strength=strength, each=each, white=white)
         try:
             found = model.scores(copies)
         except ImageError as error:

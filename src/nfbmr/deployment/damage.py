@@ -46,7 +46,12 @@ def damaged(picture: NDArray[np.uint8], number: int, strength: float = 1.0) -> N
 
 
 def damaged_copies(
-    good: Sequence[ImageInput], size: tuple[int, int], *, strength: float, each: int
+    good: Sequence[ImageInput],
+    size: tuple[int, int],
+    *,
+    strength: float,
+    each: int,
+    white: int | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
     """Yields `each` damaged copies of each good picture in turn, of `size` (H, W).
 
@@ -54,7 +59,7 @@ def damaged_copies(
         ImageError: a picture cannot be read.
     """
     for number, picture in enumerate(good):
-        pixels = load_image(picture, size)
+        pixels = load_image(picture, size, white)
         for one in range(each):
             yield damaged(pixels, each * number + one, strength)
 

@@ -82,7 +82,9 @@ def export(
         )
     folder = Path(path)
     bundle = read_bundle(folder)
-    good = None if calibrate_on is None else _good(calibrate_on, progress)
+    good = (
+        None if calibrate_on is None else _good(calibrate_on, progress, bundle.settings.data.white)
+    )
     reference = TorchRuntime(bundle, "cpu", threads)
     if precision in LEARNT_AGAIN and good is not None:
         return _learn_again(folder, bundle, reference, (to, precision), good, threads, progress)
@@ -241,10 +243,10 @@ def runtimes_here() -> list[tuple[Target, Precision]]:
     return [(target, "fp32") for target in targets if is_installed(target)]
 
 
-def _good(source: str | os.PathLike[str], progress: Progress) -> Survey:
+def _good(source: str | os.PathLike[str], progress: Progress, white: int | None) -> Survey:
     found = read_data(source)
     _log.info("%s", found.describe())
-    return look_over(found.name, found.train_good, progress)
+    return look_over(found.name, found.to_learn_from(), progress, white=white)
 
 
 def _tiles(bundle: Bundle) -> int:

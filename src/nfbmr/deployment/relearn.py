@@ -236,7 +236,9 @@ def _pixels(bundle: Bundle, good: Sequence[Surveyed]) -> Iterator[NDArray[np.uin
     """Yields what the graph takes: pictures, or one tile of each, another one each time."""
     tiling = bundle.tiling
     for number, one in enumerate(good):
-        picture = load_image(one.picture, bundle.facts.whole or bundle.facts.size)
+        picture = load_image(
+            one.picture, bundle.facts.whole or bundle.facts.size, bundle.settings.data.white
+        )
         if tiling is not None:
             picture = tiling.cut_one(picture, number % len(tiling.corners))
         yield picture

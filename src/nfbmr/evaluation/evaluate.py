@@ -128,7 +128,7 @@ def _cautions(inspector: Inspector, samples: tuple[Sample, ...]) -> list[str]:
     pixels = {*facts.trained_pixels, *facts.held_out_pixels, *calibrated_on}
     seen = [
         one.name
-        for one in looked_at(samples)
+        for one in looked_at(samples, inspector.settings.data.white)
         if isinstance(one, Surveyed) and (one.fingerprint in used or one.pixel_hash in pixels)
     ]
     cautions = []
@@ -282,11 +282,11 @@ def _pictures(inspector: Inspector, evaluation: Evaluation, chosen: list[int]) -
     results = inspector.inspect_many([sample.path for sample in samples])
     for sample, result in zip(samples, results, strict=True):
         if isinstance(result, Inspection):
-            yield _picture(sample, result)
+            yield _picture(sample, result, inspector.settings.data.white)
 
 
-def _picture(sample: Sample, result: Inspection) -> Picture:
-    image = read_image(sample.path)
+def _picture(sample: Sample, result: Inspection, white: int | None) -> Picture:
+    image = read_image(sample.path, white)
     share = min(1.0, _THUMBNAIL / max(result.size))
     size = (max(1, round(result.size[0] * share)), max(1, round(result.size[1] * share)))
     mask = None

@@ -47,6 +47,7 @@ def build_features(
     *,
     cache: FeatureCache,
     tiling: Tiling | None = None,
+    white: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     device: torch.device | str = "cpu",
 ) -> FeatureStore:
@@ -61,6 +62,7 @@ def build_features(
         size: (H, W) that the pictures are brought to.
         cache: where to look and to keep.
         tiling: how pictures are cut; its tiles have `size`.
+        white: the value that is white; see `read_image`.
         progress: called with (images done, images in all) after each batch.
         device: where SNN runs; it is made ready there.
 
@@ -71,7 +73,7 @@ def build_features(
     if not pictures:
         raise DataError("no pictures to compute features of; expected at least one")
     device = torch.device(device)
-    shelf = shelf_of(network, size, tiling, device=device)
+    shelf = shelf_of(network, size, tiling, white=white, device=device)
     contents = [content for _, content in pictures]
     places = cache.find(shelf, contents)
     lacking = {content: picture for picture, content in pictures if content not in places}
@@ -83,7 +85,7 @@ def build_features(
             progress(before + done, total)
 
     if lacking:
-        rows = _rows(list(lacking.values()), size, tiling)
+        rows = _rows(list(lacking.values()), size, tiling, white)
         compute = partial(_features, network.ready(device), device)
         places |= _computed(shelf, list(lacking), rows, compute, cache, tell)
     else:
@@ -96,18 +98,19 @@ def shelf_of(
     size: tuple[int, int],
     tiling: Tiling | None = None,
     *,
+    white: int | None = None,
     device: torch.device = _CPU,
 ) -> Shelf:
     """Returns the shelf of what a network on a device makes of pictures brought to `size` (H, W).
 
-    Its name tells format, backbone, size, tiles, and what computes: the kind of device, the
+    Its name tells format, backbone, size, tiles, white, and what computes: the kind of device, the
     versions, and on the CPU its vector instructions and the threads, which divide the sums.
     """
     cut = [] if tiling is None else [tiling.whole, tiling.corners]
     computes = [device.type, *(metadata.version(name) for name in _COMPUTE)]
     if device.type == "cpu":
         computes += [torch.backends.cpu.get_cpu_capability(), str(torch.get_num_threads())]
-    one = [FORMAT, network.fingerprint(), size, cut, computes]
+    one = [FORMAT, network.fingerprint(), size, cut, white, computes]
     return Shelf(
         name=hashlib.sha256(json.dumps(one).encode()).hexdigest(),
         row=(*network.grid(size), network.outputs),
@@ -198,15 +201,18 @@ def _run(
 
 
 def _rows(
-    pictures: Sequence[ImageInput], size: tuple[int, int], tiling: Tiling | None
+    pictures: Sequence[ImageInput],
+    size: tuple[int, int],
+    tiling: Tiling | None,
+    white: int | None,
 ) -> list[_Row]:
     """Returns what gives the pixels (H, W, 3) of each entry; a picture is decoded once for all."""
     if tiling is None:
-        return [partial(load_image, picture, size) for picture in pictures]
+        return [partial(load_image, picture, size, white) for picture in pictures]
 
     @lru_cache(maxsize=1)
     def whole(index: int) -> NDArray[np.uint8]:
-        return load_image(pictures[index], tiling.whole)
+        return load_image(pictures[index], tiling.whole, white)
 
     def tile(index: int, number: int) -> NDArray[np.uint8]:
         return tiling.cut_one(whole(index), number)

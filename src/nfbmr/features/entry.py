@@ -24,7 +24,7 @@ from nfbmr.features.store import Shape
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 """Of an entry, and of what its numbers mean; part of a shelf's name."""
 
 HEADER, DATA = "header.json", "features.f32"

@@ -99,7 +99,7 @@ class Inspector:
         Raises:
             ImageError: the picture cannot be read.
         """
-        pictures = [_decode(image, self.size)]
+        pictures = [_decode(image, self.size, self.settings.data.white)]
         (result,) = self._judge(self._maps_of(pictures), pictures)
         if isinstance(result, Failure):
             raise ImageError(result.error)
@@ -212,7 +212,7 @@ class Inspector:
     def _calibrated_on(
         self, good_images: Iterable[ImageInput], rate: float, look_rate: float
     ) -> Calibration:
-        seen = survey(self.facts.name, good_images)
+        seen = survey(self.facts.name, good_images, white=self.settings.data.white)
         for warning in seen.warnings:
             _log.warning("%s", warning)
         known = [
@@ -246,10 +246,11 @@ class Inspector:
         self, images: Iterator[ImageInput], workers: int, ahead: int
     ) -> Iterator[_Decoded | Failure]:
         waiting: deque[Future[_Decoded | Failure]] = deque()
+        white = self.settings.data.white
         with ThreadPoolExecutor(workers, thread_name_prefix="nfbmr-decode") as pool:
             try:
                 for image in images:
-                    waiting.append(pool.submit(_try_decode, image, self.size))
+                    waiting.append(pool.submit(_try_decode, image, self.size, white))
                     if len(waiting) > ahead:
                         yield waiting.popleft().result()
                 while waiting:
@@ -318,13 +319,13 @@ class _Decoded:
 _Group = tuple[list[_Decoded | Failure], Future[Maps | None]]
 
 
-def _decode(image: ImageInput, size: tuple[int, int]) -> _Decoded:
-    return _Decoded(_path_of(image), *load_with_size(image, size))
+def _decode(image: ImageInput, size: tuple[int, int], white: int | None) -> _Decoded:
+    return _Decoded(_path_of(image), *load_with_size(image, size, white))
 
 
-def _try_decode(image: ImageInput, size: tuple[int, int]) -> _Decoded | Failure:
+def _try_decode(image: ImageInput, size: tuple[int, int], white: int | None) -> _Decoded | Failure:
     try:
-        return _decode(image, size)
+        return _decode(image, size, white)
     except (ImageError, MemoryError) as error:
         return Failure(path=_path_of(image), error=str(error) or "out of memory")
 

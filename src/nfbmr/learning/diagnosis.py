@@ -75,7 +75,7 @@ def data_set(data: Path, preset: str, progress: Progress = silent) -> list[str]:
     found = read_data(data)
     official = compared(found)
     settings = presets.preset(preset)
-    good = survey(found.name, found.train_good, progress)
+    good = survey(found.name, found.to_learn_from(), progress)
     plan = plan_fit(good, settings)
     seconds = _estimate(settings, plan, good)
     return [

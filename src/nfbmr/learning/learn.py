@@ -50,14 +50,18 @@ class Job:
 
 
 def look_over(
-    name: str, good: Iterable[Sample | ImageInput], progress: Progress = silent
+    name: str,
+    good: Iterable[Sample | ImageInput],
+    progress: Progress = silent,
+    *,
+    white: int | None = None,
 ) -> Survey:
     """Surveys good pictures, and warns of what is left out of them; see `survey`.
 
     Raises:
         ImageError: some cannot be read.
     """
-    found = survey(name, good, progress)
+    found = survey(name, good, progress, white=white)
     for warning in found.warnings:
         _log.warning("%s", warning)
     return found
@@ -137,6 +141,7 @@ def _features(
         plan.size,
         cache=job.cache,
         tiling=plan.tiling,
+        white=job.settings.data.white,
         progress=lambda done, total: job.progress("features", done, total),
         device=job.device,
     )
@@ -196,6 +201,7 @@ def _facts(
         held_out=held_out,
         trained_pixels=pixels[0],
         held_out_pixels=pixels[1],
+        labelled=good.is_labelled,
         n_train=len(trained_on),
         n_held_out=len(held_out),
         fit_seconds=seconds,

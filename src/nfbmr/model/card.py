@@ -29,7 +29,7 @@ def model_card(
         f"# {_plain(facts.name)}: a defect detector by nfbmr",
         "",
         f"Learnt from {facts.n_train} good pictures; {facts.n_held_out} more were held out and "
-        f"{_calibrated(facts, calibrated_on)}. No defect was seen.",
+        f"{_calibrated(facts, calibrated_on)}.{_seen(facts)}",
         "",
         "| | |",
         "|---|---|",
@@ -54,6 +54,15 @@ def _calibrated(facts: Facts, calibrated_on: Sequence[str]) -> str:
     known = len(set(calibrated_on) & set(facts.held_out_pixels))
     others = f"{len(calibrated_on)} good pictures of a later calibration do now"
     return f"calibrated it; {others}" + (f", {known} of them held out" if known else "")
+
+
+def _seen(facts: Facts) -> str:
+    """Says how far it is known that no defect was among them."""
+    if facts.labelled is None:
+        return ""
+    if facts.labelled:
+        return " All of them are labelled good: no defect was seen."
+    return " Nothing in the data says that they are good: that was taken on trust."
 
 
 def _sizes(facts: Facts) -> list[str]:

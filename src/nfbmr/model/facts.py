@@ -31,6 +31,8 @@ class Facts(BaseModel):
     """sha256 of the decoded pixels of those trained on; none in models of older versions."""
     held_out_pixels: tuple[str, ...] = ()
     """Likewise of those held out."""
+    labelled: bool | None = None
+    """Whether names, masks or a table said that they are good; None in models of older versions."""
     fit_seconds: float = Field(ge=0)
     """Wall-clock time of the fit, features included."""
     created: str

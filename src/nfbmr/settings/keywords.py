@@ -21,6 +21,8 @@ class Keywords(TypedDict, total=False):
     """`calibration.false_alarm_rate`."""
     look_rate: float
     """`calibration.look_rate`."""
+    white: int | None
+    """`data.white`."""
     backbone: str | Mapping[str, object]
     """A word is `backbone.name`."""
     weights: str
@@ -60,6 +62,8 @@ def nested(keywords: Keywords, changes: Mapping[str, object] | None = None) -> d
 def _spelt_out(key: str, value: object) -> dict[str, object]:
     if key in ("false_alarm_rate", "look_rate"):
         return {"calibration": {key: value}}
+    if key == "white":
+        return {"data": {key: value}}
     if key == "weights":
         return {"backbone": {key: value}}
     if key == "backbone" and isinstance(value, str):

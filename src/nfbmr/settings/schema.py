@@ -34,6 +34,15 @@ def weights_kind(weights: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class DataSettings:
+    """How pictures are read."""
+
+    white: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    """The value that is white in pictures of more than 8 bits, such as 4095 where a camera's 12
+    bits lie in 16; by default the full range. Inspection applies it, too."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_CONFIG)
 class BackboneSettings:
     """SNN, the frozen source network whose features are y (section 3.1)."""
 
@@ -262,6 +271,7 @@ class Settings:
     """`size` is then that of a tile, square by default; pictures keep their own size."""
     standardise: Literal["channel", "none"] = "channel"
     """Mean and deviation of each channel of y taken away before TNF and BMR, or y as it is."""
+    data: DataSettings = Field(default_factory=DataSettings)
     backbone: BackboneSettings = Field(default_factory=BackboneSettings)
     flow: FlowSettings = Field(default_factory=FlowSettings)
     mapping: MappingSettings = Field(default_factory=MappingSettings)

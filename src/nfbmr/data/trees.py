@@ -1,0 +1,316 @@
+"""Folders read by the words of their names: which pictures are good, which defective, what type.
+
+`read_mvtec` knows `train/good` beside `test/TYPE`, whatever the types are called. `read_folder`
+takes any other tree: what a word calls good is learnt; a tree in which no word says anything is
+taken for good as it was given, with the count of each folder; where good or defective ones lie
+beside pictures of which nothing is known, it refuses.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from nfbmr.data.folders import list_folders, list_pictures
+from nfbmr.data.masks import marks_something
+from nfbmr.data.parts import is_mask_folder, is_ours, pair, pictures_of, sort_out
+from nfbmr.data.samples import LAYOUTS, NAMED, Notes, Sample, Split, counted
+from nfbmr.data.words import meaning
+from nfbmr.errors import ImageError, LayoutError
+
+_Label: TypeAlias = Literal["good", "defect", "both", "unknown"]
+
+_DO = (
+    f"{LAYOUTS}; put good pictures into 'good', or 'train/good' where there is a 'train', and each "
+    "type of defect into a folder beside it, or give the folder of good pictures alone"
+)
+_OTHER_SPLIT = "pictures of a validation or private split, left out"
+_CONTRADICTED = "pictures that one name calls good and another defective, left out"
+
+
+def train_folder(root: Path) -> Path | None:
+    """Finds the folder of a training split that has a folder of good pictures.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    folders = list_folders(root) if root.is_dir() else []
+    found = (folder for folder in folders if meaning(folder.name).split == "train")
+    return next((folder for folder in found if good_folders(folder)), None)
+
+
+def good_folders(train: Path | None) -> list[Path]:
+    """Lists the folders in `train` whose whole name means good: good, ok, 01_OK, gut.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    return [folder for folder in list_folders(train) if _is_good(folder.name)]
+
+
+def read_mvtec(root: Path, train: Path, notes: Notes) -> list[Sample]:
+    """Reads one MVTec AD category, or what is laid out like it.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    samples: list[Sample] = []
+    masks: list[Path] = []
+    aside = notes["pictures of train that are not in train/good, left out"]
+    aside += list_pictures(train, deep=False)[0]
+    goods = good_folders(train)
+    for folder in list_folders(train):
+        if folder not in goods:
+            aside += pictures_of(folder, notes)
+            continue
+        parts = _filled(folder, root, masks, notes)
+        both = [part for part in parts if _label(part, root, frozenset()) != "good"]
+        notes[_CONTRADICTED] += both
+        samples += [_sample(p, "train", "good") for p in parts if p not in both]
+    for folder in list_folders(root):
+        said = meaning(folder.name)
+        if folder != train and said.split == "test":
+            samples += _types(folder, root, masks, notes)
+        elif folder != train and said.split is not None:
+            notes[_OTHER_SPLIT] += list_pictures(folder, deep=True)[0]
+        elif folder != train and is_mask_folder(folder.name):
+            masks += pictures_of(folder, notes)
+    return _with_masks(samples, masks, root, notes)
+
+
+def _types(test: Path, root: Path, masks: list[Path], notes: Notes) -> list[Sample]:
+    """The test: one folder for each type of defect, one of them perhaps `good`."""
+    notes["pictures of test that are not in a folder, left out"] += list_pictures(test, deep=False)[
+        0
+    ]
+    samples = []
+    for folder in list_folders(test):
+        if is_mask_folder(folder.name):
+            masks += pictures_of(folder, notes)
+            continue
+        defect = "good" if _is_good(folder.name) else folder.name
+        samples += [_sample(p, "test", defect) for p in _filled(folder, root, masks, notes)]
+    return samples
+
+
+def _filled(folder: Path, root: Path, masks: list[Path], notes: Notes) -> list[Path]:
+    """The parts of a folder, which should have some; its masks join `masks`."""
+    parts, inside = sort_out(folder, root, notes)
+    masks += inside
+    if not parts and not is_ours(folder.name):
+        notes["folders without pictures"].append(folder)
+    return parts
+
+
+def _with_masks(samples: list[Sample], masks: list[Path], root: Path, notes: Notes) -> list[Sample]:
+    paired = pair([sample.path for sample in samples], masks, root, notes)
+    return [
+        Sample(path=s.path, split=s.split, defect=s.defect, mask=paired.get(s.path))
+        for s in samples
+    ]
+
+
+def _sample(path: Path, split: Split, defect: str) -> Sample:
+    return Sample(path=path, split=split, defect=defect)
+
+
+def read_folder(root: Path, notes: Notes) -> list[Sample]:
+    """Reads any tree by the words in its names, and by masks beside its pictures.
+
+    Raises:
+        LayoutError: nothing says of some pictures whether they are good.
+        OSError: a folder cannot be read.
+    """
+    parts, masks = sort_out(root, root, notes)
+    paired = pair(parts, masks, root, notes)
+    labels: dict[_Label, list[Path]] = defaultdict(list)
+    shared = _shared_words(parts, root)
+    for part in parts:
+        labels[_label(part, root, shared)].append(part)
+    notes[_CONTRADICTED] += labels["both"]
+    by_mask = _by_masks(labels["unknown"], paired, notes)
+    unknown = [part for part in labels["unknown"] if part not in by_mask]
+    if not (labels["good"] or labels["defect"] or by_mask):
+        is_called_good = _refuse_unlike(root, unknown, masks)
+        return [
+            Sample(path=p, split="train", defect="good", is_labelled=is_called_good)
+            for p in unknown
+        ]
+    types = _unnamed_types(root, unknown, labels["good"], notes)
+    known = dict.fromkeys(labels["good"], "good")
+    known |= {part: _type(part, root) for part in labels["defect"]}
+    known |= by_mask | types
+    samples = []
+    for part, defect in known.items():
+        split = _split(part, root)
+        if split == "other":
+            notes[_OTHER_SPLIT].append(part)
+            continue
+        split = split or ("train" if defect == "good" else "test")
+        mask = None if by_mask.get(part) == "good" else paired.get(part)
+        samples.append(Sample(path=part, split=split, defect=defect, mask=mask))
+    if all(sample.is_defect or sample.split == "test" for sample in samples):
+        raise _refusal(root, "no good pictures to learn from", known)
+    return samples
+
+
+def _is_good(name: str) -> bool:
+    said = meaning(name)
+    return said.only and said.says == {"good"} and said.split is None
+
+
+def _names(part: Path, root: Path) -> tuple[str, ...]:
+    return part.relative_to(root).parts[:-1]
+
+
+def _shared_words(parts: Iterable[Path], root: Path) -> frozenset[str]:
+    """Returns the unknown words that turn nothing around: `bottle` of `bottle_ok`, `bottle_ng`.
+
+    They stand beside a word for defective, too, or in every name that says something.
+    """
+    names = {name for part in parts for name in (*_names(part, root), part.stem)}
+    said = [m for name in names if (m := meaning(name)).says & {"good", "defect"}]
+    bad = {word for m in said if "good" not in m.says for word in m.unknown}
+    every = set.intersection(*({*m.unknown} for m in said)) if said else set()
+    return frozenset(bad | every)
+
+
+def _label(part: Path, root: Path, shared: frozenset[str]) -> _Label:
+    """What the folders say, or the file's own name where they say nothing.
+
+    A word for good beside an unknown one that is not `shared` says nothing: `ikke_god` is not good.
+    """
+    found = [meaning(name) for name in _names(part, root)]
+    own = meaning(part.stem)
+    if own.only or not any(said.says - {"mask"} for said in found):
+        found.append(own)
+    says = {word for said in found for word in said.says}
+    if any("good" in said.says and not {*said.unknown} <= shared for said in found):
+        return "unknown"
+    if {"good", "defect"} <= says:
+        return "both"
+    return "good" if "good" in says else "defect" if "defect" in says else "unknown"
+
+
+def _by_masks(unknown: list[Path], paired: dict[Path, Path], notes: Notes) -> dict[Path, str]:
+    """Labels by masks, where each of the pictures that no word knows has one."""
+    if not unknown or not all(part in paired for part in unknown):
+        return {}
+    labels = {}
+    for part in unknown:
+        try:
+            labels[part] = "defect" if marks_something(paired[part]) else "good"
+        except ImageError:
+            notes["pictures whose mask cannot be read, left out"].append(part)
+            labels[part] = ""
+    return {part: label for part, label in labels.items() if label}
+
+
+def _split(part: Path, root: Path) -> Literal["train", "test", "other"] | None:
+    splits = [split for name in _names(part, root) if (split := meaning(name).split)]
+    return splits[-1] if splits else None
+
+
+def _type(part: Path, root: Path) -> str:
+    """The folder that names the type of defect; `defect` where only the file or a mask says so."""
+    names = _names(part, root)
+    for i, name in enumerate(names):
+        said = meaning(name)
+        if "defect" in said.says:
+            below = names[i + 1] if i + 1 < len(names) else ""
+            is_type = said.only and below and not any(c.isdigit() for c in below)
+            other = meaning(below)
+            return below if is_type and other.bare and not other.split else name
+    return "defect"
+
+
+def _unnamed_types(
+    root: Path, unknown: list[Path], good: Sequence[Path], notes: Notes
+) -> dict[Path, str]:
+    """Takes folders beside `good` for types of defect; refuses what cannot be one."""
+    beside_good = any(names and _is_good(names[0]) for names in (_names(p, root) for p in good))
+    types: dict[Path, str] = {}
+    unclear: list[Path] = []
+    for part in unknown:
+        names = _names(part, root)
+        if beside_good and not names:
+            notes["pictures beside the folders, left out"].append(part)
+        elif beside_good and _may_be_a_type(names[0]):
+            types[part] = names[0]
+        else:
+            unclear.append(part)
+    if unclear:
+        raise _refusal(root, "pictures of which no word says whether they are good", unclear)
+    return types
+
+
+def _may_be_a_type(name: str) -> bool:
+    """Whether a folder beside `good` may be a type of defect: no date, `images` or `class 1`."""
+    said = meaning(name)
+    if said.split or said.unclear or (said.only and "good" in said.says):
+        return False
+    is_short = (name.isdigit() and len(name) <= 2) or (name.isalpha() and bool(said.bare))
+    return bool(said.unknown) or is_short
+
+
+def _refuse_unlike(root: Path, parts: list[Path], masks: list[Path]) -> bool:
+    """Refuses a tree without a word for good or defective whose folders may be anything.
+
+    Folders that only count, `line 1` and `line 2`, or that are of one kind, are as they were given.
+
+    Returns:
+        Whether the tree itself is called good.
+    """
+    if masks:
+        raise _refusal(root, f"{len(masks)} masks, and no word that says what is good", masks)
+    is_called_good = _by_its_name(root)
+    names = {_names(part, root) for part in parts}
+    if any(meaning(name).split for folders in names for name in folders):
+        raise _refusal(root, "no word that says what is good", parts)
+    beside: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for folders in names:
+        for depth in range(len(folders) + 1):
+            beside[folders[:depth]].add(folders[depth] if depth < len(folders) else "")
+    if any(_are_unlike(children) for children in beside.values()):
+        raise _refusal(root, "folders of which no word says whether they are good", parts)
+    return is_called_good
+
+
+def _refusal(root: Path, found: str, of: Iterable[Path]) -> LayoutError:
+    """Names the folders in `root` whose words have a meaning that does not help, and what else."""
+    said = {folder.name: meaning(folder.name) for folder in list_folders(root)}
+    known = [name for name, m in said.items() if m.says - {"good"} or m.split]
+    beside = f"the folder {', '.join(known[:NAMED])} and " if known else ""
+    return LayoutError(f"{root}: found {beside}{found} ({_counted(of, root)}); {_DO}")
+
+
+def _are_unlike(names: Iterable[str]) -> bool:
+    """Whether some of these folders may be good and others not, for all that their names say."""
+    names = set(names)
+    if names == {"0", "1"}:  # as labels are
+        return True
+    kinds = {(meaning(name).unknown, meaning(name).denied) for name in names}
+    unclear = any(meaning(name).unclear for name in names)
+    return len(names) > 1 and (len(kinds) > 1 or unclear)
+
+
+def _by_its_name(root: Path) -> bool:
+    """Refuses a folder that is itself called `NG`, or `NG/images`; whether it is called good."""
+    for folder in (root.resolve(), *root.resolve().parents[:2]):
+        said = meaning(folder.name)
+        if said.says and said.says <= {"defect", "mask"} and said.only and said.split is None:
+            raise LayoutError(
+                f"{root}: found a folder whose name '{folder.name}' says that what is in it is not "
+                "good; expected good pictures; give their folder, or rename this one if they are"
+            )
+        if said.bare or said.says:
+            return _is_good(folder.name)
+    return False
+
+
+def _counted(paths: Iterable[Path], root: Path) -> str:
+    """Counts pictures by folder: `Normal 20, Anomaly 10`."""
+    folders = (path.parent.relative_to(root).as_posix() for path in paths)
+    return counted(Counter("the folder itself" if name == "." else name for name in folders))

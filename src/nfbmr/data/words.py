@@ -1,0 +1,296 @@
+"""What the name of a folder or file, or a label, says: good, defective, a mask, for the test.
+
+A name is split at everything that is no letter, at digits, and where a small letter meets a
+capital one; case and accents do not count. A word that no list here holds says nothing, and
+nothing may be made of it: see `Meaning.unknown`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, TypeAlias
+
+Said: TypeAlias = Literal["good", "defect", "mask"]
+SplitWord: TypeAlias = Literal["train", "test", "other"]
+"""`other`: pictures that are neither to learn from nor for the test, as those of a validation."""
+_Token: TypeAlias = tuple[str, str]  # the word as it is compared, and its kind
+
+_LISTS: dict[str, str] = {
+    "good": """
+        good goods ok oks okay okey normal normals normale normales normali normalny normalne pass
+        passed passes passing accept accepted acceptable approved conforming conform conforme
+        conformes conformi konform correct correctly healthy intact clean flawless perfect
+        nondefective nondefect faultless defectless undamaged
+        gut gute guter gutes gutteil gutteile io iop ordnung fehlerfrei einwandfrei bestanden
+        bon bons bonne bonnes bien reussi
+        bueno buena buenos buenas correcto correcta aceptado aceptada aprobado aprobada sano sana
+        buono buona buoni buone accettato approvato corretto
+        bom boa bons boas aprovado aprovada normais
+        goed goede goedgekeurd foutloos voldoende
+        dobry dobra dobre dobrze prawidlowy prawidlowe poprawny poprawne
+        iyi saglam hatasiz kusursuz uygun gecti kabul
+        bra god gode godt godkand godkjent hyva dobar dobro
+        годен годные годный норма нормальный хорошо хороший хорошие
+        良品 良 良好 合格 正常 好品 好 正品 無欠陥 无缺陷 优良 양품 정상 합격""",
+    "defect": """
+        defect defects defective defectives defected bad bads anomaly anomalies anomalous abnormal
+        abnormals abnormality abnormalities ng ngs nok noks nio niop ko fail fails failed
+        failure failures failing fault faults faulty flaw flaws flawed reject rejects rejected
+        rejection scrap nogood notgood notok notokay nongood nonok nonconforming nonconform
+        unacceptable imperfect poor wrong incorrect unhealthy outlier outliers abn
+        schlecht schlechte schlechtteil schlechtteile fehler fehlerhaft defekt defekte defekter
+        ausschuss mangel mangelhaft anomalie anomalien kaputt fehlteil beanstandet durchgefallen
+        mauvais mauvaise mauvaises defaut defauts defectueux defectueuse rebut rebuts rejet rejets
+        anormal anormale anormaux anomalies
+        malo mala malos malas mal defecto defectos defectuoso defectuosa rechazado rechazada
+        fallo fallos falla fallas anomalia anomalias anormales
+        cattivo cattiva cattivi difetto difetti difettoso difettosa scarto scarti guasto
+        nonconforme anomalie difettosi
+        ruim ruins defeito defeitos defeituoso defeituosa reprovado reprovada mau rejeitado
+        slecht slechte fout foute fouten afkeur afgekeurd defecte gebrek gebreken
+        zly zla zle wad wada wady wadliwy wadliwa wadliwe odrzut odrzucony niepoprawny nieprawidlowy
+        kotu hata hatali kusur kusurlu bozuk hasarli uygunsuz
+        daligt underkand viallinen neispravno vadny vadne
+        брак дефект дефекты дефектный плохо плохой плохие
+        不良品 不良 不合格 不合格品 次品 缺陷 缺陷品 瑕疵 异常 異常 欠陥
+        欠陥品 坏 坏品 坏件 残次 不好 非正常 不正常 非良品 故障 불량 불량품 결함 이상 불합격""",
+    "type": """
+        scratch scratches scratched crack cracks cracked dent dents dented blowhole blowholes stain
+        stains stained contamination contaminated breakage
+        fray frayed burr burrs rust rusty corrosion corroded wrinkle wrinkles wrinkled dirt dirty
+        scuff scuffs misplaced misaligned deformed deformation uneven porosity
+        kratzer riss risse delle dellen bruch rost verschmutzung verschmutzt beschadigt beschaedigt
+        beschadigung rayure rayures fissure fissures tache taches casse cassee endommage bosse
+        rasguno grieta grietas abolladura mancha manchas roto rota danado rayado
+        graffio graffi crepa crepe ammaccatura macchia macchie rotto danneggiato
+        arranhao trinca rachadura amassado quebrado danificado
+        kras krassen scheur scheuren deuk beschadigd kapot
+        rysa rysy pekniecie uszkodzony uszkodzone uszkodzenie wgniecenie
+        cizik catlak ezik leke kirik
+        царапина трещина
+        划痕 划伤 裂纹 裂痕 污渍 污点 破损 毛刺 凹陷 傷 キズ 汚れ 割れ ひび 打痕 欠け""",
+    "mask": """
+        mask masks masked gt gts groundtruth truth maske masken masque masques mascara mascaras
+        maschera maschere masker maskers maska maski maskesi mascaras segmask bitmask
+        маска маски 掩码 掩膜 蒙版 マスク 真値 마스크""",
+    "label": """
+        label labels labelmap annotation annotations annot annots anno annos seg segs segmentation
+        segmentations segmentierung labelled annotationen etiquette etiqueta etichetta etiket
+        標注 标注 标签 标记 ラベル アノテーション 라벨""",
+    "not": """
+        no not non n un nicht kein keine keinen ohne without sans pas sin senza sem nao nie bez
+        niet geen zonder nem inte icke ikke ej ei ne не без 没有 沒有 没 无 無 未 非 비 불""",
+    "free": "free frei freie vrij libre libero livre",
+    "after": "degil",
+    "topic": """
+        detection detector detect detecting inspection recognition classification classifier
+        segmentationtask erkennung prufung pruefung dataset datasets database project projekt
+        challenge benchmark study detecteur rilevamento deteccion deteccao 检测 検出 検査""",
+    "train": "train training trainset lernen entrenamiento entrainement treino egitim 训练 学習",
+    "test": "test tests testing testset teste prova prueba 测试 テスト",
+    "other": "val valid validation validierung validate dev evaluation private holdout 验证 検証",
+    "unclear": """
+        class classes klasse klassen classe clase clases category categories kategorie type types
+        typ typen tipo tipi group groups gruppe cluster clusters positive positives negative
+        negatives pos neg positiv negativ unknown unlabeled unlabelled unsorted mixed misc other
+        others rest todo sonstige unbekannt andere autre autres otro otros altro altri""",
+    "neutral": """
+        image images img imgs im picture pictures pic pics photo photos foto fotos bild bilder
+        imagen imagenes immagine immagini imagem imagens afbeelding zdjecia data dataset raw rgb
+        gray grey mono jpg jpeg png bmp tif tiff webp part parts teil teile piece
+        pieces sample samples item items product products produkt produkte object objects specimen
+        line linie cam cams camera cameras kamera station cell batch batches lot lots charge shift
+        schicht day days week month year run runs set sets series serie session position view
+        views side seite left right top bottom front back rear links rechts oben unten
+        early late morning noon evening night early am pm
+        monday tuesday wednesday thursday friday saturday sunday mon tue wed thu fri sat sun
+        montag dienstag mittwoch donnerstag freitag samstag sonntag
+        january february march april may june july august september october november december
+        jan feb mar apr jun jul aug sep sept oct nov dec januar februar marz mai juni juli oktober
+        dezember dir folder ordner directory all alle input inputs source
+        src original originals orig crop crops cropped export exports upload uploads download
+        downloads backup archive files file num number nr and und public reference link linked extra
+        more additional
+        品 件 图像 图片 画像 写真 이미지""",
+}
+
+
+def _folded(text: str) -> str:
+    """Compares without case, accents and width: `Défaut` is `defaut`."""
+    text = unicodedata.normalize("NFKD", text.casefold().replace("ı", "i").replace("ł", "l"))
+    bare = "".join(c for c in text if unicodedata.category(c) != "Mn")
+    return unicodedata.normalize("NFC", bare)
+
+
+_KINDS: dict[str, str] = {}
+for _kind, _words in _LISTS.items():
+    for _word in _words.split():
+        _KINDS.setdefault(_folded(_word), _kind)
+_CHAINED = sorted((w for w in _KINDS if not re.match(r"[a-zа-я]", w)), key=len, reverse=True)
+"""Words of scripts that put no spaces between them, the longest first: 不良品 is not 良品."""
+
+_SAYING = frozenset({"good", "defect", "mask", "not", "free"})
+_TAILS = """part parts teil teile piece pieces image images img imgs pic pics picture pictures
+    photo photos bild bilder sample samples item items data dir set"""
+_PICTURES = frozenset(_TAILS.split())
+"""What may stand behind a word without a space: goodparts, but not goodyear."""
+
+_RUN = re.compile(r"\d+|[^\W\d_]+")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_LATIN = re.compile(r"[a-zа-яё]+|[^a-zа-яё]+")
+_SPACED = re.compile(r"\W|_")
+_SUFFIX = re.compile(r"^(?P<of>.+?)[\W_]*(?<![A-Za-z])(?P<word>[A-Za-z]+)[\W_]*\d{0,2}$")
+_ENDS = {"Mask": True, "GT": True, "Label": False}  # 001Mask, partGT
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Meaning:
+    """What a name says."""
+
+    says: frozenset[Said]
+    """None of them, one, or several, as `ok_and_ng` does."""
+    only: bool
+    """Whether it says nothing else: `02_NG` and `bad parts`, not `deep scratch` or `bad_weld`."""
+    split: SplitWord | None
+    unknown: tuple[str, ...]
+    """Words of which nothing is known; none of `line 3`, `2024-01-05` and `AK`."""
+    denied: bool
+    """Whether it denies, as `passt nicht` does beside `passt`, whatever it denies."""
+    unclear: bool
+    """Whether it sorts pictures without saying what is good: `class 1`, `positive`."""
+    rest: str
+    """The name without words for masks, for pictures and for defects of no type, to compare."""
+    bare: str
+    """The name without words for masks and for pictures."""
+
+
+@lru_cache(maxsize=65_536)
+def meaning(name: str) -> Meaning:
+    """Says what a folder's or a file's name, without its suffix, or a label says."""
+    tokens = list(_tokens(name))
+    kinds = [kind for _, kind in _negated(tokens)]
+    says: set[Said] = set()
+    if "mask" in kinds or (
+        "label" in kinds and not {"defect", "type", "good", "unknown"} & {*kinds}
+    ):
+        says.add("mask")
+    if "good" in kinds:
+        says.add("good")
+    if {"defect", "type"} & {*kinds}:
+        says.add("defect")
+    split: SplitWord | None = None
+    for word in ("train", "test", "other"):
+        split = word if word in kinds else split
+    unknown = tuple(
+        word for (word, _), kind in zip(tokens, kinds, strict=True) if kind == "unknown"
+    )
+    return Meaning(
+        says=frozenset(says),
+        only=bool(says) and "?" not in name and not {"unknown", "type", "unclear"} & {*kinds},
+        split=split,
+        unknown=unknown,
+        denied=any(kind in {"not", "free", "after"} and len(word) > 1 for word, kind in tokens),
+        unclear="unclear" in kinds,
+        rest=_left(tokens, kinds, {"mask", "label", "neutral", "defect"}),
+        bare=_left(tokens, kinds, {"mask", "label", "neutral"}),
+    )
+
+
+def _left(tokens: list[_Token], kinds: list[str], without: set[str]) -> str:
+    return " ".join(w for (w, _), kind in zip(tokens, kinds, strict=True) if kind not in without)
+
+
+def mask_of(stem: str) -> tuple[str, bool] | None:
+    """Names the picture that a mask beside it belongs to: 001 for 001_mask, 001_GT and mask_001.
+
+    Returns:
+        The stem of that picture, in lower case, and whether the word can mean nothing else: a label
+        may be what the camera looks at. None where the stem is no mask's.
+    """
+    for end, sure in _ENDS.items():
+        if stem.endswith(end) and len(stem) > len(end):
+            return stem.removesuffix(end).rstrip(" _-.").lower(), sure
+    if found := _SUFFIX.match(stem):
+        kind = _KINDS.get(_folded(found["word"]))
+        of = re.sub(r"(?i)[\W_]*ground$", "", found["of"]).lower()
+        if kind in {"mask", "label"} and of:
+            return of, kind == "mask"
+    first = re.match(r"^(?P<word>[A-Za-z]+)[\W_]+(?P<of>.+)$", stem)
+    if first and _KINDS.get(_folded(first["word"])) == "mask":
+        return first["of"].lower(), False
+    return None
+
+
+def _tokens(name: str) -> Iterator[_Token]:
+    """Splits a name into words and numbers, each with its kind."""
+    joined = _folded(_SPACED.sub("", name))
+    if _SPACED.search(name) and _KINDS.get(joined) in {"good", "defect", "mask"}:
+        yield joined, _KINDS[joined]  # i.O., n.i.O., N.G., ground_truth
+        return
+    for run in _RUN.findall(unicodedata.normalize("NFC", name)):
+        if run[0].isdigit():
+            yield run, "number"
+        elif (whole := _folded(run)) in _KINDS:
+            yield whole, _KINDS[whole]
+        else:
+            for part in _CAMEL.split(run):
+                yield from _parts(_folded(part))
+
+
+def _parts(word: str) -> Iterator[_Token]:
+    """Splits what is written in one: goodparts, gutteile, NG品."""
+    if word in _KINDS:
+        yield word, _KINDS[word]
+        return
+    runs = _LATIN.findall(word)
+    if len(runs) > 1:
+        for run in runs:
+            yield from _parts(run)
+        return
+    if not re.match(r"[a-zа-яё]", word):
+        yield from _chained(word)
+        return
+    for cut in range(2, len(word) - 1):
+        halves = word[:cut], word[cut:]
+        kinds = [_KINDS.get(half, "") for half in halves]
+        if {*kinds} <= _SAYING or (kinds[0] in _SAYING and halves[1] in _PICTURES):
+            yield from zip(halves, kinds, strict=True)
+            return
+    yield word, "unknown" if len(word) > 2 else "short"
+
+
+def _chained(word: str) -> Iterator[_Token]:
+    while word:
+        known = next((w for w in _CHAINED if word.startswith(w)), None)
+        if known is None:
+            start = min((i for w in _CHAINED if (i := word.find(w)) > 0), default=len(word))
+            yield word[:start], "unknown"
+            word = word[start:]
+        else:
+            yield known, _KINDS[known]
+            word = word[len(known) :]
+
+
+def _negated(tokens: list[_Token]) -> list[_Token]:
+    """Turns `not ok` into a defect, `no defect`, `defect free` and `anomaly detection` not."""
+    out = list(tokens)
+    bad, opposite = {"defect", "type"}, {"good": "defect", "defect": "good", "type": "good"}
+    for i, (word, kind) in enumerate(tokens):
+        before = [k for _, k in out[max(0, i - 2) : i]]
+        after = tokens[i + 1][1] if i + 1 < len(tokens) else ""
+        denied = before[-1:] == ["not"] or (before == ["not", "short"] and tokens[i - 1][0] == "in")
+        if kind in opposite and denied:
+            out[i] = word, opposite[kind]
+        elif kind in bad and after == "free":
+            out[i] = word, "good"
+        elif kind in bad and after == "topic":
+            out[i] = word, "topic"
+        elif kind == "good" and after == "after":
+            out[i] = word, "defect"
+    if [kind for _, kind in tokens if kind not in {"number", "neutral", "short"}] == ["free"]:
+        out = [(word, "good" if kind == "free" else kind) for word, kind in tokens]  # MT_Free
+    return out
