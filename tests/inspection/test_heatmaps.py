@@ -27,7 +27,7 @@ def test_a_run_takes_the_heatmaps_of_the_run_before_away(
     second = Heatmaps.of_one_run(tmp_path / "heatmaps")
     assert second.keep("000000_c", draw(0), result) == tmp_path / "heatmaps" / "000000_c.png"
     found = sorted(path.name for path in (tmp_path / "heatmaps").iterdir())
-    assert found == [".nfbmr-output", "000000_c.png", "notes.txt"]
+    assert found == ["000000_c.png", "notes.txt"]
 
 
 def test_a_users_own_folder_of_that_name_is_left_alone(

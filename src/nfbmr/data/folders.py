@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from nfbmr.data.images import IMAGE_SUFFIXES
 
 _HIDDEN = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 
-OUTPUT_MARK = ".nfbmr-output"
-"""An empty file of this name says that a folder holds what nfbmr drew, and no pictures to read."""
+_OF_HEATMAPS = re.compile(r"heatmaps(-\d+)?$")
+
+DRAWN = ("Software", "nfbmr heatmap")
+"""Key and text that heatmaps carry, so that a folder of them is not taken for one of pictures."""
 
 
 def list_pictures(folder: Path, *, deep: bool) -> tuple[list[Path], list[Path]]:
     """Lists the pictures by their suffixes, and the other files; each sorted by path.
 
-    With `deep`, sub-folders too, but none with an `OUTPUT_MARK` in it. Links are followed, but no
+    With `deep`, sub-folders too, but none of heatmaps that nfbmr drew. Links are followed, but no
     folder is entered twice, so a link that leads back up ends there.
 
     Raises:
@@ -27,8 +30,7 @@ def list_pictures(folder: Path, *, deep: bool) -> tuple[list[Path], list[Path]]:
     entered: set[Path] = set()
     for here, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
         real = Path(here).resolve()
-        ours = OUTPUT_MARK in files and Path(here) != Path(folder)
-        if real in entered or ours:
+        if real in entered or (Path(here) != Path(folder) and holds_heatmaps(Path(here))):
             folders.clear()
             continue
         entered.add(real)
@@ -56,6 +58,28 @@ def find_entry(folder: Path | None, name: str) -> Path | None:
     """
     entries = sorted(folder.iterdir()) if folder is not None and folder.is_dir() else ()
     return next((path for path in entries if path.name.lower() == name.lower()), None)
+
+
+def holds_heatmaps(folder: Path) -> bool:
+    """Tells whether a folder is one of heatmaps, by its name and by what the first file says.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not _OF_HEATMAPS.search(folder.name):
+        return False
+    first = next(iter(sorted([*folder.glob("*.png"), *folder.glob("*/*.png")])), None)
+    return first is not None and is_drawn(first)
+
+
+def is_drawn(path: Path) -> bool:
+    """Tells whether a picture is a heatmap that nfbmr drew.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as stream:
+        return "\0".join(DRAWN).encode() in stream.read(256)
 
 
 def _raise(error: OSError) -> None:

@@ -10,12 +10,12 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from nfbmr.data.folders import OUTPUT_MARK, is_hidden
+from nfbmr.data.folders import is_hidden
 from nfbmr.data.images import IMAGE_SUFFIXES
 from nfbmr.system.files import printable
 
@@ -100,19 +100,26 @@ class Arrivals:
         settle: float,
         patience: float,
         is_done: Callable[[str, Mark], bool],
+        ours: Iterable[Path] = (),
     ) -> None:
         """Looks at nothing yet.
 
         Args:
             folder: the hot folder.
-            deep: whether sub-folders are looked into; never those of `FOLDERS`, nor what nfbmr
-                drew, nor links to folders.
+            deep: whether sub-folders are looked into; never `FOLDERS`, nor links to folders.
             settle: seconds for which a file must stay the same that nobody said to be closed.
             patience: seconds for which one that cannot be read must stay the same.
             is_done: whether a file needs nothing more.
+            ours: folders that nfbmr writes to; they are not looked into either.
         """
         self.folder, self._deep, self._is_done = folder, deep, is_done
         self._settle, self._patience = settle, patience
+        root = folder.resolve()
+        self._ours = [
+            one.resolve().relative_to(root).as_posix()
+            for one in ours
+            if one.resolve().is_relative_to(root)
+        ]
         self._waiting: dict[str, _Waiting] = {}
         self._said: set[str] = set()
         self._said_missing = float("-inf")
@@ -214,10 +221,15 @@ class Arrivals:
     def wanted(self, name: str) -> bool:
         """Tells whether a name below the folder is that of a picture to inspect."""
         *above, last = PurePosixPath(name).parts
-        if above and (not self._deep or above[0] in FOLDERS):
+        if above and not (self._deep and self._looked_into("/".join(above))):
             return False
-        hidden = any(is_hidden(part) for part in (*above, last))
-        return not hidden and PurePosixPath(last).suffix.lower() in IMAGE_SUFFIXES
+        return not is_hidden(last) and PurePosixPath(last).suffix.lower() in IMAGE_SUFFIXES
+
+    def _looked_into(self, sub_folder: str) -> bool:
+        parts = PurePosixPath(sub_folder).parts
+        if not self._deep or parts[0] in FOLDERS or any(is_hidden(part) for part in parts):
+            return False
+        return not any(sub_folder == one or sub_folder.startswith(f"{one}/") for one in self._ours)
 
     def _patient(self, one: _Waiting) -> bool:
         waited = max(time.monotonic() - one.since, one.mark.age())
@@ -229,12 +241,10 @@ class Arrivals:
     def _there(self, below: str = "") -> Iterator[tuple[str, Mark]]:
         with os.scandir(self.folder / below) as entries:
             found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
-        if below and any(name == OUTPUT_MARK for name, _ in found):
-            return
         for last, is_folder in found:
             name = f"{below}/{last}" if below else last
             if is_folder:
-                if self._deep and not is_hidden(last) and (below or last not in FOLDERS):
+                if self._looked_into(name):
                     yield from self._of_sub_folder(name)
             elif self.wanted(name):
                 mark = mark_of(self.folder / name)

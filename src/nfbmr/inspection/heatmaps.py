@@ -1,4 +1,4 @@
-"""Folders of heatmaps: each says by a file in it that nfbmr drew what it holds."""
+"""Folders of heatmaps: each says that nfbmr drew it, so that none is taken for a picture."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from nfbmr.data.folders import OUTPUT_MARK
-from nfbmr.data.images import ImageInput, read_image
+from nfbmr.data.folders import DRAWN, is_drawn
+from nfbmr.data.images import IMAGE_SUFFIXES, ImageInput, read_image
 from nfbmr.inspection.pictures import heatmap_overlay
 from nfbmr.inspection.result import Inspection
 from nfbmr.system.files import written_beside
@@ -27,11 +28,14 @@ class Heatmaps:
     def of_one_run(cls, folder: Path) -> Heatmaps:
         """Returns a folder that holds no heatmaps of runs before: its own are taken away first.
 
-        Files in it that are none of ours stay; a folder that has files and was not made for
-        heatmaps is left alone, and one beside it, `NAME-1`, serves.
+        Other files in it stay; where pictures lie in it that nfbmr did not draw, it is left alone,
+        and a folder beside it, `NAME-1`, serves.
+
+        Raises:
+            OSError: it cannot be read, or they cannot be taken away.
         """
         place, number = folder, 1
-        while place.exists() and not (place / OUTPUT_MARK).exists() and _holds_anything(place):
+        while place.exists() and not _only_ours(place):
             place, number = folder.with_name(f"{folder.name}-{number}"), number + 1
         if place.is_dir():
             for path in place.iterdir():
@@ -53,11 +57,18 @@ class Heatmaps:
         """
         file = self.folder / f"{name}.png"
         overlay = heatmap_overlay(read_image(source), result.heatmap)
+        says = PngInfo()
+        says.add_text(*DRAWN)
         with written_beside(file) as beside:
-            (self.folder / OUTPUT_MARK).touch()
-            Image.fromarray(overlay).save(beside, "PNG")
+            Image.fromarray(overlay).save(beside, "PNG", pnginfo=says)
         return file
 
 
-def _holds_anything(place: Path) -> bool:
-    return not place.is_dir() or any(place.iterdir())
+def _only_ours(place: Path) -> bool:
+    if not place.is_dir():
+        return False
+    return all(
+        is_drawn(path)
+        for path in place.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    )

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol, TextIO
+from typing import Any, Literal, Protocol
 
 from nfbmr.errors import MissingExtraError, SettingsError
 from nfbmr.inspection.result import Failure, Inspection
@@ -24,6 +24,18 @@ _NUMBERS = ("score", "p_value", "threshold", "look_threshold")
 _PARQUET_ROWS = 1024
 
 Row = dict[str, Any]
+
+
+class Stream(Protocol):
+    """Takes text."""
+
+    def write(self, text: str, /) -> object:
+        """Takes a part of it."""
+        ...
+
+    def flush(self) -> object:
+        """Hands on what was taken."""
+        ...
 
 
 class Writer(Protocol):
@@ -48,12 +60,15 @@ def _unicode(text: str | None) -> str | None:
 
 
 @contextmanager
-def open_writer(form: Format, path: Path | None) -> Iterator[Writer]:
+def open_writer(
+    form: Format, path: Path | None, terminal: Stream | None = None
+) -> Iterator[Writer]:
     """Opens a writer; a file is written beside and renamed at the end, so it is whole or absent.
 
     Args:
         form: of the rows.
-        path: a file, or None for standard output.
+        path: a file, or None for what is printed.
+        terminal: what takes the place of standard output there.
 
     Raises:
         SettingsError: Parquet to standard output.
@@ -62,7 +77,7 @@ def open_writer(form: Format, path: Path | None) -> Iterator[Writer]:
     if path is None:
         if form == "parquet":
             raise SettingsError("Parquet cannot go to standard output; give a file with -o")
-        yield _text_writer(form, sys.stdout)
+        yield _text_writer(form, terminal or sys.stdout)
         return
     with written_beside(path) as beside:
         if form == "parquet":
@@ -73,7 +88,7 @@ def open_writer(form: Format, path: Path | None) -> Iterator[Writer]:
                 yield _text_writer(form, stream)
 
 
-def _text_writer(form: Format, stream: TextIO) -> Writer:
+def _text_writer(form: Format, stream: Stream) -> Writer:
     if form == "jsonl":
         return lambda row: print(json.dumps(row, allow_nan=False), file=stream, flush=True)
     if form == "csv":

@@ -69,6 +69,10 @@ class Watch:
     every: float = 0.5
     """Seconds between two looks."""
 
+    def beside(self, what: str) -> Path:
+        """Returns a folder beside the log: of `heatmaps`, or the `outbox` of a webhook."""
+        return self.log.with_name(f"{self.log.stem}_{what}")
+
 
 def watch(
     inspector: Inspector,
@@ -140,13 +144,14 @@ class _Line:
         self._here: tuple[int, int] | None = None  # which folder was looked at last
         self._looked = False
         self._unheard = 0
-        self._heatmaps = Heatmaps(job.log.with_name(f"{job.log.stem}_heatmaps"))
+        self._heatmaps = Heatmaps(job.beside("heatmaps"))
         self._arrivals = Arrivals(
             job.folder,
             deep=job.recursive,
             settle=job.settle,
             patience=job.patience,
             is_done=self._is_done,
+            ours=(job.beside("heatmaps"), job.beside("outbox")),
         )
         if job.move:
             for name in FOLDERS:  # so that the file system also says what is moved there
