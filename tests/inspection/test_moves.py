@@ -76,9 +76,21 @@ def test_what_cannot_be_moved_stays_and_is_said(
     assert "stays where it is" in caplog.text
 
 
-def test_a_free_place_counts_up(tmp_path: Path) -> None:
-    assert free_place(tmp_path / "a.png") == tmp_path / "a.png"
-    for expected in ("a.png", "a-1.png", "a-2.png"):
+def test_a_free_place_counts_up_in_few_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
         place = free_place(tmp_path / "a.png")
-        assert place.name == expected
+        assert place.name == (f"a-{number}.png" if number else "a.png")
         place.touch()
+    (tmp_path / "a-20.png").unlink()
+    looks, exists = 0, Path.exists
+
+    def counted(path: Path) -> bool:
+        nonlocal looks
+        looks += 1
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", counted)
+    assert not exists(free_place(tmp_path / "a.png"))
+    assert looks < 16

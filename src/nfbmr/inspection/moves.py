@@ -30,11 +30,21 @@ def is_there(path: Path, mark: Mark, sha256: str) -> bool:
 
 
 def free_place(path: Path) -> Path:
-    """Returns a path, or one like it, at which nothing is."""
-    place, number = path, 1
-    while place.exists():
-        place, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
-    return place
+    """Returns a path, or one like it, at which nothing is; few looks, however many are taken."""
+
+    def like(number: int) -> Path:
+        return path.with_name(f"{path.stem}-{number}{path.suffix}") if number else path
+
+    taken, free = -1, 0
+    while like(free).exists():
+        taken, free = free, 2 * free or 1
+    while free - taken > 1:
+        middle = (taken + free) // 2
+        if like(middle).exists():
+            taken = middle
+        else:
+            free = middle
+    return like(free)
 
 
 def move(path: Path, mark: Mark, sha256: str, target: Path) -> Path | None:
