@@ -21,9 +21,10 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from PIL import Image
@@ -74,11 +75,16 @@ def measure(inspector: Inspector, plan: Plan, folder: Path) -> Row:
     put_in: dict[str, str] = {}
     feed = _feed(plan, hot, put_in)
     began = time.monotonic()
-    killed_at = [_killed_at(inspector, plan, hot, moment, feed, dice) for moment in moments]
-    child = _started(inspector, plan, hot)
-    _until_logged(hot, plan.pictures, feed)
-    _ended(child, signal.SIGTERM)
-    _ended(_started(inspector, plan, hot, once=True), None)
+    killed_at = []
+    for moment in moments:
+        with _watching(inspector, plan, hot, signal.SIGKILL):
+            _until_logged(hot, moment, feed)
+            time.sleep(dice.uniform(0, _AFTER))
+        killed_at.append(_logged(hot))
+    with _watching(inspector, plan, hot, signal.SIGTERM):
+        _until_logged(hot, plan.pictures, feed)
+    with _watching(inspector, plan, hot, None):
+        pass
     seconds = time.monotonic() - began
     return {
         "row": "watch kills",
@@ -103,7 +109,7 @@ def counted(hot: Path, put_in: dict[str, str]) -> Row:
         hot: the folder, whose log is `nfbmr.jsonl`.
         put_in: the names of the pictures by their sha256.
     """
-    rows = [json.loads(line) for log in hot.glob("nfbmr*.jsonl") for line in log.open()]
+    rows = [json.loads(line) for line in _lines(hot)]
     times = Counter(row["sha256"] for row in rows)
     heard = set(_alarms(hot).read_text().split()) if _alarms(hot).exists() else set()
     misplaced = [row for row in rows if not _is(row["place"], row["sha256"])]
@@ -161,17 +167,6 @@ def _feed(plan: Plan, hot: Path, put_in: dict[str, str]) -> Iterator[None]:
         yield
 
 
-def _killed_at(
-    inspector: Inspector, plan: Plan, hot: Path, moment: int, feed: Iterator[None], dice: Any
-) -> int:
-    """Starts a watch and kills it soon after some rows are in the log; returns how many are."""
-    child = _started(inspector, plan, hot)
-    _until_logged(hot, moment, feed)
-    time.sleep(dice.uniform(0, _AFTER))
-    _ended(child, signal.SIGKILL)
-    return _logged(hot)
-
-
 def _until_logged(hot: Path, rows: int, feed: Iterator[None]) -> None:
     last, changed = -1, time.monotonic()
     while (found := _logged(hot)) < rows:
@@ -188,10 +183,32 @@ def _logged(hot: Path) -> int:
     return sum(log.read_bytes().count(b"\n") for log in hot.glob("nfbmr*.jsonl"))
 
 
-def _started(inspector: Inspector, plan: Plan, hot: Path, *, once: bool = False) -> int:
+def _lines(hot: Path) -> list[str]:
+    return [line for log in hot.glob("nfbmr*.jsonl") for line in log.read_text().splitlines()]
+
+
+@contextmanager
+def _watching(
+    inspector: Inspector, plan: Plan, hot: Path, sent: signal.Signals | None
+) -> Iterator[None]:
+    """Has a process of its own watch, which a signal ends; without one it ends when all is done."""
     child = os.fork()
-    if child:
-        return child
+    if not child:
+        _watch(inspector, plan, hot, once=sent is None)
+    try:
+        yield
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
+    if sent is not None:
+        os.kill(child, sent)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status not in (0, -signal.SIGKILL):
+        raise RuntimeError(f"a watch ended with {status}; its trace stands above")
+
+
+def _watch(inspector: Inspector, plan: Plan, hot: Path, *, once: bool) -> NoReturn:
     try:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         alarms = os.open(_alarms(hot), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -208,15 +225,6 @@ def _started(inspector: Inspector, plan: Plan, hot: Path, *, once: bool = False)
     except BaseException:
         traceback.print_exc()
         os._exit(1)
-
-
-def _ended(child: int, sent: signal.Signals | None) -> None:
-    """Waits for the end of a watch, after a signal if one is given."""
-    if sent is not None:
-        os.kill(child, sent)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if status not in (0, -signal.SIGKILL):
-        raise RuntimeError(f"a watch ended with {status}; its trace stands above")
 
 
 def _alarms(hot: Path) -> Path:
