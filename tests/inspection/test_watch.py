@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import threading
 import time
 from collections.abc import Callable
@@ -251,6 +252,21 @@ def test_the_same_picture_put_in_again_after_its_move_is_a_new_part(
     assert [Path(row["place"]).name for row in rows(hot)] == ["a.png", "a-1.png"]
 
 
+def test_a_name_that_is_no_unicode_is_a_name_as_any_other(
+    inspector: Inspector, hot: Path, draw: Draw
+) -> None:
+    name = os.fsdecode(b"part\xff.png")
+    try:
+        (hot / name).write_bytes(put(hot.parent, "a.png", draw(0)).read_bytes())
+    except OSError:
+        pytest.skip("no such names here")
+    assert once(inspector, hot) == 1
+    assert once(inspector, hot) == 0
+    assert rows(hot)[0]["place"] == rows(hot)[0]["path"] == str(hot / r"part\udcff.png")
+    assert once(inspector, hot, move=True) == 0
+    assert (hot / "good" / name).is_file()
+
+
 def test_a_touched_file_is_no_new_picture(inspector: Inspector, hot: Path, draw: Draw) -> None:
     path = put(hot, "a.png", draw(0))
     assert once(inspector, hot) == 1
@@ -329,6 +345,94 @@ def test_a_file_in_error_that_is_still_written_to_is_looked_at_once_more(
     assert rows(hot)[1]["place"] == str(hot / "defect" / "a.png")
     assert (hot / "error" / "other.png").is_file(), "what a person put there stays"
     assert once(inspector, hot, move=True) == 0
+
+
+@pytest.fixture
+def listens() -> None:
+    """Skips where the file system says nothing by itself."""
+    pytest.importorskip("watchdog", reason="watchdog is not installed")
+    if platform.system() != "Linux":
+        pytest.skip("only Linux says when a file is closed")
+
+
+def until_rows(folder: Path, wanted: int, then: Callable[[int], object]) -> Callable[[], bool]:
+    """Says yes once there are so many rows, or after long; does something at each look before."""
+    looks = iter(range(400))
+
+    def until() -> bool:
+        look = next(looks, None)
+        if look is not None and len(rows(folder)) < wanted:
+            then(look)
+            return False
+        return True
+
+    return until
+
+
+@pytest.mark.usefixtures("listens")
+@pytest.mark.parametrize("move", [True, False])
+def test_a_file_is_inspected_as_soon_as_it_is_closed_or_moved_in(
+    inspector: Inspector, hot: Path, draw: Draw, move: bool
+) -> None:
+    def then(look: int) -> None:
+        if look == 2:
+            put(hot, "a.png", draw(0))
+            put(hot.parent, "b.png", draw(1)).rename(hot / "b.png")
+            (hot / "c.tmp").write_bytes((hot / "b.png").read_bytes())
+            (hot / "c.tmp").rename(hot / "c.png")
+
+    given = job(hot, settle=600.0, every=0.05, move=move)
+    watch(inspector, given, until=until_rows(hot, 3, then))
+    assert sorted(Path(row["path"]).name for row in rows(hot)) == ["a.png", "b.png", "c.png"]
+
+
+@pytest.mark.usefixtures("listens")
+def test_a_folder_that_is_made_anew_is_listened_to_again(
+    inspector: Inspector, hot: Path, draw: Draw
+) -> None:
+    log = hot.parent / "log.jsonl"
+
+    def then(look: int) -> None:
+        if look == 2:
+            hot.rename(hot.with_name("away"))
+        if look == 4:
+            hot.mkdir()
+        if look == 40:
+            put(hot, "a.png", draw(0))
+
+    given = Watch(folder=hot, log=log, settle=600.0, every=0.02)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nfbmr.inspection.watch._LOOK_ANYWAY", 0.02)
+        watch(inspector, given, until=until_rows(hot.parent, 1, then))
+    assert len(rows(hot.parent)) == 1
+
+
+@pytest.mark.usefixtures("listens")
+def test_where_nothing_is_said_after_all_the_folder_is_looked_at(
+    inspector: Inspector,
+    hot: Path,
+    draw: Draw,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name, value in (("_LOOK_ANYWAY", 0.01), ("_LATE", -60.0)):
+        monkeypatch.setattr(f"nfbmr.inspection.watch.{name}", value)
+    monkeypatch.setattr("nfbmr.inspection.events.Events.take", lambda self: {})
+    given = job(hot, settle=0.02)
+    until = until_rows(hot, 3, lambda look: look < 3 and put(hot, f"{look}.png", draw(look)))
+    watch(inspector, given, until=until)
+    assert len(rows(hot)) == 3
+    assert caplog.text.count("does not say what happens there") == 1
+
+
+def test_once_waits_for_what_can_still_be_read_and_ends(
+    inspector: Inspector, hot: Path, draw: Draw
+) -> None:
+    (hot / "a.png").write_bytes(b"")
+    (hot / "b.png").write_bytes(b"no picture")
+    put(hot, "c.png", draw(0))
+    assert watch(inspector, job(hot, once=True, move=True, patience=0.05)) == 3
+    assert sorted(path.name for path in (hot / "error").iterdir()) == ["a.png", "b.png"]
 
 
 def test_memory_holds_only_what_lies_in_the_folder(

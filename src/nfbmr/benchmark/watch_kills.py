@@ -106,7 +106,7 @@ def counted(hot: Path, put_in: dict[str, str]) -> Row:
     """Compares what was put in, by content, with the log, the folders and the alarms.
 
     Args:
-        hot: the folder, whose log is `nfbmr.jsonl`.
+        hot: the folder, with its log in it.
         put_in: the names of the pictures by their sha256.
     """
     rows = [json.loads(line) for line in _lines(hot)]

@@ -32,33 +32,41 @@ class RowFormat(enum.StrEnum):
     parquet = "parquet"
 
 
+_Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures or folders.")]
+_Out = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--out", help="A folder, or a file .jsonl, .csv, .parquet or .txt; - prints."
+    ),
+]
+_Form = Annotated[
+    RowFormat | None,
+    typer.Option("--format", help="[default: table; with -o by the file's name, or jsonl]"),
+]
+_Drawn = Annotated[
+    bool, typer.Option("--heatmaps", help="Also write each picture's heatmap (needs -o).")
+]
+_ExitCode = Annotated[
+    bool,
+    typer.Option(
+        "--exit-code",
+        help="End with the first that applies: 3 a picture is unreadable, 1 a defect was found, "
+        "4 a person is to look, 0 all are good. (2: it could not be done at all.)",
+    ),
+]
+_Tiles = Annotated[
+    bool, typer.Option("--tiles", help="Insist on tiles; a model fitted so cuts them anyway.")
+]
+
+
 def inspect(
     model: ModelPath,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures or folders.")],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--out", help="A folder, or a file .jsonl, .csv, .parquet or .txt; - prints."
-        ),
-    ] = None,
-    form: Annotated[
-        RowFormat | None,
-        typer.Option("--format", help="[default: table; with -o by the file's name, or jsonl]"),
-    ] = None,
-    heatmaps: Annotated[
-        bool, typer.Option("--heatmaps", help="Also write each picture's heatmap (needs -o).")
-    ] = False,
-    exit_code: Annotated[
-        bool,
-        typer.Option(
-            "--exit-code",
-            help="End with the first that applies: 3 a picture is unreadable, 1 a defect was "
-            "found, 4 a person is to look, 0 all are good. (2: it could not be done at all.)",
-        ),
-    ] = False,
-    tiles: Annotated[
-        bool, typer.Option("--tiles", help="Insist on tiles; a model fitted so cuts them anyway.")
-    ] = False,
+    paths: _Paths,
+    out: _Out = None,
+    form: _Form = None,
+    heatmaps: _Drawn = False,
+    exit_code: _ExitCode = False,
+    tiles: _Tiles = False,
     runtime: RuntimeName = "auto",
     device: Device = "auto",
     threads: Threads = None,

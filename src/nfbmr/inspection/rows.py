@@ -49,14 +49,17 @@ class Writer(Protocol):
 def to_row(result: Inspection | Failure, model: str) -> Row:
     """Returns the `COLUMNS` of a verdict, or `path, error`."""
     if isinstance(result, Failure):
-        return {"path": _unicode(result.path), "error": _unicode(result.error)}
-    row = result.to_dict() | {"path": _unicode(result.path), "model": model}
+        path = None if result.path is None else escaped(result.path)
+        return {"path": path, "error": escaped(result.error)}
+    row = result.to_dict() | {"model": model}
+    if result.path is not None:
+        row["path"] = escaped(result.path)
     return {column: row[column] for column in COLUMNS if column in row}
 
 
-def _unicode(text: str | None) -> str | None:
+def escaped(text: str) -> str:
     """Escapes the bytes of a file's name that are no UTF-8, which no form of ours can hold."""
-    return text and text.encode(errors="backslashreplace").decode()
+    return text.encode(errors="backslashreplace").decode()
 
 
 @contextmanager

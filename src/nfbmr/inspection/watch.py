@@ -29,7 +29,7 @@ from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.journal import Journal, folder_of
 from nfbmr.inspection.moves import free_place, move, read_bytes
 from nfbmr.inspection.result import Failure, Inspection
-from nfbmr.inspection.rows import to_row
+from nfbmr.inspection.rows import escaped, to_row
 from nfbmr.system import provenance
 from nfbmr.system.files import printable
 from nfbmr.system.locks import locked_folder
@@ -239,7 +239,8 @@ class _Line:
                 self._done[name] = _known(row, there[name])
             elif name in there:
                 self._done.pop(name, None)
-            below = str(place).removeprefix(path[: len(path) - len(name)]).replace(os.sep, "/")
+            folder = path[: len(path) - len(escaped(name))]
+            below = str(place).removeprefix(folder).replace(os.sep, "/")
             if "error" in row and below in unreadable:
                 self._unreadable[below] = Mark(*row["file"][1:])
 
@@ -315,7 +316,7 @@ class _Line:
 
     def _move_later(self, name: str, done: _Done) -> None:
         """Moves what was inspected before moving was asked for."""
-        row = {"path": str(self._job.folder / name), "moved": True}
+        row = {"path": escaped(str(self._job.folder / name)), "moved": True}
         if done.verdict == "error":
             row["error"] = "as before"
         else:
@@ -341,7 +342,7 @@ class _Line:
         place = move(path, mark, sha256, self._job.folder / to) if to else path
         if not to and mark_of(path) != mark:
             place = None
-        row["place"] = None if place is None else str(place)
+        row["place"] = None if place is None else escaped(str(place))
         if "moved" not in row:
             _heard(self._alarm, row)
         self._journal.append(row)
