@@ -81,3 +81,14 @@ def test_faults_are_counted_by_hand(tmp_path: Path) -> None:
     }
     assert not is_clean(found)
     assert is_clean(dict.fromkeys(found, 0))
+
+
+def test_the_readme_says_what_was_measured() -> None:
+    root = Path(__file__).parents[2]
+    (line,) = (root / "docs" / "results" / "watch.jsonl").read_text("utf-8").splitlines()
+    row = json.loads(line)
+    assert is_clean(row)
+    assert len(row["killed_at"]) == row["kills"]
+    readme = " ".join((root / "README.md").read_text("utf-8").split())
+    assert f"Of {row['pictures']} small pictures" in readme
+    assert f"killed {row['kills']} times" in readme

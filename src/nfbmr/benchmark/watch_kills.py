@@ -74,7 +74,7 @@ def measure(inspector: Inspector, plan: Plan, folder: Path) -> Row:
     moments = sorted(dice.randrange(plan.pictures) for _ in range(plan.kills))
     put_in: dict[str, str] = {}
     feed = _feed(plan, hot, put_in)
-    began = time.monotonic()
+    commit, began = provenance.commit(), time.monotonic()
     killed_at = []
     for moment in moments:
         with _watching(inspector, plan, hot, signal.SIGKILL):
@@ -97,7 +97,7 @@ def measure(inspector: Inspector, plan: Plan, folder: Path) -> Row:
         "seconds": round(seconds, 1),
         "runtime": inspector.runtime.name,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "commit": provenance.commit(),
+        "commit": commit,
         "time": provenance.now(),
     }
 
