@@ -48,7 +48,8 @@ class Stream(Generic[Given, Prepared, Computed]):
             compute: a group, in a thread of its own.
             most: items in a group.
             full: whether a group waits until it has that many, so that groups are the same each
-                time; without it a group is what is prepared by the time it can be computed.
+                time; without it a group is what is prepared by the time it can be computed, and
+                what is being prepared where the source is faster than all this.
             workers: threads.
         """
         self._source, self._prepare, self._compute = source, prepare, compute
@@ -57,6 +58,7 @@ class Stream(Generic[Given, Prepared, Computed]):
         self._prepared: queue.SimpleQueue[Future[Prepared] | _End] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[tuple[list[Prepared], Computed] | _End] = queue.SimpleQueue()
         self._ended = threading.Event()
+        self._ahead = False  # whether the source would give more than may wait
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="nfbmr-decode")
         self._reader = threading.Thread(target=self._read, name="nfbmr-source", daemon=True)
         self._graph = threading.Thread(target=self._run, name="nfbmr-graph", daemon=True)
@@ -85,7 +87,10 @@ class Stream(Generic[Given, Prepared, Computed]):
         try:
             source = iter(self._source)
             while True:
-                self._slots.acquire()
+                if not self._slots.acquire(blocking=False):
+                    self._ahead = True
+                    self._slots.acquire()
+                    self._ahead = False
                 item = _End() if self._ended.is_set() else next(source, _End())
                 if isinstance(item, _End) or self._ended.is_set():
                     break
@@ -103,7 +108,9 @@ class Stream(Generic[Given, Prepared, Computed]):
                 following = None
                 while len(group) < self._most:
                     following = self._next()
-                    if not (isinstance(following, Future) and (self._full or following.done())):
+                    if not isinstance(following, Future):
+                        break
+                    if not (self._full or self._ahead or following.done()):
                         break
                     group.append(following.result())
                     following = None
