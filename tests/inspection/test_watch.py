@@ -418,11 +418,19 @@ def test_where_nothing_is_said_after_all_the_folder_is_looked_at(
     for name, value in (("_LOOK_ANYWAY", 0.01), ("_LATE", -60.0)):
         monkeypatch.setattr(f"nfbmr.inspection.watch.{name}", value)
     monkeypatch.setattr("nfbmr.inspection.events.Events.take", lambda self: {})
-    given = job(hot, settle=0.02)
-    until = until_rows(hot, 3, lambda look: look < 3 and put(hot, f"{look}.png", draw(look)))
-    watch(inspector, given, until=until)
-    assert len(rows(hot)) == 3
-    assert caplog.text.count("does not say what happens there") == 1
+    looks, said = iter(range(400)), "does not say what happens there"
+
+    def until() -> bool:
+        look = next(looks, None)
+        if look is None or said in caplog.text:
+            return True
+        put(hot, f"{look}.png", draw(look))
+        return False
+
+    watch(inspector, job(hot, settle=0.02), until=until)
+    assert caplog.text.count(said) == 1
+    once(inspector, hot)
+    assert len(rows(hot)) == len(list(hot.glob("*.png"))), "and each of them once"
 
 
 def test_once_waits_for_what_can_still_be_read_and_ends(
