@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import signal
@@ -238,6 +239,102 @@ def test_inspect_writes_heatmaps(model: Path, pictures: Path, tmp_path: Path) ->
     assert changes[1][20:50, 20:50].mean() > changes[1][60:, 60:].mean()
     run("inspect", model, pictures, "-o", tmp_path / "r.csv", "--heatmaps")
     assert len(list((tmp_path / "r_heatmaps").iterdir())) == 2
+
+
+def test_inspect_names_what_it_leaves_out(model: Path, pictures: Path) -> None:
+    Image.open(pictures / "1-blob.png").save(pictures / "n.pgm")
+    (pictures / "1-blob.png").rename(pictures / "IMG4")
+    (pictures / "Thumbs.db").touch()
+    result = run("inspect", model, pictures, "-o", pictures / "r.csv")
+    said = " ".join(result.stderr.split())
+    assert "Files are not inspected: 2 in " in said
+    assert "IMG4, n.pgm" in said
+    assert "2 pictures: " in said
+    for number in range(30):
+        (pictures / f"{number}.pgm").touch()
+    said = " ".join(run("inspect", model, pictures).stderr.split())
+    assert "Files are not inspected: 32 in " in said
+    assert "and 22 more" in said
+
+
+def test_inspect_takes_no_heatmap_for_a_picture(model: Path, pictures: Path) -> None:
+    (pictures / "2-broken.png").unlink()
+    for place in (pictures, pictures / "r.csv", pictures / "r.csv"):
+        result = run("inspect", model, pictures, "-o", place, "--heatmaps")
+        assert "2 pictures" in result.stderr
+    result = run("inspect", model, pictures, "--format", "jsonl")
+    assert len(result.stdout.splitlines()) == 2, "nor another run, that draws none"
+
+
+def test_heatmaps_are_those_of_the_last_run(model: Path, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run("inspect", model, pictures, "-o", out, "--heatmaps")
+    run("inspect", model, pictures / "0-good.png", "-o", out, "--heatmaps")
+    assert [path.name for path in (out / "heatmaps").iterdir()] == ["000000_0-good.png"]
+    assert len((out / "results.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["results.json", "r.xlsx", "r.jsonl.gz", "r.tsv"])
+def test_an_ending_that_no_rows_have_is_refused(
+    model: Path, pictures: Path, tmp_path: Path, name: str
+) -> None:
+    words = ["inspect", str(model), str(pictures), "-o", str(tmp_path / name)]
+    refused = CliRunner().invoke(app, words)
+    assert isinstance(refused.exception, SettingsError)
+    assert "is none of these endings" in str(refused.exception)
+    assert not (tmp_path / name).exists()
+    (tmp_path / name).mkdir()
+    assert run(*words).exit_code == 0, "a folder is one, whatever its name"
+    assert (tmp_path / name / "results.jsonl").is_file()
+
+
+def test_rows_go_to_a_table_in_a_file_a_dated_folder_and_a_dash(
+    model: Path, pictures: Path, tmp_path: Path
+) -> None:
+    run("inspect", model, pictures, "-o", tmp_path / "r.txt")
+    table = run("inspect", model, pictures).stdout
+    assert (tmp_path / "r.txt").read_text() == table
+    run("inspect", model, pictures, "-o", tmp_path / "2026.03.01")
+    assert (tmp_path / "2026.03.01" / "results.jsonl").is_file()
+    assert run("inspect", model, pictures, "-o", "-").stdout == table
+    printed = run("inspect", model, pictures, "-o", "-", "--format=jsonl").stdout
+    assert printed == (tmp_path / "2026.03.01" / "results.jsonl").read_text()
+    refused = CliRunner().invoke(app, ["inspect", "m", str(pictures), "-o", "-", "--heatmaps"])
+    assert "--heatmaps needs a place" in str(refused.exception)
+
+
+# ---- printing
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "jsonl"])
+def test_letters_that_the_terminal_lacks_are_escaped(
+    model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    (pictures / "0-good.png").rename(pictures / "零件.png")
+    taken = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(taken, encoding="cp1252"))
+    words = ("inspect", model, pictures, "--format", form)
+    assert run_main(monkeypatch, *words) == 0
+    assert b"\\u96f6\\u4ef6.png" in taken.getvalue()
+    assert len(taken.getvalue().splitlines()) == (3 if form == "jsonl" else 4)
+
+
+@pytest.mark.parametrize(("words", "code"), [([], 0), (["--exit-code"], 3)])
+@pytest.mark.parametrize("form", ["table", "csv"])
+def test_a_reader_that_leaves_ends_inspect_well(
+    model: Path,
+    pictures: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    code: int,
+    form: str,
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w", encoding="utf-8") as unread:  # noqa: PTH123 - a pipe
+        monkeypatch.setattr(sys, "stdout", unread)
+        given = ("inspect", model, pictures, "--format", form, *words)
+        assert run_main(monkeypatch, *given) == code
 
 
 @pytest.mark.parametrize(

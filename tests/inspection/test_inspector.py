@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import pickle
+import queue
+import subprocess
+import sys
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +23,7 @@ from PIL import Image
 from nfbmr.data.images import ImageInput
 from nfbmr.data.survey import survey
 from nfbmr.errors import (
+    BundleError,
     BundleNotFoundError,
     BundleTamperedError,
     CalibrationError,
@@ -187,6 +194,124 @@ def test_an_endless_stream_is_read_a_bounded_way_ahead(inspector: Inspector, dra
     stream.close()  # type: ignore[attr-defined]
     source.close()
     assert closed == 1
+
+
+def test_each_result_of_a_live_source_is_given_before_the_next_picture_is_there(
+    inspector: Inspector, draw: Draw
+) -> None:
+    pictures = [draw(seed, defect=seed % 2 == 1) for seed in range(6)]
+    given: queue.Queue[NDArray[np.uint8] | None] = queue.Queue()
+
+    def camera() -> Iterator[NDArray[np.uint8]]:
+        while (picture := given.get()) is not None:
+            yield picture
+
+    results = inspector.inspect_many(camera(), batch=4)
+    for picture in pictures:
+        given.put(picture)
+        found = next(results)
+        assert isinstance(found, Inspection)
+        assert found.score == inspector.inspect(picture).score
+    given.put(None)
+    assert next(results, None) is None
+
+
+def test_a_list_is_computed_in_the_same_batches_each_time(
+    inspector: Inspector, model: Path, draw: Draw
+) -> None:
+    sizes: list[int] = []
+
+    class Counts:
+        name = "counts"
+
+        def run(self, pixels: NDArray[np.uint8]) -> Maps:
+            sizes.append(len(pixels))
+            return inspector.runtime.run(pixels)
+
+    counting = Inspector(read_bundle(model), Counts())
+    pictures = [draw(seed) for seed in range(10)]
+    for _ in range(2):
+        assert len(list(counting.inspect_many(pictures, batch=4))) == 10
+    counting.scores(iter(pictures))
+    assert sizes == [4, 4, 2, 4, 4, 2, 8, 2]
+
+
+# ---- other processes
+
+
+def test_a_pickled_inspector_is_loaded_anew_with_its_calibration(
+    model: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(model.parent)
+    sent = load(model.name, runtime="torch", device="cpu").recalibrated(0.5)
+    data = pickle.dumps(sent)
+    assert len(data) < 20_000, "the directory's name, not its tensors"
+    monkeypatch.chdir(tmp_path)
+    found = pickle.loads(data)
+    assert found.calibration == sent.calibration
+    assert found.inspect(draw(1)).score == sent.inspect(draw(1)).score
+
+
+def test_a_pickled_inspector_is_refused_where_another_model_is_by_now(
+    model_copy: Path, inspector: Inspector
+) -> None:
+    data = pickle.dumps(load(model_copy, device="cpu"))
+    other = read_bundle(model_copy)
+    tensors = {name: value.copy() for name, value in other.tensors.items()}
+    next(iter(tensors.values())).flat[0] += 1
+    write_bundle(model_copy, replace(other, tensors=tensors, exports=()))
+    with pytest.raises(BundleError, match="holds another model than the one that was sent"):
+        pickle.loads(data)
+
+
+def test_a_model_in_memory_is_not_sent(inspector: Inspector, model: Path) -> None:
+    with pytest.raises(SettingsError, match="is a model in memory"):
+        pickle.dumps(Inspector(read_bundle(model), inspector.runtime))
+
+
+FORKED = """
+import os, signal, sys, numpy as np, nfbmr
+from nfbmr.errors import SettingsError
+picture = np.random.default_rng(0).integers(0, 255, (80, 80, 3), np.uint8)
+inspector = nfbmr.load(sys.argv[1], runtime="torch", device="cpu", threads=2)
+score = inspector.inspect(picture).score
+child = os.fork()
+if child == 0:
+    signal.alarm(60)  # one that hangs is killed
+    again = nfbmr.load(sys.argv[1], runtime="torch", device="cpu")
+    found = [inspector.inspect(picture).score, again.inspect(picture).score]
+    found += [one.score for one in inspector.inspect_many([picture])]
+    try:
+        nfbmr.load(sys.argv[1], runtime="torch", device="cpu", threads=2)
+    except SettingsError as error:
+        assert "forked child" in str(error)
+    else:
+        raise AssertionError
+    os._exit(0 if np.allclose(found, score, rtol=1e-4) else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_torch_with_threads_goes_on_in_a_forked_child(model: Path) -> None:
+    threads = os.environ | {"OMP_NUM_THREADS": "2"}
+    words = [sys.executable, "-W", "ignore", "-c", FORKED, str(model)]
+    assert subprocess.run(words, env=threads, check=False).returncode == 0
+
+
+def test_a_model_on_a_gpu_is_refused_in_a_forked_child(
+    inspector: Inspector, model: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OnGpu:
+        name, device = "torch", "cuda:0"
+
+        def run(self, pixels: NDArray[np.uint8]) -> Maps:
+            raise AssertionError
+
+    forked = Inspector(read_bundle(model), OnGpu())
+    monkeypatch.setattr(forked, "_process", -1)
+    with pytest.raises(SettingsError, match="does not survive a fork"):
+        forked.inspect(draw(0))
 
 
 def test_an_error_of_the_stream_itself_reaches_the_caller(inspector: Inspector, draw: Draw) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nfbmr.errors import SettingsError
-from nfbmr.inspection.webhook import Webhook, signature
+from nfbmr.inspection.outbox import Outbox
+from nfbmr.inspection.webhook import Webhook, parse_address, signature
 
 
 class Receiver(HTTPServer):
@@ -21,7 +26,7 @@ class Receiver(HTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers: list[int] = []
-        self.heard: list[tuple[bytes, str | None]] = []
+        self.heard: list[tuple[bytes, Message]] = []
 
     @property
     def url(self) -> str:
@@ -32,7 +37,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         assert isinstance(self.server, Receiver)
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.heard.append((body, self.headers["X-Nfbmr-Signature"]))
+        self.server.heard.append((body, self.headers))
         self.send_response(self.server.answers.pop(0) if self.server.answers else 200)
         self.end_headers()
 
@@ -50,69 +55,148 @@ def receiver() -> Iterator[Receiver]:
         thread.join()
 
 
-def test_rows_arrive_signed_and_in_order(receiver: Receiver) -> None:
-    with Webhook(receiver.url, "secret") as hook:
+Open = Callable[..., Webhook]
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Path:
+    return tmp_path / "outbox"
+
+
+@pytest.fixture
+def hook_to(outbox: Path) -> Open:
+    """Opens a webhook that is not patient: `hook_to(url, secret)`."""
+
+    def opened(url: str, secret: str | None = None, **options: Any) -> Webhook:
+        return Webhook(url, secret, outbox=outbox, **({"first_pause": 0.01} | options))
+
+    return opened
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    for _ in range(1000):
+        if true():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("it did not come true")
+
+
+def paths(receiver: Receiver) -> list[str]:
+    return [json.loads(body)["path"] for body, _ in receiver.heard]
+
+
+def test_rows_arrive_signed_and_in_order(receiver: Receiver, hook_to: Open) -> None:
+    with hook_to(receiver.url, "secret") as hook:
         for number in range(3):
-            hook.send({"path": f"{number}.png", "score": 1.5})
-    bodies = [json.loads(body) for body, _ in receiver.heard]
-    assert [body["path"] for body in bodies] == ["0.png", "1.png", "2.png"]
-    for body, sent in receiver.heard:
+            hook.send({"path": f"{number}.png", "score": 1.5, "id": f"id{number}"})
+    assert paths(receiver) == ["0.png", "1.png", "2.png"]
+    for number, (body, headers) in enumerate(receiver.heard):
         expected = hmac.new(b"secret", body, hashlib.sha256).hexdigest()
-        assert sent == f"sha256={expected}" == signature(body, "secret")
+        assert headers["X-Nfbmr-Signature"] == f"sha256={expected}" == signature(body, "secret")
+        assert headers["X-Nfbmr-Id"] == json.loads(body)["id"] == f"id{number}"
+    assert (hook.lost, hook.outbox.waiting()) == (0, [])
+
+
+def test_without_a_secret_nothing_is_signed(receiver: Receiver, hook_to: Open) -> None:
+    with hook_to(receiver.url) as hook:
+        hook.send({"path": "a.png"})
+    (_, headers) = receiver.heard[0]
+    assert headers["X-Nfbmr-Signature"] is None
+    assert headers["Authorization"] is None
+    assert headers["X-Nfbmr-Id"], "each has one"
+
+
+@pytest.mark.parametrize(
+    ("userinfo", "said"), [("u:p", "u:p"), ("u%40x:p%3Aq%2F", "u@x:p:q/"), ("token", "token:")]
+)
+def test_user_and_password_go_into_a_header(
+    receiver: Receiver, hook_to: Open, userinfo: str, said: str
+) -> None:
+    with hook_to(receiver.url.replace("http://", f"http://{userinfo}@")) as hook:
+        hook.send({"path": "a.png"})
+    (_, headers) = receiver.heard[0]
+    assert headers["Authorization"] == f"Basic {base64.b64encode(said.encode()).decode()}"
+    assert headers["Host"] == f"127.0.0.1:{receiver.server_port}"
+    assert hook.url == receiver.url
+
+
+def test_failures_are_tried_again_and_the_row_is_the_same(
+    receiver: Receiver, hook_to: Open
+) -> None:
+    receiver.answers = [503, 500, 429, 404, 302]
+    with hook_to(receiver.url, "secret") as hook:
+        hook.send({"path": "a.png"})
+        wait_until(lambda: len(receiver.heard) == 6)
+        wait_until(lambda: not hook.outbox.waiting())
+    assert len({body for body, _ in receiver.heard}) == 1
     assert hook.lost == 0
 
 
-def test_without_a_secret_nothing_is_signed(receiver: Receiver) -> None:
-    with Webhook(receiver.url) as hook:
-        hook.send({"path": "a.png"})
-    assert receiver.heard[0][1] is None
-
-
-def test_failures_are_tried_again_and_the_row_is_the_same(receiver: Receiver) -> None:
-    receiver.answers = [503, 500, 429]
-    hook = Webhook(receiver.url, "secret", first_pause=0.01)
-    hook.send({"path": "a.png"})
-    while len(receiver.heard) < 4:
-        threading.Event().wait(0.01)
-    with hook:
-        pass
-    assert len(set(receiver.heard)) == 1
-    assert (len(receiver.heard), hook.lost) == (4, 0)
-
-
-@pytest.mark.parametrize(("answer", "tries"), [(400, 1), (404, 1), (500, 3)])
-def test_what_cannot_be_delivered_is_counted_and_said(
-    receiver: Receiver, answer: int, tries: int, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("answer", [400, 422])
+def test_what_is_refused_is_kept_said_and_in_nobodys_way(
+    receiver: Receiver, hook_to: Open, answer: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    receiver.answers = [answer] * 10
-    hook = Webhook(receiver.url, tries=3, first_pause=0.01)
-    hook.send({"path": "a.png"})
-    while not hook.lost:
-        threading.Event().wait(0.01)
-    with hook:
-        pass
-    assert (len(receiver.heard), hook.lost) == (tries, 1)
-    assert f"a.png was not delivered: answered {answer}" in caplog.text
-
-
-def test_a_redirect_is_a_refusal_and_a_strange_answer_ends_nothing(
-    receiver: Receiver, caplog: pytest.LogCaptureFixture
-) -> None:
-    receiver.answers = [302]
-    with Webhook(receiver.url, "secret", tries=1) as hook:
+    receiver.answers = [answer]
+    with hook_to(receiver.url) as hook:
         hook.send({"path": "a.png"})
-        hook.send({"path": object()})
         hook.send({"path": "b.png"})
-    assert hook.lost == 2
-    assert [json.loads(body)["path"] for body, _ in receiver.heard] == ["a.png", "b.png"]
-    assert "a.png was not delivered: answered 302" in caplog.text
-
-
-def test_nobody_there_holds_up_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    with Webhook("http://127.0.0.1:9/none", tries=100, first_pause=60) as hook:
-        hook.send({"path": "a.png"})
+    assert paths(receiver) == ["a.png", "b.png"]
+    assert f"was not delivered: answered {answer}" in caplog.text
+    (kept,) = hook.outbox.refused()
+    assert json.loads(kept.read_text())["path"] == "a.png"
     assert hook.lost == 1
-    assert "a.png was not delivered" in caplog.text
+
+
+def test_a_row_that_a_receiver_chokes_on_holds_up_no_other(
+    receiver: Receiver, hook_to: Open
+) -> None:
+    receiver.answers = [500]
+    with hook_to(receiver.url, first_pause=60) as hook:
+        hook.send({"path": "a.png"})
+        wait_until(lambda: receiver.heard)
+        hook.send({"path": "b.png"})
+        wait_until(lambda: len(receiver.heard) == 2)
+        assert paths(receiver) == ["a.png", "b.png"]
+    assert paths(receiver) == ["a.png", "b.png", "a.png"]
+
+
+def test_rows_wait_for_the_next_start_while_nobody_is_there(
+    receiver: Receiver, hook_to: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    with hook_to("http://127.0.0.1:9/none", first_pause=60) as hook:
+        hook.send({"path": "a.png", "id": "1"})
+        hook.send({"path": "b.png", "id": "2"})
+    assert hook.lost == 0
+    assert "2 rows wait in" in caplog.text
+    assert caplog.text.count("takes no rows") == 1
+    with hook_to(receiver.url) as hook:
+        hook.send({"path": "c.png", "id": "3"})
+    assert paths(receiver) == ["a.png", "b.png", "c.png"]
+    assert hook.outbox.waiting() == []
+
+
+def test_what_a_kill_leaves_is_sent_by_the_next_start(
+    receiver: Receiver, hook_to: Open, outbox: Path
+) -> None:
+    Outbox(outbox).put({"path": "a.png", "id": "1"})  # and then there was a kill
+    (outbox / ".abc.part").write_text('{"pa')
+    with hook_to(receiver.url):
+        pass
+    assert paths(receiver) == ["a.png"]
+
+
+def test_a_row_that_is_no_json_is_its_senders_trouble(receiver: Receiver, hook_to: Open) -> None:
+    with hook_to(receiver.url) as hook:
+        with pytest.raises(ValueError, match="JSON compliant"):
+            hook.send({"path": "a.png", "score": float("nan")})
+        hook.send({"path": "b.png"})
+    assert paths(receiver) == ["b.png"]
+
+
+def test_an_address_that_is_refused_shows_no_password() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_address("http://user:hidden@h:abc/")
+    assert "hidden" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -125,8 +209,11 @@ def test_nobody_there_holds_up_nothing(caplog: pytest.LogCaptureFixture) -> None
         "",
         "http://h:abc/",
         "http://h/a b",
+        "http://h/ü",
+        "http://ü/",
     ],
 )
-def test_other_addresses_are_refused(url: str) -> None:
+def test_other_addresses_are_refused(url: str, outbox: Path) -> None:
     with pytest.raises(SettingsError, match="http:// or https:// address was expected"):
-        Webhook(url)
+        Webhook(url, outbox=outbox)
+    assert not outbox.exists()

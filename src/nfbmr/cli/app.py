@@ -53,6 +53,16 @@ def _common(
 
 def main() -> None:
     """Runs the command line; what the user can mend ends in one clear message and exit code 2."""
+    from nfbmr.cli.console import StandardOutput, show_any_letter
+
+    show_any_letter()
+    try:
+        _run()
+    finally:
+        StandardOutput().flush()
+
+
+def _run() -> None:
     # A service manager's stop is an end like any other: what is half-made is cleared away.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:

@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
+from nfbmr.errors import SettingsError
 from nfbmr.inspection.rows import FORMATS, Format
+
+_ENDINGS: dict[Format, str] = {
+    "table": ".txt",
+    "jsonl": ".jsonl",
+    "csv": ".csv",
+    "parquet": ".parquet",
+}
 
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
 Device = Annotated[
@@ -41,12 +49,22 @@ class Preset(enum.StrEnum):
 def where_to_write(
     form: Format | None, out: Path | None
 ) -> tuple[Format, Path | None, Path | None]:
-    """Returns the rows' form, their file (None: standard output), and the heatmaps' folder."""
-    if out is None:
+    """Returns the rows' form, their file (None: standard output), and the heatmaps' folder.
+
+    Raises:
+        SettingsError: `out` has an ending that no form of rows has, and is no folder either.
+    """
+    if out is None or str(out) == "-":
         return form or "table", None, None
-    named: Format | None = next((f for f in FORMATS if out.suffix.lower() == f".{f}"), None)
-    if named is not None:
+    ending = out.suffix.lower()
+    named = next((known for known in FORMATS if ending == _ENDINGS[known]), None)
+    if named is not None and not out.is_dir():
         return form or named, out, out.with_name(f"{out.stem}_heatmaps")
+    if not out.is_dir() and any(letter.isalpha() for letter in ending):
+        raise SettingsError(
+            f"-o {out}: rows go to a file that ends in {', '.join(_ENDINGS.values())}, or to a "
+            f"folder; {ending} is none of these endings, and there is no such folder (make it "
+            "first, if a folder is meant)"
+        )
     chosen = form or "jsonl"
-    suffix = "txt" if chosen == "table" else chosen
-    return chosen, out / f"results.{suffix}", out / "heatmaps"
+    return chosen, out / f"results{_ENDINGS[chosen]}", out / "heatmaps"

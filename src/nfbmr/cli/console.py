@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +37,43 @@ _LOG_EVERY_SECONDS = 10.0
 
 stderr = Console(stderr=True)
 """For words to a person; standard output is for results alone."""
+
+
+def show_any_letter() -> None:
+    """Has standard output and error write letters that their encoding lacks as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+class StandardOutput:
+    """Standard output whose reader may leave: what is printed then goes nowhere."""
+
+    unread = False
+    """Whether the reader has left."""
+
+    def write(self, text: str) -> int:
+        """Prints, if anybody reads."""
+        try:
+            if sys.stdout is not None:
+                sys.stdout.write(text)
+        except BrokenPipeError:
+            self._reader_left()
+        return len(text)
+
+    def flush(self) -> None:
+        """Brings what was printed to the reader, if there is one."""
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            self._reader_left()
+
+    def _reader_left(self) -> None:
+        self.unread = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # for what the interpreter still flushes as it ends
+        os.close(nowhere)
 
 
 def log_to_terminal(*, verbose: bool = False) -> None:

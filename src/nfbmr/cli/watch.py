@@ -3,73 +3,132 @@
 from __future__ import annotations
 
 import logging
-import time
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nfbmr.cli.arguments import Device, ModelPath, RuntimeName, Threads
+from nfbmr.errors import SettingsError
+
+if TYPE_CHECKING:
+    from nfbmr.inspection.inspector import Inspector
+    from nfbmr.inspection.watch import Watch
 
 _log = logging.getLogger(__name__)
+
+_Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The hot folder.")]
+_Log = Annotated[
+    Path | None,
+    typer.Option("-o", "--out", metavar="LOG", help="A .jsonl file. [default: FOLDER/nfbmr.jsonl]"),
+]
+_Move = Annotated[
+    bool, typer.Option("--move", help="Move files to good/, look/, defect/ or error/ in FOLDER.")
+]
+_Recursive = Annotated[bool, typer.Option("--recursive", help="Look into sub-folders, too.")]
+_Heatmaps = Annotated[
+    bool, typer.Option("--heatmaps", help="Also draw each picture's heatmap, beside the log.")
+]
+_Settle = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        help="Seconds without change until a file counts as whole that nobody said to be closed.",
+    ),
+]
+_Patience = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        help="Seconds without change until a file that cannot be read counts as unreadable; an "
+        "empty one six times that.",
+    ),
+]
+_Poll = Annotated[
+    bool,
+    typer.Option(
+        "--poll",
+        help="Look twice a second instead of listening to the file system; done by itself on "
+        "network drives.",
+    ),
+]
+_Once = Annotated[bool, typer.Option("--once", help="Inspect what is there, then end.")]
+_Webhook = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="POST each defect to this address, until it is taken."),
+]
+_Secret = Annotated[
+    str | None,
+    typer.Option(
+        envvar="NFBMR_WEBHOOK_SECRET",
+        metavar="TEXT",
+        help="Signs what is sent; better given by the environment, where other users cannot "
+        "read it.",
+    ),
+]
 
 
 def watch(
     model: ModelPath,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The hot folder.")],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--out", metavar="LOG", help="A .jsonl file. [default: FOLDER/nfbmr.jsonl]"
-        ),
-    ] = None,
-    move: Annotated[
-        bool,
-        typer.Option("--move", help="Move files to good/, look/, defect/ or error/ in FOLDER."),
-    ] = False,
-    settle: Annotated[
-        float, typer.Option(min=0, help="Seconds without change until a file counts as whole.")
-    ] = 1.0,
-    once: Annotated[bool, typer.Option("--once", help="Inspect what is there, then end.")] = False,
-    webhook: Annotated[
-        str | None, typer.Option(metavar="URL", help="POST each defect to this address.")
-    ] = None,
-    secret: Annotated[
-        str | None,
-        typer.Option(
-            envvar="NFBMR_WEBHOOK_SECRET",
-            metavar="TEXT",
-            help="Signs what is sent; better given "
-            "by the environment, where other users cannot read it.",
-        ),
-    ] = None,
+    folder: _Folder,
+    out: _Log = None,
+    move: _Move = False,
+    recursive: _Recursive = False,
+    heatmaps: _Heatmaps = False,
+    settle: _Settle = 1.0,
+    patience: _Patience = 10.0,
+    poll: _Poll = False,
+    once: _Once = False,
+    webhook: _Webhook = None,
+    secret: _Secret = None,
     runtime: RuntimeName = "auto",
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
     """Inspect each picture that comes into a folder, once, also after a restart."""
-    from contextlib import ExitStack
-
     from nfbmr.inspection.inspector import load
-    from nfbmr.inspection.rows import open_writer
     from nfbmr.inspection.watch import Watch
+    from nfbmr.inspection.webhook import parse_address
+
+    log = out or folder / "nfbmr.jsonl"
+    if log.suffix.lower() != ".jsonl" or log.is_dir():
+        raise SettingsError(f"-o {log}: the log is a file that ends in .jsonl; name one")
+    if webhook is not None:
+        parse_address(webhook)
+    job = Watch(
+        folder=folder,
+        log=log,
+        move=move,
+        recursive=recursive,
+        heatmaps=heatmaps,
+        poll=poll,
+        once=once,
+        settle=settle,
+        patience=patience,
+    )
+    inspector = load(model, runtime=runtime, device=device, threads=threads)
+    _log.info("Watching %s with %s; log: %s", folder, inspector.runtime.name, job.log)
+    _run(inspector, job, webhook, secret)
+
+
+def _run(inspector: Inspector, job: Watch, webhook: str | None, secret: str | None) -> None:
+    from nfbmr.cli.console import StandardOutput
+    from nfbmr.inspection.rows import open_writer
     from nfbmr.inspection.watch import watch as run
     from nfbmr.inspection.webhook import Webhook
 
-    job = Watch(folder=folder, log=out or folder / "nfbmr.jsonl", move=move, settle=settle)
-    inspector = load(model, runtime=runtime, device=device, threads=threads)
-    _log.info("Watching %s with %s; log: %s", folder, inspector.runtime.name, job.log)
+    outbox = job.beside("outbox")
     with ExitStack() as stack:
-        write = stack.enter_context(open_writer("table", None))
-        hook = None if webhook is None else stack.enter_context(Webhook(webhook, secret))
+        write = stack.enter_context(open_writer("table", None, StandardOutput()))
+        hook: Webhook | None = None
+        if webhook is not None:
+            hook = stack.enter_context(Webhook(webhook, secret, outbox=outbox))
+        elif any(outbox.glob("*.json")):
+            _log.warning("Rows wait in %s for a receiver: give its --webhook", outbox)
 
-        def tell(row: dict[str, Any]) -> None:
-            write(row)
+        def alarm(row: dict[str, Any]) -> None:
             if hook is not None and row.get("is_defect"):
                 hook.send(row)
 
-        def until() -> bool:
-            return once and time.monotonic() - started > settle + 2 * job.every
-
-        started = time.monotonic()  # not before: loading takes seconds
-        run(inspector, job, until=until, tell=tell)
+        run(inspector, job, alarm=alarm, tell=write)

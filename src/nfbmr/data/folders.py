@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from nfbmr.data.images import IMAGE_SUFFIXES
 
 _HIDDEN = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 
+_OF_HEATMAPS = re.compile(r"heatmaps(-\d+)?$")
+
+DRAWN = ("Software", "nfbmr heatmap")
+"""Key and text that heatmaps carry, so that a folder of them is not taken for one of pictures."""
+
 
 def list_pictures(folder: Path, *, deep: bool) -> tuple[list[Path], list[Path]]:
     """Lists the pictures by their suffixes, and the other files; each sorted by path.
 
-    With `deep`, sub-folders too. Links are followed, but no folder is entered twice, so a link that
-    leads back up ends there.
+    With `deep`, sub-folders too, but none of heatmaps that nfbmr drew. Links are followed, but no
+    folder is entered twice, so a link that leads back up ends there.
 
     Raises:
         OSError: a folder cannot be read.
@@ -24,12 +30,12 @@ def list_pictures(folder: Path, *, deep: bool) -> tuple[list[Path], list[Path]]:
     entered: set[Path] = set()
     for here, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
         real = Path(here).resolve()
-        if real in entered:
+        if real in entered or (Path(here) != Path(folder) and holds_heatmaps(Path(here))):
             folders.clear()
             continue
         entered.add(real)
-        folders[:] = sorted(name for name in folders if deep and not _is_hidden(name))
-        for path in (Path(here, name) for name in files if not _is_hidden(name)):
+        folders[:] = sorted(name for name in folders if deep and not is_hidden(name))
+        for path in (Path(here, name) for name in files if not is_hidden(name)):
             (pictures if path.suffix.lower() in IMAGE_SUFFIXES else others).append(path)
     return sorted(pictures), sorted(others)
 
@@ -41,7 +47,7 @@ def list_folders(folder: Path | None) -> list[Path]:
         OSError: the folder cannot be read.
     """
     entries = folder.iterdir() if folder is not None else ()
-    return sorted(path for path in entries if path.is_dir() and not _is_hidden(path.name))
+    return sorted(path for path in entries if path.is_dir() and not is_hidden(path.name))
 
 
 def find_entry(folder: Path | None, name: str) -> Path | None:
@@ -54,9 +60,32 @@ def find_entry(folder: Path | None, name: str) -> Path | None:
     return next((path for path in entries if path.name.lower() == name.lower()), None)
 
 
+def holds_heatmaps(folder: Path) -> bool:
+    """Tells whether a folder is one of heatmaps, by its name and by what the first file says.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not _OF_HEATMAPS.search(folder.name):
+        return False
+    first = next(iter(sorted([*folder.glob("*.png"), *folder.glob("*/*.png")])), None)
+    return first is not None and is_drawn(first)
+
+
+def is_drawn(path: Path) -> bool:
+    """Tells whether a picture is a heatmap that nfbmr drew.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as stream:
+        return "\0".join(DRAWN).encode() in stream.read(256)
+
+
 def _raise(error: OSError) -> None:
     raise error
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Tells whether a name is one that systems keep for themselves, or hides itself by a dot."""
     return name.startswith(".") or name.lower() in _HIDDEN

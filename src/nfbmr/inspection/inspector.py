@@ -9,20 +9,23 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nfbmr.data.images import ImageInput, load_with_size
+from nfbmr.data.images import ImageInput
 from nfbmr.data.survey import survey
-from nfbmr.errors import CalibrationError, ImageError, SettingsError
+from nfbmr.errors import BundleError, CalibrationError, ImageError, SettingsError
+from nfbmr.inspection import forks
+from nfbmr.inspection.decoding import Decoded, decode, try_decode
 from nfbmr.inspection.result import Failure, Inspection
-from nfbmr.model.bundle import Bundle, replace_calibration
+from nfbmr.inspection.stream import Stream
+from nfbmr.model.bundle import Bundle, Identity, replace_calibration
 from nfbmr.model.facts import Facts
 from nfbmr.runtimes.choose import open_runtime
 from nfbmr.runtimes.protocol import Runtime
@@ -39,14 +42,33 @@ _TILES = 8  # that pass the network at once
 
 
 class Inspector:
-    """A model ready to inspect. Keeps no state between pictures, so threads may share it."""
+    """A model ready to inspect. Keeps no state between pictures, so threads may share it.
 
-    def __init__(self, bundle: Bundle, runtime: Runtime, path: Path | None = None) -> None:
-        """Joins a model directory's content and a runtime for it; `path` is where it lies."""
+    Sent to another process by `pickle`, it is loaded there anew from its directory. In a forked
+    child it goes on, by torch with one thread.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        runtime: Runtime,
+        path: Path | None = None,
+        opened: _Opened | None = None,
+    ) -> None:
+        """Joins a model directory's content and a runtime for it.
+
+        Args:
+            bundle: the content.
+            runtime: what computes its graph.
+            path: where it lies.
+            opened: how it was opened, to open it so again.
+        """
         self._bundle = bundle
         self._tiling = bundle.tiling
         self.runtime = runtime
         self.path = path
+        self._opened = opened or _Opened("torch" if runtime.name == "torch" else "auto")
+        self._process = os.getpid()
 
     def __repr__(self) -> str:
         """Says which model, and what computes it."""
@@ -55,6 +77,20 @@ class Inspector:
             f"<Inspector of '{self.facts.name}' ({where}): {height} x {width} pixels, "
             f"{self.runtime.name}, threshold {self.threshold:.3g}>"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Says how to load it anew in another process, with the calibration now in force.
+
+        Raises:
+            SettingsError: the model came from no directory.
+        """
+        if self.path is None:
+            raise SettingsError(
+                f"'{self.facts.name}' is a model in memory: there is no directory that another "
+                "process could load it from; fit with a directory (out=...), then load that"
+            )
+        path = self.path.absolute()
+        return _again, (path, self._opened, self._bundle.identity, self.calibration)
 
     @property
     def calibration(self) -> Calibration:
@@ -99,7 +135,7 @@ class Inspector:
         Raises:
             ImageError: the picture cannot be read.
         """
-        pictures = [_decode(image, self.size, self.settings.data.white)]
+        pictures = [decode(image, self.size, self.settings.data.white)]
         (result,) = self._judge(self._maps_of(pictures), pictures)
         if isinstance(result, Failure):
             raise ImageError(result.error)
@@ -108,44 +144,45 @@ class Inspector:
     def inspect_many(
         self, images: Iterable[ImageInput], *, batch: int = 8, workers: int = 2
     ) -> Iterator[Inspection | Failure]:
-        """Inspects a stream in order, in constant memory, decoding ahead of the network.
+        """Inspects a stream in order, in constant memory, each result given as soon as it is ready.
+
+        What comes slower than the network computes, as from a camera, is computed picture by
+        picture; what waits, in batches. Pictures that are all there, as in a list, are computed in
+        whole batches: then a batch holds the same pictures each time, and results are the same bit
+        for bit.
 
         Args:
-            images: any iterable, as for `inspect`; endless ones too.
-            batch: pictures per pass of the network.
+            images: any iterable, as for `inspect`; endless ones too. It is read in a thread of its
+                own, at most three batches ahead, and may block until an earlier result is out.
+            batch: pictures per pass of the network, at most.
             workers: decoding threads.
 
         Yields:
             An Inspection for each picture, or a Failure for one that cannot be read.
         """
-        if self._tiling is not None:
-            batch = 1  # its tiles make a batch already
-        decoded = self._decode_ahead(iter(images), workers, ahead=2 * batch)
-        # The graph computes a batch in a thread of its own while the one before is judged here.
-        with ThreadPoolExecutor(1, thread_name_prefix="nfbmr-graph") as pool:
-            before: _Group | None = None
-            while True:
-                try:
-                    group = list(itertools.islice(decoded, batch))
-                except Exception:  # of whoever gives the pictures: what is finished comes first
-                    if before is not None:
-                        yield from self._judged(*before)
-                    raise
-                pictures = [item for item in group if isinstance(item, _Decoded)]
-                now = (group, pool.submit(self._maps_of, pictures))
-                if before is not None:
-                    yield from self._judged(*before)
-                if not group:
-                    return
-                before = now
+        yield from self._stream(images, batch, workers, full=isinstance(images, Sized))
 
-    def _judged(
-        self, group: list[_Decoded | Failure], maps: Future[Maps | None]
+    def _stream(
+        self, images: Iterable[ImageInput], batch: int, workers: int, *, full: bool
     ) -> Iterator[Inspection | Failure]:
-        pictures = [item for item in group if isinstance(item, _Decoded)]
-        found = iter(self._judge(maps.result(), pictures))
-        for item in group:
-            yield next(found) if isinstance(item, _Decoded) else item
+        def compute(group: list[Decoded | Failure]) -> Maps | None:
+            return self._maps_of([item for item in group if isinstance(item, Decoded)])
+
+        with closing(
+            Stream(
+                images,
+                lambda image: try_decode(image, self.size, self.settings.data.white),
+                compute,
+                most=1 if self._tiling is not None else batch,  # its tiles make a batch already
+                full=full,
+                workers=workers,
+            )
+        ) as stream:
+            for group, maps in stream:
+                pictures = [item for item in group if isinstance(item, Decoded)]
+                found = iter(self._judge(maps, pictures))
+                for item in group:
+                    yield next(found) if isinstance(item, Decoded) else item
 
     def scores(self, images: Iterable[ImageInput]) -> NDArray[np.float64]:
         """Returns the scores (N,) of pictures that must all be readable.
@@ -167,7 +204,7 @@ class Inspector:
         return np.stack(found)
 
     def _each(self, images: Iterable[ImageInput]) -> Iterator[Inspection]:
-        for result in self.inspect_many(images):
+        for result in self._stream(images, 8, 2, full=True):
             if isinstance(result, Failure):
                 raise ImageError(result.error)
             yield result
@@ -207,7 +244,7 @@ class Inspector:
         else:
             calibration = self._calibrated_on(good_images, rate, look_rate)
         bundle = replace(self._bundle, calibration=calibration)
-        return Inspector(bundle, self.runtime, self.path)
+        return Inspector(bundle, self.runtime, self.path, self._opened)
 
     def _calibrated_on(
         self, good_images: Iterable[ImageInput], rate: float, look_rate: float
@@ -242,31 +279,17 @@ class Inspector:
             )
         replace_calibration(self.path, self._bundle)
 
-    def _decode_ahead(
-        self, images: Iterator[ImageInput], workers: int, ahead: int
-    ) -> Iterator[_Decoded | Failure]:
-        waiting: deque[Future[_Decoded | Failure]] = deque()
-        white = self.settings.data.white
-        with ThreadPoolExecutor(workers, thread_name_prefix="nfbmr-decode") as pool:
-            try:
-                for image in images:
-                    waiting.append(pool.submit(_try_decode, image, self.size, white))
-                    if len(waiting) > ahead:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
-
-    def _maps_of(self, pictures: list[_Decoded]) -> Maps | None:
+    def _maps_of(self, pictures: list[Decoded]) -> Maps | None:
         """Runs the graph; None where there is nothing to run it on."""
         if not pictures:
             return None
+        if self._process != os.getpid():
+            forks.use_torch_here(self.runtime)
+            self._process = os.getpid()
         pixels = np.stack([picture.pixels for picture in pictures])
         return self.runtime.run(pixels) if self._tiling is None else self._of_tiles(pixels)
 
-    def _judge(self, maps: Maps | None, pictures: list[_Decoded]) -> list[Inspection | Failure]:
+    def _judge(self, maps: Maps | None, pictures: list[Decoded]) -> list[Inspection | Failure]:
         if maps is None:
             return []
         return self.judge(maps, [(picture.path, picture.size) for picture in pictures])
@@ -310,28 +333,28 @@ class Inspector:
 
 
 @dataclass(frozen=True)
-class _Decoded:
-    path: str | None
-    pixels: NDArray[np.uint8]
-    size: tuple[int, int]
+class _Opened:
+    """The words that a model was loaded with."""
+
+    runtime: str
+    device: str = "auto"
+    threads: int | None = None
 
 
-_Group = tuple[list[_Decoded | Failure], Future[Maps | None]]
+def _again(path: Path, opened: _Opened, identity: Identity, calibration: Calibration) -> Inspector:
+    """Loads a model that another process sent.
 
-
-def _decode(image: ImageInput, size: tuple[int, int], white: int | None) -> _Decoded:
-    return _Decoded(_path_of(image), *load_with_size(image, size, white))
-
-
-def _try_decode(image: ImageInput, size: tuple[int, int], white: int | None) -> _Decoded | Failure:
-    try:
-        return _decode(image, size, white)
-    except (ImageError, MemoryError) as error:
-        return Failure(path=_path_of(image), error=str(error) or "out of memory")
-
-
-def _path_of(image: ImageInput) -> str | None:
-    return os.fspath(image) if isinstance(image, str | os.PathLike) else None
+    Raises:
+        BundleError: there is another at its place by now; or as `load`.
+    """
+    found = load(path, runtime=opened.runtime, device=opened.device, threads=opened.threads)
+    if found._bundle.identity != identity:
+        raise BundleError(
+            f"{path} holds another model than the one that was sent to this process: it was "
+            "replaced meanwhile; load it again where it was sent from"
+        )
+    bundle = replace(found._bundle, calibration=calibration)
+    return Inspector(bundle, found.runtime, path, opened)
 
 
 def load(
@@ -355,5 +378,6 @@ def load(
         SettingsError: there is no such runtime, or the model was not exported for it.
         MissingExtraError: the runtime is not installed.
     """
+    forks.prepare_torch(runtime, threads)
     bundle, opened = open_runtime(Path(path), runtime, device=device, threads=threads)
-    return Inspector(bundle, opened, Path(path))
+    return Inspector(bundle, opened, Path(path), _Opened(runtime, device, threads))

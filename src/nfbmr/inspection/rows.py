@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol, TextIO
+from typing import Any, Literal, Protocol
 
 from nfbmr.errors import MissingExtraError, SettingsError
 from nfbmr.inspection.result import Failure, Inspection
@@ -26,6 +26,18 @@ _PARQUET_ROWS = 1024
 Row = dict[str, Any]
 
 
+class Stream(Protocol):
+    """Takes text."""
+
+    def write(self, text: str, /) -> object:
+        """Takes a part of it."""
+        ...
+
+    def flush(self) -> object:
+        """Hands on what was taken."""
+        ...
+
+
 class Writer(Protocol):
     """Takes rows as they come."""
 
@@ -37,23 +49,29 @@ class Writer(Protocol):
 def to_row(result: Inspection | Failure, model: str) -> Row:
     """Returns the `COLUMNS` of a verdict, or `path, error`."""
     if isinstance(result, Failure):
-        return {"path": _unicode(result.path), "error": _unicode(result.error)}
-    row = result.to_dict() | {"path": _unicode(result.path), "model": model}
+        path = None if result.path is None else escaped(result.path)
+        return {"path": path, "error": escaped(result.error)}
+    row = result.to_dict() | {"model": model}
+    if result.path is not None:
+        row["path"] = escaped(result.path)
     return {column: row[column] for column in COLUMNS if column in row}
 
 
-def _unicode(text: str | None) -> str | None:
+def escaped(text: str) -> str:
     """Escapes the bytes of a file's name that are no UTF-8, which no form of ours can hold."""
-    return text and text.encode(errors="backslashreplace").decode()
+    return text.encode(errors="backslashreplace").decode()
 
 
 @contextmanager
-def open_writer(form: Format, path: Path | None) -> Iterator[Writer]:
+def open_writer(
+    form: Format, path: Path | None, terminal: Stream | None = None
+) -> Iterator[Writer]:
     """Opens a writer; a file is written beside and renamed at the end, so it is whole or absent.
 
     Args:
         form: of the rows.
-        path: a file, or None for standard output.
+        path: a file, or None for what is printed.
+        terminal: what takes the place of standard output there.
 
     Raises:
         SettingsError: Parquet to standard output.
@@ -62,7 +80,7 @@ def open_writer(form: Format, path: Path | None) -> Iterator[Writer]:
     if path is None:
         if form == "parquet":
             raise SettingsError("Parquet cannot go to standard output; give a file with -o")
-        yield _text_writer(form, sys.stdout)
+        yield _text_writer(form, terminal or sys.stdout)
         return
     with written_beside(path) as beside:
         if form == "parquet":
@@ -73,7 +91,7 @@ def open_writer(form: Format, path: Path | None) -> Iterator[Writer]:
                 yield _text_writer(form, stream)
 
 
-def _text_writer(form: Format, stream: TextIO) -> Writer:
+def _text_writer(form: Format, stream: Stream) -> Writer:
     if form == "jsonl":
         return lambda row: print(json.dumps(row, allow_nan=False), file=stream, flush=True)
     if form == "csv":

@@ -1,40 +1,47 @@
 """`watch`: a hot folder. Whatever is put into it is inspected once, and what was found is kept.
 
-What is done is known from the log: a line for each file, JSON, flushed to disk before the file is
-moved and before the next one is taken. A file is known by its path, size and time of change, so a
-restart goes on where the last one stopped, and a new picture under an old name is a new picture. A
-file that is still growing is waited for.
+A picture is known by its content (SHA-256): another one under an old name is another picture. What
+is done is known from the log (`journal.py`), and of that a start reads only what may be of files
+that lie in the folder. What is whole, and when to look, is in `arrivals.py` and `events.py`.
+
+The order is: bytes read once and judged; where to move it written down; moved; the alarm; the row
+in the log; then whoever listens is told. A kill between any two of these is made good by the next
+start: an alarm may go out twice then, with the same `id`, and nothing else happens twice.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple
 
-from nfbmr.data.images import IMAGE_SUFFIXES
-from nfbmr.errors import DataError
+from nfbmr.errors import DataError, ImageError
+from nfbmr.inspection.arrivals import EMPTY_WAITS, FOLDERS, Arrivals, Mark, Ready, mark_of
+from nfbmr.inspection.events import Events
+from nfbmr.inspection.heatmaps import Heatmaps
 from nfbmr.inspection.inspector import Inspector
-from nfbmr.inspection.result import Failure
-from nfbmr.inspection.rows import to_row
+from nfbmr.inspection.journal import Journal, folder_of
+from nfbmr.inspection.moves import free_place, move, read_bytes
+from nfbmr.inspection.result import Failure, Inspection
+from nfbmr.inspection.rows import escaped, to_row
 from nfbmr.system import provenance
 from nfbmr.system.files import printable
-from nfbmr.system.locks import lock, locked_folder
+from nfbmr.system.locks import locked_folder
 
 _log = logging.getLogger(__name__)
 
-FOLDERS = ("good", "look", "defect", "error")
-"""Where inspected files go when they are moved."""
-
 Row = dict[str, Any]
-_Mark = tuple[str, int, int]
-"""Name, bytes and time of change in nanoseconds."""
-_Found = tuple[Path, _Mark]
+
+_LOOK_ANYWAY = 5.0  # seconds between two looks where the file system says what happens
+_LATE = 1.0  # seconds after which it should have
+_LAST = 10.0  # seconds that `once` waits for files beyond all patience
+_MOST_UNREADABLE = 1000  # files in error/ that are looked at again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +49,29 @@ class Watch:
     """What is watched and what becomes of it."""
 
     folder: Path
-    """Its own pictures; folders in it are not looked into."""
+    """Its own pictures; folders in it are looked into where `recursive` says so."""
     log: Path
-    """JSONL; lines are only ever added."""
+    """JSONL of today (UTC); those of other days lie beside it."""
     move: bool = False
     """Into one of `FOLDERS` in the same folder."""
+    recursive: bool = False
+    """Sub-folders, too; what is moved keeps its sub-folder below that of the verdict."""
+    heatmaps: bool = False
+    """One of each picture, beside the log."""
+    poll: bool = False
+    """Look, whatever the file system says by itself; without it, on network drives only."""
+    once: bool = False
+    """End when nothing waits any more."""
     settle: float = 1.0
-    """Seconds for which size and time of a file must stay the same before it counts as whole."""
+    """Seconds for which a file must stay the same that nobody said to be closed."""
+    patience: float = 10.0
+    """Seconds for which one that cannot be read must stay the same; six times that if empty."""
     every: float = 0.5
     """Seconds between two looks."""
+
+    def beside(self, what: str) -> Path:
+        """Returns a folder beside the log: of `heatmaps`, or the `outbox` of a webhook."""
+        return self.log.with_name(f"{self.log.stem}_{what}")
 
 
 def watch(
@@ -58,6 +79,7 @@ def watch(
     job: Watch,
     *,
     until: Callable[[], bool] = lambda: False,
+    alarm: Callable[[Row], object] = lambda _: None,
     tell: Callable[[Row], object] = lambda _: None,
 ) -> int:
     """Inspects what comes into a folder, until it is told to stop.
@@ -67,7 +89,10 @@ def watch(
         job: what to watch.
         until: asked between two looks; once it says yes, and all that was whole is inspected,
             the watch ends.
-        tell: hears each row once it is in the log, e.g. to send a webhook.
+        alarm: hears each row before it is in the log, at least once, whatever is killed when: to
+            keep it where it is sent from. The same picture has the same `id`.
+        tell: hears each row once it is in the log, e.g. to print it. Trouble in either is
+            said, and ends nothing.
 
     Returns:
         How many files were inspected.
@@ -79,144 +104,288 @@ def watch(
     """
     if not job.folder.is_dir():
         raise DataError(f"{job.folder} is not a folder; make it, or name another")
-    seen: dict[Path, tuple[_Mark, float]] = {}
-    stuck: set[Path] = set()  # files that cannot be moved; said once
-    count = 0
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    with locked_folder(job.folder) as free, job.log.open("a", encoding="utf-8") as stream:
-        if not (free and lock(stream)):
-            raise DataError(
-                f"{job.folder}: another watch is looking at it or writing to {job.log}; end that "
-                "one first"
-            )
-        done = _rows_in(job.log)
+    with locked_folder(job.folder) as free:
+        if not free:
+            raise DataError(f"{job.folder}: another watch is looking at it; end that one first")
+        with Journal(job.log) as journal:
+            line = _Line(inspector, job, journal, alarm, tell)
+            try:
+                return line.run(until)
+            finally:
+                line.events.stop()
+
+
+class _Done(NamedTuple):
+    """A file that was inspected and lies where it came in."""
+
+    mark: Mark
+    sha256: str
+    """Empty in rows of older versions."""
+    verdict: str
+    """One of `FOLDERS`."""
+    stuck: bool = False
+    """It could not be moved."""
+
+
+class _Line:
+    def __init__(
+        self,
+        inspector: Inspector,
+        job: Watch,
+        journal: Journal,
+        alarm: Callable[[Row], object],
+        tell: Callable[[Row], object],
+    ) -> None:
+        self._inspector, self._job, self._journal = inspector, job, journal
+        self._alarm, self._tell = alarm, tell
+        self._done: dict[str, _Done] = {}
+        self._unreadable: dict[str, Mark] = {}  # in error/, and how they were when last read
+        self._count = 0
+        self._here: tuple[int, int] | None = None  # which folder was looked at last
+        self._looked = False
+        self._unheard = 0
+        self._heatmaps = Heatmaps(job.beside("heatmaps"), inspector.settings.data.white)
+        self._arrivals = Arrivals(
+            job.folder,
+            deep=job.recursive,
+            settle=job.settle,
+            patience=job.patience,
+            is_done=self._is_done,
+            ours=(job.beside("heatmaps"), job.beside("outbox")),
+        )
+        if job.move:
+            for name in FOLDERS:  # so that the file system also says what is moved there
+                (job.folder / name).mkdir(exist_ok=True)
+        self.events = self._listening()
+
+    def run(self, until: Callable[[], bool]) -> int:
+        job, arrivals = self._job, self._arrivals
+        begun = self._journal.unfinished()
+        if begun is not None:
+            self._finish(*begun)
+        end = time.monotonic() + job.settle + EMPTY_WAITS * job.patience + _LAST
+        next_look = float("-inf")
         while True:
             last = until()
-            for path, mark in _whole(job, done, seen, stuck):
-                if mark in done:  # a crash came between the log and the move
-                    _move(path, mark, done[mark], stuck)
-                    continue
-                row = _inspected(inspector, path) | {"file": list(mark), "time": provenance.now()}
-                if _mark(path) != mark:  # it changed while it was read: another picture by now
-                    continue
-                _append(stream, row)
-                done[mark] = row
-                seen.pop(path, None)
-                count += 1
-                if job.move:
-                    _move(path, mark, row, stuck)
-                tell(row)
-            if last:
-                return count
-            time.sleep(job.every)
+            for name, closed in self.events.take().items():
+                arrivals.heard(name, closed=closed)
+            if last or time.monotonic() >= next_look:
+                next_look = self._look()
+            for ready in arrivals.ready():
+                self._take(ready)
+            now = time.monotonic()
+            if last or (job.once and (not len(arrivals) or now > end)):
+                self._say_left()
+                return self._count
+            self.events.wait(min(next_look, arrivals.next_due(), now + job.every) - now)
 
+    # ---- what is there
 
-def _inspected(inspector: Inspector, path: Path) -> Row:
-    try:
-        (result,) = inspector.inspect_many([path])
-    except Exception as error:  # whatever one picture does, the line goes on
-        _log.exception("%s", printable(str(path)))
-        result = Failure(path=str(path), error=f"{type(error).__name__}: {error}")
-    return to_row(result, str(inspector.path or inspector.facts.name))
+    def _listening(self) -> Events:
+        job = self._job
+        return Events(
+            job.folder,
+            deep=job.move or job.recursive,
+            wanted=self._arrivals.wanted,
+            on=not (job.poll or job.once),
+        )
 
+    def _look(self) -> float:
+        """Looks at the whole folder; returns when to do so again, monotonic."""
+        began = time.monotonic()
+        there = self._arrivals.look()
+        if there is None:
+            self._here = None
+            return time.monotonic() + self._job.every
+        found = self._job.folder.stat()
+        here = (found.st_dev, found.st_ino)
+        if self._here != here:  # at the start, and where it was away: another may be mounted there
+            self._recall(there)
+            if self._looked:
+                self.events.stop()
+                self.events = self._listening()
+        first, self._here, self._looked = self._here != here, here, True
+        for gone in set(self._done) - set(there):
+            del self._done[gone]
+        new = self._arrivals.expect(there)
+        if not first and self.events.on and any(mark.age() > _LATE for mark in new):
+            self._unheard += 1
+            if self._unheard > 1:
+                self.events.stop()
+                _log.warning("The file system does not say what happens there: it is looked at")
+        self._look_at_unreadable()
+        now = time.monotonic()
+        every = max(self._job.every, _LOOK_ANYWAY) if self.events.on else self._job.every
+        return now + max(every, 4 * (now - began))  # a look at very many files takes long
 
-def _whole(
-    job: Watch,
-    done: dict[_Mark, Row],
-    seen: dict[Path, tuple[_Mark, float]],
-    stuck: set[Path],
-) -> Iterator[_Found]:
-    """Yields new files that have stopped changing, the oldest first; done ones only to move."""
-    now = time.monotonic()
-    there: dict[Path, _Mark] = {}
-    try:
-        paths = sorted(job.folder.iterdir())
-    except OSError as error:  # a network folder that is away for a moment
-        _log.warning("%s", printable(f"{job.folder} cannot be read: {error}"))
-        return
-    for path in paths:
-        # Hidden names are what programs write to before they rename.
-        if path.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
-            continue
-        mark = _mark(path)
-        if mark is not None and ((job.move and path not in stuck) or mark not in done):
-            there[path] = mark
-    for gone in set(seen) - set(there):
-        del seen[gone]
-    ready = []
-    for path, mark in there.items():
-        before, since = seen.get(path, (None, now))
-        if before != mark:
-            seen[path] = (mark, now)
-            since = now
-        if now - since >= job.settle:
-            ready.append((path, mark))
-    yield from sorted(ready, key=lambda found: (found[1][2], found[0]))
+    def _is_done(self, name: str, mark: Mark) -> bool:
+        done = self._done.get(name)
+        return done is not None and done.mark == mark and (done.stuck or not self._job.move)
 
+    def _recall(self, there: dict[str, Mark]) -> None:
+        """Reads from the logs what is known of the files that are there."""
+        self._done.clear()
+        unreadable = self._recently_unreadable()
+        marks = [*there.values(), *unreadable.values()]
+        if not marks:
+            return
+        oldest = min(mark.status for mark in marks) / 1e9
+        day = datetime.fromtimestamp(max(0.0, oldest), UTC).date() - timedelta(days=1)
+        for row in self._journal.rows(day.isoformat()):
+            name = row["file"][0]
+            path = str(row["path"])
+            place = row.get("place", path)
+            if place == path and name in there:
+                self._done[name] = _known(row, there[name])
+            elif name in there:
+                self._done.pop(name, None)
+            folder = path[: len(path) - len(escaped(name))]
+            below = str(place).removeprefix(folder).replace(os.sep, "/")
+            if "error" in row and below in unreadable:
+                self._unreadable[below] = Mark(*row["file"][1:])
 
-def _mark(path: Path) -> _Mark | None:
-    """Returns name, bytes and time of change of a file; None where there is no plain file."""
-    try:
-        state = path.stat()
-    except OSError:
-        return None
-    if not path.is_file():
-        return None
-    return path.name, state.st_size, state.st_mtime_ns
+    def _recently_unreadable(self) -> dict[str, Mark]:
+        """Returns the files in error/ that changed within a day."""
+        if not self._job.move:
+            return {}
+        found = {}
+        for path in (self._job.folder / "error").rglob("*"):
+            mark = mark_of(path)
+            if mark is not None and mark.age() < 86400:
+                found[path.relative_to(self._job.folder).as_posix()] = mark
+        return found
 
+    def _look_at_unreadable(self) -> None:
+        """Inspects what could not be read and was changed since by a writer that held it open."""
+        for name, known in list(self._unreadable.items())[-_MOST_UNREADABLE:]:
+            path = self._job.folder / name
+            mark = mark_of(path)
+            if mark is None:
+                del self._unreadable[name]
+            elif not known.same_file(mark) and mark.size and mark.age() >= self._job.settle:
+                self._unreadable[name] = mark
+                self._take(Ready(name, mark, last=False))
 
-def _append(stream: TextIO, row: Row) -> None:
-    stream.write(json.dumps(row, allow_nan=False) + "\n")
-    stream.flush()
-    os.fsync(stream.fileno())
+    # ---- one picture
 
+    def _take(self, ready: Ready) -> None:
+        """Inspects a file, where its content is not known, and keeps what was found."""
+        name, mark, last = ready
+        path = self._job.folder / name
+        data, why = read_bytes(path)
+        if mark_of(path) != mark or (data is not None and len(data) != mark.size):
+            self._arrivals.changed(name)
+            return
+        sha256 = hashlib.sha256(data).hexdigest() if data is not None else ""
+        known = self._done.get(name)
+        if known is not None and _same(known, mark, sha256):
+            self._done[name] = known._replace(mark=mark)
+            self._arrivals.forget(name)
+            if self._job.move and not known.stuck:
+                self._move_later(name, self._done[name])
+            return
+        result = Failure(path=str(path), error=why) if data is None else self._judge(path, data)
+        if isinstance(result, Failure) and not last:
+            self._arrivals.try_later(name, result.error)
+            return
+        row = to_row(result, str(self._inspector.path or self._inspector.facts.name))
+        row |= _identity(name, mark, sha256)
+        if self._job.heatmaps and isinstance(result, Inspection) and data is not None:
+            self._draw(row, data, result)
+        self._arrivals.forget(name)
+        self._unreadable.pop(name, None)
+        self._count += 1
+        self._keep(row)
 
-def _move(path: Path, mark: _Mark, row: Row, stuck: set[Path]) -> None:
-    """Moves a file to the folder of its verdict; never over another file, never another file."""
-    folder = path.parent / _folder_of(row)
-    try:
-        folder.mkdir(exist_ok=True)
-        target, number = folder / path.name, 1
-        while target.exists():
-            target, number = folder / f"{path.stem}-{number}{path.suffix}", number + 1
-        path.rename(target)
-        moved = _mark(target)
-        if moved is not None and moved[1:] != mark[1:] and not path.exists():
-            target.rename(path)  # another picture took the name since; it has its turn yet
-    except OSError as error:  # it is in the log, so it is not inspected again
-        stuck.add(path)
-        _log.warning("%s", printable(f"{path} stays where it is: {error}"))
-
-
-def _folder_of(row: Row) -> str:
-    """Returns the one of `FOLDERS` that a row's file belongs in."""
-    if "error" in row:
-        return "error"
-    two = "defect" if row["is_defect"] else "good"  # rows of older versions say no more
-    return str(row.get("verdict", two))
-
-
-def _rows_in(log: Path) -> dict[_Mark, Row]:
-    """Reads which files are done; a last line that a crash cut short is taken away."""
-    if not log.exists():
-        return {}
-    data = log.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if whole != data:
-        with log.open("r+b") as stream:
-            stream.truncate(len(whole))
-    done: dict[_Mark, Row] = {}
-    for number, line in enumerate(whole.splitlines(), start=1):
+    def _judge(self, path: Path, data: bytes) -> Inspection | Failure:
         try:
-            row = json.loads(line)
-            name, size, changed = row["file"]
-            if "error" not in row and not isinstance(row["is_defect"], bool):
-                raise ValueError
-            if _folder_of(row) not in FOLDERS:
-                raise ValueError
-            done[str(name), int(size), int(changed)] = row
-        except (ValueError, KeyError, TypeError):
-            raise DataError(
-                f"{log}, line {number}, is none that a watch wrote; name another log with -o"
-            ) from None
-    return done
+            return replace(self._inspector.inspect(data), path=str(path))
+        except ImageError as error:
+            text = str(error).removeprefix(f"{len(data)} bytes")
+            return Failure(path=str(path), error=f"{path}{text}" if text != str(error) else text)
+        except Exception as error:  # whatever one picture does, the line goes on
+            _log.exception("%s", printable(str(path)))
+            return Failure(path=str(path), error=f"{type(error).__name__}: {error}")
+
+    def _draw(self, row: Row, data: bytes, result: Inspection) -> None:
+        name = f"{row['time'][:10]}/{row['id']}_{Path(row['path']).stem[:50]}"
+        try:
+            row["heatmap"] = str(self._heatmaps.keep(name, data, result))
+        except OSError as error:
+            _log.warning("%s", printable(f"the heatmap of {row['path']} is not kept: {error}"))
+
+    def _move_later(self, name: str, done: _Done) -> None:
+        """Moves what was inspected before moving was asked for."""
+        row = {"path": escaped(str(self._job.folder / name)), "moved": True}
+        if done.verdict == "error":
+            row["error"] = "as before"
+        else:
+            row |= {"verdict": done.verdict, "is_defect": done.verdict == "defect"}
+        self._keep(row | _identity(name, done.mark, done.sha256))
+
+    def _keep(self, row: Row) -> None:
+        self._journal.turn(row["time"])
+        to = ""
+        if self._job.move:
+            name = row["file"][0].removeprefix("error/")
+            to = f"{folder_of(row)}/{name}"
+            target = free_place(self._job.folder / to)
+            to = f"{to.rpartition('/')[0]}/{target.name}"
+            self._journal.begin(row, to)
+        self._finish(row, to)
+
+    def _finish(self, row: Row, to: str) -> None:
+        """Moves a picture, where it is to be, and keeps its row; again after a kill, too."""
+        name, *numbers = row["file"]
+        mark, sha256 = Mark(*numbers), row["sha256"]
+        path = self._job.folder / name
+        place = move(path, mark, sha256, self._job.folder / to) if to else path
+        if not to and mark_of(path) != mark:
+            place = None
+        row["place"] = None if place is None else escaped(str(place))
+        if "moved" not in row:
+            _heard(self._alarm, row)
+        self._journal.append(row)
+        if place == path:
+            self._done[name] = _Done(mark, sha256, folder_of(row), stuck=bool(to))
+        elif place is not None and folder_of(row) == "error":
+            self._unreadable[place.relative_to(self._job.folder).as_posix()] = mark
+        if "moved" not in row:
+            _heard(self._tell, row)
+
+    def _say_left(self) -> None:
+        for name in self._arrivals.names()[:10]:
+            text = f"{self._job.folder / name} is not whole yet, and is left for the next time"
+            _log.warning("%s", printable(text))
+
+
+def _identity(name: str, mark: Mark, sha256: str) -> Row:
+    key = "\n".join([name, sha256, str(mark.changed), str(mark.inode)])
+    return {
+        "id": hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:16],
+        "time": provenance.now(),
+        "file": [name, *mark],
+        "sha256": sha256,
+    }
+
+
+def _known(row: Row, there: Mark) -> _Done:
+    """Returns what a row says of a file that is there."""
+    numbers = row["file"][1:]
+    if len(numbers) == len(Mark._fields):
+        return _Done(Mark(*numbers), row.get("sha256", ""), folder_of(row))
+    # A row of an older version: the same file if that has not been touched since the row's second.
+    seconds = datetime.fromisoformat(row["time"]).timestamp() + 1 if "time" in row else 0.0
+    same = tuple(numbers) == there[:2] and there.status / 1e9 <= seconds
+    return _Done(there if same else Mark(-1, -1, -1, -1), "", folder_of(row))
+
+
+def _same(known: _Done, mark: Mark, sha256: str) -> bool:
+    return known.sha256 == sha256 if known.sha256 else known.mark == mark
+
+
+def _heard(hear: Callable[[Row], object], row: Row) -> None:
+    try:
+        hear(row)
+    except Exception as error:  # the picture is inspected, whoever does not hear of it
+        _log.warning("%s", printable(f"{row['path']}: telling of it failed: {error!r}"))

@@ -61,7 +61,7 @@ def locked_file(path: Path) -> Iterator[bool]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as stream:
-        yield lock(stream) and _is_at(path, stream.fileno())
+        yield lock(stream) and is_at(path, stream.fileno())
 
 
 @contextmanager
@@ -102,14 +102,14 @@ def _lock_of_folder(path: Path) -> Iterator[bool | None]:
     try:
         taken = try_lock(handle)
         # A folder that took this one's place meanwhile has a lock of its own.
-        yield taken if _is_at(path, handle) else False
+        yield taken if is_at(path, handle) else False
     finally:
         os.close(handle)
 
 
-def _is_at(path: Path, handle: int) -> bool:
-    """Whether an open file or folder is the one at `path`."""
+def is_at(path: Path, handle: int) -> bool:
+    """Tells whether an open file or folder is the one at `path`."""
     try:
         return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
+    except OSError:
         return False

@@ -1,0 +1,74 @@
+"""Folders of heatmaps: each says that nfbmr drew it, so that none is taken for a picture."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from nfbmr.data.folders import DRAWN, is_drawn
+from nfbmr.data.images import IMAGE_SUFFIXES, ImageInput, read_image
+from nfbmr.inspection.pictures import heatmap_overlay
+from nfbmr.inspection.result import Inspection
+from nfbmr.system.files import written_beside
+
+_OF_A_RUN = re.compile(r"\d{6,}_.*\.png")
+
+
+class Heatmaps:
+    """A folder that heatmaps are written to; made with the first of them."""
+
+    def __init__(self, folder: Path, white: int | None = None) -> None:
+        """Names the folder, and what is white in the pictures, as `read_image` takes it."""
+        self.folder, self._white = folder, white
+
+    @classmethod
+    def of_one_run(cls, folder: Path, white: int | None = None) -> Heatmaps:
+        """Returns a folder that holds no heatmaps of runs before: its own are taken away first.
+
+        Other files in it stay; where pictures lie in it that nfbmr did not draw, it is left alone,
+        and a folder beside it, `NAME-1`, serves.
+
+        Raises:
+            OSError: it cannot be read, or they cannot be taken away.
+        """
+        place, number = folder, 1
+        while place.exists() and not _only_ours(place):
+            place, number = folder.with_name(f"{folder.name}-{number}"), number + 1
+        if place.is_dir():
+            for path in place.iterdir():
+                if _OF_A_RUN.fullmatch(path.name):
+                    path.unlink()
+        return cls(place, white)
+
+    def keep(self, name: str, source: ImageInput, result: Inspection) -> Path:
+        """Draws a picture's heatmap over it, whole or not at all; returns the file.
+
+        Args:
+            name: below the folder, without its ending; the same name is written over.
+            source: what was inspected.
+            result: what was found.
+
+        Raises:
+            OSError: it cannot be written.
+            ImageError: the picture is not there any more.
+        """
+        file = self.folder / f"{name}.png"
+        overlay = heatmap_overlay(read_image(source, self._white), result.heatmap)
+        says = PngInfo()
+        says.add_text(*DRAWN)
+        with written_beside(file) as beside:
+            Image.fromarray(overlay).save(beside, "PNG", pnginfo=says)
+        return file
+
+
+def _only_ours(place: Path) -> bool:
+    if not place.is_dir():
+        return False
+    return all(
+        is_drawn(path)
+        for path in place.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    )

@@ -1,0 +1,54 @@
+"""Folders of heatmaps: one run's alone, and no pictures for the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nfbmr.data.folders import list_pictures
+from nfbmr.inspection.heatmaps import Heatmaps
+from nfbmr.inspection.inspector import Inspector
+
+Draw = Callable[..., NDArray[np.uint8]]
+
+
+def test_a_run_takes_the_heatmaps_of_the_run_before_away(
+    inspector: Inspector, draw: Draw, tmp_path: Path
+) -> None:
+    result = inspector.inspect(draw(0))
+    first = Heatmaps.of_one_run(tmp_path / "heatmaps")
+    for name in ("000000_a", "000001_b"):
+        first.keep(name, draw(0), result)
+    (tmp_path / "heatmaps" / "notes.txt").write_text("mine")
+    second = Heatmaps.of_one_run(tmp_path / "heatmaps")
+    assert second.keep("000000_c", draw(0), result) == tmp_path / "heatmaps" / "000000_c.png"
+    found = sorted(path.name for path in (tmp_path / "heatmaps").iterdir())
+    assert found == ["000000_c.png", "notes.txt"]
+
+
+def test_a_users_own_folder_of_that_name_is_left_alone(
+    inspector: Inspector, draw: Draw, tmp_path: Path
+) -> None:
+    mine = tmp_path / "heatmaps"
+    mine.mkdir()
+    Image.fromarray(draw(0)).save(mine / "000000_mine.png")
+    for _ in range(2):
+        heatmaps = Heatmaps.of_one_run(mine)
+        heatmaps.keep("000000_a", draw(0), inspector.inspect(draw(0)))
+    assert [path.name for path in mine.iterdir()] == ["000000_mine.png"]
+    assert (tmp_path / "heatmaps-1" / "000000_a.png").is_file()
+
+
+def test_what_was_drawn_is_no_picture_to_read(
+    inspector: Inspector, draw: Draw, tmp_path: Path
+) -> None:
+    Image.fromarray(draw(0)).save(tmp_path / "a.png")
+    drawn = Heatmaps(tmp_path / "deep" / "heatmaps").keep(
+        "2026-03-01/a", draw(0), inspector.inspect(draw(0))
+    )
+    assert list_pictures(tmp_path, deep=True) == ([tmp_path / "a.png"], [])
+    assert list_pictures(drawn.parents[1], deep=True)[0] == [drawn], "asked for by name"

@@ -1,0 +1,96 @@
+"""A picture is moved by its content: never over another file, never another picture."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from nfbmr.inspection.arrivals import Mark, mark_of
+from nfbmr.inspection.moves import free_place, move
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> tuple[Path, Mark, str]:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"picture")
+    mark = mark_of(path)
+    assert mark is not None
+    return path, mark, hashlib.sha256(b"picture").hexdigest()
+
+
+def test_it_is_moved_once_however_often_it_is_asked(picture: tuple[Path, Mark, str]) -> None:
+    path, mark, sha256 = picture
+    target = path.parent / "good" / "a.png"
+    for _ in range(2):
+        assert move(path, mark, sha256, target) == target
+    assert (target.read_bytes(), path.exists()) == (b"picture", False)
+
+
+def test_what_took_the_target_meanwhile_stays_there(picture: tuple[Path, Mark, str]) -> None:
+    path, mark, sha256 = picture
+    target = path.parent / "b.png"
+    target.write_bytes(b"another")
+    assert move(path, mark, sha256, target) == path.parent / "b-1.png"
+    assert target.read_bytes() == b"another"
+
+
+def test_another_picture_under_its_name_is_not_moved(picture: tuple[Path, Mark, str]) -> None:
+    path, mark, sha256 = picture
+    path.unlink()
+    path.write_bytes(b"another, longer")
+    assert move(path, mark, sha256, path.parent / "b.png") is None
+    assert path.read_bytes() == b"another, longer"
+    path.unlink()
+    assert move(path, mark, sha256, path.parent / "b.png") is None
+
+
+def test_what_took_its_name_in_the_moment_of_the_move_comes_back(
+    picture: tuple[Path, Mark, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, mark, sha256 = picture
+    rename = Path.rename
+
+    def overtaken(self: Path, target: Path) -> Path:
+        if self == path and path.read_bytes() == b"picture":
+            path.unlink()
+            path.write_bytes(b"another, longer")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", overtaken)
+    assert move(path, mark, sha256, path.parent / "b.png") is None
+    assert [one.name for one in path.parent.iterdir()] == ["a.png"]
+    assert path.read_bytes() == b"another, longer"
+    path.rename(path.parent / "b.png")  # as a kill before it came back leaves it
+    assert move(path, mark, sha256, path.parent / "b.png") is None
+    assert [one.name for one in path.parent.iterdir()] == ["a.png"]
+
+
+def test_what_cannot_be_moved_stays_and_is_said(
+    picture: tuple[Path, Mark, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    path, mark, sha256 = picture
+    (path.parent / "good").write_text("no folder")
+    assert move(path, mark, sha256, path.parent / "good" / "a.png") == path
+    assert "stays where it is" in caplog.text
+
+
+def test_a_free_place_counts_up_in_few_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        place = free_place(tmp_path / "a.png")
+        assert place.name == (f"a-{number}.png" if number else "a.png")
+        place.touch()
+    (tmp_path / "a-20.png").unlink()
+    looks, exists = 0, Path.exists
+
+    def counted(path: Path) -> bool:
+        nonlocal looks
+        looks += 1
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", counted)
+    assert not exists(free_place(tmp_path / "a.png"))
+    assert looks < 16
