@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from nfbmr.networks.local import LocalGaussians
+from nfbmr.scoring.left_out import left_out
+from nfbmr.scoring.maps import MAPS
 
 GRID, FACTOR, C = (2, 3), 2, 5
 
@@ -82,3 +84,20 @@ def test_many_channels_are_brought_to_fewer() -> None:
     data = torch.randn(20, 2, 2, 300, generator=generator)
     found.learn(lambda: iter([data]), seed=1)
     assert torch.isfinite(found(data)).all()
+
+
+def test_the_measured_weight_makes_left_out_images_as_far_as_new_ones() -> None:
+    data, new = pictures(60), pictures(400, seed=3)
+
+    def batches() -> Iterator[Tensor]:
+        yield from data.split(7)
+
+    for rank in (1, 3):
+        found = learnt(data, rank)
+        found.measure_own(batches, seed=0)
+        maps = torch.zeros(60, len(MAPS), 4, 6)
+        maps[:, MAPS.index("fine")] = found(data)
+        known = left_out(maps.numpy(), 60, {"fine": float(found.own)})[:, MAPS.index("fine")]
+        inside, outside = float(found(data).mean()), float(found(new).mean())
+        assert inside < outside
+        assert abs(float(known.mean()) - outside) < 0.5 * (outside - inside)

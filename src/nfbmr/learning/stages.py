@@ -243,7 +243,13 @@ class _Run:
         if gaussians is not None:
             gaussians.learn(lambda: (y for y, _ in self.standardised(self.data.learnt)))
         if local is not None:
-            local.learn(lambda: (fine for _, fine in self.standardised(self.data.learnt)), seed)
+
+            def detail() -> Iterator[Tensor]:
+                return (fine for _, fine in self.standardised(self.data.learnt))
+
+            local.learn(detail, seed)
+            if self.data.everyone:
+                local.measure_own(detail, seed)
         if subspace is not None:
             subspace.learn(lambda: (fine for _, fine in self.standardised(self.data.train)), seed)
         seconds = time.monotonic() - started
