@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.data.images import resize_map
+from nfbmr.inspection.regions import Region, regions_of
 from nfbmr.scoring.calibration import Calibration, Verdict
 from nfbmr.scoring.heat import heatmap
 from nfbmr.scoring.maps import Maps
 from nfbmr.settings.schema import ScoringSettings
+
+_WORK = 2**20  # pixels of a heatmap that regions are looked for in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,8 @@ class Inspection:
     """(H, W) of the picture, after orientation."""
     scoring: ScoringSettings = field(repr=False)
     calibration: Calibration = field(repr=False)
+    mm_per_pixel: float | None = field(default=None, repr=False)
+    """Of the picture, as the settings say."""
 
     @property
     def verdict(self) -> Verdict:
@@ -62,8 +67,33 @@ class Inspection:
         fused = heatmap(self.maps, self.scoring, self.calibration)
         return resize_map(fused, size)
 
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The places that made the verdict, the highest first; none of a good picture.
+
+        Of a defect those above `threshold`, of a picture for a person those above
+        `look_threshold`: at least one. Computed at each call, on about a megapixel at most.
+        """
+        if self.verdict == "good":
+            return ()
+        share = min(1.0, (_WORK / (self.size[0] * self.size[1])) ** 0.5)
+        return regions_of(
+            self.heatmap_at(
+                (max(1, round(share * self.size[0])), max(1, round(share * self.size[1])))
+            ),
+            self.threshold if self.is_defect else self.look_threshold,
+            self.size,
+            self.calibration.scores,
+            highest=float(self.heatmap_at((self.maps.shape[1], self.maps.shape[2])).max()),
+            mm_per_pixel=self.mm_per_pixel,
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """Returns `path, verdict, score, p_value, is_defect, threshold, look_threshold, size`."""
+        """Returns what is said as JSON holds it, `regions` as a list of `Region.to_dict`.
+
+        The keys are `path, verdict, score, p_value, is_defect, threshold, look_threshold, size,
+        regions`.
+        """
         return {
             "path": self.path,
             "verdict": self.verdict,
@@ -73,6 +103,7 @@ class Inspection:
             "threshold": self.threshold,
             "look_threshold": self.look_threshold,
             "size": list(self.size),
+            "regions": [region.to_dict() for region in self.regions],
         }
 
 

@@ -1,0 +1,244 @@
+"""Heatmap -> the places that stand out: box, outline, area, height and rarity of each.
+
+Shapes: h w = the heatmap at hand, H W = the picture. Points are (x, y): x to the right, y down, in
+pixels, whole numbers at the corners of pixels, so that (0, 0) is the picture's corner and (W, H)
+the one across. Higher = more anomalous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from nfbmr.scoring.conformal import p_values
+
+LOW = 0.6
+"""A region reaches down to this share of the threshold. One cut at the threshold itself would leave
+out the flanks of its defect, over which receptive fields and interpolation spread what they saw. A
+share much lower joins neighbours, as good places come near it; by themselves these make no region,
+since each needs a point at the threshold."""
+
+MOST = 32
+"""Regions of a picture; what is unusual all over need not be told in a thousand pieces."""
+
+_MOST_POINTS = 64  # of an outline
+_TOLERANCE = 0.75  # pixels; a staircase of single pixels is off by 0.71
+_ROUNDING = 1e-6  # of a pixel, in products of sizes
+
+Point = tuple[int, int]
+"""(x, y) in pixels of the picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """One place of a picture that stands out."""
+
+    box: tuple[int, int, int, int]
+    """Left, top, right, bottom in pixels of the picture; right and bottom are exclusive."""
+    outline: tuple[Point, ...]
+    """Corners of a polygon around it, closed from the last to the first, clockwise on the screen;
+    simplified, and without holes. In pixels of the picture, within the box."""
+    area: int
+    """Pixels of the picture, without holes' pixels; at least 1."""
+    area_mm2: float | None
+    """Square millimetres; None unless the setting `mm_per_pixel` says the scale."""
+    peak: float
+    """Its highest point, on the score's scale."""
+    at: Point
+    """The pixel of the picture where that is."""
+    p_value: float
+    """Conformal: a good picture has a region this high anywhere with about this probability."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns its fields as JSON holds them: numbers and lists."""
+        values = asdict(self)
+        return values | {
+            "box": list(self.box),
+            "outline": [list(point) for point in self.outline],
+            "at": list(self.at),
+        }
+
+
+def regions_of(
+    heat: NDArray[np.float32],
+    threshold: float,
+    size: tuple[int, int],
+    known: Sequence[float],
+    *,
+    highest: float | None = None,
+    mm_per_pixel: float | None = None,
+) -> tuple[Region, ...]:
+    """Finds the places of a picture that is called, by hysteresis.
+
+    A region is what hangs together, corners included, at `LOW` of the threshold or above, and has a
+    point at the threshold. Where resizing lost that point, the threshold is the highest that is
+    left, so a picture that is called has a region.
+
+    Args:
+        heat: (h, w) finite, of the whole picture, on the score's scale.
+        threshold: that of the verdict, on the same scale.
+        size: (H, W) of the picture.
+        known: scores of good pictures that calibrate, ascending, at least one.
+        highest: the heatmap's highest point before it was resized; the first region's peak.
+        mm_per_pixel: of the picture.
+
+    Returns:
+        At least one and `MOST` at most, the highest first.
+    """
+    threshold = min(threshold, float(heat.max()))
+    low = LOW * threshold if threshold > 0 else threshold  # a share of less than zero is more
+    labels, count = ndimage.label(heat >= low, np.ones((3, 3)))
+    peaks = np.asarray(ndimage.maximum(heat, labels, np.arange(1, count + 1)))
+    order = np.argsort(-peaks, kind="stable")[:MOST]
+    boxes = ndimage.find_objects(labels)
+    found: list[Region] = []
+    for index in order[peaks[order] >= threshold]:
+        rows, columns = box = boxes[index]
+        mask = labels[box] == index + 1
+        inside = np.where(mask, heat[box], -np.inf)
+        y, x = np.unravel_index(int(inside.argmax()), mask.shape)
+        place = _Place(mask, (columns.start, rows.start), (int(x), int(y)))
+        top = highest if highest is not None and not found else float(peaks[index])
+        found.append(_region(place, heat.shape, size, top, known, mm_per_pixel))
+    return tuple(found)
+
+
+def in_words(boxes: Sequence[Sequence[int]]) -> str:
+    """Says how many places there are and how large, e.g. `2 places, largest 34 x 12 px`.
+
+    Args:
+        boxes: left, top, right, bottom of each, as `Region.box`.
+
+    Returns:
+        Width x height of the largest box; nothing where there is none.
+    """
+    if not boxes:
+        return ""
+    sizes = [(right - left, bottom - top) for left, top, right, bottom in boxes]
+    width, height = max(sizes, key=lambda size: size[0] * size[1])
+    many = "1 place" if len(sizes) == 1 else f"{len(sizes)} places, largest"
+    return f"{many} {width} x {height} px"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A component within its own box."""
+
+    mask: NDArray[np.bool_]
+    corner: Point
+    """Of the box in the heatmap."""
+    at: Point
+    """Of the peak in the box."""
+
+
+def _region(
+    place: _Place,
+    shape: tuple[int, ...],
+    size: tuple[int, int],
+    peak: float,
+    known: Sequence[float],
+    mm_per_pixel: float | None,
+) -> Region:
+    """Brings a component of a heatmap of some shape (h, w) to the picture's pixels."""
+    scale = np.array((size[1] / shape[1], size[0] / shape[0]))
+    h, w = place.mask.shape
+    left, top = np.floor(np.array(place.corner) * scale + _ROUNDING).astype(int).tolist()
+    end = np.array((place.corner[0] + w, place.corner[1] + h)) * scale
+    right, bottom = np.ceil(end - _ROUNDING).astype(int).tolist()
+    corners = simplified(outline_of(place.mask)) + place.corner
+    pixels = int(place.mask.sum()) * float(scale.prod())
+    at = ((np.array(place.at) + place.corner + 0.5) * scale).astype(int).tolist()
+    return Region(
+        box=(left, top, right, bottom),
+        outline=tuple((x, y) for x, y in np.rint(corners * scale).astype(int).tolist()),
+        area=max(1, round(pixels)),
+        area_mm2=None if mm_per_pixel is None else pixels * mm_per_pixel**2,
+        peak=peak,
+        at=(at[0], at[1]),
+        p_value=float(p_values(np.array([peak]), known)[0]),
+    )
+
+
+# Right, down, left, up; and of a corner (x, y) the pixels ahead on the left and on the right hand,
+# as what is added to (y, x).
+_STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
+_AHEAD = (((-1, 0), (0, 0)), ((0, 0), (0, -1)), ((0, -1), (-1, -1)), ((-1, -1), (-1, 0)))
+
+
+def outline_of(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Follows the edge of a mask, the mask on the right hand, holes passed over.
+
+    Args:
+        mask: (h, w), one component, pixels that share a corner belonging together.
+
+    Returns:
+        (P, 2): the corners (x, y) where the edge turns, clockwise on the screen, P >= 4.
+    """
+    padded = np.pad(mask, 1)
+    row, column = np.unravel_index(int(padded.argmax()), padded.shape)
+    start = (int(column), int(row))  # of the first pixel of the first row: passed only once
+    inside = padded.tolist()
+    (x, y), heading = start, 0
+    corners = [start]
+    while True:
+        x, y = x + _STEPS[heading][0], y + _STEPS[heading][1]
+        if (x, y) == start:
+            break
+        (up, across), (down, over) = _AHEAD[heading]
+        turn = -1 if inside[y + up][x + across] else 0 if inside[y + down][x + over] else 1
+        if turn:
+            corners.append((x, y))
+            heading = (heading + turn) % 4
+    return np.array(corners) - 1
+
+
+def simplified(corners: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Leaves out corners (P, 2) of a polygon that lie within a pixel of what then remains.
+
+    Further off where more than `_MOST_POINTS` would remain; never so many that half of the area
+    goes, as of a thin line it might. Ramer 1972; Douglas and Peucker 1973.
+
+    Returns:
+        (P', 2), 3 <= P' <= P.
+    """
+    far = int(((corners - corners[0]) ** 2).sum(axis=1).argmax())
+    ring = np.vstack([corners, corners[:1]])
+    least, found, tolerance = polygon_area(corners) / 2, corners, _TOLERANCE
+    while True:
+        kept = {0, far, *_kept(ring, 0, far, tolerance)}
+        kept |= _kept(ring, far, len(corners), tolerance)
+        fewer = corners[sorted(kept)]
+        if polygon_area(fewer) < least:
+            return found
+        found, tolerance = fewer, 1.5 * tolerance
+        if len(found) <= _MOST_POINTS:
+            return found
+
+
+def polygon_area(corners: NDArray[np.int64]) -> float:
+    """Returns the area of a polygon (P, 2) that does not cross itself: Gauss's formula."""
+    x, y = corners.astype(np.float64).T
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+
+
+def _kept(points: NDArray[np.int64], first: int, last: int, tolerance: float) -> set[int]:
+    """Returns which points between two keep the line from one to the other within a tolerance."""
+    kept, waiting = set(), [(first, last)]
+    while waiting:
+        first, last = waiting.pop()
+        if last - first < 2:
+            continue
+        start, way = points[first], points[last] - points[first]
+        between = points[first + 1 : last] - start
+        length = max(float(np.hypot(*way)), 1e-9)
+        off = np.abs(between[:, 0] * way[1] - between[:, 1] * way[0]) / length
+        if off.max() > tolerance:
+            middle = first + 1 + int(off.argmax())
+            kept.add(middle)
+            waiting += [(first, middle), (middle, last)]
+    return kept
