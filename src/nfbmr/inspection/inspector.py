@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ from nfbmr.data.images import ImageInput, load_with_size
 from nfbmr.data.survey import survey
 from nfbmr.errors import CalibrationError, ImageError, SettingsError
 from nfbmr.inspection.result import Failure, Inspection
+from nfbmr.inspection.why import Why, compared
 from nfbmr.model.bundle import Bundle, replace_calibration
+from nfbmr.model.examples import decoded
 from nfbmr.model.facts import Facts
 from nfbmr.runtimes.choose import open_runtime
 from nfbmr.runtimes.protocol import Runtime
@@ -150,6 +153,23 @@ class Inspector:
         found = iter(self._judge(maps.result(), pictures))
         for item in group:
             yield next(found) if isinstance(item, _Decoded) else item
+
+    def why(self, image: ImageInput, result: Inspection) -> tuple[Why, ...]:
+        """Shows each of `result.regions` beside a good part; see `nfbmr.inspection.why.compared`.
+
+        Args:
+            image: the picture that was inspected, as for `inspect`.
+            result: what was said of it.
+
+        Raises:
+            ImageError: the picture cannot be read, or is not of the size of the one inspected.
+            BundleTamperedError: an example is damaged.
+        """
+        return compared(image, result, self._examples)
+
+    @cached_property
+    def _examples(self) -> tuple[NDArray[np.uint8], ...]:
+        return decoded(self._bundle.examples)
 
     def scores(self, images: Iterable[ImageInput]) -> NDArray[np.float64]:
         """Returns the scores (N,) of pictures that must all be readable.
@@ -307,6 +327,7 @@ class Inspector:
                 size=size,
                 scoring=self.settings.scoring,
                 calibration=self.calibration,
+                mm_per_pixel=self.settings.mm_per_pixel,
             )
             for (path, size), raw, score, p_value in zip(pictures, maps, scores, ps, strict=True)
         ]
