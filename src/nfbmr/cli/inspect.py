@@ -14,7 +14,7 @@ from nfbmr.cli.arguments import Device, ModelPath, RuntimeName, Threads, where_t
 from nfbmr.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
-    from nfbmr.inspection.result import Failure, Inspection
+    from nfbmr.inspection.result import Inspection
 
 _log = logging.getLogger(__name__)
 
@@ -109,15 +109,10 @@ def _pictures(paths: list[Path]) -> Iterator[Path]:
             yield path
 
 
-def _write_heatmap(folder: Path, number: int, path: Path, result: Inspection | Failure) -> None:
-    from PIL import Image
-
+def _write_heatmap(folder: Path, number: int, path: Path, result: Inspection) -> None:
     from nfbmr.data.images import read_image
-    from nfbmr.inspection.pictures import heatmap_overlay
-    from nfbmr.inspection.result import Inspection
+    from nfbmr.inspection.pictures import write_heatmap
 
-    assert isinstance(result, Inspection)
     folder.mkdir(parents=True, exist_ok=True)
-    overlay = heatmap_overlay(read_image(path), result.heatmap)
     # Short enough for a file system, whatever the letters.
-    Image.fromarray(overlay).save(folder / f"{number:06d}_{path.stem[:50]}.png")
+    write_heatmap(folder / f"{number:06d}_{path.stem[:50]}.png", read_image(path), result)

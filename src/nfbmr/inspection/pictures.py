@@ -10,12 +10,18 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 from scipy import ndimage
+
+from nfbmr.inspection.regions import Region
+from nfbmr.inspection.result import Inspection
 
 HEATMAP_VISIBLE = 0.5
 """Heatmap level where colour begins; below, the picture is left as it is."""
@@ -49,17 +55,23 @@ _TABLE = _colour_table()  # (256, 3)
 
 _OUTLINE = np.array((0, 229, 255), np.uint8)
 _OUTLINE_EDGE = np.array((4, 30, 40), np.uint8)
+_REGION = (255, 255, 255)
+_REGION_EDGE = (20, 8, 28)
 
 
-def heatmap_overlay(image: NDArray[np.uint8], heatmap: NDArray[np.float32]) -> NDArray[np.uint8]:
+def heatmap_overlay(
+    image: NDArray[np.uint8], heatmap: NDArray[np.float32], threshold: float = 1.0
+) -> NDArray[np.uint8]:
     """Lays the heatmap over the picture, on one fixed scale for all pictures.
 
-    Nothing shows below 0.5; colour fades in up to 1 (the level that only the asked false-alarm
-    share of good pictures reach anywhere) and brightens up to 2. So a good part looks calm.
+    Nothing shows below half of the threshold; colour fades in up to it (the level that only the
+    asked false-alarm share of good pictures reach anywhere) and brightens up to twice that. So a
+    good part looks calm.
 
     Args:
         image: (H, W, 3).
-        heatmap: (H, W), finite; 0 = typical good, 1.0 = alarm level.
+        heatmap: (H, W), finite; 0 = typical good.
+        threshold: the alarm level on the heatmap's scale.
 
     Returns:
         A new picture (H, W, 3).
@@ -67,6 +79,7 @@ def heatmap_overlay(image: NDArray[np.uint8], heatmap: NDArray[np.float32]) -> N
     _check_image(image)
     assert heatmap.shape == image.shape[:2], "heatmap and picture differ in size"
     level = heatmap.astype(np.float32)
+    level = level / threshold if threshold > 0 else level - threshold + 1
     fade = np.clip((level - HEATMAP_VISIBLE) / (_ALARM - HEATMAP_VISIBLE), 0, 1)
     alpha = (_MAX_ALPHA * fade * fade * (3 - 2 * fade))[..., None]  # H W 1
     u = np.clip((level - HEATMAP_VISIBLE) / (HEATMAP_FULL - HEATMAP_VISIBLE), 0, 1)
@@ -99,6 +112,99 @@ def outline_mask(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[n
     drawn[far & ~near] = _OUTLINE_EDGE
     drawn[(near & ~mask) | (mask & frame)] = _OUTLINE
     return drawn
+
+
+def colour_regions(
+    image: NDArray[np.uint8],
+    heatmap: NDArray[np.float32],
+    regions: Sequence[Region],
+    threshold: float = 1.0,
+) -> NDArray[np.uint8]:
+    """Lays the heatmap over the regions of a picture alone: one without any stays as it is.
+
+    Args:
+        image: (H, W, 3), the picture.
+        heatmap: (H, W), as for `heatmap_overlay`.
+        regions: of this picture.
+        threshold: likewise.
+
+    Returns:
+        A new picture (H, W, 3).
+    """
+    _check_image(image)
+    drawn = image.copy()
+    for region in regions:
+        left, top, right, bottom = region.box
+        part = np.s_[top:bottom, left:right]
+        stencil = Image.new("1", (right - left, bottom - top))
+        corners = [(x - left - 0.5, y - top - 0.5) for x, y in region.outline]
+        ImageDraw.Draw(stencil).polygon(corners, fill=1)
+        inside = np.asarray(stencil)
+        drawn[part][inside] = heatmap_overlay(image[part], heatmap[part], threshold)[inside]
+    return drawn
+
+
+def outline_regions(
+    image: NDArray[np.uint8], regions: Sequence[Region], size: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
+    """Draws a line around each region, white with a dark edge.
+
+    Args:
+        image: (H, W, 3), the picture or a smaller copy.
+        regions: of the picture.
+        size: (H, W) of the picture, where the image has another.
+
+    Returns:
+        A new picture (H, W, 3).
+    """
+    _check_image(image)
+    height, width = image.shape[:2]
+    full = size or (height, width)
+    picture = Image.fromarray(image)  # a copy
+    pen = ImageDraw.Draw(picture)
+    line = max(1, round(max(height, width) / 400))
+    for colour, wide in ((_REGION_EDGE, 3 * line), (_REGION, line)):
+        for region in regions:
+            points = [
+                (
+                    min(max(x * width / full[1] - 0.5, 0), width - 1),
+                    min(max(y * height / full[0] - 0.5, 0), height - 1),
+                )
+                for x, y in region.outline
+            ]
+            pen.line([*points, *points[:2]], fill=colour, width=wide, joint="curve")
+    return np.array(picture)
+
+
+def write_heatmap(path: Path, image: NDArray[np.uint8], result: Inspection) -> None:
+    """Writes a picture as PNG: its regions in the heatmap's colours, with a line around each.
+
+    The text chunks `nfbmr:verdict`, `nfbmr:score`, `nfbmr:threshold` and `nfbmr:scale` say in the
+    file what was found.
+
+    Args:
+        path: of the PNG; its folder is there.
+        image: (H, W, 3), the picture that was inspected.
+        result: what was said of it.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    assert image.shape[:2] == result.size, "another picture than the one inspected"
+    regions = result.regions
+    drawn = image
+    if regions:
+        drawn = colour_regions(image, result.heatmap, regions, result.threshold)
+        drawn = outline_regions(drawn, regions)
+    text = PngInfo()
+    for name, value in (
+        ("verdict", result.verdict),
+        ("score", repr(result.score)),
+        ("threshold", repr(result.threshold)),
+        ("scale", f"0 = typical good, {result.threshold:.4g} = alarm level; same for all pictures"),
+    ):
+        text.add_text(f"nfbmr:{name}", value)
+    Image.fromarray(drawn).save(path, pnginfo=text)
 
 
 def to_data_uri(
