@@ -102,6 +102,7 @@ def blob() -> tuple[NDArray[np.float32], tuple[Region, ...]]:
     heat = np.full((20, 30), 0.9, np.float32)
     heat[6:16, 8:22] = 0.1
     heat[8:14, 10:20] = 2.5
+    heat[9:13, 11:19] = 9
     return heat, regions_of(heat, 2.0, (20, 30), (0.0,))
 
 
@@ -128,13 +129,13 @@ def test_a_line_goes_around_each_region_of_a_picture_or_a_smaller_copy(share: in
     size = (20 * share, 30 * share)
     regions = regions_of(heat, 2.0, size, (0.0,))
     drawn = outline_regions(gray(), regions, size)
-    white = (drawn == 255).all(axis=2)
-    rows, columns = np.nonzero(white)
+    rows, columns = np.nonzero((drawn > 160).all(axis=2))
+    assert len(rows) > 20
     assert abs(rows.min() - 8) <= 1
     assert abs(rows.max() - 13) <= 1
     assert abs(columns.min() - 10) <= 1
     assert abs(columns.max() - 19) <= 1
-    inside = drawn[10:12, 12:18]
+    inside = drawn[10:12, 13:17]
     np.testing.assert_array_equal(inside, np.full_like(inside, 128))
     np.testing.assert_array_equal(outline_regions(gray(), ()), gray())
 
@@ -143,7 +144,7 @@ def test_a_line_along_the_frame_stays_in_the_picture() -> None:
     heat = np.full((20, 30), 3, np.float32)
     drawn = outline_regions(gray(), regions_of(heat, 2.0, (20, 30), (0.0,)))
     for edge in (drawn[0], drawn[-1], drawn[:, 0], drawn[:, -1]):
-        assert (edge == 255).all()
+        assert (edge > 140).all()
 
 
 def test_a_heatmap_file_says_what_was_found_and_leaves_a_good_picture_alone(

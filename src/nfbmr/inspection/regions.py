@@ -1,8 +1,8 @@
 """Heatmap -> the places that stand out: box, outline, area, height and rarity of each.
 
-Shapes: h w = the heatmap at hand, H W = the picture. Points are (x, y): x to the right, y down, in
-pixels, whole numbers at the corners of pixels, so that (0, 0) is the picture's corner and (W, H)
-the one across. Higher = more anomalous.
+Shapes: h w = the heatmap at hand, H W = the picture, P = points of an outline. Points are (x, y), x
+to the right and y down, in pixels: whole numbers at the corners of pixels, so that (0, 0) is the
+picture's corner and (W, H) the one across. Higher = more anomalous.
 """
 
 from __future__ import annotations
@@ -26,12 +26,10 @@ since each needs a point at the threshold."""
 MOST = 32
 """Regions of a picture; what is unusual all over need not be told in a thousand pieces."""
 
-_MOST_POINTS = 64  # of an outline
-_TOLERANCE = 0.75  # pixels; a staircase of single pixels is off by 0.71
+_MOST_POINTS = 56  # of an outline; 32 of them as JSON then fit a cell of a spreadsheet
+_TOLERANCE = 0.3  # pixels of the heatmap
+_TINY = 1e-12
 _ROUNDING = 1e-6  # of a pixel, in products of sizes
-
-Point = tuple[int, int]
-"""(x, y) in pixels of the picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,17 +38,17 @@ class Region:
 
     box: tuple[int, int, int, int]
     """Left, top, right, bottom in pixels of the picture; right and bottom are exclusive."""
-    outline: tuple[Point, ...]
-    """Corners of a polygon around it, closed from the last to the first, clockwise on the screen;
-    simplified, and without holes. In pixels of the picture, within the box."""
+    outline: tuple[tuple[float, float], ...]
+    """Corners (x, y) of a polygon around it, closed from the last to the first, clockwise on the
+    screen; simplified, holes passed over. In pixels of the picture to a tenth, within the box."""
     area: int
-    """Pixels of the picture, without holes' pixels; at least 1."""
+    """Pixels of the picture, those of holes left out; at least 1."""
     area_mm2: float | None
     """Square millimetres; None unless the setting `mm_per_pixel` says the scale."""
     peak: float
     """Its highest point, on the score's scale."""
-    at: Point
-    """The pixel of the picture where that is."""
+    at: tuple[int, int]
+    """(x, y), the pixel of the picture where that is."""
     p_value: float
     """Conformal: a good picture has a region this high anywhere with about this probability."""
 
@@ -98,13 +96,22 @@ def regions_of(
     boxes = ndimage.find_objects(labels)
     found: list[Region] = []
     for index in order[peaks[order] >= threshold]:
-        rows, columns = box = boxes[index]
-        mask = labels[box] == index + 1
-        inside = np.where(mask, heat[box], -np.inf)
-        y, x = np.unravel_index(int(inside.argmax()), mask.shape)
-        place = _Place(mask, (columns.start, rows.start), (int(x), int(y)))
-        top = highest if highest is not None and not found else float(peaks[index])
-        found.append(_region(place, heat.shape, size, top, known, mm_per_pixel))
+        rows, columns = boxes[index]
+        crop = np.s_[
+            max(0, rows.start - 1) : rows.stop + 1, max(0, columns.start - 1) : columns.stop + 1
+        ]
+        mask = labels[crop] == index + 1
+        place = _Place(
+            mask=mask,
+            outline=simplified(outline_of(mask, heat[crop], low)),
+            corner=np.array((crop[1].start, crop[0].start)),
+            at=np.array(np.unravel_index(np.where(mask, heat[crop], -np.inf).argmax(), mask.shape))[
+                ::-1
+            ],
+            peak=highest if highest is not None and not found else float(peaks[index]),
+        )
+        scale = np.array((size[1] / heat.shape[1], size[0] / heat.shape[0]))
+        found.append(_region(place, scale, known, mm_per_pixel))
     return tuple(found)
 
 
@@ -125,42 +132,41 @@ def in_words(boxes: Sequence[Sequence[int]]) -> str:
     return f"{many} {width} x {height} px"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Place:
-    """A component within its own box."""
+    """A component, cut out of the heatmap with a margin of a pixel; points are the cut-out's."""
 
     mask: NDArray[np.bool_]
-    corner: Point
-    """Of the box in the heatmap."""
-    at: Point
-    """Of the peak in the box."""
+    outline: NDArray[np.float64]
+    corner: NDArray[np.int64]
+    """Of the cut-out in the heatmap, (x, y)."""
+    at: NDArray[np.int64]
+    peak: float
 
 
 def _region(
     place: _Place,
-    shape: tuple[int, ...],
-    size: tuple[int, int],
-    peak: float,
+    scale: NDArray[np.float64],
     known: Sequence[float],
     mm_per_pixel: float | None,
 ) -> Region:
-    """Brings a component of a heatmap of some shape (h, w) to the picture's pixels."""
-    scale = np.array((size[1] / shape[1], size[0] / shape[0]))
-    h, w = place.mask.shape
-    left, top = np.floor(np.array(place.corner) * scale + _ROUNDING).astype(int).tolist()
-    end = np.array((place.corner[0] + w, place.corner[1] + h)) * scale
-    right, bottom = np.ceil(end - _ROUNDING).astype(int).tolist()
-    corners = simplified(outline_of(place.mask)) + place.corner
-    pixels = int(place.mask.sum()) * float(scale.prod())
-    at = ((np.array(place.at) + place.corner + 0.5) * scale).astype(int).tolist()
+    """Brings a component of a heatmap to the picture, whose pixels are `scale` (x, y) as many."""
+    rows, columns = np.nonzero(place.mask)
+    first = np.array((columns.min(), rows.min())) + place.corner
+    last = np.array((columns.max() + 1, rows.max() + 1)) + place.corner
+    left, top = np.floor(first * scale + _ROUNDING).astype(int).tolist()
+    right, bottom = np.ceil(last * scale - _ROUNDING).astype(int).tolist()
+    outline = ((place.outline + place.corner) * scale).clip((left, top), (right, bottom))
+    pixels = len(rows) * float(scale.prod())
+    x, y = ((place.at + place.corner + 0.5) * scale).astype(int).tolist()
     return Region(
         box=(left, top, right, bottom),
-        outline=tuple((x, y) for x, y in np.rint(corners * scale).astype(int).tolist()),
+        outline=tuple((x, y) for x, y in outline.round(1).tolist()),
         area=max(1, round(pixels)),
         area_mm2=None if mm_per_pixel is None else pixels * mm_per_pixel**2,
-        peak=peak,
-        at=(at[0], at[1]),
-        p_value=float(p_values(np.array([peak]), known)[0]),
+        peak=place.peak,
+        at=(x, y),
+        p_value=float(p_values(np.array([place.peak]), known)[0]),
     )
 
 
@@ -170,35 +176,56 @@ _STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 _AHEAD = (((-1, 0), (0, 0)), ((0, 0), (0, -1)), ((0, -1), (-1, -1)), ((-1, -1), (-1, 0)))
 
 
-def outline_of(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Follows the edge of a mask, the mask on the right hand, holes passed over.
+def outline_of(
+    mask: NDArray[np.bool_], heat: NDArray[np.floating[Any]], low: float
+) -> NDArray[np.float64]:
+    """Follows the edge of a component, the component on the right hand, holes passed over.
+
+    Each side of a pixel on the way gives the point between the pixel within and the one without
+    where heat, taken as linear, is `low`; half-way where the picture ends. So it is the contour
+    that marching squares finds (Lorensen and Cline 1987, in the plane), in order.
 
     Args:
         mask: (h, w), one component, pixels that share a corner belonging together.
+        heat: (h, w), at least `low` on the component and below it beside it.
+        low: the level.
 
     Returns:
-        (P, 2): the corners (x, y) where the edge turns, clockwise on the screen, P >= 4.
+        (P, 2), points (x, y) clockwise on the screen, P >= 4.
     """
-    padded = np.pad(mask, 1)
+    within, without = (np.array(pixels) - 1 for pixels in _sides(np.pad(mask, 1)))
+    there = np.logical_and(without >= 0, without < mask.shape).all(axis=1, keepdims=True)
+    above = heat[tuple(within.T)].astype(np.float64) - low
+    below = low - heat[tuple(np.where(there, without, within).T)].astype(np.float64)
+    share = np.where(there, (above / np.maximum(above + below, _TINY))[:, None], 0.5)
+    return np.asarray((within + share * (without - within) + 0.5)[:, ::-1])
+
+
+def _sides(padded: NDArray[np.bool_]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Returns of each side on the way around a component the pixels (y, x) within and without.
+
+    Args:
+        padded: the component, with an empty line along each side.
+    """
     row, column = np.unravel_index(int(padded.argmax()), padded.shape)
     start = (int(column), int(row))  # of the first pixel of the first row: passed only once
     inside = padded.tolist()
     (x, y), heading = start, 0
-    corners = [start]
+    within, without = [], []
     while True:
+        (up, across), (down, over) = _AHEAD[heading]
+        without.append((y + up, x + across))
+        within.append((y + down, x + over))
         x, y = x + _STEPS[heading][0], y + _STEPS[heading][1]
         if (x, y) == start:
-            break
+            return within, without
         (up, across), (down, over) = _AHEAD[heading]
         turn = -1 if inside[y + up][x + across] else 0 if inside[y + down][x + over] else 1
-        if turn:
-            corners.append((x, y))
-            heading = (heading + turn) % 4
-    return np.array(corners) - 1
+        heading = (heading + turn) % 4
 
 
-def simplified(corners: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Leaves out corners (P, 2) of a polygon that lie within a pixel of what then remains.
+def simplified(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leaves out corners (P, 2) of a polygon that lie within `_TOLERANCE` of what then remains.
 
     Further off where more than `_MOST_POINTS` would remain; never so many that half of the area
     goes, as of a thin line it might. Ramer 1972; Douglas and Peucker 1973.
@@ -220,13 +247,13 @@ def simplified(corners: NDArray[np.int64]) -> NDArray[np.int64]:
             return found
 
 
-def polygon_area(corners: NDArray[np.int64]) -> float:
+def polygon_area(corners: NDArray[np.float64]) -> float:
     """Returns the area of a polygon (P, 2) that does not cross itself: Gauss's formula."""
-    x, y = corners.astype(np.float64).T
+    x, y = corners.T
     return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 
 
-def _kept(points: NDArray[np.int64], first: int, last: int, tolerance: float) -> set[int]:
+def _kept(points: NDArray[np.float64], first: int, last: int, tolerance: float) -> set[int]:
     """Returns which points between two keep the line from one to the other within a tolerance."""
     kept, waiting = set(), [(first, last)]
     while waiting:
