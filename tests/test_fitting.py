@@ -125,7 +125,7 @@ def test_a_fit_with_a_picture_more_passes_that_one_and_with_one_fewer_none(
     assert len(grown.facts.trained_on) + len(grown.facts.held_out) == 12
 
 
-def test_files_are_opened_for_the_survey_and_for_the_features_and_never_again(
+def test_files_are_opened_for_the_survey_and_for_the_features_and_few_as_examples(
     good_folder: Path, tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: Counter[Path] = Counter()
@@ -144,13 +144,19 @@ def test_files_are_opened_for_the_survey_and_for_the_features_and_never_again(
     monkeypatch.setattr("nfbmr.fitting.runtimes_here", lambda: [("onnx", "fp32")])
     monkeypatch.setattr("nfbmr.fitting.add_graphs", note)
     pictures = set(good_folder.iterdir())
+    bare = with_changes(tiny, {"examples": 0})
     for times in (2, 3):  # the second fit takes its features from the cache
-        facts = fit(good_folder, tmp_path / "model", settings=tiny, device="cpu").facts
+        facts = fit(good_folder, tmp_path / "model", settings=bare, device="cpu").facts
         assert {path for path in pictures if opened[path] == times} == pictures
         assert {fingerprint(path) for path in exported} == set(facts.held_out)
         opened.subtract(exported)  # by `fingerprint`, here
         assert len(exported) == 5
         exported.clear()
+    few = with_changes(tiny, {"examples": 2})
+    facts = fit(good_folder, tmp_path / "model", settings=few, device="cpu").facts
+    again = {path for path in pictures if opened[path] == 5}
+    assert {path for path in pictures if opened[path] == 4} == pictures - again
+    assert len({fingerprint(path) for path in again} & set(facts.trained_on)) == 2 == len(again)
 
 
 def test_same_seed_same_model(

@@ -32,7 +32,9 @@ NAMES = [
     "Inspection",
     "Inspector",
     "NfbmrError",
+    "Region",
     "Settings",
+    "Why",
     "__version__",
     "evaluate",
     "export",
@@ -252,7 +254,7 @@ def test_an_inspection_as_a_dict_and_as_a_line(
     assert found == result.to_dict()
     assert list(found) == [
         *("path", "verdict", "score", "p_value", "is_defect"),
-        *("threshold", "look_threshold", "size"),
+        *("threshold", "look_threshold", "size", "regions"),
     ]
     assert (found["path"], found["size"]) == (str(path), [60, 90])
     for name in ("score", "p_value", "is_defect", "threshold"):

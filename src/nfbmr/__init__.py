@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from nfbmr.fitting import fit
     from nfbmr.inspection.inspector import Inspector, load
     from nfbmr.inspection.pictures import heatmap_overlay
+    from nfbmr.inspection.regions import Region
     from nfbmr.inspection.result import Failure, Inspection
+    from nfbmr.inspection.why import Why
     from nfbmr.scoring.calibration import Calibration
     from nfbmr.settings.presets import preset
     from nfbmr.settings.schema import Settings
@@ -33,7 +35,9 @@ __all__ = [
     "Inspection",
     "Inspector",
     "NfbmrError",
+    "Region",
     "Settings",
+    "Why",
     "__version__",
     "evaluate",
     "export",
@@ -50,7 +54,9 @@ _HOMES = {
     "Failure": "inspection.result",
     "Inspection": "inspection.result",
     "Inspector": "inspection.inspector",
+    "Region": "inspection.regions",
     "Settings": "settings.schema",
+    "Why": "inspection.why",
     "evaluate": "evaluation.evaluate",
     "export": "deployment.export",
     "fit": "fitting",

@@ -38,6 +38,9 @@ def test_scores_and_verdicts_are_those_of_torch(left: Path, said: list[dict[str,
         assert found.score == pytest.approx(one["score"], rel=1e-4, abs=1e-4)
         assert (found.p_value, found.is_defect) == (one["p_value"], one["is_defect"])
         assert found.heatmap.shape == (80, 80)
+        assert bool(found.regions) == found.is_defect
+        why = inspector.why(left / "pictures" / one["name"], found)
+        assert len(why) == len(found.regions)
 
 
 def test_the_command_inspects(left: Path, said: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import base64
 import io
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from nfbmr.inspection.pictures import heatmap_overlay, outline_mask, to_data_uri
+from nfbmr.inspection.inspector import Inspector
+from nfbmr.inspection.pictures import (
+    colour_regions,
+    heatmap_overlay,
+    outline_mask,
+    outline_regions,
+    to_data_uri,
+    write_heatmap,
+)
+from nfbmr.inspection.regions import Region, regions_of
+
+Draw = Callable[..., NDArray[np.uint8]]
 
 
 def gray(height: int = 20, width: int = 30, value: int = 128) -> NDArray[np.uint8]:
@@ -82,6 +95,73 @@ def test_outline_of_a_full_mask_runs_inside_and_of_an_empty_one_is_nothing() -> 
     assert full[:, -1].all()
     assert not full[5, 5]
     np.testing.assert_array_equal(outline_mask(gray(), np.zeros((20, 30), bool)), gray())
+
+
+def blob() -> tuple[NDArray[np.float32], tuple[Region, ...]]:
+    """A heatmap (20, 30) with one region from (10, 8) to (20, 14), and heat that makes none."""
+    heat = np.full((20, 30), 0.9, np.float32)
+    heat[6:16, 8:22] = 0.1
+    heat[8:14, 10:20] = 2.5
+    heat[9:13, 11:19] = 9
+    return heat, regions_of(heat, 2.0, (20, 30), (0.0,))
+
+
+def test_colour_is_inside_regions_alone() -> None:
+    heat, regions = blob()
+    changed = (colour_regions(gray(), heat, regions, 2.0) != 128).any(axis=2)
+    expected = np.zeros((20, 30), bool)
+    expected[8:14, 10:20] = True
+    np.testing.assert_array_equal(changed, expected)
+    np.testing.assert_array_equal(colour_regions(gray(), heat, (), 2.0), gray())
+
+
+def test_colours_are_those_of_the_level_in_thresholds() -> None:
+    for threshold in (0.5, 2.0, 40.0):
+        shown = heatmap_overlay(gray(), level(1.2 * threshold), threshold)
+        np.testing.assert_array_equal(shown, heatmap_overlay(gray(), level(1.2)))
+    below = heatmap_overlay(gray(), level(-0.3), -0.5)
+    np.testing.assert_array_equal(below, heatmap_overlay(gray(), level(1.2)))
+
+
+@pytest.mark.parametrize("share", [1, 10])
+def test_a_line_goes_around_each_region_of_a_picture_or_a_smaller_copy(share: int) -> None:
+    heat = blob()[0]
+    size = (20 * share, 30 * share)
+    regions = regions_of(heat, 2.0, size, (0.0,))
+    drawn = outline_regions(gray(), regions, size)
+    rows, columns = np.nonzero((drawn > 160).all(axis=2))
+    assert len(rows) > 20
+    assert abs(rows.min() - 8) <= 1
+    assert abs(rows.max() - 13) <= 1
+    assert abs(columns.min() - 10) <= 1
+    assert abs(columns.max() - 19) <= 1
+    inside = drawn[10:12, 13:17]
+    np.testing.assert_array_equal(inside, np.full_like(inside, 128))
+    np.testing.assert_array_equal(outline_regions(gray(), ()), gray())
+
+
+def test_a_line_along_the_frame_stays_in_the_picture() -> None:
+    heat = np.full((20, 30), 3, np.float32)
+    drawn = outline_regions(gray(), regions_of(heat, 2.0, (20, 30), (0.0,)))
+    for edge in (drawn[0], drawn[-1], drawn[:, 0], drawn[:, -1]):
+        assert (edge > 140).all()
+
+
+def test_a_heatmap_file_says_what_was_found_and_leaves_a_good_picture_alone(
+    inspector: Inspector, draw: Draw, tmp_path: Path
+) -> None:
+    for image in (draw(2), draw(3, defect=True)):
+        result = inspector.inspect(image)
+        write_heatmap(tmp_path / "heat.png", image, result)
+        with Image.open(tmp_path / "heat.png") as found:
+            shown, text = np.asarray(found.convert("RGB")), dict(found.info)
+        assert text["nfbmr:verdict"] == result.verdict
+        assert float(text["nfbmr:score"]) == result.score
+        assert float(text["nfbmr:threshold"]) == result.threshold
+        assert text["nfbmr:scale"].startswith("0 = typical good")
+        changed = (shown != image).any(axis=2)
+        assert changed.any() == result.is_defect
+        assert not result.is_defect or changed[20:50, 20:50].mean() > 0.5
 
 
 def decode(address: str) -> Image.Image:

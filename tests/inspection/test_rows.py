@@ -25,9 +25,20 @@ GOOD: dict[str, Any] = {
     "verdict": "good",
     "is_defect": False,
     "threshold": 2.0,
+    "regions": [],
     "model": "models/m",
 }
-DEFECT = GOOD | {"path": 'b,"quoted".png', "verdict": "defect", "score": 30.0, "is_defect": True}
+REGIONS: list[dict[str, Any]] = [
+    {"box": [1, 2, 3, 4], "area": 4},
+    {"box": [10, 20, 44, 32], "area": 300},
+]
+DEFECT = GOOD | {
+    "path": 'b,"quoted".png',
+    "verdict": "defect",
+    "score": 30.0,
+    "is_defect": True,
+    "regions": REGIONS,
+}
 FAILED = {"path": "c.png", "error": "no picture"}
 ROWS = [GOOD, DEFECT, FAILED]
 
@@ -45,6 +56,7 @@ def test_a_row_has_these_keys(inspector: Inspector, draw: Callable[..., NDArray[
     assert row["verdict"] == result.verdict
     assert row["score"] == result.score
     assert row["is_defect"] is result.is_defect
+    assert row["regions"] == [region.to_dict() for region in result.regions]
     failure = to_row(Failure(path="c.png", error="no picture"), "m")
     assert failure == FAILED
 
@@ -73,6 +85,7 @@ def test_csv(tmp_path: Path) -> None:
     assert [row["path"] for row in rows] == [row["path"] for row in ROWS]
     assert [row["score"] for row in rows] == ["1.25", "30.0", ""]
     assert [row["error"] for row in rows] == ["", "", "no picture"]
+    assert [json.loads(row["regions"] or "null") for row in rows] == [[], REGIONS, None]
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -80,6 +93,8 @@ def test_parquet(tmp_path: Path) -> None:
     write("parquet", tmp_path / "rows.parquet")
     found = parquet.read_table(tmp_path / "rows.parquet").to_pylist()
     empty = dict.fromkeys(COLUMNS)
+    for row in found:
+        row["regions"] = json.loads(row["regions"] or "null")
     assert found == [empty | row for row in ROWS]
 
 
@@ -111,7 +126,8 @@ def test_table_is_for_reading(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["verdict", "score", "p-value", "path"]
     assert lines[1].split() == ["good", "1.25", "0.500", "a.png"]
-    assert lines[2].split() == ["DEFECT", "30.00", "0.500", 'b,"quoted".png']
+    assert lines[2].split(maxsplit=3)[:3] == ["DEFECT", "30.00", "0.500"]
+    assert lines[2].endswith(' b,"quoted".png: 2 places, largest 34 x 12 px')
     assert lines[3].split() == ["ERROR", "c.png:", "no", "picture"]
     assert lines[4].endswith("evil?[2J?.png")
     assert len(lines) == 5

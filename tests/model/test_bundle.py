@@ -37,6 +37,7 @@ from nfbmr.model.facts import Facts
 from nfbmr.model.folder import (
     CARD,
     CONFIG,
+    EXAMPLES,
     MANIFEST,
     TENSORS,
     is_bundle,
@@ -93,6 +94,27 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "models" / "bottle"
     write_bundle(path, content())
     return path
+
+
+def test_examples_are_a_part_like_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    pictures = (b"one JPEG", b"another")
+    write_bundle(path, content(examples=pictures))
+    found = read_bundle(path)
+    assert found.examples == pictures
+    assert "small copies of 2 of the good pictures" in (path / CARD).read_text()
+    changed = recalibrate(found.calibration, 0.3)
+    replace_calibration(path, replace(found, calibration=changed))
+    assert read_bundle(path).examples == pictures, "they outlive a change of the model"
+    (path / EXAMPLES).write_bytes(b"other pictures")
+    with pytest.raises(BundleTamperedError, match=r"examples.zip is not the file"):
+        read_bundle(path)
+    put(path, EXAMPLES, b"other pictures")
+    with pytest.raises(BundleTamperedError, match=r"examples.zip is not one that nfbmr wrote"):
+        read_bundle(path)
+    write_bundle(path, content())
+    assert not (path / EXAMPLES).exists()
+    assert "good pictures, to show" not in (path / CARD).read_text()
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -190,8 +212,8 @@ def test_a_damaged_manifest_is_named(path: Path, manifest: bytes) -> None:
 
 
 def test_a_newer_format_asks_for_an_update(path: Path) -> None:
-    (path / MANIFEST).write_text('{"format": 3, "parts": {}, "more": 1}')
-    with pytest.raises(BundleVersionError, match=r"format 3.*up to 2; update nfbmr"):
+    (path / MANIFEST).write_text('{"format": 4, "parts": {}, "more": 1}')
+    with pytest.raises(BundleVersionError, match=r"format 4.*up to 3; update nfbmr"):
         read_bundle(path)
 
 

@@ -22,7 +22,8 @@ from nfbmr.data.survey import Surveyed, looked_at
 from nfbmr.errors import LayoutError
 from nfbmr.evaluation.metrics import predictive_interval, summarise
 from nfbmr.evaluation.pixel_metrics import PixelMetrics, PixelResult
-from nfbmr.evaluation.report.page import Picture, ReportContent, choose_pictures, write_report
+from nfbmr.evaluation.report.cards import Picture
+from nfbmr.evaluation.report.page import ReportContent, choose_pictures, write_report
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.scoring.calibration import Calibration
@@ -282,17 +283,18 @@ def _pictures(inspector: Inspector, evaluation: Evaluation, chosen: list[int]) -
     results = inspector.inspect_many([sample.path for sample in samples])
     for sample, result in zip(samples, results, strict=True):
         if isinstance(result, Inspection):
-            yield _picture(sample, result, inspector.settings.data.white)
+            yield _picture(sample, result, inspector)
 
 
-def _picture(sample: Sample, result: Inspection, white: int | None) -> Picture:
-    image = read_image(sample.path, white)
+def _picture(sample: Sample, result: Inspection, inspector: Inspector) -> Picture:
+    image = read_image(sample.path, inspector.settings.data.white)
     share = min(1.0, _THUMBNAIL / max(result.size))
     size = (max(1, round(result.size[0] * share)), max(1, round(result.size[1] * share)))
     mask = None
     if sample.mask is not None:
         full = read_mask(sample.mask).astype(np.uint8) * 255
         mask = resize_image(np.repeat(full[..., None], 3, axis=2), size)[..., 0] > 0
+    why = inspector.why(image, result)[:1]
     return Picture(
         path_name=sample.path.name,
         defect=sample.defect,
@@ -302,6 +304,10 @@ def _picture(sample: Sample, result: Inspection, white: int | None) -> Picture:
         score=result.score,
         p_value=result.p_value,
         verdict=result.verdict,
+        threshold=result.threshold,
+        regions=result.regions,
+        size=result.size,
+        pair=(why[0].here, why[0].there) if why else None,
     )
 
 

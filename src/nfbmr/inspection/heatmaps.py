@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
-
-from nfbmr.data.folders import DRAWN, is_drawn
+from nfbmr.data.folders import is_drawn
 from nfbmr.data.images import IMAGE_SUFFIXES, ImageInput, read_image
-from nfbmr.inspection.pictures import heatmap_overlay
+from nfbmr.inspection.pictures import write_heatmap
 from nfbmr.inspection.result import Inspection
 from nfbmr.system.files import written_beside
 
@@ -56,11 +53,9 @@ class Heatmaps:
             ImageError: the picture is not there any more.
         """
         file = self.folder / f"{name}.png"
-        overlay = heatmap_overlay(read_image(source, self._white), result.heatmap)
-        says = PngInfo()
-        says.add_text(*DRAWN)
+        image = read_image(source, self._white)
         with written_beside(file) as beside:
-            Image.fromarray(overlay).save(beside, "PNG", pnginfo=says)
+            write_heatmap(beside, image, result)
         return file
 
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from nfbmr.inspection import forks
 from nfbmr.inspection.decoding import Decoded, decode, try_decode
 from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.inspection.stream import Stream
+from nfbmr.inspection.why import Why, compared
 from nfbmr.model.bundle import Bundle, Identity, replace_calibration
+from nfbmr.model.examples import decoded
 from nfbmr.model.facts import Facts
 from nfbmr.runtimes.choose import open_runtime
 from nfbmr.runtimes.protocol import Runtime
@@ -184,6 +187,23 @@ class Inspector:
                 for item in group:
                     yield next(found) if isinstance(item, Decoded) else item
 
+    def why(self, image: ImageInput, result: Inspection) -> tuple[Why, ...]:
+        """Shows each of `result.regions` beside a good part; see `nfbmr.inspection.why.compared`.
+
+        Args:
+            image: the picture that was inspected, as for `inspect`.
+            result: what was said of it.
+
+        Raises:
+            ImageError: the picture cannot be read, or is not of the size of the one inspected.
+            BundleTamperedError: an example is damaged.
+        """
+        return compared(image, result, self._examples, self.settings.data.white)
+
+    @cached_property
+    def _examples(self) -> tuple[NDArray[np.uint8], ...]:
+        return decoded(self._bundle.examples)
+
     def scores(self, images: Iterable[ImageInput]) -> NDArray[np.float64]:
         """Returns the scores (N,) of pictures that must all be readable.
 
@@ -327,6 +347,7 @@ class Inspector:
                 size=size,
                 scoring=self.settings.scoring,
                 calibration=self.calibration,
+                mm_per_pixel=self.settings.mm_per_pixel,
             )
             for (path, size), raw, score, p_value in zip(pictures, maps, scores, ps, strict=True)
         ]

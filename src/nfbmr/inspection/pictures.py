@@ -10,12 +10,19 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 from scipy import ndimage
+
+from nfbmr.data.folders import DRAWN
+from nfbmr.inspection.regions import Region
+from nfbmr.inspection.result import Inspection
 
 HEATMAP_VISIBLE = 0.5
 """Heatmap level where colour begins; below, the picture is left as it is."""
@@ -49,17 +56,25 @@ _TABLE = _colour_table()  # (256, 3)
 
 _OUTLINE = np.array((0, 229, 255), np.uint8)
 _OUTLINE_EDGE = np.array((4, 30, 40), np.uint8)
+_REGION = np.array((255, 255, 255), np.uint8)
+_REGION_EDGE = np.array((20, 8, 28), np.uint8)
+_FINE = 4  # a line is drawn so many times as large, then averaged
+_MUCH = 2**22  # bytes of a picture in which it is not
 
 
-def heatmap_overlay(image: NDArray[np.uint8], heatmap: NDArray[np.float32]) -> NDArray[np.uint8]:
+def heatmap_overlay(
+    image: NDArray[np.uint8], heatmap: NDArray[np.float32], threshold: float = 1.0
+) -> NDArray[np.uint8]:
     """Lays the heatmap over the picture, on one fixed scale for all pictures.
 
-    Nothing shows below 0.5; colour fades in up to 1 (the level that only the asked false-alarm
-    share of good pictures reach anywhere) and brightens up to 2. So a good part looks calm.
+    Nothing shows below half of the threshold; colour fades in up to it (the level that only the
+    asked false-alarm share of good pictures reach anywhere) and brightens up to twice that. So a
+    good part looks calm.
 
     Args:
         image: (H, W, 3).
-        heatmap: (H, W), finite; 0 = typical good, 1.0 = alarm level.
+        heatmap: (H, W), finite; 0 = typical good.
+        threshold: the alarm level on the heatmap's scale.
 
     Returns:
         A new picture (H, W, 3).
@@ -67,6 +82,7 @@ def heatmap_overlay(image: NDArray[np.uint8], heatmap: NDArray[np.float32]) -> N
     _check_image(image)
     assert heatmap.shape == image.shape[:2], "heatmap and picture differ in size"
     level = heatmap.astype(np.float32)
+    level = level / threshold if threshold > 0 else level - threshold + 1
     fade = np.clip((level - HEATMAP_VISIBLE) / (_ALARM - HEATMAP_VISIBLE), 0, 1)
     alpha = (_MAX_ALPHA * fade * fade * (3 - 2 * fade))[..., None]  # H W 1
     u = np.clip((level - HEATMAP_VISIBLE) / (HEATMAP_FULL - HEATMAP_VISIBLE), 0, 1)
@@ -99,6 +115,112 @@ def outline_mask(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[n
     drawn[far & ~near] = _OUTLINE_EDGE
     drawn[(near & ~mask) | (mask & frame)] = _OUTLINE
     return drawn
+
+
+def colour_regions(
+    image: NDArray[np.uint8],
+    heatmap: NDArray[np.float32],
+    regions: Sequence[Region],
+    threshold: float = 1.0,
+) -> NDArray[np.uint8]:
+    """Lays the heatmap over the regions of a picture alone: one without any stays as it is.
+
+    Args:
+        image: (H, W, 3), the picture.
+        heatmap: (H, W), as for `heatmap_overlay`.
+        regions: of this picture.
+        threshold: likewise.
+
+    Returns:
+        A new picture (H, W, 3).
+    """
+    _check_image(image)
+    drawn = image.copy()
+    for region in regions:
+        left, top, right, bottom = region.box
+        part = np.s_[top:bottom, left:right]
+        stencil = Image.new("1", (right - left, bottom - top))
+        corners = [(x - left - 0.5, y - top - 0.5) for x, y in region.outline]
+        ImageDraw.Draw(stencil).polygon(corners, fill=1)
+        inside = np.asarray(stencil)
+        drawn[part][inside] = heatmap_overlay(image[part], heatmap[part], threshold)[inside]
+    return drawn
+
+
+def outline_regions(
+    image: NDArray[np.uint8], regions: Sequence[Region], size: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
+    """Draws a line around each region, white with a dark edge.
+
+    Args:
+        image: (H, W, 3), the picture or a smaller copy.
+        regions: of the picture.
+        size: (H, W) of the picture, where the image has another.
+
+    Returns:
+        A new picture (H, W, 3).
+    """
+    _check_image(image)
+    height, width = image.shape[:2]
+    full = size or (height, width)
+    scale = (width / full[1], height / full[0])
+    line = max(1.5, max(height, width) / 400)
+    drawn = image.copy()
+    for colour, wide in ((_REGION_EDGE, 2.4 * line), (_REGION, line)):
+        for region in regions:
+            points = np.array(region.outline) * scale
+            _draw_line(
+                drawn, points.clip(0.5 * line, np.array((width, height)) - 0.5 * line), wide, colour
+            )
+    return drawn
+
+
+def _draw_line(
+    image: NDArray[np.uint8], points: NDArray[np.float64], wide: float, colour: NDArray[np.uint8]
+) -> None:
+    """Draws a closed line through points (P, 2), (x, y) in pixels, into a picture, edges smooth."""
+    margin = int(wide) + 2
+    left, top = (points.min(axis=0).astype(int) - margin).clip(0).tolist()
+    right, bottom = (points.max(axis=0).astype(int) + margin).tolist()
+    part = image[top:bottom, left:right]
+    fine = _FINE if part.size < _MUCH else 1
+    stencil = Image.new("L", (fine * part.shape[1], fine * part.shape[0]))
+    at = [(x, y) for x, y in (fine * (points - (left, top)) - 0.5).tolist()]
+    ImageDraw.Draw(stencil).line([*at, *at[:2]], 255, max(1, round(fine * wide)), "curve")
+    share = np.asarray(stencil.reduce(fine), np.float32)[..., None] / 255
+    part[:] = np.rint((1 - share) * part + share * colour).astype(np.uint8)
+
+
+def write_heatmap(path: Path, image: NDArray[np.uint8], result: Inspection) -> None:
+    """Writes a picture as PNG: its regions in the heatmap's colours, with a line around each.
+
+    The text chunks `nfbmr:verdict`, `nfbmr:score`, `nfbmr:threshold` and `nfbmr:scale` say in the
+    file what was found.
+
+    Args:
+        path: of the PNG; its folder is there.
+        image: (H, W, 3), the picture that was inspected.
+        result: what was said of it.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    assert image.shape[:2] == result.size, "another picture than the one inspected"
+    regions = result.regions
+    drawn = image
+    if regions:
+        drawn = colour_regions(image, result.heatmap, regions)
+        drawn = outline_regions(drawn, regions)
+    text = PngInfo()
+    text.add_text(*DRAWN)
+    for name, value in (
+        ("verdict", result.verdict),
+        ("score", repr(result.score)),
+        ("threshold", repr(result.threshold)),
+        ("scale", f"0 = typical good, {result.threshold:.4g} = alarm level; same for all pictures"),
+    ):
+        text.add_text(f"nfbmr:{name}", value)
+    Image.fromarray(drawn).save(path, "PNG", pnginfo=text)
 
 
 def to_data_uri(

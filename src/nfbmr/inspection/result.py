@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nfbmr.inspection.regions import Region, regions_of
 from nfbmr.scoring.calibration import Calibration, Verdict
 from nfbmr.scoring.heat import heatmap
 from nfbmr.scoring.maps import Maps
 from nfbmr.settings.schema import ScoringSettings
+
+_WORK = 2**20  # pixels of a heatmap that regions are looked for in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,8 @@ class Inspection:
     """(H, W) of the picture, after orientation."""
     scoring: ScoringSettings = field(repr=False)
     calibration: Calibration = field(repr=False)
+    mm_per_pixel: float | None = field(default=None, repr=False)
+    """Of the picture, as the settings say."""
 
     @property
     def verdict(self) -> Verdict:
@@ -63,8 +68,45 @@ class Inspection:
         """Returns the heatmap at another size (H, W), e.g. that of a thumbnail."""
         return heatmap(self.maps, self.scoring, self.calibration, self.score, size)
 
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The places that made the verdict, the highest first; none of a good picture.
+
+        Of a defect those above `threshold`, of a picture for a person those above
+        `look_threshold`: at least one. Computed at each call, on about a megapixel at most.
+        """
+        if self.verdict == "good":
+            return ()
+        share = min(1.0, (_WORK / (self.size[0] * self.size[1])) ** 0.5)
+        return regions_of(
+            self.heatmap_at(
+                (max(1, round(share * self.size[0])), max(1, round(share * self.size[1])))
+            ),
+            self._alarm,
+            self.size,
+            self.calibration.scores if self._one_scale else (),
+            highest=float(self.heatmap_at((self.maps.shape[1], self.maps.shape[2])).max()),
+            mm_per_pixel=self.mm_per_pixel,
+        )
+
+    @property
+    def _one_scale(self) -> bool:
+        """Whether score and heatmap have one scale; in older models each has its own."""
+        return self.calibration.one is not None
+
+    @property
+    def _alarm(self) -> float:
+        """What a place has to reach on the heatmap's scale to be shown."""
+        if not self._one_scale:
+            return 1.0
+        return self.threshold if self.is_defect else self.look_threshold
+
     def to_dict(self) -> dict[str, Any]:
-        """Returns `path, verdict, score, p_value, is_defect, threshold, look_threshold, size`."""
+        """Returns what is said as JSON holds it, `regions` as a list of `Region.to_dict`.
+
+        The keys are `path, verdict, score, p_value, is_defect, threshold, look_threshold, size,
+        regions`.
+        """
         return {
             "path": self.path,
             "verdict": self.verdict,
@@ -74,6 +116,7 @@ class Inspection:
             "threshold": self.threshold,
             "look_threshold": self.look_threshold,
             "size": list(self.size),
+            "regions": [region.to_dict() for region in self.regions],
         }
 
 

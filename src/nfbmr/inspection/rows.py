@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from nfbmr.errors import MissingExtraError, SettingsError
+from nfbmr.inspection.regions import in_words
 from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.system.files import printable, spreadsheet_cell, written_beside
 
@@ -18,7 +19,7 @@ Format = Literal["table", "jsonl", "csv", "parquet"]
 FORMATS: tuple[Format, ...] = ("table", "jsonl", "csv", "parquet")
 COLUMNS = (
     *("path", "verdict", "score", "p_value", "is_defect", "threshold", "look_threshold"),
-    *("model", "error"),
+    *("regions", "model", "error"),
 )
 _NUMBERS = ("score", "p_value", "threshold", "look_threshold")
 _PARQUET_ROWS = 1024
@@ -98,7 +99,7 @@ def _text_writer(form: Format, stream: Stream) -> Writer:
         table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         table.writeheader()
         return lambda row: table.writerow(
-            {k: spreadsheet_cell(v) if isinstance(v, str) else v for k, v in row.items()}
+            {k: spreadsheet_cell(v) if isinstance(v, str) else v for k, v in _flat(row).items()}
         )
     print(f"{'verdict':<8} {'score':>8} {'p-value':>8}  path", file=stream, flush=True)
     return lambda row: print(_table_line(row), file=stream, flush=True)
@@ -109,7 +110,16 @@ def _table_line(row: Row) -> str:
     if "error" in row:
         return f"{'ERROR':<8} {'':>8} {'':>8}  {path}: {printable(row['error'])}"
     verdict = "DEFECT" if row["is_defect"] else row["verdict"]
-    return f"{verdict:<8} {row['score']:>8.2f} {row['p_value']:>8.3f}  {path}"
+    places = in_words([region["box"] for region in row.get("regions", ())])
+    where = f"{path}: {places}" if places else path
+    return f"{verdict:<8} {row['score']:>8.2f} {row['p_value']:>8.3f}  {where}"
+
+
+def _flat(row: Row) -> Row:
+    """Returns a row for a table of cells: its regions as JSON, short enough for a spreadsheet's."""
+    if "regions" not in row:
+        return row
+    return row | {"regions": json.dumps(row["regions"], separators=(",", ":"))}
 
 
 @contextmanager
@@ -131,7 +141,7 @@ def _parquet_writer(path: Path) -> Iterator[Writer]:
             rows.clear()
 
         def write(row: Row) -> None:
-            rows.append(row)
+            rows.append(_flat(row))
             if len(rows) >= _PARQUET_ROWS:
                 flush()
 

@@ -17,6 +17,7 @@ from nfbmr.data.layouts import Sample
 from nfbmr.data.survey import Survey, Surveyed, survey
 from nfbmr.data.tiles import Tiling
 from nfbmr.features.compute import FeatureCache, build_features
+from nfbmr.learning.examples import examples_of
 from nfbmr.learning.plan import Plan
 from nfbmr.learning.stages import TrainingData, calibration_maps, split_held_out, train
 from nfbmr.model.bundle import Bundle
@@ -116,12 +117,19 @@ def learn(
         else None,
     )
     tensors = {k: v.detach().cpu().numpy() for k, v in detector.state_dict().items()}
+    examples = examples_of(
+        [good.pictures[i].picture for i in split[0]],
+        job.settings.examples,
+        plan.size if plan.tiling is None else plan.tiling.whole,
+        job.settings.data.white,
+    )
     seconds = before + trained.seconds + time.monotonic() - started
     return Bundle(
         settings=_portable(job.settings),
         facts=_facts(good, split, plan, weights, trained.losses, seconds),
         calibration=calibration,
         tensors=tensors,
+        examples=examples,
     )
 
 

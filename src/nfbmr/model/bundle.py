@@ -6,6 +6,7 @@
       model.safetensors   every tensor, the backbone's too
       calibration.json    scores of held-out good images, scales, threshold
       README.md           the model card
+      examples.zip        small good pictures; only where the settings keep some
       model*.onnx         the graph for other runtimes than torch, and in
       exports.json        how each was proved; both only where it was exported
       calibration.*.json  of a graph for which the rest was learnt again
@@ -32,6 +33,7 @@ from pydantic import ValidationError
 from nfbmr.data.tiles import Tiling, fits
 from nfbmr.errors import BundleError, BundleTamperedError, SettingsError
 from nfbmr.model.card import model_card
+from nfbmr.model.examples import examples_from_zip, examples_to_zip
 from nfbmr.model.exports import (
     CALIBRATION,
     LEARNT_AGAIN,
@@ -43,6 +45,7 @@ from nfbmr.model.facts import Facts
 from nfbmr.model.folder import (
     CARD,
     CONFIG,
+    EXAMPLES,
     EXPORTS,
     MANIFEST,
     TENSORS,
@@ -88,6 +91,8 @@ class Bundle:
     """Each finite; by the detector's own names. Empty where they were not asked for."""
     exports: tuple[Export, ...] = ()
     """Graphs that lie beside."""
+    examples: tuple[bytes, ...] = ()
+    """Small good pictures, JPEGs of one size."""
     of: str = CALIBRATION
     """The file that `calibration` is in: some exports have their own."""
     identity: Identity = Identity()
@@ -104,7 +109,9 @@ class Bundle:
         """Returns the model card."""
         threshold = self.calibration.describe()
         pictures = self.calibration.pictures
-        return model_card(self.facts, self.settings, threshold, self.exports, pictures)
+        return model_card(
+            self.facts, self.settings, threshold, self.exports, pictures, len(self.examples)
+        )
 
 
 def write_bundle(path: Path, bundle: Bundle) -> None:
@@ -135,6 +142,8 @@ def _write_parts(folder: Path, bundle: Bundle) -> None:
     write_text(folder / CONFIG, _config(bundle))
     save_file({k: np.ascontiguousarray(v) for k, v in bundle.tensors.items()}, folder / TENSORS)
     write_text(folder / CALIBRATION, to_json(calibration_to_dict(bundle.calibration)))
+    if bundle.examples:
+        (folder / EXAMPLES).write_bytes(examples_to_zip(bundle.examples))
     write_text(folder / CARD, bundle.card())
 
 
@@ -178,6 +187,7 @@ def read_bundle(path: Path, *, tensors: bool = True) -> Bundle:
         calibration=_calibration(path / CALIBRATION, settings),
         tensors=_read_tensors(path / TENSORS) if tensors else {},
         exports=_read_exports(path, parts),
+        examples=examples_from_zip(path / EXAMPLES) if EXAMPLES in parts else (),
         identity=Identity(tensors=parts[TENSORS], config=parts[CONFIG]),
     )
 

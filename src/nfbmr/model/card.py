@@ -15,6 +15,7 @@ def model_card(
     threshold: Sequence[str],
     exports: Sequence[Export],
     calibrated_on: Sequence[str] = (),
+    n_examples: int = 0,
 ) -> str:
     """Returns the model card, Markdown: what it learnt from, its threshold, what it needs.
 
@@ -24,6 +25,7 @@ def model_card(
         threshold: what the calibration says of itself.
         exports: how it runs without torch.
         calibrated_on: sha256 of the pixels of the pictures that calibrate it now, where known.
+        n_examples: small copies of training pictures that lie in it.
     """
     lines = [
         f"# {_plain(facts.name)}: a defect detector by nfbmr",
@@ -40,6 +42,7 @@ def model_card(
         "",
         *threshold,
         "",
+        *_examples(n_examples),
         *_runtimes(exports),
         "Use: `nfbmr inspect MODEL PICTURE`, or `nfbmr.load(MODEL).inspect(PICTURE)`.",
         "The threshold changes without retraining: `nfbmr calibrate`.",
@@ -63,6 +66,16 @@ def _seen(facts: Facts) -> str:
     if facts.labelled:
         return " All of them are labelled good: no defect was seen."
     return " Nothing in the data says that they are good: that was taken on trust."
+
+
+def _examples(count: int) -> list[str]:
+    if not count:
+        return []
+    return [
+        f"`examples.zip` holds small copies of {count} of the good pictures, to show a good part "
+        "beside what is found. Fit with `--set examples=0` where pictures must not leave with it.",
+        "",
+    ]
 
 
 def _sizes(facts: Facts) -> list[str]:

@@ -17,6 +17,8 @@ class Keywords(TypedDict, total=False):
     pixel_budget: int
     tiles: bool | Mapping[str, object] | None
     """True: as the settings have them by default."""
+    mm_per_pixel: float | None
+    examples: int
     false_alarm_rate: float
     """`calibration.false_alarm_rate`."""
     look_rate: float

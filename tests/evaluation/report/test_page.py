@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from nfbmr.errors import MissingExtraError
 from nfbmr.evaluation import metrics
 from nfbmr.evaluation.report import plots
+from nfbmr.evaluation.report.cards import GOOD_NAMES, Picture
 from nfbmr.evaluation.report.page import (
-    GOOD_NAMES,
-    Picture,
     ReportContent,
     choose_pictures,
     render,
     write_report,
 )
+from nfbmr.inspection.regions import regions_of
 from nfbmr.scoring.calibration import Verdict
 
 EVIL = "<script>alert('x')</script>\"><img src=http://evil.example/x onerror=alert(1)>"
@@ -238,6 +238,29 @@ def test_pictures_without_heatmap_or_mask_show_what_there_is() -> None:
     text = Page(render(content(pictures=(bare,)))).text
     assert "a.png missed" in text
     assert "True outline" not in text
+
+
+def test_what_was_found_is_outlined_and_stands_beside_a_good_part() -> None:
+    plain = picture("dent", "defect", 2.0)
+    assert plain.heatmap is not None
+    regions = regions_of(plain.heatmap, 1.0, (240, 320), (0.5,))
+    crops = np.full((4, 6, 3), 200, np.uint8), np.full((4, 6, 3), 20, np.uint8)
+    found = replace(plain, regions=regions, size=(240, 320), pair=crops)
+    page = Page(render(content(pictures=(found,))))
+    assert "1 place 40 x 40 px" in page.text
+    assert "Here A good part there" in page.text
+    alts = [str(image["alt"]) for image in page.all("img")]
+    assert "the same place on the nearest good training picture" in alts
+    heat = "heatmap over the picture with defect dent; highest level 3.0"
+    assert f"{heat}, 1 outlined" in alts
+    without = Page(render(content(pictures=(plain,))))
+    assert "Here" not in without.text
+    assert heat in [str(image["alt"]) for image in without.all("img")]
+    sources = [
+        {image["alt"]: image["src"] for image in one.all("img")}[alt]
+        for one, alt in ((page, f"{heat}, 1 outlined"), (without, heat))
+    ]
+    assert sources[0] != sources[1], "the line is drawn"
 
 
 def test_asked_rate_outside_the_interval_is_said() -> None:

@@ -17,47 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.evaluation.report import plots, words
+from nfbmr.evaluation.report.cards import Card, Picture, card_of
 from nfbmr.evaluation.report.templates import load_template
 from nfbmr.inspection import pictures
-from nfbmr.scoring.calibration import Verdict
-
-GOOD_NAMES = frozenset(("", "good"))
-"""Defect names that mean: this picture is good."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Picture:
-    """One picture that the report shows.
-
-    Attributes:
-        path_name: shown as it is; untrusted.
-        defect: its type; "" or "good" for a good picture.
-        image: (H, W, 3), already small (a longest side of about 384 pixels is enough).
-        heatmap: (H, W), 0 = typical good, 1.0 = alarm level; None when there is none.
-        mask: (H, W), True on the defect; None when there is none.
-        score: higher = more anomalous.
-        p_value: in [0, 1].
-        verdict: `good`, `look` (for a person) or `defect`.
-    """
-
-    path_name: str
-    defect: str
-    image: NDArray[np.uint8]
-    heatmap: NDArray[np.float32] | None
-    mask: NDArray[np.bool_] | None
-    score: float
-    p_value: float
-    verdict: Verdict
-
-    @property
-    def is_flagged(self) -> bool:
-        """Whether it was called a defect."""
-        return self.verdict == "defect"
-
-    @property
-    def is_defect(self) -> bool:
-        """Whether the label says defective."""
-        return self.defect not in GOOD_NAMES
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -204,29 +166,13 @@ class _Figure:
     remarks: list[str]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Card:
-    """One picture as the template shows it: views are (name, alternative text, data address).
-
-    Defect is empty for a good picture; tone is the colour of the verdict.
-    """
-
-    name: str
-    defect: str
-    verdict: str
-    tone: str
-    score: str
-    p_value: str
-    views: list[tuple[str, str, str]]
-
-
 def _galleries(content: ReportContent) -> dict[str, Any]:
     by_score = sorted(content.pictures, key=lambda picture: picture.score)
     missed = [p for p in by_score if p.is_defect and p.verdict == "good"]
     looked = [p for p in reversed(by_score) if p.verdict == "look"]
     alarms = [p for p in reversed(by_score) if not p.is_defect and p.is_flagged]
-    cards = {id(picture): _card(picture) for picture in by_score}
-    types: dict[str, list[_Card]] = {}
+    cards = {id(picture): card_of(picture) for picture in by_score}
+    types: dict[str, list[Card]] = {}
     for picture in missed + [p for p in by_score if p.is_defect and p.verdict != "good"]:
         shown = types.setdefault(picture.defect, [])
         if picture.verdict != "good" or not shown:  # other misses have their own gallery
@@ -241,34 +187,6 @@ def _galleries(content: ReportContent) -> dict[str, Any]:
         "types": dict(sorted(types.items())),
         "calm": [cards[id(p)] for p in by_score if not p.is_defect and p.verdict == "good"],
     }
-
-
-def _card(picture: Picture) -> _Card:
-    if picture.verdict == "look":
-        verdict, tone = "for a person", "warn"
-    elif picture.is_defect:
-        verdict, tone = ("found", "fine") if picture.is_flagged else ("missed", "bad")
-    else:
-        verdict, tone = ("false alarm", "warn") if picture.is_flagged else ("passed", "fine")
-    kind = f"picture with defect {picture.defect}" if picture.is_defect else "good picture"
-    views = [("Picture", f"{kind}: {picture.path_name}", pictures.to_data_uri(picture.image))]
-    if picture.heatmap is not None:
-        overlay = pictures.heatmap_overlay(picture.image, picture.heatmap)
-        alt = f"heatmap over the {kind}; highest level {picture.heatmap.max():.1f}"
-        views.append(("Heatmap", alt, pictures.to_data_uri(overlay)))
-    if picture.mask is not None and picture.mask.any():
-        outline = pictures.outline_mask(picture.image, picture.mask)
-        alt = f"true outline of the defect, {picture.mask.mean():.1%} of the picture"
-        views.append(("True outline", alt, pictures.to_data_uri(outline)))
-    return _Card(
-        name=picture.path_name,
-        defect=picture.defect if picture.is_defect else "",
-        verdict=verdict,
-        tone=tone,
-        score=words.number(picture.score),
-        p_value=words.p_value(picture.p_value),
-        views=views,
-    )
 
 
 def _figures(summary: Mapping[str, Any]) -> list[_Figure]:

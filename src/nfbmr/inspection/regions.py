@@ -1,0 +1,273 @@
+"""Heatmap -> the places that stand out: box, outline, area, height and rarity of each.
+
+Shapes: h w = the heatmap at hand, H W = the picture, P = points of an outline. Points are (x, y), x
+to the right and y down, in pixels: whole numbers at the corners of pixels, so that (0, 0) is the
+picture's corner and (W, H) the one across. Higher = more anomalous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from nfbmr.scoring.conformal import p_values
+
+LOW = 0.6
+"""A region reaches down to this share of the threshold. One cut at the threshold itself would leave
+out the flanks of its defect, over which receptive fields and interpolation spread what they saw. A
+share much lower joins neighbours, as good places come near it; by themselves these make no region,
+since each needs a point at the threshold."""
+
+MOST = 32
+"""Regions of a picture; what is unusual all over need not be told in a thousand pieces."""
+
+_MOST_POINTS = 56  # of an outline; 32 of them as JSON then fit a cell of a spreadsheet
+_TOLERANCE = 0.3  # pixels of the heatmap
+_TINY = 1e-12
+_ROUNDING = 1e-6  # of a pixel, in products of sizes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """One place of a picture that stands out."""
+
+    box: tuple[int, int, int, int]
+    """Left, top, right, bottom in pixels of the picture; right and bottom are exclusive."""
+    outline: tuple[tuple[float, float], ...]
+    """Corners (x, y) of a polygon around it, closed from the last to the first, clockwise on the
+    screen; simplified, holes passed over. In pixels of the picture to a tenth, within the box."""
+    area: int
+    """Pixels of the picture, those of holes left out; at least 1."""
+    area_mm2: float | None
+    """Square millimetres; None unless the setting `mm_per_pixel` says the scale."""
+    peak: float
+    """Its highest point, on the score's scale."""
+    at: tuple[int, int]
+    """(x, y), the pixel of the picture where that is."""
+    p_value: float | None
+    """Conformal: a good picture has a region this high anywhere with about this probability. None
+    of older models, whose heatmaps have a scale of their own."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns its fields as JSON holds them: numbers and lists."""
+        values = asdict(self)
+        return values | {
+            "box": list(self.box),
+            "outline": [list(point) for point in self.outline],
+            "at": list(self.at),
+        }
+
+
+def regions_of(
+    heat: NDArray[np.float32],
+    threshold: float,
+    size: tuple[int, int],
+    known: Sequence[float],
+    *,
+    highest: float | None = None,
+    mm_per_pixel: float | None = None,
+) -> tuple[Region, ...]:
+    """Finds the places of a picture that is called, by hysteresis.
+
+    A region is what hangs together, corners included, at `LOW` of the threshold or above, and has a
+    point at the threshold. Where resizing lost that point, the threshold is the highest that is
+    left, so a picture that is called has a region.
+
+    Args:
+        heat: (h, w) finite, of the whole picture, on the score's scale.
+        threshold: that of the verdict, on the same scale.
+        size: (H, W) of the picture.
+        known: scores of good pictures that calibrate, ascending; none where heatmaps have a scale
+            of their own.
+        highest: the heatmap's highest point before it was resized; the first region's peak.
+        mm_per_pixel: of the picture.
+
+    Returns:
+        At least one and `MOST` at most, the highest first.
+    """
+    threshold = min(threshold, float(heat.max()))
+    low = LOW * threshold if threshold > 0 else threshold  # a share of less than zero is more
+    labels, count = ndimage.label(heat >= low, np.ones((3, 3)))
+    peaks = np.asarray(ndimage.maximum(heat, labels, np.arange(1, count + 1)))
+    order = np.argsort(-peaks, kind="stable")[:MOST]
+    boxes = ndimage.find_objects(labels)
+    found: list[Region] = []
+    for index in order[peaks[order] >= threshold]:
+        rows, columns = boxes[index]
+        crop = np.s_[
+            max(0, rows.start - 1) : rows.stop + 1, max(0, columns.start - 1) : columns.stop + 1
+        ]
+        mask = labels[crop] == index + 1
+        place = _Place(
+            mask=mask,
+            outline=simplified(outline_of(mask, heat[crop], low)),
+            corner=np.array((crop[1].start, crop[0].start)),
+            at=np.array(np.unravel_index(np.where(mask, heat[crop], -np.inf).argmax(), mask.shape))[
+                ::-1
+            ],
+            peak=highest if highest is not None and not found else float(peaks[index]),
+        )
+        scale = np.array((size[1] / heat.shape[1], size[0] / heat.shape[0]))
+        found.append(_region(place, scale, known, mm_per_pixel))
+    return tuple(found)
+
+
+def in_words(boxes: Sequence[Sequence[int]]) -> str:
+    """Says how many places there are and how large, e.g. `2 places, largest 34 x 12 px`.
+
+    Args:
+        boxes: left, top, right, bottom of each, as `Region.box`.
+
+    Returns:
+        Width x height of the largest box; nothing where there is none.
+    """
+    if not boxes:
+        return ""
+    sizes = [(right - left, bottom - top) for left, top, right, bottom in boxes]
+    width, height = max(sizes, key=lambda size: size[0] * size[1])
+    many = "1 place" if len(sizes) == 1 else f"{len(sizes)} places, largest"
+    return f"{many} {width} x {height} px"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """A component, cut out of the heatmap with a margin of a pixel; points are the cut-out's."""
+
+    mask: NDArray[np.bool_]
+    outline: NDArray[np.float64]
+    corner: NDArray[np.int64]
+    """Of the cut-out in the heatmap, (x, y)."""
+    at: NDArray[np.int64]
+    peak: float
+
+
+def _region(
+    place: _Place,
+    scale: NDArray[np.float64],
+    known: Sequence[float],
+    mm_per_pixel: float | None,
+) -> Region:
+    """Brings a component of a heatmap to the picture, whose pixels are `scale` (x, y) as many."""
+    rows, columns = np.nonzero(place.mask)
+    first = np.array((columns.min(), rows.min())) + place.corner
+    last = np.array((columns.max() + 1, rows.max() + 1)) + place.corner
+    left, top = np.floor(first * scale + _ROUNDING).astype(int).tolist()
+    right, bottom = np.ceil(last * scale - _ROUNDING).astype(int).tolist()
+    outline = ((place.outline + place.corner) * scale).clip((left, top), (right, bottom))
+    pixels = len(rows) * float(scale.prod())
+    x, y = ((place.at + place.corner + 0.5) * scale).astype(int).tolist()
+    return Region(
+        box=(left, top, right, bottom),
+        outline=tuple((x, y) for x, y in outline.round(1).tolist()),
+        area=max(1, round(pixels)),
+        area_mm2=None if mm_per_pixel is None else pixels * mm_per_pixel**2,
+        peak=place.peak,
+        at=(x, y),
+        p_value=float(p_values(np.array([place.peak]), known)[0]) if known else None,
+    )
+
+
+# Right, down, left, up; and of a corner (x, y) the pixels ahead on the left and on the right hand,
+# as what is added to (y, x).
+_STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
+_AHEAD = (((-1, 0), (0, 0)), ((0, 0), (0, -1)), ((0, -1), (-1, -1)), ((-1, -1), (-1, 0)))
+
+
+def outline_of(
+    mask: NDArray[np.bool_], heat: NDArray[np.floating[Any]], low: float
+) -> NDArray[np.float64]:
+    """Follows the edge of a component, the component on the right hand, holes passed over.
+
+    Each side of a pixel on the way gives the point between the pixel within and the one without
+    where heat, taken as linear, is `low`; half-way where the picture ends. So it is the contour
+    that marching squares finds (Lorensen and Cline 1987, in the plane), in order.
+
+    Args:
+        mask: (h, w), one component, pixels that share a corner belonging together.
+        heat: (h, w), at least `low` on the component and below it beside it.
+        low: the level.
+
+    Returns:
+        (P, 2), points (x, y) clockwise on the screen, P >= 4.
+    """
+    within, without = (np.array(pixels) - 1 for pixels in _sides(np.pad(mask, 1)))
+    there = np.logical_and(without >= 0, without < mask.shape).all(axis=1, keepdims=True)
+    above = heat[tuple(within.T)].astype(np.float64) - low
+    below = low - heat[tuple(np.where(there, without, within).T)].astype(np.float64)
+    share = np.where(there, (above / np.maximum(above + below, _TINY))[:, None], 0.5)
+    return np.asarray((within + share * (without - within) + 0.5)[:, ::-1])
+
+
+def _sides(padded: NDArray[np.bool_]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Returns of each side on the way around a component the pixels (y, x) within and without.
+
+    Args:
+        padded: the component, with an empty line along each side.
+    """
+    row, column = np.unravel_index(int(padded.argmax()), padded.shape)
+    start = (int(column), int(row))  # of the first pixel of the first row: passed only once
+    inside = padded.tolist()
+    (x, y), heading = start, 0
+    within, without = [], []
+    while True:
+        (up, across), (down, over) = _AHEAD[heading]
+        without.append((y + up, x + across))
+        within.append((y + down, x + over))
+        x, y = x + _STEPS[heading][0], y + _STEPS[heading][1]
+        if (x, y) == start:
+            return within, without
+        (up, across), (down, over) = _AHEAD[heading]
+        turn = -1 if inside[y + up][x + across] else 0 if inside[y + down][x + over] else 1
+        heading = (heading + turn) % 4
+
+
+def simplified(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leaves out corners (P, 2) of a polygon that lie within `_TOLERANCE` of what then remains.
+
+    Further off where more than `_MOST_POINTS` would remain; never so many that half of the area
+    goes, as of a thin line it might. Ramer 1972; Douglas and Peucker 1973.
+
+    Returns:
+        (P', 2), 3 <= P' <= P.
+    """
+    far = int(((corners - corners[0]) ** 2).sum(axis=1).argmax())
+    ring = np.vstack([corners, corners[:1]])
+    least, found, tolerance = polygon_area(corners) / 2, corners, _TOLERANCE
+    while True:
+        kept = {0, far, *_kept(ring, 0, far, tolerance)}
+        kept |= _kept(ring, far, len(corners), tolerance)
+        fewer = corners[sorted(kept)]
+        if polygon_area(fewer) < least:
+            return found
+        found, tolerance = fewer, 1.5 * tolerance
+        if len(found) <= _MOST_POINTS:
+            return found
+
+
+def polygon_area(corners: NDArray[np.float64]) -> float:
+    """Returns the area of a polygon (P, 2) that does not cross itself: Gauss's formula."""
+    x, y = corners.T
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+
+
+def _kept(points: NDArray[np.float64], first: int, last: int, tolerance: float) -> set[int]:
+    """Returns which points between two keep the line from one to the other within a tolerance."""
+    kept, waiting = set(), [(first, last)]
+    while waiting:
+        first, last = waiting.pop()
+        if last - first < 2:
+            continue
+        start, way = points[first], points[last] - points[first]
+        between = points[first + 1 : last] - start
+        length = max(float(np.hypot(*way)), 1e-9)
+        off = np.abs(between[:, 0] * way[1] - between[:, 1] * way[0]) / length
+        if off.max() > tolerance:
+            middle = first + 1 + int(off.argmax())
+            kept.add(middle)
+            waiting += [(first, middle), (middle, last)]
+    return kept
