@@ -48,11 +48,12 @@ ONE_POSE = 20.0
 """Degrees: parts that lie within such an arc lie in one pose, and features bear the rest."""
 
 LEAST_AGREEMENT = 0.75
-"""Median correlation of turned pictures with a mean that they are no part of. Round parts without
-a mark reach up to 0.7 by the grain of pixels at their edges, a part with a mark 0.8 to 0.99."""
-LEAST_ROUND_ABOUT = 5e-4
-"""Share of what a part differs from its background that is not the same all around. The grain of
-pixels alone makes 2e-4; a mark of a 25th of the part's width makes 9e-4, an oval outline 0.2."""
+"""Median correlation of turned pictures with a mean that they are no part of. Drawn round parts
+without a mark reach 0.4 to 0.6 by the grain of pixels, turned pills and parts with a mark 0.95."""
+LEAST_ROUND_ABOUT = 3.5e-4
+"""Share of what a part differs from its background that is in the waves which tell an angle. The
+grain of pixels makes up to 1.4e-4 on drawn discs and rings of 320 pixels a side (3e-4 of 64), a
+mark of a 25th of the part's width 4e-4, one of twice that 2e-3, an oval outline 0.2."""
 MOST_LEFT = 0.5
 """Of what turning within `ONE_POSE` leaves unexplained (1 - correlation), turning by any angle may
 leave this share at most. For parts in one pose it leaves all of it, whatever angle noise or a

@@ -2,7 +2,8 @@
 
 Turning the part shifts the rings, so that the angle between two pictures is where their rings agree
 best: one correlation over all angles at once, by Fourier's theorem along the rings. What is the
-same all around says nothing of an angle and is left out.
+same all around says nothing of an angle and is left out, and so is the first wave: it is what the
+rings of a round part have where its centre is found a fraction of a pixel aside.
 
     N = pictures, H W = the picture in pixels, h w = the same small, S = its longer side,
     R = rings, A = angles of a ring, K = waves along it
@@ -31,6 +32,8 @@ RINGS = S // 2
 ANGLES = 360
 WAVES = 90
 """Along a ring, at most: finer than four degrees there is more noise than part."""
+_FIRST_WAVE = 2
+_BLUR = 1.0  # pixels of the small picture: below that, edges show the grain of the pixels
 
 _BORDER = 0.03  # of a side: the ring that is taken for background
 _BORDER_PART = 0.1  # of that ring may be part, such as a shadow or a corner that touches it
@@ -43,7 +46,7 @@ class Seen:
     """One picture, small: h w, the longer of them S, with square pixels."""
 
     differs: NDArray[np.float32]
-    """(h, w): gray minus the background's."""
+    """(h, w): gray minus the background's, a little blurred."""
     part: NDArray[np.float32]
     """(h, w): 0 = background, 1 = part."""
     size: tuple[int, int]
@@ -98,7 +101,8 @@ def see(pixels: NDArray[np.uint8], stretch: float) -> Seen:
     spread = 1.5 * np.median(np.abs(edge - background)) + 2  # gray levels; 2 where it is exact
     differs = gray - background
     part = np.clip(np.abs(differs) / (3 * spread) - 1, 0, 1)
-    return Seen(differs, part.astype(np.float32), (height, width))
+    smooth = ndimage.gaussian_filter(differs, _BLUR, mode="nearest")
+    return Seen(smooth, part.astype(np.float32), (height, width))
 
 
 def edge_of(picture: NDArray[_Value]) -> NDArray[_Value]:
@@ -131,9 +135,10 @@ def _rings(seen: Seen) -> NDArray[np.float32]:
 
 
 def round_about(seen: Seen) -> float:
-    """Returns the share of a part's rings that is not the same all around."""
-    rings = _rings(seen)
-    return float(rings.var(axis=1).sum() / (rings**2).mean(axis=1).sum())
+    """Returns the share of a part's rings that is in the waves that tell an angle."""
+    power = np.abs(np.fft.rfft(_rings(seen), axis=1)[:, : WAVES + 1]) ** 2
+    power[:, 1:] *= 2  # each wave stands for its conjugate
+    return float(power[:, _FIRST_WAVE:].sum() / power.sum())
 
 
 def spectrum_of(seen: Seen) -> Waves:
@@ -144,7 +149,7 @@ def spectrum_of(seen: Seen) -> Waves:
 def waves_of(rings: NDArray[np.float32]) -> Waves:
     """Returns the waves (R, K) of rings (R, A), of norm 1."""
     waves = np.fft.rfft(rings, axis=1)[:, : WAVES + 1]
-    waves[:, 0] = 0  # what is the same all around
+    waves[:, :_FIRST_WAVE] = 0
     return unit(waves)
 
 

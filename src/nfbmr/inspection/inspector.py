@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.data.images import ImageInput, load_with_size
+from nfbmr.data.pose import Pose, Turn
 from nfbmr.data.survey import survey
 from nfbmr.errors import CalibrationError, ImageError, SettingsError
 from nfbmr.inspection.result import Failure, Inspection
@@ -103,7 +104,7 @@ class Inspector:
         Raises:
             ImageError: the picture cannot be read.
         """
-        pictures = [_decode(image, self.size)]
+        pictures = [_decode(image, self.size, self._bundle.pose)]
         (result,) = self._judge(self._maps_of(pictures), pictures)
         if isinstance(result, Failure):
             raise ImageError(result.error)
@@ -253,7 +254,7 @@ class Inspector:
         with ThreadPoolExecutor(workers, thread_name_prefix="nfbmr-decode") as pool:
             try:
                 for image in images:
-                    waiting.append(pool.submit(_try_decode, image, self.size))
+                    waiting.append(pool.submit(_try_decode, image, self.size, self._bundle.pose))
                     if len(waiting) > ahead:
                         yield waiting.popleft().result()
                 while waiting:
@@ -272,7 +273,8 @@ class Inspector:
     def _judge(self, maps: Maps | None, pictures: list[_Decoded]) -> list[Inspection | Failure]:
         if maps is None:
             return []
-        return self.judge(maps, [(picture.path, picture.size) for picture in pictures])
+        turns = [picture.turn for picture in pictures]
+        return self.judge(maps, [(picture.path, picture.size) for picture in pictures], turns)
 
     def _of_tiles(self, pixels: NDArray[np.uint8]) -> Maps:
         """Maps pictures (N, H, W, 3) to the joined maps of their tiles (N, K, H', W')."""
@@ -284,14 +286,19 @@ class Inspector:
         return self._tiling.join(np.concatenate(parts))
 
     def judge(
-        self, maps: Maps, pictures: Sequence[tuple[str | None, tuple[int, int]]]
+        self,
+        maps: Maps,
+        pictures: Sequence[tuple[str | None, tuple[int, int]]],
+        turns: Sequence[Turn | None] | None = None,
     ) -> list[Inspection | Failure]:
         """Judges raw maps: what follows the network, for pictures or for kept features of them.
 
         Args:
             maps: (N, K, H', W').
             pictures: the path and the size (H, W) of each, N of them.
+            turns: how each was turned before the network; by default none was.
         """
+        turns = turns or [None] * len(pictures)
         scores = image_scores(maps, self.settings.scoring, self.calibration)
         ps = p_values(scores, self.calibration.scores)
         return [
@@ -305,10 +312,13 @@ class Inspector:
                 threshold=self.threshold,
                 maps=raw,
                 size=size,
+                turn=turn,
                 scoring=self.settings.scoring,
                 calibration=self.calibration,
             )
-            for (path, size), raw, score, p_value in zip(pictures, maps, scores, ps, strict=True)
+            for (path, size), turn, raw, score, p_value in zip(
+                pictures, turns, maps, scores, ps, strict=True
+            )
         ]
 
 
@@ -317,18 +327,23 @@ class _Decoded:
     path: str | None
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
+    turn: Turn | None = None
 
 
 _Group = tuple[list[_Decoded | Failure], Future[Maps | None]]
 
 
-def _decode(image: ImageInput, size: tuple[int, int]) -> _Decoded:
-    return _Decoded(_path_of(image), *load_with_size(image, size))
+def _decode(image: ImageInput, size: tuple[int, int], pose: Pose | None) -> _Decoded:
+    pixels, full = load_with_size(image, size)
+    if pose is None:
+        return _Decoded(_path_of(image), pixels, full)
+    aligned, turn = pose.align(pixels)
+    return _Decoded(_path_of(image), aligned, full, turn)
 
 
-def _try_decode(image: ImageInput, size: tuple[int, int]) -> _Decoded | Failure:
+def _try_decode(image: ImageInput, size: tuple[int, int], pose: Pose | None) -> _Decoded | Failure:
     try:
-        return _decode(image, size)
+        return _decode(image, size, pose)
     except (ImageError, MemoryError) as error:
         return Failure(path=_path_of(image), error=str(error) or "out of memory")
 

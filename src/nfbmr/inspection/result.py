@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.data.images import resize_map
+from nfbmr.data.pose import Turn
 from nfbmr.scoring.calibration import Calibration, Verdict
 from nfbmr.scoring.heat import heatmap
 from nfbmr.scoring.maps import Maps
@@ -33,11 +34,13 @@ class Inspection:
     threshold: float
     """On the score's scale."""
     maps: Maps = field(repr=False)
-    """Raw maps (K, H', W') on the model's grid."""
+    """Raw maps (K, H', W') on the model's grid, of the picture as it was turned."""
     size: tuple[int, int]
     """(H, W) of the picture, after orientation."""
     scoring: ScoringSettings = field(repr=False)
     calibration: Calibration = field(repr=False)
+    turn: Turn | None = field(default=None, repr=False)
+    """How the picture was turned before the network saw it; None where it stayed as it lay."""
 
     @property
     def verdict(self) -> Verdict:
@@ -60,6 +63,8 @@ class Inspection:
     def heatmap_at(self, size: tuple[int, int]) -> NDArray[np.float32]:
         """Returns the heatmap at another size (H, W), e.g. that of a thumbnail."""
         fused = heatmap(self.maps, self.scoring, self.calibration)
+        if self.turn is not None:
+            fused = self.turn.back(resize_map(fused, self.turn.size))
         return resize_map(fused, size)
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@
       model.safetensors   every tensor, the backbone's too
       calibration.json    scores of held-out good images, scales, threshold
       README.md           the model card
+      pose.safetensors    how parts lie once they are turned; only where they lay turned
       model*.onnx         the graph for other runtimes than torch, and in
       exports.json        how each was proved; both only where it was exported
       calibration.*.json  of a graph for which the rest was learnt again
@@ -29,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from nfbmr.data.pose import Pose
 from nfbmr.data.tiles import Tiling, fits
 from nfbmr.errors import BundleError, BundleTamperedError, SettingsError
 from nfbmr.model.card import model_card
@@ -45,6 +47,7 @@ from nfbmr.model.folder import (
     CONFIG,
     EXPORTS,
     MANIFEST,
+    POSE,
     TENSORS,
     brief,
     check_parts,
@@ -54,6 +57,7 @@ from nfbmr.model.folder import (
     write_text,
 )
 from nfbmr.model.place import changed, put_back, put_together
+from nfbmr.model.pose import read_pose, write_pose
 from nfbmr.scoring.calibration import Calibration, calibration_from_dict, calibration_to_dict
 from nfbmr.scoring.maps import MAPS
 from nfbmr.settings.changes import from_dict, to_dict
@@ -86,6 +90,8 @@ class Bundle:
     calibration: Calibration
     tensors: Tensors
     """Each finite; by the detector's own names. Empty where they were not asked for."""
+    pose: Pose | None = None
+    """What pictures are turned to before the network; None where they stay as they lie."""
     exports: tuple[Export, ...] = ()
     """Graphs that lie beside."""
     of: str = CALIBRATION
@@ -104,7 +110,8 @@ class Bundle:
         """Returns the model card."""
         threshold = self.calibration.describe()
         pictures = self.calibration.pictures
-        return model_card(self.facts, self.settings, threshold, self.exports, pictures)
+        pose = None if self.pose is None else self.pose.describe()
+        return model_card(self.facts, self.settings, threshold, self.exports, pictures, pose)
 
 
 def write_bundle(path: Path, bundle: Bundle) -> None:
@@ -136,6 +143,8 @@ def _write_parts(folder: Path, bundle: Bundle) -> None:
     save_file({k: np.ascontiguousarray(v) for k, v in bundle.tensors.items()}, folder / TENSORS)
     write_text(folder / CALIBRATION, to_json(calibration_to_dict(bundle.calibration)))
     write_text(folder / CARD, bundle.card())
+    if bundle.pose is not None:
+        write_pose(folder / POSE, bundle.pose)
 
 
 def _config(bundle: Bundle) -> str:
@@ -177,6 +186,7 @@ def read_bundle(path: Path, *, tensors: bool = True) -> Bundle:
         facts=facts,
         calibration=_calibration(path / CALIBRATION, settings),
         tensors=_read_tensors(path / TENSORS) if tensors else {},
+        pose=read_pose(path / POSE) if POSE in parts else None,
         exports=_read_exports(path, parts),
         identity=Identity(tensors=parts[TENSORS], config=parts[CONFIG]),
     )

@@ -15,6 +15,7 @@ def model_card(
     threshold: Sequence[str],
     exports: Sequence[Export],
     calibrated_on: Sequence[str] = (),
+    pose: str | None = None,
 ) -> str:
     """Returns the model card, Markdown: what it learnt from, its threshold, what it needs.
 
@@ -24,6 +25,7 @@ def model_card(
         threshold: what the calibration says of itself.
         exports: how it runs without torch.
         calibrated_on: sha256 of the pixels of the pictures that calibrate it now, where known.
+        pose: what is said of parts that lie turned; None where they do not.
     """
     lines = [
         f"# {_plain(facts.name)}: a defect detector by nfbmr",
@@ -38,6 +40,7 @@ def model_card(
         f"| backbone | {_plain(settings.backbone.name)}, {_plain(facts.weights)} |",
         f"| fitted in | {facts.fit_seconds:.0f} s, {facts.created} |",
         "",
+        *([] if pose is None else [f"{pose}.", ""]),
         *threshold,
         "",
         *_runtimes(exports),

@@ -18,10 +18,11 @@ from nfbmr.errors import (
 from nfbmr.model.exports import CALIBRATION, PRECISIONS, TARGETS, calibration_file, graph_file
 from nfbmr.system.files import flush_file, sha256_of
 
-FORMAT = 2
+FORMAT = 3
 """Version of the directory's format; a newer one is refused, an older one read.
 
 2: `asm` is half the sum of both errors; each calibration's file says which it was made for.
+3: there may be a pose, which pictures are turned to.
 """
 
 MANIFEST = "manifest.json"
@@ -29,9 +30,11 @@ CONFIG = "config.json"
 TENSORS = "model.safetensors"
 CARD = "README.md"
 EXPORTS = "exports.json"
+POSE = "pose.safetensors"
 _PARTS = (CONFIG, TENSORS, CALIBRATION, CARD)
 _MAYBE = {
     EXPORTS,
+    POSE,
     *(name(t, p) for name in (graph_file, calibration_file) for t in TARGETS for p in PRECISIONS),
 } - {CALIBRATION}
 _JSON_LIMIT = 64 * 2**20
