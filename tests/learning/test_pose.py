@@ -1,4 +1,4 @@
-"""The pose is learnt from the pictures that train, where the settings and the pictures ask for it."""
+"""The pose is learnt from pictures that train, and what becomes of it is said."""
 
 from __future__ import annotations
 

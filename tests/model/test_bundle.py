@@ -194,8 +194,8 @@ def test_a_damaged_manifest_is_named(path: Path, manifest: bytes) -> None:
 
 
 def test_a_newer_format_asks_for_an_update(path: Path) -> None:
-    (path / MANIFEST).write_text('{"format": 3, "parts": {}, "more": 1}')
-    with pytest.raises(BundleVersionError, match=r"format 3.*up to 2; update nfbmr"):
+    (path / MANIFEST).write_text('{"format": 4, "parts": {}, "more": 1}')
+    with pytest.raises(BundleVersionError, match=r"format 4.*up to 3; update nfbmr"):
         read_bundle(path)
 
 
