@@ -197,12 +197,12 @@ def test_turned_parts_are_learnt_again_in_the_same_pose(
     for found, one in zip(seen, trained, strict=True):
         aligned, _ = bundle.pose.align(load_image(one.picture, bundle.facts.size))
         np.testing.assert_array_equal(found, aligned)
-    one = good.pictures[0].picture
+    picture = good.pictures[0].picture
     single, again = (
         Inspector(b, r)
         for b, r in ((bundle, TorchRuntime(bundle, "cpu")), (learnt.bundle, learnt.reference))
     )
-    assert single.inspect(one).turn == again.inspect(one).turn is not None
+    assert single.inspect(picture).turn == again.inspect(picture).turn is not None
 
 
 def test_pictures_that_trained_are_not_enough(model: Path, mvtec: Path, tmp_path: Path) -> None:

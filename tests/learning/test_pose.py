@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from nfbmr.data.images import load_image
 from nfbmr.data.survey import survey
 from nfbmr.learning import pose as learning_pose
 from nfbmr.learning.pose import pose_of
@@ -35,11 +36,10 @@ def test_pictures_are_drawn_evenly(
     monkeypatch.setattr(learning_pose, "MOST", 16)
     good = survey("parts", [turned(n, 90.0 * n) for n in range(31)]).pictures
     read: list[int] = []
-    load = learning_pose.load_image
 
     def noted(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
         read.append(next(n for n, one in enumerate(good) if one.picture is picture))
-        return load(picture, size)
+        return load_image(picture, size)
 
     monkeypatch.setattr(learning_pose, "load_image", noted)
     pose_of(good, (96, 96))
