@@ -29,7 +29,7 @@ def rings(seed: int = 0) -> NDArray[np.float32]:
     waves = [
         rng.normal(size=(RINGS, 1)) * np.cos(k * angle + rng.uniform(0, 6)) for k in range(2, 9)
     ]
-    return np.sum(waves, axis=0).astype(np.float32)
+    return np.asarray(np.sum(waves, axis=0), np.float32)
 
 
 def oval(
