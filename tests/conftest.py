@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import settings as hypothesis_settings
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from nfbmr.system.files import written_beside
 from nfbmr.system.locks import lock
@@ -101,6 +101,28 @@ def blob_mask(size: tuple[int, int]) -> NDArray[np.bool_]:
     mask = np.zeros(size, dtype=bool)
     mask[height // 4 : height * 5 // 8, width // 4 : width * 5 // 8] = True
     return mask
+
+
+def draw_turned(
+    number: int, angle: float, *, defect: bool = False, size: tuple[int, int] = (96, 96)
+) -> NDArray[np.uint8]:
+    """A marked oval turned by `angle` (x to y), shifted a little, with noise, (H, W, 3).
+
+    A defective one has a bright spot beside the mark.
+    """
+    rng = np.random.default_rng([number, 1])
+    canvas = Image.new("L", (400, 400), 40)
+    draw = ImageDraw.Draw(canvas)
+    draw.ellipse((70, 130, 330, 270), fill=150)
+    draw.ellipse((260, 170, 310, 220), fill=80)
+    if defect:
+        draw.ellipse((120, 190, 165, 235), fill=250)
+    shift = tuple(rng.uniform(-20, 20, 2).tolist())
+    bicubic = Image.Resampling.BICUBIC
+    turned = canvas.rotate(-angle, bicubic, translate=shift, fillcolor=40)
+    gray = np.asarray(turned.resize(size[::-1], Image.Resampling.BILINEAR), np.float64)
+    noisy = gray + rng.normal(0, 2, size)
+    return np.repeat(np.clip(noisy, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def write_pictures(folder: Path, seeds: range, *, defect: bool = False) -> list[Path]:
@@ -223,6 +245,28 @@ def model(once: BuiltOnce, tiny: Settings) -> Path:
         fit(data, root / "fitted", settings=tiny, device="cpu", cache=cache, export=False)
 
     return once("model", build) / "fitted"
+
+
+@pytest.fixture(scope="session")
+def turned() -> Draw:
+    """Draws a part that lies turned: `turned(number, angle, defect=False, size=(96, 96))`."""
+    return draw_turned
+
+
+@pytest.fixture(scope="session")
+def turned_model(once: BuiltOnce, tiny: Settings) -> Path:
+    """A model of parts that lie turned, beside `parts`, its pictures; tests only read both."""
+    from nfbmr.features.cache import FeatureCache
+    from nfbmr.fitting import fit
+
+    def build(root: Path) -> None:
+        (root / "parts").mkdir()
+        for number, angle in enumerate(np.random.default_rng(0).uniform(0, 360, 28)):
+            Image.fromarray(draw_turned(number, angle)).save(root / "parts" / f"{number:03d}.png")
+        cache = FeatureCache(root / "cache")
+        fit(root / "parts", root / "fitted", settings=tiny, device="cpu", cache=cache, export=False)
+
+    return once("turned", build) / "fitted"
 
 
 @pytest.fixture(scope="session")

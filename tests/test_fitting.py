@@ -34,6 +34,7 @@ from nfbmr.fitting import fit
 from nfbmr.inspection.inspector import load
 from nfbmr.learning import learn, stages
 from nfbmr.learning.plan import FEWEST_IMAGES, plan_fit
+from nfbmr.learning.pose import pose_of
 from nfbmr.learning.work import work_folder
 from nfbmr.model.bundle import add_exports, read_bundle
 from nfbmr.model.exports import Export, Gate
@@ -303,6 +304,52 @@ def add_a_graph(model: Path) -> Export:
     export = Export(target="onnx", precision="fp32", graph=sha256_of(graph), gate=gate)
     add_exports(model, {export.file: graph}, (export,), read_bundle(model).identity)
     return export
+
+
+def test_parts_that_lie_turned_are_learnt_in_one_pose(
+    turned_model: Path,
+    turned: Draw,
+    tiny: Settings,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "nfbmr")
+    bundle = read_bundle(turned_model)
+    parts = turned_model.parent / "parts"
+    cache = FeatureCache(tmp_path / "cache")
+    again = fit(parts, tmp_path / "again", settings=tiny, device="cpu", cache=cache)
+    pose = read_bundle(tmp_path / "again").pose
+    assert pose is not None
+    assert bundle.pose is not None
+    assert pose.key == bundle.pose.key
+    assert pose.describe() in caplog.text
+    assert f"{pose.describe()}." in (tmp_path / "again" / "README.md").read_text("utf-8")
+    assert again.calibration == bundle.calibration
+    off = fit(parts, tmp_path / "off", settings=tiny, device="cpu", cache=cache, pose="off")
+    assert read_bundle(tmp_path / "off").pose is None
+    assert len({entry.shelf for entry in cache.entries()}) == 2
+    bad = [turned(100 + n, 50.0 * n, defect=True) for n in range(7)]
+    assert again.scores(bad).min() > again.threshold
+    assert again.scores(bad).mean() > off.scores(bad).mean()
+
+
+def test_the_pose_is_that_of_the_pictures_that_train(turned_model: Path) -> None:
+    bundle = read_bundle(turned_model)
+    good = surveyed(turned_model.parent / "parts")
+    trains = [one for one in good.pictures if one.fingerprint in bundle.facts.trained_on]
+    pose = pose_of(trains, bundle.facts.size)
+    assert len(trains) < len(good.pictures)
+    assert pose is not None
+    assert bundle.pose is not None
+    assert bundle.pose.key == pose.key
+
+
+def test_parts_that_are_cut_into_tiles_stay_as_they_lie(
+    turned_model: Path, tiny: Settings, tmp_path: Path
+) -> None:
+    parts = turned_model.parent / "parts"
+    fit(parts, tmp_path / "tiled", settings=tiny, device="cpu", tiles=True)
+    assert read_bundle(tmp_path / "tiled").pose is None
 
 
 def test_two_fits_do_not_write_one_model(good_folder: Path, tiny: Settings, tmp_path: Path) -> None:

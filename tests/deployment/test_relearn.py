@@ -17,10 +17,11 @@ from PIL import Image
 
 from nfbmr.data.images import ImageInput, load_image
 from nfbmr.data.survey import Survey, survey
+from nfbmr.deployment import graphs
 from nfbmr.deployment.export import export
 from nfbmr.deployment.relearn import GraphSource, as_in_fit, relearn
 from nfbmr.errors import ExportError, SettingsError, TrainingError
-from nfbmr.inspection.inspector import load
+from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.model.bundle import read_bundle, replace_calibration
 from nfbmr.model.exports import Target
 from nfbmr.networks.protocol import FeatureSource
@@ -173,6 +174,35 @@ def test_ranges_of_integers_and_training_see_no_picture_that_is_held_out(
     for found, one in zip(seen, trained, strict=True):
         np.testing.assert_array_equal(found, load_image(one.picture, bundle.facts.size))
     assert "3 pictures are unknown to the model and left out" in caplog.text
+
+
+def test_turned_parts_are_learnt_again_in_the_same_pose(
+    turned_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[NDArray[np.uint8]] = []
+    quantise = graphs.quantise
+
+    def look(graph: Path, path: Path, pixels: NDArray[np.uint8]) -> None:
+        seen.extend(pixels)
+        quantise(graph, path, pixels)
+
+    monkeypatch.setattr("nfbmr.deployment.graphs.quantise", look)
+    bundle = read_bundle(turned_model)
+    assert bundle.pose is not None
+    good = survey("parts", sorted((turned_model.parent / "parts").iterdir()))
+    detector = TorchRuntime(bundle, "cpu").detector
+    learnt = relearn(bundle, detector, good, "onnx", "int8", tmp_path)
+    assert learnt.bundle.pose is bundle.pose
+    trained = [one for one in good.pictures if one.fingerprint in bundle.facts.trained_on]
+    for found, one in zip(seen, trained, strict=True):
+        aligned, _ = bundle.pose.align(load_image(one.picture, bundle.facts.size))
+        np.testing.assert_array_equal(found, aligned)
+    picture = good.pictures[0].picture
+    single, again = (
+        Inspector(b, r)
+        for b, r in ((bundle, TorchRuntime(bundle, "cpu")), (learnt.bundle, learnt.reference))
+    )
+    assert single.inspect(picture).turn == again.inspect(picture).turn is not None
 
 
 def test_pictures_that_trained_are_not_enough(model: Path, mvtec: Path, tmp_path: Path) -> None:

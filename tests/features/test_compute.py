@@ -17,6 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from nfbmr.data.images import fingerprint, load_image
+from nfbmr.data.pose import Pose
+from nfbmr.data.rings import ANGLES, RINGS, rings_of, waves_of
 from nfbmr.data.tiles import Tiling
 from nfbmr.errors import DataError, ImageError
 from nfbmr.features.cache import FeatureCache
@@ -230,6 +232,7 @@ def test_a_shelf_is_named_by_all_that_y_depends_on(
     tilings = [Tiling(whole=whole, tile=SIZE, overlap=0.1) for whole in ((64, 96), (96, 128))]
     shelves = [shelf_of(network, SIZE), shelf_of(network, SIZE[::-1])]
     shelves += [shelf_of(network, SIZE, tiling) for tiling in tilings]
+    shelves += [shelf_of(network, SIZE, pose=a_pose(number)) for number in range(2)]
     installed = metadata.version
     for package in ("pillow", "torch", "timm"):
         with monkeypatch.context() as patch:
@@ -247,6 +250,30 @@ def test_a_shelf_is_named_by_all_that_y_depends_on(
     shelves.append(shelf_of(network, SIZE))
     assert len({shelf.name for shelf in shelves}) == len(shelves)
     assert shelf_of(network, SIZE) == shelves[-1]
+
+
+def a_pose(number: int) -> Pose:
+    rings = np.random.default_rng(number).normal(size=(RINGS, ANGLES)).astype(np.float32)
+    return Pose(rings_of(waves_of(rings)), 1.0, 360.0)
+
+
+def test_y_with_a_pose_is_that_of_the_aligned_picture_and_is_kept_apart(
+    network: Counted, cache: FeatureCache
+) -> None:
+    picture = np.full((*SIZE, 3), 40, np.uint8)
+    picture[20:40, 30:70] = 200
+    pose = a_pose(0)
+    aligned, _ = pose.align(picture)
+    assert (aligned != picture).any()
+    pictures = [(picture, "0" * 64)]
+    lying = everything(build_features(pictures, network, SIZE, cache=cache))
+    found = everything(build_features(pictures, network, SIZE, cache=cache, pose=pose))
+    expected = build_features([(aligned, "1" * 64)], network, SIZE, cache=cache)
+    np.testing.assert_array_equal(found, everything(expected))
+    assert (found != lying).any()
+    np.testing.assert_array_equal(
+        everything(build_features(pictures, network, SIZE, cache=cache)), lying
+    )
 
 
 # ---- damage

@@ -16,7 +16,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save
 
+from nfbmr.data.pose import Pose
+from nfbmr.data.rings import ANGLES, RINGS, rings_of, waves_of
 from nfbmr.errors import (
     BundleError,
     BundleNotFoundError,
@@ -39,6 +42,7 @@ from nfbmr.model.folder import (
     CONFIG,
     EXAMPLES,
     MANIFEST,
+    POSE,
     TENSORS,
     is_bundle,
     refuse_to_replace_other_things,
@@ -433,6 +437,73 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(BundleError, match="cannot write a model to"):
         write_bundle(tmp_path / "file" / "model", content())
+
+
+# ---- the pose
+
+
+def a_pose() -> Pose:
+    rings = np.random.default_rng(0).normal(size=(RINGS, ANGLES)).astype(np.float32)
+    return Pose(rings_of(waves_of(rings)), 1.25, 292.0)
+
+
+def test_a_pose_comes_back_and_is_kept_by_what_changes_the_model(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content(pose=a_pose()))
+    assert POSE in json.loads((path / MANIFEST).read_text())["parts"]
+    bundle = read_bundle(path)
+    replace_calibration(path, replace(bundle, calibration=recalibrate(bundle.calibration, 0.3)))
+    again = read_bundle(path, tensors=False)
+    assert again.calibration.false_alarm_rate == 0.3
+    for found in (bundle.pose, again.pose):
+        assert found is not None
+        assert found.key == a_pose().key
+        assert (found.stretch, found.arc) == (1.25, 292.0)
+    said = "Parts lie turned: each picture is turned to one pose first (nine tenths of the good "
+    assert said + "parts lay within 292 degrees)." in (path / CARD).read_text("utf-8")
+
+
+def test_a_model_of_parts_in_one_pose_has_none(path: Path) -> None:
+    assert not (path / POSE).exists()
+    assert read_bundle(path).pose is None
+    assert "Parts lie turned" not in (path / CARD).read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"template": np.zeros((3, 4), np.float32)}, "holds no pose"),
+        ({"template": np.full((RINGS, ANGLES), np.nan, np.float32)}, "holds no pose"),
+        ({"stretch": np.zeros((), np.float32)}, "holds no pose"),
+        ({"stretch": np.zeros(())}, "impossible"),
+        ({"arc": np.full((), 400.0)}, "impossible"),
+        ({"more": np.zeros(())}, "holds no pose"),
+    ],
+)
+def test_a_pose_with_impossible_values_is_refused(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content(pose=a_pose()))
+    values = load_file(path / POSE) | change
+    put(path, POSE, save(values))
+    with pytest.raises(BundleTamperedError, match=said):
+        read_bundle(path)
+
+
+def test_a_pose_that_is_cut_short_or_missing_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content(pose=a_pose()))
+    whole = (path / POSE).read_bytes()
+    (path / POSE).write_bytes(whole[:-5])
+    with pytest.raises(BundleTamperedError, match=r"pose\.safetensors is not the file"):
+        read_bundle(path)
+    put(path, POSE, whole[:-5])
+    with pytest.raises(BundleTamperedError, match=r"pose\.safetensors is not readable"):
+        read_bundle(path)
+    (path / POSE).unlink()
+    with pytest.raises(BundleTamperedError, match=r"pose\.safetensors is missing"):
+        read_bundle(path)
 
 
 # ---- the model card

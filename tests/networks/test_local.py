@@ -29,7 +29,7 @@ def pictures(n: int, seed: int = 0) -> Tensor:
 
 def learnt(data: Tensor, rank: int) -> LocalGaussians:
     def batches() -> Iterator[Tensor]:
-        yield from data.split(7)
+        yield from torch.split(data, 7)
 
     found = LocalGaussians(GRID, C * FACTOR**2, FACTOR, rank)
     found.learn(batches, seed=0)
@@ -90,7 +90,7 @@ def test_the_measured_weight_makes_left_out_images_as_far_as_new_ones() -> None:
     data, new = pictures(60), pictures(400, seed=3)
 
     def batches() -> Iterator[Tensor]:
-        yield from data.split(7)
+        yield from torch.split(data, 7)
 
     for rank in (1, 3):
         found = learnt(data, rank)

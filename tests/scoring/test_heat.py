@@ -21,7 +21,7 @@ def good(n: int, seed: int = 0) -> Maps:
     coarse = rng.random((n, len(MAPS), GRID[0] // 2, GRID[1] // 2), np.float32)
     maps = coarse.repeat(2, axis=2).repeat(2, axis=3)
     maps[:, MAPS.index("fine")] = rng.random((n, *GRID), np.float32)
-    return maps
+    return np.asarray(maps)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_it_shows_the_place_that_the_deciding_judge_saw(
         maps[MAPS.index(name), 4:6, 2:4] = maps[MAPS.index(name), 5, 2]
     heat = shown(maps, calibration)
     y, x = np.unravel_index(heat.argmax(), heat.shape)
-    assert (y // 20, x // 20) == (2, 1)  # cells of the coarse grid
+    assert [int(y) // 20, int(x) // 20] == [2, 1]  # cells of the coarse grid
 
 
 def test_a_coarse_map_is_resized_from_its_own_grid_without_blocks(

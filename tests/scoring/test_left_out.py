@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from nfbmr.scoring.left_out import left_out
-from nfbmr.scoring.maps import MAPS
+from nfbmr.scoring.maps import MAPS, Floats
 
 WEIGHT = 0.6
 
 
-def distances(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
+def distances(known: Floats, asked: Floats) -> Floats:
     """Mahalanobis distances of vectors to a Gaussian whose covariance leans on the unit one."""
     centred = known - known.mean(axis=0)
     covariance = WEIGHT * centred.T @ centred / len(known) + (1 - WEIGHT) * np.eye(known.shape[1])
     off = asked - known.mean(axis=0)
-    return np.sqrt(np.einsum("nd,de,ne->n", off, np.linalg.inv(covariance), off))
+    return np.asarray(np.sqrt(np.einsum("nd,de,ne->n", off, np.linalg.inv(covariance), off)))
 
 
 @pytest.mark.parametrize("n", [12, 40])

@@ -40,7 +40,10 @@ def test_the_names_are_those_of_the_json_form() -> None:
         ({"stage_two": {"learning": 1}}, "unknown; did you mean stage_two.learning_rate?"),
         ({"pixelbudget": 1}, "pixelbudget: unknown; did you mean pixel_budget?"),
         ({"tiles": {"overlp": 0.3}}, "tiles.overlp: unknown; did you mean tiles.overlap?"),
-        ({"colour": 1}, "colour: unknown; expected one of preset, seed, size, pixel_budget, tiles"),
+        (
+            {"colour": 1},
+            "colour: unknown; expected one of preset, seed, size, pixel_budget, pose, tiles",
+        ),
         ({"nope": {}}, "nope: unknown; expected one of preset, seed"),
         ({"gaussian": {"lr": 1}}, "gaussian.lr: unknown; expected one of rank"),
     ],

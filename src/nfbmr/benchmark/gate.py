@@ -67,6 +67,7 @@ _BATCH = 8
 _FEW_STEPS = 10  # of a flow that has learnt too little
 _SMALL: Row = {
     "size": [160, 160],
+    "pose": "off",
     "flow": {"hidden": 128},
     "stage_one": {"least_steps": 100, "most_steps": 100},
 }

@@ -27,6 +27,7 @@ from nfbmr.system.progress import Progress
 
 _TITLES = {
     "survey": "Pictures",
+    "pose": "Pose of the parts",
     "features": "Features (SNN)",
     "export": "Graph for other runtimes",
     "flow": "Stage one (TNF)",

@@ -24,7 +24,7 @@ from nfbmr.data.survey import Survey, Surveyed
 from nfbmr.deployment import graphs
 from nfbmr.errors import TrainingError
 from nfbmr.features.cache import FeatureCache
-from nfbmr.learning.learn import Job, learn
+from nfbmr.learning.learn import Given, Job, learn
 from nfbmr.learning.plan import Plan
 from nfbmr.model.bundle import Bundle
 from nfbmr.model.exports import Precision, Target, graph_file
@@ -136,7 +136,8 @@ def relearn(
         progress=progress,
     )
     good = replace(good, name=bundle.facts.name)
-    again = learn(good, plan, job, (source, bundle.facts.weights))
+    given = Given(network=source, weights=bundle.facts.weights, pose=bundle.pose)
+    again = learn(good, plan, job, given)
     reference = TorchRuntime(again, "cpu", threads, source=source)
     graph = work / graph_file(to, precision)
     graphs.write_rest(reference.detector, plan.size, rest)
@@ -233,12 +234,14 @@ def _coarse(
 
 
 def _pixels(bundle: Bundle, good: Sequence[Surveyed]) -> Iterator[NDArray[np.uint8]]:
-    """Yields what the graph takes: pictures, or one tile of each, another one each time."""
+    """Yields what the graph takes: pictures in their pose, or one tile of each, by turns."""
     tiling = bundle.tiling
     for number, one in enumerate(good):
         picture = load_image(
             one.picture, bundle.facts.whole or bundle.facts.size, bundle.settings.data.white
         )
+        if bundle.pose is not None:
+            picture, _ = bundle.pose.align(picture)
         if tiling is not None:
             picture = tiling.cut_one(picture, number % len(tiling.corners))
         yield picture

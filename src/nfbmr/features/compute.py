@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from nfbmr.data.images import ImageInput, load_image
+from nfbmr.data.pose import Pose
 from nfbmr.data.tiles import Tiling
 from nfbmr.errors import DataError
 from nfbmr.features.cache import CacheEntry, FeatureCache, Places
@@ -35,6 +36,7 @@ _BATCH = 8
 _BATCHES_AHEAD = 2
 _ATTEMPTS = 3
 _COMPUTE = ("pillow", "torch", "timm")
+_TURN = ("numpy", "scipy")
 _CPU = torch.device("cpu")
 _Row = Callable[[], NDArray[np.uint8]]
 _Compute = Callable[[Sequence[_Row]], Iterator[NDArray[np.float32]]]
@@ -48,6 +50,7 @@ def build_features(
     cache: FeatureCache,
     tiling: Tiling | None = None,
     white: int | None = None,
+    pose: Pose | None = None,
     progress: Callable[[int, int], None] | None = None,
     device: torch.device | str = "cpu",
 ) -> FeatureStore:
@@ -63,6 +66,7 @@ def build_features(
         cache: where to look and to keep.
         tiling: how pictures are cut; its tiles have `size`.
         white: the value that is white; see `read_image`.
+        pose: what pictures are turned to; never of pictures that are cut.
         progress: called with (images done, images in all) after each batch.
         device: where SNN runs; it is made ready there.
 
@@ -73,7 +77,7 @@ def build_features(
     if not pictures:
         raise DataError("no pictures to compute features of; expected at least one")
     device = torch.device(device)
-    shelf = shelf_of(network, size, tiling, white=white, device=device)
+    shelf = shelf_of(network, size, tiling, pose, white=white, device=device)
     contents = [content for _, content in pictures]
     places = cache.find(shelf, contents)
     lacking = {content: picture for picture, content in pictures if content not in places}
@@ -85,7 +89,7 @@ def build_features(
             progress(before + done, total)
 
     if lacking:
-        rows = _rows(list(lacking.values()), size, tiling, white)
+        rows = _rows(list(lacking.values()), size, tiling, pose, white)
         compute = partial(_features, network.ready(device), device)
         places |= _computed(shelf, list(lacking), rows, compute, cache, tell)
     else:
@@ -97,20 +101,24 @@ def shelf_of(
     network: FeatureSource,
     size: tuple[int, int],
     tiling: Tiling | None = None,
+    pose: Pose | None = None,
     *,
     white: int | None = None,
     device: torch.device = _CPU,
 ) -> Shelf:
     """Returns the shelf of what a network on a device makes of pictures brought to `size` (H, W).
 
-    Its name tells format, backbone, size, tiles, white, and what computes: the kind of device, the
-    versions, and on the CPU its vector instructions and the threads, which divide the sums.
+    Its name tells format, backbone, size, tiles, pose, white, and what computes: the kind of
+    device, the versions, and on the CPU its vector instructions and the threads, which divide the
+    sums.
     """
     cut = [] if tiling is None else [tiling.whole, tiling.corners]
     computes = [device.type, *(metadata.version(name) for name in _COMPUTE)]
     if device.type == "cpu":
         computes += [torch.backends.cpu.get_cpu_capability(), str(torch.get_num_threads())]
-    one = [FORMAT, network.fingerprint(), size, cut, white, computes]
+    one: list[object] = [FORMAT, network.fingerprint(), size, cut, white, computes]
+    if pose is not None:
+        one.append([pose.key, *(metadata.version(name) for name in _TURN)])
     return Shelf(
         name=hashlib.sha256(json.dumps(one).encode()).hexdigest(),
         row=(*network.grid(size), network.outputs),
@@ -204,9 +212,13 @@ def _rows(
     pictures: Sequence[ImageInput],
     size: tuple[int, int],
     tiling: Tiling | None,
+    pose: Pose | None,
     white: int | None,
 ) -> list[_Row]:
     """Returns what gives the pixels (H, W, 3) of each entry; a picture is decoded once for all."""
+    assert tiling is None or pose is None, "a picture that is cut is not turned"
+    if pose is not None:
+        return [partial(_aligned, picture, size, pose, white) for picture in pictures]
     if tiling is None:
         return [partial(load_image, picture, size, white) for picture in pictures]
 
@@ -218,6 +230,12 @@ def _rows(
         return tiling.cut_one(whole(index), number)
 
     return [partial(tile, i, t) for i in range(len(pictures)) for t in range(len(tiling.corners))]
+
+
+def _aligned(
+    picture: ImageInput, size: tuple[int, int], pose: Pose, white: int | None
+) -> NDArray[np.uint8]:
+    return pose.align(load_image(picture, size, white))[0]
 
 
 def _decoded(rows: Sequence[_Row], batch: int) -> Iterator[NDArray[np.uint8]]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.data.images import ImageInput, load_with_size
+from nfbmr.data.pose import Pose, Turn
 from nfbmr.errors import ImageError
 from nfbmr.inspection.result import Failure
 
@@ -26,23 +27,37 @@ class Decoded:
     """(H, W, 3)."""
     size: tuple[int, int]
     """(H, W) that it had."""
+    turn: Turn | None = None
+    """How it was turned; None where it lies as it lay."""
 
 
-def decode(image: ImageInput, size: tuple[int, int], white: int | None = None) -> Decoded:
-    """Reads a picture, with `white` as `read_image` does, and brings it to `size` (H, W).
+def decode(
+    image: ImageInput,
+    size: tuple[int, int],
+    white: int | None = None,
+    pose: Pose | None = None,
+) -> Decoded:
+    """Reads a picture, with `white` as `read_image` does, brings it to `size` (H, W), turns it.
 
     Raises:
         ImageError: it cannot be read.
     """
-    return Decoded(_path_of(image), *load_with_size(image, size, white))
+    pixels, full = load_with_size(image, size, white)
+    if pose is None:
+        return Decoded(_path_of(image), pixels, full)
+    aligned, turn = pose.align(pixels)
+    return Decoded(_path_of(image), aligned, full, turn)
 
 
 def try_decode(
-    image: ImageInput, size: tuple[int, int], white: int | None = None
+    image: ImageInput,
+    size: tuple[int, int],
+    white: int | None = None,
+    pose: Pose | None = None,
 ) -> Decoded | Failure:
     """Reads a picture of a stream as `decode` does; one that cannot be read does not end it."""
     try:
-        return decode(image, size, white)
+        return decode(image, size, white, pose)
     except (ImageError, MemoryError) as error:
         return Failure(path=_path_of(image), error=str(error) or "out of memory")
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.data.images import ImageInput
+from nfbmr.data.pose import Turn
 from nfbmr.data.survey import survey
 from nfbmr.errors import BundleError, CalibrationError, ImageError, SettingsError
 from nfbmr.inspection import forks
@@ -138,7 +139,7 @@ class Inspector:
         Raises:
             ImageError: the picture cannot be read.
         """
-        pictures = [decode(image, self.size, self.settings.data.white)]
+        pictures = [decode(image, self.size, self.settings.data.white, self._bundle.pose)]
         (result,) = self._judge(self._maps_of(pictures), pictures)
         if isinstance(result, Failure):
             raise ImageError(result.error)
@@ -174,7 +175,9 @@ class Inspector:
         with closing(
             Stream(
                 images,
-                lambda image: try_decode(image, self.size, self.settings.data.white),
+                lambda image: try_decode(
+                    image, self.size, self.settings.data.white, self._bundle.pose
+                ),
                 compute,
                 most=1 if self._tiling is not None else batch,  # its tiles make a batch already
                 full=full,
@@ -312,7 +315,8 @@ class Inspector:
     def _judge(self, maps: Maps | None, pictures: list[Decoded]) -> list[Inspection | Failure]:
         if maps is None:
             return []
-        return self.judge(maps, [(picture.path, picture.size) for picture in pictures])
+        turns = [picture.turn for picture in pictures]
+        return self.judge(maps, [(picture.path, picture.size) for picture in pictures], turns)
 
     def _of_tiles(self, pixels: NDArray[np.uint8]) -> Maps:
         """Maps pictures (N, H, W, 3) to the joined maps of their tiles (N, K, H', W')."""
@@ -324,14 +328,19 @@ class Inspector:
         return self._tiling.join(np.concatenate(parts))
 
     def judge(
-        self, maps: Maps, pictures: Sequence[tuple[str | None, tuple[int, int]]]
+        self,
+        maps: Maps,
+        pictures: Sequence[tuple[str | None, tuple[int, int]]],
+        turns: Sequence[Turn | None] | None = None,
     ) -> list[Inspection | Failure]:
         """Judges raw maps: what follows the network, for pictures or for kept features of them.
 
         Args:
             maps: (N, K, H', W').
             pictures: the path and the size (H, W) of each, N of them.
+            turns: how each was turned before the network; by default none was.
         """
+        turns = turns or [None] * len(pictures)
         scores = image_scores(maps, self.settings.scoring, self.calibration)
         ps = p_values(scores, self.calibration.scores)
         return [
@@ -345,11 +354,14 @@ class Inspector:
                 threshold=self.threshold,
                 maps=raw,
                 size=size,
+                turn=turn,
                 scoring=self.settings.scoring,
                 calibration=self.calibration,
                 mm_per_pixel=self.settings.mm_per_pixel,
             )
-            for (path, size), raw, score, p_value in zip(pictures, maps, scores, ps, strict=True)
+            for (path, size), turn, raw, score, p_value in zip(
+                pictures, turns, maps, scores, ps, strict=True
+            )
         ]
 
 

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nfbmr.data.images import resize_map
+from nfbmr.data.pose import Turn
 from nfbmr.inspection.regions import Region, regions_of
 from nfbmr.scoring.calibration import Calibration, Verdict
-from nfbmr.scoring.heat import heatmap
+from nfbmr.scoring.heat import heatmap, with_peak
 from nfbmr.scoring.maps import Maps
 from nfbmr.settings.schema import ScoringSettings
 
@@ -37,13 +39,15 @@ class Inspection:
     threshold: float
     """On the score's scale."""
     maps: Maps = field(repr=False)
-    """Raw maps (K, H', W') on the model's grid."""
+    """Raw maps (K, H', W') on the model's grid, of the picture as it was turned."""
     size: tuple[int, int]
     """(H, W) of the picture, after orientation."""
     scoring: ScoringSettings = field(repr=False)
     calibration: Calibration = field(repr=False)
     mm_per_pixel: float | None = field(default=None, repr=False)
     """Of the picture, as the settings say."""
+    turn: Turn | None = field(default=None, repr=False)
+    """How the picture was turned before the network saw it; None where it stayed as it lay."""
 
     @property
     def verdict(self) -> Verdict:
@@ -66,7 +70,11 @@ class Inspection:
 
     def heatmap_at(self, size: tuple[int, int]) -> NDArray[np.float32]:
         """Returns the heatmap at another size (H, W), e.g. that of a thumbnail."""
-        return heatmap(self.maps, self.scoring, self.calibration, self.score, size)
+        one = self.maps, self.scoring, self.calibration, self.score
+        if self.turn is None:
+            return heatmap(*one, size)
+        turned = resize_map(self.turn.back(heatmap(*one, self.turn.size)), size)
+        return with_peak(turned, self.score) if self._one_scale else turned
 
     @property
     def regions(self) -> tuple[Region, ...]:

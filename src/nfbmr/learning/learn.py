@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from nfbmr.data.images import ImageInput
 from nfbmr.data.layouts import Sample
+from nfbmr.data.pose import Pose
 from nfbmr.data.survey import Survey, Surveyed, survey
 from nfbmr.data.tiles import Tiling
 from nfbmr.features.compute import FeatureCache, build_features
 from nfbmr.learning.examples import examples_of
 from nfbmr.learning.plan import Plan
+from nfbmr.learning.pose import pose_of
 from nfbmr.learning.stages import TrainingData, calibration_maps, split_held_out, train
 from nfbmr.model.bundle import Bundle
 from nfbmr.model.facts import Facts
@@ -50,6 +52,18 @@ class Job:
     """Pause between two checkpoints, at least; what a kill loses."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What a fit is given, instead of finding it."""
+
+    network: FeatureSource
+    """SNN. Of one that is no network of torch, the bundle holds no tensors."""
+    weights: str
+    """Where they came from."""
+    pose: Pose | None
+    """What pictures are turned to."""
+
+
 def look_over(
     name: str,
     good: Iterable[Sample | ImageInput],
@@ -68,26 +82,23 @@ def look_over(
     return found
 
 
-def learn(
-    good: Survey, plan: Plan, job: Job, source: tuple[FeatureSource, str] | None = None
-) -> Bundle:
+def learn(good: Survey, plan: Plan, job: Job, given: Given | None = None) -> Bundle:
     """Everything between the pictures and the finished model in memory.
 
     Args:
         good: pictures to learn from.
         plan: for these pictures and settings.
         job: how.
-        source: SNN, and where its weights came from; by default that of the settings. Of one that
-            is no network of torch, the bundle holds no tensors.
+        given: SNN and pose of an earlier fit; by default those of settings and pictures.
 
     Raises:
         ImageError, WeightsError, TrainingError: as `fit`.
     """
     started = time.monotonic()
-    network, weights = source or source_network(job.settings)
     split = _split(plan, len(good.pictures), job.settings.seed)
-    features = _features(good.pictures, network, plan, split, job)
-    detector = Detector(network, job.settings, plan.size)
+    given = given or _found(good.pictures, plan, split, job)
+    features = _features(good.pictures, given, plan, split, job)
+    detector = Detector(given.network, job.settings, plan.size)
     before = good.seconds + time.monotonic() - started
     trained = train(
         detector,
@@ -119,17 +130,19 @@ def learn(
     tensors = {k: v.detach().cpu().numpy() for k, v in detector.state_dict().items()}
     examples = examples_of(
         [good.pictures[i].picture for i in split[0]],
-        job.settings.examples,
+        # A region of a part that lies turned is at another place of an example.
+        job.settings.examples if given.pose is None else 0,
         plan.size if plan.tiling is None else plan.tiling.whole,
         job.settings.data.white,
     )
     seconds = before + trained.seconds + time.monotonic() - started
     return Bundle(
         settings=_portable(job.settings),
-        facts=_facts(good, split, plan, weights, trained.losses, seconds),
+        facts=_facts(good, split, plan, given.weights, trained.losses, seconds),
         calibration=calibration,
         tensors=tensors,
         examples=examples,
+        pose=given.pose,
     )
 
 
@@ -140,16 +153,28 @@ def _split(plan: Plan, n: int, seed: int) -> _Split:
     return np.setdiff1d(np.arange(n), held_out), held_out
 
 
+def _found(good: Sequence[Surveyed], plan: Plan, split: _Split, job: Job) -> Given:
+    """Builds SNN, and learns the pose of what trains: held-out pictures are new to it, too."""
+    network, weights = source_network(job.settings)
+    pose = None
+    if job.settings.pose == "auto" and plan.tiling is None:
+        pose = pose_of(
+            [good[i] for i in split[0]], plan.size, job.progress, job.settings.data.white
+        )
+    return Given(network=network, weights=weights, pose=pose)
+
+
 def _features(
-    good: Sequence[Surveyed], network: FeatureSource, plan: Plan, split: _Split, job: Job
+    good: Sequence[Surveyed], given: Given, plan: Plan, split: _Split, job: Job
 ) -> TrainingData:
     store = build_features(
         [(one.picture, one.fingerprint) for one in good],
-        network,
+        given.network,
         plan.size,
         cache=job.cache,
         tiling=plan.tiling,
         white=job.settings.data.white,
+        pose=given.pose,
         progress=lambda done, total: job.progress("features", done, total),
         device=job.device,
     )

@@ -7,6 +7,7 @@
       calibration.json    scores of held-out good images, scales, threshold
       README.md           the model card
       examples.zip        small good pictures; only where the settings keep some
+      pose.safetensors    how parts lie once they are turned; only where they lay turned
       model*.onnx         the graph for other runtimes than torch, and in
       exports.json        how each was proved; both only where it was exported
       calibration.*.json  of a graph for which the rest was learnt again
@@ -30,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from nfbmr.data.pose import Pose
 from nfbmr.data.tiles import Tiling, fits
 from nfbmr.errors import BundleError, BundleTamperedError, SettingsError
 from nfbmr.model.card import model_card
@@ -48,6 +50,7 @@ from nfbmr.model.folder import (
     EXAMPLES,
     EXPORTS,
     MANIFEST,
+    POSE,
     TENSORS,
     brief,
     check_parts,
@@ -57,6 +60,7 @@ from nfbmr.model.folder import (
     write_text,
 )
 from nfbmr.model.place import changed, put_back, put_together
+from nfbmr.model.pose import read_pose, write_pose
 from nfbmr.scoring.calibration import Calibration, calibration_from_dict, calibration_to_dict
 from nfbmr.scoring.maps import OLDER
 from nfbmr.settings.changes import from_dict, to_dict
@@ -89,6 +93,8 @@ class Bundle:
     calibration: Calibration
     tensors: Tensors
     """Each finite; by the detector's own names. Empty where they were not asked for."""
+    pose: Pose | None = None
+    """What pictures are turned to before the network; None where they stay as they lie."""
     exports: tuple[Export, ...] = ()
     """Graphs that lie beside."""
     examples: tuple[bytes, ...] = ()
@@ -109,9 +115,9 @@ class Bundle:
         """Returns the model card."""
         threshold = self.calibration.describe()
         pictures = self.calibration.pictures
-        return model_card(
-            self.facts, self.settings, threshold, self.exports, pictures, len(self.examples)
-        )
+        pose = None if self.pose is None else self.pose.describe()
+        count = len(self.examples)
+        return model_card(self.facts, self.settings, threshold, self.exports, pictures, count, pose)
 
 
 def write_bundle(path: Path, bundle: Bundle) -> None:
@@ -145,6 +151,8 @@ def _write_parts(folder: Path, bundle: Bundle) -> None:
     if bundle.examples:
         (folder / EXAMPLES).write_bytes(examples_to_zip(bundle.examples))
     write_text(folder / CARD, bundle.card())
+    if bundle.pose is not None:
+        write_pose(folder / POSE, bundle.pose)
 
 
 def _config(bundle: Bundle) -> str:
@@ -186,6 +194,7 @@ def read_bundle(path: Path, *, tensors: bool = True) -> Bundle:
         facts=facts,
         calibration=_calibration(path / CALIBRATION, settings),
         tensors=_read_tensors(path / TENSORS) if tensors else {},
+        pose=read_pose(path / POSE) if POSE in parts else None,
         exports=_read_exports(path, parts),
         examples=examples_from_zip(path / EXAMPLES) if EXAMPLES in parts else (),
         identity=Identity(tensors=parts[TENSORS], config=parts[CONFIG]),

@@ -176,6 +176,7 @@ def base_settings(backbone: BackboneName) -> Settings:
         return replace(paper, calibration=replace(paper.calibration, held_out=0.0))
     return replace(
         preset("fast"),
+        pose="off",
         backbone=BackboneSettings(),
         flow=FlowSettings(),
         mapping=MappingSettings(),

@@ -64,8 +64,13 @@ def _as_judged(
         seen = coarse / max(float(coarse.max()), 1e-9)
         # Where the finest judge sees nothing at all, a trace of the other still says where.
         found = (found + _TRACE * seen) * (_UNSEEN + (1 - _UNSEEN) * seen)
+    return with_peak(np.asarray(found, dtype=np.float32), score)
+
+
+def with_peak(heat: NDArray[np.float32], score: float) -> NDArray[np.float32]:
+    """Stretches a map (h, w), >= 0, so that its highest point is the score, or a little above 0."""
     peak = score if score >= _CALM else _CALM * math.exp(score / _CALM - 1)
-    return np.asarray(found * np.float32(peak / max(float(found.max()), 1e-9)), dtype=np.float32)
+    return heat * np.float32(peak / max(float(heat.max()), 1e-9))
 
 
 def _of_judge(

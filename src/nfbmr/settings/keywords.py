@@ -15,6 +15,8 @@ class Keywords(TypedDict, total=False):
     size: int | Sequence[int] | None
     """(H, W), or one number for both."""
     pixel_budget: int
+    pose: str
+    """`auto` or `off`."""
     tiles: bool | Mapping[str, object] | None
     """True: as the settings have them by default."""
     mm_per_pixel: float | None

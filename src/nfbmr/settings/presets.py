@@ -74,6 +74,7 @@ def _paper() -> Settings:
     return Settings(
         preset="paper",
         size=(768, 768),
+        pose="off",
         backbone=BackboneSettings(
             name="tf_efficientnet_b5.aa_in1k",
             stages=(6,),

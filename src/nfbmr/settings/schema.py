@@ -267,6 +267,9 @@ class Settings:
     """(H, W) in pixels; by default chosen from the training images' median aspect ratio."""
     pixel_budget: Annotated[int, Field(ge=32 * 32, le=8_192 * 8_192)] = 320 * 320
     """Pixels of the chosen size, where `size` is not given."""
+    pose: Literal["auto", "off"] = "auto"
+    """`auto`: where the good pictures show that parts lie turned, each picture is turned to one
+    pose before the network sees it. `off`: never. What is cut into tiles stays as it lies."""
     tiles: TileSettings | None = None
     """`size` is then that of a tile, square by default; pictures keep their own size."""
     mm_per_pixel: PositiveFloat | None = None
