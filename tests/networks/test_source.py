@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nfbmr.errors import SettingsError
-from nfbmr.networks.source import SourceNetwork, _StaticConv2d
+from nfbmr.networks.padding import _StaticConv2d
+from nfbmr.networks.source import SourceNetwork
 from nfbmr.settings.schema import BackboneSettings
 
 B5 = "tf_efficientnet_b5"
@@ -225,7 +226,7 @@ def test_detail_whose_grid_does_not_fit_is_brought_to_that_of_y(size: tuple[int,
 
 def test_without_detail_nothing_stands_behind_y() -> None:
     network = SourceNetwork(LITE0, (4,))
-    assert network.detail is None
+    assert network.detail == ()
     assert (network.detail_channels, network.detail_factor) == (0, 1)
     assert network.outputs == network.channels == network(pixels((64, 64))).shape[1]
 

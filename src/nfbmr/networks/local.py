@@ -72,16 +72,18 @@ class LocalGaussians(nn.Module):
         return squares.clamp_min(0).sqrt().T.reshape(-1, k * height, k * width)
 
     @torch.no_grad()
-    def learn(self, batches: Batches, seed: int) -> None:
+    def learn(self, batches: Batches, seed: int, common: float | None = None) -> None:
         """Finds everything in four passes and in bounded memory.
 
         Args:
             batches: each call gives all training images once, (B, H, W, c * k * k), standardised.
             seed: of the random directions, where there are more channels than are kept.
+            common: weight of the common covariance; by default the likeliest one.
         """
         count = self._learn_whitening(batches, seed)
         variances = self._learn_directions(batches, count)
-        common = self._likeliest_weight(batches, variances, count)
+        if common is None:
+            common = self._likeliest_weight(batches, variances, count)
         top, rest = _mixed(variances, common)
         # Squares less known ones: w^2 / rest - (w u)^2 (1 / rest - 1 / top).
         gain = (1 / rest[:, None] - 1 / top).clamp_min(0).sqrt()
@@ -107,6 +109,7 @@ class LocalGaussians(nn.Module):
             if sum(map(len, kept)) >= _MEASURED:
                 break
         cells = torch.cat(kept)[:, None]  # (n, 1, places, c): a grid of one row
+        common = 1 - float(self.own)
         fold = torch.arange(len(cells), device=cells.device) % _FOLDS
         known: list[tuple[Tensor, int]] = []
         new: list[Tensor] = []
@@ -115,7 +118,7 @@ class LocalGaussians(nn.Module):
             trial = LocalGaussians(
                 (1, len(places)), cells.shape[-1], 1, self.directions.shape[2]
             ).to(cells.device)
-            trial.learn(lambda others=others: iter(others.split(16)), seed)  # type: ignore[misc]
+            trial.learn(lambda others=others: iter(others.split(16)), seed, common)  # type: ignore[misc]
             known.append((trial(others), len(others)))
             new.append(trial(some))
         aim = float(torch.cat(new).mean())
