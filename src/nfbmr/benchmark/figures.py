@@ -112,8 +112,13 @@ def tested(inspector: Inspector, data: str, report: Path) -> Row:
         "image_ap",
         "f1",
         "recall",
+        "recall_with_look",
+        "false_alarm_rate_observed",
+        "good_with_look",
         "pixel_auroc",
         "aupro",
+        "pointed",
+        "touched",
         "fit_seconds",
         "inspect_ms",
     )

@@ -22,6 +22,7 @@ from nfbmr.data.survey import Surveyed, looked_at
 from nfbmr.errors import LayoutError
 from nfbmr.evaluation.metrics import predictive_interval, summarise
 from nfbmr.evaluation.pixel_metrics import PixelMetrics, PixelResult
+from nfbmr.evaluation.pointing import Pointing
 from nfbmr.evaluation.report.cards import Picture
 from nfbmr.evaluation.report.page import ReportContent, choose_pictures, write_report
 from nfbmr.inspection.inspector import Inspector
@@ -108,6 +109,7 @@ class Collected:
         self.scores: list[float] = []
         self.p_values: list[float] = []
         self.pixels = PixelMetrics()
+        self.pointing = Pointing()
         self.failures: list[str] = []
 
 
@@ -174,7 +176,10 @@ def collect(
         # A defect whose place nobody marked says nothing about pixels.
         if masks and (sample.mask is not None or not sample.is_defect):
             mask = read_mask(sample.mask) if sample.mask is not None else None
-            collected.pixels.update(result.heatmap, mask)
+            heat = result.heatmap
+            collected.pixels.update(heat, mask)
+            if mask is not None:
+                collected.pointing.update(result, heat, mask)
     if not collected.samples:
         raise LayoutError(f"none of the {len(samples)} test pictures can be read")
     return collected
@@ -200,26 +205,32 @@ def figures(inspector: Inspector, collected: Collected) -> dict[str, Any]:
     n_good = int((~is_defect).sum())
     rank = min(calibration.rank, n)
     low, high = predictive_interval(n, rank, n_good) if n_good else (0, 0)
-    return summary | {
-        "false_alarm_rate_asked": calibration.false_alarm_rate,
-        "false_alarm_rate_attainable": calibration.attainable_rate,
-        "false_alarms_expected_interval": [0 if calibration.extrapolated else low, high],
-        "threshold_extrapolated": calibration.extrapolated,
-        "look_rate_asked": calibration.look_rate,
-        "look_threshold": calibration.look_threshold,
-        "n_good_to_look_at": int((looked & ~is_defect).sum()),
-        "n_defective_to_look_at": int((looked & is_defect).sum()),
-        "seed": inspector.settings.seed,
-        "settings_hash": settings_hash(inspector.settings),
-        "commit": facts.commit,
-        "versions": provenance.versions(),
-        "fit_seconds": round(facts.fit_seconds, 2),
-        "inspect_ms": _milliseconds(inspector, collected.samples),
-        "runtime": inspector.runtime.name,
-        "n_unreadable": len(collected.failures),
-        "n_train": facts.n_train,
-        "n_held_out": facts.n_held_out,
-    }
+    return (
+        summary
+        | collected.pointing.compute()
+        | {
+            "false_alarm_rate_asked": calibration.false_alarm_rate,
+            "false_alarm_rate_attainable": calibration.attainable_rate,
+            "false_alarms_expected_interval": [0 if calibration.extrapolated else low, high],
+            "threshold_extrapolated": calibration.extrapolated,
+            "look_rate_asked": calibration.look_rate,
+            "look_threshold": calibration.look_threshold,
+            "n_good_to_look_at": int((looked & ~is_defect).sum()),
+            "n_defective_to_look_at": int((looked & is_defect).sum()),
+            "recall_with_look": _share((flagged | looked)[is_defect]),
+            "good_with_look": _share((flagged | looked)[~is_defect]),
+            "seed": inspector.settings.seed,
+            "settings_hash": settings_hash(inspector.settings),
+            "commit": facts.commit,
+            "versions": provenance.versions(),
+            "fit_seconds": round(facts.fit_seconds, 2),
+            "inspect_ms": _milliseconds(inspector, collected.samples),
+            "runtime": inspector.runtime.name,
+            "n_unreadable": len(collected.failures),
+            "n_train": facts.n_train,
+            "n_held_out": facts.n_held_out,
+        }
+    )
 
 
 def _called(
@@ -228,6 +239,10 @@ def _called(
     """Returns which scores (N,) are called a defect, and which are left to a person."""
     verdicts = np.array([calibration.verdict(float(score)) for score in scores])
     return verdicts == "defect", verdicts == "look"
+
+
+def _share(found: NDArray[np.bool_]) -> float | None:
+    return float(found.mean()) if len(found) else None
 
 
 def _milliseconds(inspector: Inspector, samples: list[Sample]) -> float:
