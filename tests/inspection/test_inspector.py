@@ -36,7 +36,7 @@ from nfbmr.model.bundle import Bundle, read_bundle, write_bundle
 from nfbmr.runtimes.protocol import Runtime
 from nfbmr.runtimes.torch import TorchRuntime
 from nfbmr.scoring.calibrate import calibrate
-from nfbmr.scoring.calibration import Calibration, image_scores
+from nfbmr.scoring.calibration import image_scores
 from nfbmr.scoring.conformal import p_values
 from nfbmr.scoring.maps import MAPS, Maps
 
@@ -334,13 +334,16 @@ def test_threads_may_share_an_inspector(inspector: Inspector, draw: Draw) -> Non
 # ---- calibration
 
 
-def test_another_rate_moves_only_the_threshold(inspector: Inspector, draw: Draw) -> None:
-    before = inspector.threshold
+def test_another_rate_moves_only_the_end_of_the_scale(inspector: Inspector, draw: Draw) -> None:
+    before = inspector.calibration
     strict, lax = inspector.recalibrated(0.25), inspector.recalibrated(0.75)
-    assert lax.threshold < strict.threshold
-    assert inspector.threshold == before
+    assert lax.threshold == strict.threshold == 1
+    assert inspector.calibration is before
     picture = draw(5)
-    assert lax.inspect(picture).score == inspector.inspect(picture).score
+    scores = [one.inspect(picture).score for one in (strict, lax)]
+    raw = [one.calibration.raw(np.array(s)) for one, s in zip((strict, lax), scores, strict=True)]
+    assert raw[0] == pytest.approx(raw[1])
+    assert strict.calibration.one > lax.calibration.one  # type: ignore[operator]
     assert lax.calibration.false_alarm_rate == 0.75
 
 
@@ -352,20 +355,10 @@ def test_new_good_pictures_replace_the_scores(inspector: Inspector, draw: Draw) 
     names = [one.pixel_hash for one in survey("good", pictures).pictures]
     expected = calibrate(inspector.maps(pictures), inspector.settings.scoring, 0.1, names)
     assert changed.calibration == expected
-    by_score = sorted(zip(inspector_scores(inspector, expected, pictures), names, strict=True))
+    scores = calibration_scores(inspector.maps(pictures), inspector.settings.scoring, expected)
+    np.testing.assert_allclose(sorted(scores), expected.scores, rtol=1e-4, atol=1e-6)
+    by_score = sorted(zip(scores, names, strict=True))
     assert changed.calibration.pictures == tuple(name for _, name in by_score)
-
-
-def inspector_scores(inspector: Inspector, given: Calibration, pictures: list[Any]) -> list[float]:
-    """Scores of calibration pictures, each on the scale of the others, in their own order."""
-    found = []
-    for number in range(len(pictures)):
-        others = [picture for at, picture in enumerate(pictures) if at != number]
-        scale = calibrate(inspector.maps(others), inspector.settings.scoring, 0.1)
-        maps = inspector.maps([pictures[number]])
-        found.append(float(image_scores(maps, inspector.settings.scoring, scale)[0]))
-    np.testing.assert_allclose(sorted(found), given.scores, rtol=1e-4, atol=1e-6)
-    return found
 
 
 def test_known_pictures_are_refused_and_copies_left_out(

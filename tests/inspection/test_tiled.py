@@ -44,7 +44,7 @@ def tiled(large: Path, tiny: Settings) -> Inspector:
     few = {
         "flow": {"blocks": 1},
         "mapping": {"kind": "none"},
-        "scoring": {"maps": ["norm", "distance", "residual"]},
+        "scoring": {"maps": ["norm", "distance", "fine"]},
     }
     settings = with_changes(tiny, {**few, "tiles": {"overlap": 0.25}})
     cache = FeatureCache(large.parent / "cache")

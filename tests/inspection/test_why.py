@@ -33,9 +33,10 @@ def part(seed: int, size: tuple[int, int] = (80, 80)) -> Picture:
 def result(inspector: Inspector, draw: Draw) -> Inspection:
     """Of a picture 80 x 80 with a defect."""
     found = inspector.inspect(draw(3, defect=True))
+    assert found.is_defect
     top = 0.9 * float(found.heatmap.max())  # so that its region is small
     strict = replace(found.calibration, threshold=top)
-    return replace(found, score=2 * top, is_defect=True, threshold=top, calibration=strict)
+    return replace(found, threshold=top, calibration=strict)
 
 
 def test_the_nearest_example_is_found_in_other_light_and_a_little_aside(

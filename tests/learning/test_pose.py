@@ -37,12 +37,15 @@ def test_pictures_are_drawn_evenly(
     good = survey("parts", [turned(n, 90.0 * n) for n in range(31)]).pictures
     read: list[int] = []
 
-    def noted(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    def noted(
+        picture: NDArray[np.uint8], size: tuple[int, int], white: int | None
+    ) -> NDArray[np.uint8]:
+        assert white == 4095
         read.append(next(n for n, one in enumerate(good) if one.picture is picture))
         return load_image(picture, size)
 
     monkeypatch.setattr(learning_pose, "load_image", noted)
-    pose_of(good, (96, 96))
+    pose_of(good, (96, 96), white=4095)
     assert read == list(range(0, 31, 2))
 
 

@@ -39,6 +39,8 @@ def detector(request: pytest.FixtureRequest, tiny: Settings) -> Detector:
     assert detector.local is not None
     for tensor in (*detector.gaussians.buffers(), *detector.local.buffers()):
         tensor.copy_(torch.randn(tensor.shape, generator=generator))
+    detector.local.directions.mul_(0.1)
+    detector.local.rest.copy_(1 + torch.rand(detector.local.rest.shape, generator=generator))
     return detector
 
 
@@ -68,11 +70,23 @@ def test_each_map_is_what_its_name_says(detector: Detector) -> None:
     }
     expected = {name: np.kron(value.numpy(), np.ones((1, K, K))) for name, value in of_y.items()}
     expected["residual"] = residual_by_hand(detector, detail)
+    expected["fine"] = fine_by_hand(detector, detail)
     assert maps.shape == (2, len(MAPS), 16, 24)
     for k, name in enumerate(MAPS):
         np.testing.assert_allclose(maps[:, k], expected[name], rtol=1e-4)
         for other in set(MAPS) - {name}:
             assert not np.allclose(maps[:, k], expected[other], rtol=1e-2)
+
+
+def fine_by_hand(detector: Detector, detail: Tensor) -> NDArray[np.float64]:
+    """Standardised detail (B, H, W, c * k * k) to its distances, (B, k * H, k * W)."""
+    assert detector.local is not None
+    cells = F.pixel_shuffle(detail.permute(0, 3, 1, 2).double(), K).flatten(2).transpose(1, 2)
+    white = cells @ detector.local.whitening.double() - detector.local.mean  # (B, P, d)
+    known = torch.einsum("bpd,pdr->bpr", white, detector.local.directions.double())
+    squares = white.square().sum(-1) * detector.local.rest - known.square().sum(-1)
+    found: NDArray[np.float64] = squares.clamp_min(0).sqrt().reshape(-1, 16, 24).numpy()
+    return found
 
 
 def residual_by_hand(detector: Detector, detail: Tensor) -> NDArray[np.float64]:

@@ -7,7 +7,6 @@ the runtime that needs it does.
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import closing
@@ -21,10 +20,10 @@ from numpy.typing import NDArray
 
 from nfbmr.data.images import ImageInput
 from nfbmr.data.pose import Turn
-from nfbmr.data.survey import survey
-from nfbmr.errors import BundleError, CalibrationError, ImageError, SettingsError
+from nfbmr.errors import BundleError, ImageError, SettingsError
 from nfbmr.inspection import forks
 from nfbmr.inspection.decoding import Decoded, decode, try_decode
+from nfbmr.inspection.recalibration import calibrated_on
 from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.inspection.stream import Stream
 from nfbmr.inspection.why import Why, compared
@@ -33,13 +32,11 @@ from nfbmr.model.examples import decoded
 from nfbmr.model.facts import Facts
 from nfbmr.runtimes.choose import open_runtime
 from nfbmr.runtimes.protocol import Runtime
-from nfbmr.scoring.calibrate import calibrate, recalibrate
+from nfbmr.scoring.calibrate import recalibrate
 from nfbmr.scoring.calibration import Calibration, image_scores
 from nfbmr.scoring.conformal import p_values
 from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.settings.schema import Settings
-
-_log = logging.getLogger(__name__)
 
 _LEAST_RATE = 1e-6  # as of the settings
 _TILES = 8  # that pass the network at once
@@ -265,28 +262,9 @@ class Inspector:
         if good_images is None:
             calibration = recalibrate(now, rate, look_rate)
         else:
-            calibration = self._calibrated_on(good_images, rate, look_rate)
+            calibration = calibrated_on(self, good_images, rate, look_rate)
         bundle = replace(self._bundle, calibration=calibration)
         return Inspector(bundle, self.runtime, self.path, self._opened)
-
-    def _calibrated_on(
-        self, good_images: Iterable[ImageInput], rate: float, look_rate: float
-    ) -> Calibration:
-        seen = survey(self.facts.name, good_images, white=self.settings.data.white)
-        for warning in seen.warnings:
-            _log.warning("%s", warning)
-        known = [
-            one.name for one in seen.pictures if self.facts.trained(one.fingerprint, one.pixel_hash)
-        ]
-        if known:
-            raise CalibrationError(
-                f"{len(known)} of the {len(seen.pictures)} pictures were trained on "
-                f"({', '.join(known[:5])}): the model knows them, so they score lower than new "
-                "parts and the threshold would be too low; give good pictures it has not seen"
-            )
-        maps = self.maps(one.picture for one in seen.pictures)
-        names = [one.pixel_hash for one in seen.pictures]
-        return calibrate(maps, self.settings.scoring, rate, names, look_rate=look_rate)
 
     def save_calibration(self) -> None:
         """Writes the calibration now in force into the model directory it came from.

@@ -29,6 +29,7 @@ from nfbmr.networks.protocol import FeatureSource
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights
 from nfbmr.scoring.calibrate import Known, calibrate
+from nfbmr.scoring.calibration import Calibration
 from nfbmr.settings.schema import Settings
 from nfbmr.system import provenance
 from nfbmr.system.progress import Progress, silent
@@ -110,23 +111,7 @@ def learn(good: Survey, plan: Plan, job: Job, given: Given | None = None) -> Bun
         checkpoint_seconds=job.checkpoint_seconds,
     )
     started = time.monotonic()
-    maps = calibration_maps(detector, features, detector.standardisation.mean.device)
-    how = job.settings.calibration
-    calibrating = np.arange(len(good.pictures)) if features.everyone else _calibrating(split)
-    calibration = calibrate(
-        maps,
-        job.settings.scoring,
-        how.false_alarm_rate,
-        [good.pictures[i].pixel_hash for i in calibrating],
-        look_rate=how.look_rate,
-        known=Known(
-            learnt=len(calibrating),
-            own=detector.own_weights(),
-            trained=np.isin(calibrating, split[0]),
-        )
-        if features.everyone
-        else None,
-    )
+    calibration = _calibration(detector, good, features, split, job.settings)
     tensors = {k: v.detach().cpu().numpy() for k, v in detector.state_dict().items()}
     examples = examples_of(
         [good.pictures[i].picture for i in split[0]],
@@ -143,6 +128,29 @@ def learn(good: Survey, plan: Plan, job: Job, given: Given | None = None) -> Bun
         tensors=tensors,
         examples=examples,
         pose=given.pose,
+    )
+
+
+def _calibration(
+    detector: Detector, good: Survey, features: TrainingData, split: _Split, settings: Settings
+) -> Calibration:
+    """Calibrates by those that are held out, or by everyone."""
+    maps = calibration_maps(detector, features, detector.standardisation.mean.device)
+    known, calibrating = None, _calibrating(split)
+    if features.everyone:
+        calibrating = np.arange(len(good.pictures))
+        known = Known(
+            learnt=len(calibrating),
+            own=detector.own_weights(),
+            trained=np.isin(calibrating, split[0]),
+        )
+    return calibrate(
+        maps,
+        settings.scoring,
+        settings.calibration.false_alarm_rate,
+        [good.pictures[i].pixel_hash for i in calibrating],
+        look_rate=settings.calibration.look_rate,
+        known=known,
     )
 
 

@@ -47,3 +47,8 @@ class Facts(BaseModel):
     def trained(self, fingerprint: str, pixel_hash: str) -> bool:
         """Whether a picture was trained on, by the sha256 of its file or of its pixels."""
         return fingerprint in self.trained_on or pixel_hash in self.trained_pixels
+
+    def knows(self, fingerprint: str, pixel_hash: str) -> bool:
+        """Whether a picture was trained on or held out."""
+        held_out = fingerprint in self.held_out or pixel_hash in self.held_out_pixels
+        return held_out or self.trained(fingerprint, pixel_hash)

@@ -18,8 +18,6 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from nfbmr.scoring.left_out import LEAST_ROOM
-
 _MOST_CHANNELS = 256
 """d: more channels are first brought to so many, by random orthonormal directions."""
 _FLOOR = 1e-2  # of the mean variance: what never moved may still move
@@ -27,6 +25,7 @@ _COMMON = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 """Weights of the common covariance, beside the place's own, that are tried."""
 _PICTURES = 64  # that the weight is chosen by
 _FOLDS, _PLACES, _MEASURED = 4, 64, 512  # of the images, places and images of `measure_own`
+_LEAST_ROOM = 0.01  # as `nfbmr.scoring.left_out` has it
 _STEPS = 1000  # of the weight
 _AT_ONCE = 64  # places whose directions are searched at once
 
@@ -203,7 +202,7 @@ class LocalGaussians(nn.Module):
                 squares = left / rest[:, None] + (known / top[:, None]).sum(dim=-1)
                 spread = top.log().sum(dim=1) + (d - rank) * rest.log()
                 part = (1 - common) / max(count - 1, 1)
-                room = (1 - part * squares).clamp_min(LEAST_ROOM)
+                room = (1 - part * squares).clamp_min(_LEAST_ROOM)
                 without = (count / max(count - 1, 1)) ** 2 * squares / room
                 sums[common] += float((without + room.log() + spread[:, None]).sum())
             seen += len(batch)
@@ -215,7 +214,7 @@ class LocalGaussians(nn.Module):
 def _left_out(distance: Tensor, n: int, own: float) -> Tensor:
     """As `nfbmr.scoring.left_out.left_out`, of one map."""
     squares = distance.square()
-    return n / (n - 1) * (squares / (1 - own / (n - 1) * squares).clamp_min(LEAST_ROOM)).sqrt()
+    return n / (n - 1) * (squares / (1 - own / (n - 1) * squares).clamp_min(_LEAST_ROOM)).sqrt()
 
 
 def _mixed(variances: tuple[Tensor, Tensor], common: float) -> tuple[Tensor, Tensor]:

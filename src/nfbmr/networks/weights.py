@@ -306,7 +306,8 @@ def _fresh(network: SourceNetwork) -> SourceNetwork:
         neighbours=network.neighbours,
         scales=network.scales,
         scale_stages=network.scale_stages,
-        detail=network.detail,
+        detail=network.detail or None,
+        detail_neighbours=network.detail_neighbours,
         padding=network.padding,
     )
 

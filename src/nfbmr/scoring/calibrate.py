@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from nfbmr.errors import CalibrationError
 from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.conformal import TINY, images_needed, threshold_for
-from nfbmr.scoring.judges import as_if_held_out, by_judge, highest, judges_of, left_out_statistics
+from nfbmr.scoring.judges import (
+    as_if_held_out,
+    by_judge,
+    highest_left_out,
+    judges_of,
+    left_out_statistics,
+)
 from nfbmr.scoring.level import to_level, zero_for
 from nfbmr.scoring.maps import (
     Floats,
@@ -94,7 +100,7 @@ def calibrate(
     centred = table - mean
     said = by_judge(left_out_statistics(centred, (centred**2).sum(axis=0), n), scoring)
     scale = _scale_of_judges(said, scoring)
-    raw = highest(said, *scale) if scale else said[:, 0]
+    raw = highest_left_out(said, *scale, n) if scale else said[:, 0]
     order = np.argsort(raw, kind="stable")
     of_heat = _scale_of_heat(maps, scoring, rate)
     calibration = Calibration(

@@ -20,6 +20,7 @@ from nfbmr.scoring.conformal import TINY, images_needed, threshold_for
 from nfbmr.scoring.judges import (
     by_judge,
     highest,
+    highest_left_out,
     left_out_statistics,
 )
 from nfbmr.scoring.left_out import left_out
@@ -222,8 +223,12 @@ def calibration_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibr
         maps = left_out(maps, calibration.learnt, calibration.own)
     n = len(calibration.scores)
     mean, std = np.array(calibration.statistic_mean), np.array(calibration.statistic_std)
-    said = left_out_statistics(statistics(maps, scoring) - mean, (n - 1) * std**2, n)
-    return _fused(by_judge(said, scoring), calibration)
+    said = by_judge(
+        left_out_statistics(statistics(maps, scoring) - mean, (n - 1) * std**2, n), scoring
+    )
+    scale = np.array(calibration.judge_mean), np.array(calibration.judge_std)
+    raw = highest_left_out(said, *scale, n) if calibration.judge_std else said[:, 0]
+    return calibration.shown(raw)
 
 
 def image_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> Floats:

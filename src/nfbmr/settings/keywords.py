@@ -35,6 +35,7 @@ class Keywords(TypedDict, total=False):
     flow: Mapping[str, object]
     mapping: Mapping[str, object]
     gaussian: Mapping[str, object]
+    local: Mapping[str, object]
     subspace: Mapping[str, object]
     stage_one: Mapping[str, object]
     stage_two: Mapping[str, object]

@@ -1,0 +1,46 @@
+"""Scales and thresholds learnt anew from good pictures that a model was not trained on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from nfbmr.data.images import ImageInput
+from nfbmr.data.survey import survey
+from nfbmr.errors import CalibrationError
+from nfbmr.scoring.calibrate import calibrate
+from nfbmr.scoring.calibration import Calibration
+
+if TYPE_CHECKING:
+    from nfbmr.inspection.inspector import Inspector
+
+_log = logging.getLogger(__name__)
+
+
+def calibrated_on(
+    inspector: Inspector, good_images: Iterable[ImageInput], rate: float, look_rate: float
+) -> Calibration:
+    """Calibrates a model by other good pictures.
+
+    Raises:
+        CalibrationError: too few pictures, some that were trained on, or all alike.
+        ImageError: one cannot be read.
+    """
+    facts, settings = inspector.facts, inspector.settings
+    seen = survey(facts.name, good_images, white=settings.data.white)
+    for warning in seen.warnings:
+        _log.warning("%s", warning)
+    # Where every picture calibrated, its Gaussians learnt from those held out, too.
+    everyone = settings.calibration.everyone and facts.whole is None
+    asked = facts.knows if everyone else facts.trained
+    known = [one.name for one in seen.pictures if asked(one.fingerprint, one.pixel_hash)]
+    if known:
+        raise CalibrationError(
+            f"{len(known)} of the {len(seen.pictures)} pictures were trained on "
+            f"({', '.join(known[:5])}): the model knows them, so they score lower than new "
+            "parts and the threshold would be too low; give good pictures it has not seen"
+        )
+    maps = inspector.maps(one.picture for one in seen.pictures)
+    names = [one.pixel_hash for one in seen.pictures]
+    return calibrate(maps, settings.scoring, rate, names, look_rate=look_rate)
