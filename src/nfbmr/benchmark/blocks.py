@@ -237,6 +237,33 @@ def kept(results: Results) -> str:
     return markdown([*head, *(f"image AUROC %: {name}" for name in names)], lines)
 
 
+_OF_JUDGES = (
+    ("image_auroc", "image AUROC"),
+    ("aupro", "AUPRO"),
+    ("recall", "called defects"),
+    ("recall_with_look", "not passed as good"),
+    ("false_alarm_rate_observed", "good called defects"),
+    ("good_with_look", "good not passed"),
+    ("pointed", "highest point at the mask"),
+    ("touched", "regions at the mask"),
+)
+"""Of the table of the present recipe: key of the test, head; all in percent."""
+
+
+def judges(results: Results) -> str:
+    """Returns what the present recipe has on each set, all seeds that there are."""
+    rows = results["judges"]
+    lines = []
+    for name in dict.fromkeys(row["set"] for row in rows):
+        of_set = [row for row in rows if row["set"] == name]
+        cells = [name, ", ".join(str(row["seed"]) for row in of_set)]
+        for key, _ in _OF_JUDGES:
+            found = [100 * row["test"][key] for row in of_set if row["test"][key] is not None]
+            cells.append(", ".join(f"{value:.1f}" for value in found) or "no masks")
+        lines.append(cells)
+    return markdown(["", "seed", *(f"{head}, %" for _, head in _OF_JUDGES)], lines)
+
+
 BLOCKS: dict[str, Callable[[Results], str]] = {
     "measured": measured,
     "int8": int8,
@@ -247,6 +274,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "paper-setting": paper_setting,
     "gate": lambda results: gate.table(results["gate"]).rstrip(),
     "kept": kept,
+    "judges": judges,
     "mapping-curve": mapping_curve,
     "directions": directions,
     "few-drawn": lambda results: few.drawn_table(results["few"]).rstrip(),
