@@ -137,7 +137,8 @@ def test_what_calibrates_the_model_now_calibrates_and_never_trains(
     bundle = read_bundle(model)
     good = known_and_new(mvtec, draw)
     trained = next(one for one in good.pictures if one.fingerprint in bundle.facts.trained_on)
-    names = (good.pictures[0].pixel_hash, trained.pixel_hash, "0" * 64, "1" * 64, "2" * 64)
+    others = [f"{number:064x}" for number in range(len(bundle.calibration.scores) - 2)]
+    names = (good.pictures[0].pixel_hash, trained.pixel_hash, *others)
     calibration = replace(bundle.calibration, pictures=names)
     known, held_out = as_in_fit(replace(bundle, calibration=calibration), good)
     assert len(known.pictures) == 17
