@@ -553,12 +553,23 @@ def test_the_plan_says_what_a_fit_will_do(good_folder: Path, tiny: Settings) -> 
     plan = plan_fit(surveyed(good_folder), tiny)
     lines = [
         "Pictures are resized to 64 x 64 (H x W), as asked",
-        "7 good pictures to train on, 5 held out to calibrate",
+        "7 good pictures to train on, 5 held out; all 12 calibrate, each judged without itself",
     ]
     assert plan.describe() == lines
-    strict = with_changes(tiny, {"calibration": {"false_alarm_rate": 0.1}})
+    strict = with_changes(tiny, {"calibration": {"false_alarm_rate": 0.05}})
     assert plan_fit(surveyed(good_folder), strict).describe() == [
         *lines,
+        "A false-alarm rate of 0.05 needs 19 good pictures: the threshold will be "
+        "extrapolated (attainable: 0.0769)",
+    ]
+
+
+def test_where_those_held_out_calibrate_alone_the_plan_counts_them(
+    good_folder: Path, tiny: Settings
+) -> None:
+    how = {"calibration": {"everyone": False, "false_alarm_rate": 0.1}}
+    assert plan_fit(surveyed(good_folder), with_changes(tiny, how)).describe()[1:] == [
+        "7 good pictures to train on, 5 held out to calibrate",
         "A false-alarm rate of 0.1 needs 9 held-out pictures: the threshold will be "
         "extrapolated (attainable: 0.167)",
     ]

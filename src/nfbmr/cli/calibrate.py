@@ -38,6 +38,8 @@ def calibrate(
     threads: Threads = None,
 ) -> None:
     """Set another threshold, without retraining."""
+    import numpy as np
+
     from nfbmr.data.layouts import read_data
     from nfbmr.inspection.inspector import load
 
@@ -55,7 +57,11 @@ def calibrate(
         f"{before.false_alarm_rate:.3g}, from {len(before.scores)} good images; a person looks "
         f"above {before.look_threshold:.3f}."
     )
-    for line in changed.calibration.describe():
+    now = changed.calibration
+    for line in now.describe():
         print(line)
+    if good_images is None and now.one is not None:
+        level = float(now.shown(before.raw(np.array(1.0))))
+        print(f"What scored 1 until now scores {level:.3f}.")
     if own := inspector.others:
         _log.warning("Not changed: %s; calibrate each with --runtime", ", ".join(own))
