@@ -436,9 +436,10 @@ def test_copies_do_not_make_enough_pictures(
 def test_ten_pictures_are_enough(good_folder: Path, tiny: Settings, tmp_path: Path) -> None:
     for path in sorted(good_folder.iterdir())[FEWEST_IMAGES:]:
         path.unlink()
-    rate = {"false_alarm_rate": 0.1}
+    rate = {"false_alarm_rate": 0.05}
     fitted = fit(good_folder, tmp_path / "model", settings=tiny, device="cpu", calibration=rate)
     assert (fitted.facts.n_train, fitted.facts.n_held_out) == (5, 5)
+    assert len(fitted.calibration.scores) == 10
     assert fitted.calibration.extrapolated
 
 
