@@ -441,6 +441,8 @@ def test_ten_pictures_are_enough(good_folder: Path, tiny: Settings, tmp_path: Pa
     assert (fitted.facts.n_train, fitted.facts.n_held_out) == (5, 5)
     assert len(fitted.calibration.scores) == 10
     assert fitted.calibration.extrapolated
+    said = "needs 19 good images, each judged without itself, there are 10; fit with 9 more, or "
+    assert f"{said}calibrate with 19 others." in fitted.calibration.describe()[0]
 
 
 def test_the_model_knows_the_pictures_that_it_learnt_from(
