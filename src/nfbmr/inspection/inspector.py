@@ -262,7 +262,9 @@ class Inspector:
         if good_images is None:
             calibration = recalibrate(now, rate, look_rate)
         else:
-            calibration = calibrated_on(self, good_images, rate, look_rate)
+            calibration = calibrated_on(
+                good_images, self.facts, self.settings, self.maps, (rate, look_rate)
+            )
         bundle = replace(self._bundle, calibration=calibration)
         return Inspector(bundle, self.runtime, self.path, self._opened)
 

@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
 
 from nfbmr.data.images import ImageInput
 from nfbmr.data.survey import survey
 from nfbmr.errors import CalibrationError
+from nfbmr.model.facts import Facts
 from nfbmr.scoring.calibrate import calibrate
 from nfbmr.scoring.calibration import Calibration
-
-if TYPE_CHECKING:
-    from nfbmr.inspection.inspector import Inspector
+from nfbmr.scoring.maps import Maps
+from nfbmr.settings.schema import Settings
 
 _log = logging.getLogger(__name__)
 
 
 def calibrated_on(
-    inspector: Inspector, good_images: Iterable[ImageInput], rate: float, look_rate: float
+    good_images: Iterable[ImageInput],
+    facts: Facts,
+    settings: Settings,
+    maps_of: Callable[[Iterable[ImageInput]], Maps],
+    rates: tuple[float, float],
 ) -> Calibration:
     """Calibrates a model by other good pictures.
+
+    Args:
+        good_images: the pictures.
+        facts: of the model.
+        settings: likewise.
+        maps_of: gives the raw maps (N, K, H', W') of pictures.
+        rates: of false alarms, and of what a person looks at.
 
     Raises:
         CalibrationError: too few pictures, some that were trained on, or all alike.
         ImageError: one cannot be read.
     """
-    facts, settings = inspector.facts, inspector.settings
     seen = survey(facts.name, good_images, white=settings.data.white)
     for warning in seen.warnings:
         _log.warning("%s", warning)
@@ -41,6 +50,6 @@ def calibrated_on(
             f"({', '.join(known[:5])}): the model knows them, so they score lower than new "
             "parts and the threshold would be too low; give good pictures it has not seen"
         )
-    maps = inspector.maps(one.picture for one in seen.pictures)
+    maps = maps_of(one.picture for one in seen.pictures)
     names = [one.pixel_hash for one in seen.pictures]
-    return calibrate(maps, settings.scoring, rate, names, look_rate=look_rate)
+    return calibrate(maps, settings.scoring, rates[0], names, look_rate=rates[1])

@@ -15,7 +15,7 @@ from nfbmr.data.images import resize_map
 from nfbmr.data.pose import Turn
 from nfbmr.inspection.regions import Region, regions_of
 from nfbmr.scoring.calibration import Calibration, Verdict
-from nfbmr.scoring.heat import heatmap, with_peak
+from nfbmr.scoring.heat import heatmap, with_verdict
 from nfbmr.scoring.maps import Maps
 from nfbmr.settings.schema import ScoringSettings
 
@@ -63,8 +63,8 @@ class Inspection:
     def heatmap(self) -> NDArray[np.float32]:
         """Where: float32 (H, W) of the picture; 0 = typical good, 1 = as high as good ones get.
 
-        The scale is the good pictures', never this picture's own; its highest point is the score,
-        but in older models. Computed at each call.
+        The scale is the good pictures', never this picture's own; the highest point of a defect is
+        its score, but in older models. Computed at each call.
         """
         return self.heatmap_at(self.size)
 
@@ -74,7 +74,7 @@ class Inspection:
         if self.turn is None:
             return heatmap(*one, size)
         turned = resize_map(self.turn.back(heatmap(*one, self.turn.size)), size)
-        return with_peak(turned, self.score) if self._one_scale else turned
+        return with_verdict(turned, self.score) if self._one_scale else turned
 
     @property
     def regions(self) -> tuple[Region, ...]:

@@ -6,8 +6,6 @@ Higher = more anomalous.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,13 +16,16 @@ from nfbmr.scoring.level import to_level
 from nfbmr.scoring.maps import FINE, Maps, chosen_maps, fused_maps, shown_maps
 from nfbmr.settings.schema import MapName, ScoringSettings
 
-_UNSEEN = 0.3
+_UNSEEN = 0.7
 """Of the finest judge's map where a coarser one sees nothing (docs/research.md)."""
+
+_BLIND = 0.1
+"""Likewise, where the finest one sees nothing that good pictures have not."""
 
 _TRACE = 1e-3
 
-_CALM = 0.1
-"""Scores below it make a heatmap that fades out, instead of one below 0."""
+_CALM = 0.95
+"""Highest point, at most, of the heatmap of a picture that is no defect."""
 
 
 def heatmap(
@@ -36,10 +37,11 @@ def heatmap(
 ) -> NDArray[np.float32]:
     """Fuses one image's raw maps (K, H, W) to one map (h, w) of `size` on the good images' scale.
 
-    With `fusion = "any"` the scale is the score's, which is the map's highest point: the finest
-    judge's map, where the others see nothing dimmed to `_UNSEEN`. So what is called a defect shows
-    where, and a good part is calm. Otherwise 0 is a typical good position, and 1 is what the
-    highest position of a good picture exceeds in the asked share of good pictures.
+    With `fusion = "any"` the scale is the score's: the finest judge's map, dimmed where the others
+    see nothing: a little, or where it sees nothing itself, nearly to what they see. The highest point of what is called a defect is its score, that of
+    all else lies below 1: a defect shows where, and a good part is calm. Otherwise 0 is a typical
+    good position, and 1 is what the highest position of a good picture exceeds in the asked share
+    of good pictures.
     """
     if scoring.fusion == "any":
         return _as_judged(maps, scoring, calibration, score, size)
@@ -60,17 +62,23 @@ def _as_judged(
         _of_judge(maps, names, scoring, calibration, size) for names in judges_of(scoring)
     ]  # (h, w) each, the finest last
     found = shown[-1]
+    least = _UNSEEN if float(found.max()) >= 1 else _BLIND
     for coarse in shown[:-1]:
         seen = coarse / max(float(coarse.max()), 1e-9)
         # Where the finest judge sees nothing at all, a trace of the other still says where.
-        found = (found + _TRACE * seen) * (_UNSEEN + (1 - _UNSEEN) * seen)
-    return with_peak(np.asarray(found, dtype=np.float32), score)
+        found = (found + _TRACE * seen) * (least + (1 - least) * seen)
+    return with_verdict(np.asarray(found, dtype=np.float32), score)
 
 
-def with_peak(heat: NDArray[np.float32], score: float) -> NDArray[np.float32]:
-    """Stretches a map (h, w), >= 0, so that its highest point is the score, or a little above 0."""
-    peak = score if score >= _CALM else _CALM * math.exp(score / _CALM - 1)
-    return heat * np.float32(peak / max(float(heat.max()), 1e-9))
+def with_verdict(heat: NDArray[np.float32], score: float) -> NDArray[np.float32]:
+    """Brings a map (h, w) of levels to what is said of its picture.
+
+    The highest point of a defect, whose score is above 1, is the score. Of all others it stays
+    below 1: a map that is lower than that is left as it is.
+    """
+    highest = max(float(heat.max()), 1e-9)
+    share = score / highest if score > 1 else min(1.0, _CALM / highest)
+    return np.asarray(heat * np.float32(share), dtype=np.float32)
 
 
 def _of_judge(
