@@ -52,7 +52,7 @@ def test_integers_are_learnt_again_and_proved(
         pytest.importorskip("openvino", reason="OpenVINO is not installed")
     before = read_bundle(exported_copy)
     done = export(exported_copy, to=target, precision="int8", calibrate_on=mvtec)
-    assert (done.gate.good, done.gate.drawn) == (5, 16)  # those that calibrate
+    assert (done.gate.good, done.gate.drawn) == (5, 16)  # those that are held out
     assert done.gate.scores <= done.gate.scores_allowed == 1e-4
     assert len(done.gate.probe) == len(MAPS)
     why = "5 good pictures are held out, 20 are needed"
@@ -65,6 +65,7 @@ def test_integers_are_learnt_again_and_proved(
     assert after.exports == (*before.exports, done)
     single, coarse = load(exported_copy), load(exported_copy, runtime=f"{target}:int8")
     assert coarse.calibration != single.calibration
+    assert coarse.calibration.learnt == len(coarse.calibration.scores) == 16, "everyone, as there"
     differs = 0.0
     for number in range(8):
         picture = draw(number, defect=number % 2 == 1)
