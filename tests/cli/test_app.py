@@ -125,20 +125,20 @@ def new_pictures(tmp_path: Path, draw: Draw) -> Path:
 
 def test_calibrate_with_and_without_pictures(model_copy: Path, new_pictures: Path) -> None:
     result = run("calibrate", model_copy, "--false-alarm-rate=0.5")
-    before, now, *_ = result.stdout.splitlines()
+    before, moved, now, *_ = result.stdout.splitlines()
     assert before.startswith("Before: threshold ")
     assert " for a false-alarm rate of 0.2, from 16 good images; a person looks above " in before
     assert now.startswith("Threshold ")
     first = load(model_copy, device="cpu").calibration
     assert (first.false_alarm_rate, len(first.scores)) == (0.5, 16)
     assert "from 16 good images, each judged without itself" in now
-    said = re.fullmatch(r"What scored 1 until now scores (\S+)\.", result.stdout.splitlines()[-1])
+    said = re.fullmatch(r"What is called .* on that scale now begins at (\S+)\.", moved)
     assert said
-    assert float(said[1]) > 1, "the threshold is lower than it was"
+    assert float(said[1]) < 1, "the threshold is lower than it was"
     result = run("calibrate", model_copy, new_pictures)
     assert "left out" not in result.stderr
     assert "from 6 good images held out" in result.stdout
-    assert "until now" not in result.stdout, "other pictures, another scale"
+    assert "on that scale" not in result.stdout, "other pictures, another scale"
     second = load(model_copy, device="cpu").calibration
     assert (second.false_alarm_rate, len(second.scores)) == (0.5, 6)
 

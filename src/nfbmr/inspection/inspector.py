@@ -23,7 +23,7 @@ from nfbmr.data.pose import Turn
 from nfbmr.errors import BundleError, ImageError, SettingsError
 from nfbmr.inspection import forks
 from nfbmr.inspection.decoding import Decoded, decode, try_decode
-from nfbmr.inspection.recalibration import calibrated_on
+from nfbmr.inspection.recalibration import calibrated_on, left_without
 from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.inspection.stream import Stream
 from nfbmr.inspection.why import Why, compared
@@ -235,6 +235,7 @@ class Inspector:
         good_images: Iterable[ImageInput] | None = None,
         *,
         look_rate: float | None = None,
+        without: Iterable[ImageInput] = (),
     ) -> Inspector:
         """Returns an inspector with new thresholds; the network stays as it is.
 
@@ -244,6 +245,7 @@ class Inspector:
                 are learnt anew from them. Without them the stored scores serve.
             look_rate: asked share of good pictures that a person looks at, in (0, 1); by default
                 the one now in force.
+            without: pictures that calibrate now and are to have no part in the thresholds.
 
         Raises:
             SettingsError: a rate is not a share between 0 and 1.
@@ -260,7 +262,8 @@ class Inspector:
                     f"{name} {asked:g}: a share between 0 and 1 was expected, at least 1e-6"
                 )
         if good_images is None:
-            calibration = recalibrate(now, rate, look_rate)
+            left = left_without(now, without, self.settings.data.white)
+            calibration = recalibrate(left, rate, look_rate)
         else:
             calibration = calibrated_on(
                 good_images, self.facts, self.settings, self.maps, (rate, look_rate)

@@ -9,7 +9,7 @@ from nfbmr.data.images import ImageInput
 from nfbmr.data.survey import survey
 from nfbmr.errors import CalibrationError
 from nfbmr.model.facts import Facts
-from nfbmr.scoring.calibrate import calibrate
+from nfbmr.scoring.calibrate import calibrate, without
 from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.maps import Maps
 from nfbmr.settings.schema import Settings
@@ -53,3 +53,30 @@ def calibrated_on(
     maps = maps_of(one.picture for one in seen.pictures)
     names = [one.pixel_hash for one in seen.pictures]
     return calibrate(maps, settings.scoring, rates[0], names, look_rate=rates[1])
+
+
+def left_without(
+    calibration: Calibration, pictures: Iterable[ImageInput], white: int | None = None
+) -> Calibration:
+    """Returns the calibration without the scores of some of its pictures.
+
+    Args:
+        calibration: now in force.
+        pictures: that are to go.
+        white: as of `read_image`.
+
+    Raises:
+        CalibrationError: one does not calibrate the model, or too few would be left.
+        ImageError: one cannot be read.
+    """
+    given = list(pictures)
+    if not given:
+        return calibration
+    seen = survey("pictures to leave out", given, white=white)
+    strange = [one.name for one in seen.pictures if one.pixel_hash not in calibration.pictures]
+    if strange:
+        raise CalibrationError(
+            f"{', '.join(strange[:5])}: found no such picture among the {len(calibration.scores)} "
+            "that calibrate this model; give files that it was fitted or calibrated with"
+        )
+    return without(calibration, [one.pixel_hash for one in seen.pictures])

@@ -28,13 +28,15 @@ from nfbmr.networks.detector import Detector
 from nfbmr.networks.protocol import FeatureSource
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights
-from nfbmr.scoring.calibrate import Known, calibrate
+from nfbmr.scoring.calibrate import Known, calibrate, odd_ones
 from nfbmr.scoring.calibration import Calibration
 from nfbmr.settings.schema import Settings
 from nfbmr.system import provenance
 from nfbmr.system.progress import Progress, silent
 
 _log = logging.getLogger(__name__)
+
+_MOST_NAMED = 5  # odd pictures
 
 _Split = tuple[NDArray[np.int64], NDArray[np.int64]]  # which pictures train, which are held out
 
@@ -144,13 +146,35 @@ def _calibration(
             own=detector.own_weights(),
             trained=np.isin(calibrating, split[0]),
         )
-    return calibrate(
+    found = calibrate(
         maps,
         settings.scoring,
         settings.calibration.false_alarm_rate,
         [good.pictures[i].pixel_hash for i in calibrating],
         look_rate=settings.calibration.look_rate,
         known=known,
+    )
+    _say_odd_ones(found, good)
+    return found
+
+
+def _say_odd_ones(calibration: Calibration, good: Survey) -> None:
+    """Names good pictures that are unlike the others: a person should look at them."""
+    names = {one.pixel_hash: one.name for one in good.pictures}
+    odd = odd_ones(calibration)
+    if not odd:
+        return
+    told = "; ".join(
+        f"{names[one.picture]} (score {one.score:.2f}; without it the threshold would be "
+        f"{one.without:.2f})"
+        for one in odd[:_MOST_NAMED]
+    )
+    _log.warning(
+        "%d of the good pictures unlike the others, look whether they are good: %s. Where one is "
+        "not, take it out and fit again, or leave it out of the threshold: nfbmr calibrate MODEL "
+        "--without FILE",
+        len(odd),
+        told,
     )
 
 

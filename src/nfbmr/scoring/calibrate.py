@@ -6,7 +6,7 @@ numpy alone, and nothing here ever sees a label.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,6 +39,7 @@ LEAST_HELD_OUT = 5
 """With fewer, the scale of the scores is itself a guess."""
 
 _LOOK_RATE = CalibrationSettings().look_rate
+_MOST_ODD = 20
 _NO_SPREAD = 1e-6  # of a statistic's size; float32 knows no finer
 
 
@@ -253,3 +254,66 @@ def recalibrate(
     asked = replace(calibration, false_alarm_rate=rate, look_rate=look)
     raw = calibration.raw(np.array(calibration.scores))
     return _with_threshold(asked, raw, levels=calibration.one is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Odd:
+    """A good picture that scores unlike the others."""
+
+    picture: str
+    """As in `Calibration.pictures`."""
+    score: float
+    """On the scale that is shown."""
+    without: float
+    """What the threshold would be without it, on the same scale."""
+
+
+def odd_ones(calibration: Calibration) -> tuple[Odd, ...]:
+    """Names the good pictures above what the others' threshold would be, the oddest first.
+
+    None of a calibration that does not know its pictures. A few are to be expected: the asked
+    share of all. One far above may be no good picture.
+    """
+    if not calibration.pictures:
+        return ()
+    raw = calibration.raw(np.array(calibration.scores))
+    found = []
+    for place in range(len(raw) - 1, max(-1, len(raw) - 1 - _MOST_ODD), -1):
+        others = np.delete(raw, place)
+        threshold, _ = threshold_for(others, calibration.false_alarm_rate)
+        if raw[place] > threshold:
+            shown = float(calibration.shown(np.array(threshold)))
+            score = calibration.scores[place]
+            found.append(Odd(picture=calibration.pictures[place], score=score, without=shown))
+    return tuple(found)
+
+
+def without(calibration: Calibration, pictures: Iterable[str]) -> Calibration:
+    """Returns the calibration with thresholds that some pictures have no part in.
+
+    The scales of the statistics stay: they rest on all pictures, and one more or less moves them
+    little; the threshold is what one picture can move far.
+
+    Args:
+        calibration: that knows its pictures.
+        pictures: as in `Calibration.pictures`; others are passed over.
+
+    Raises:
+        CalibrationError: too few pictures would be left.
+    """
+    left_out = set(pictures)
+    kept = [n for n, name in enumerate(calibration.pictures) if name not in left_out]
+    if len(kept) < LEAST_HELD_OUT:
+        raise CalibrationError(
+            f"{len(kept)} good images would be left to calibrate with; at least {LEAST_HELD_OUT} "
+            "are needed"
+        )
+    raw = calibration.raw(np.array(calibration.scores))[kept]
+    # The checks of a calibration hold for each step: scores and pictures change together.
+    fewer = replace(
+        calibration,
+        scores=tuple(calibration.scores[n] for n in kept),
+        pictures=tuple(calibration.pictures[n] for n in kept),
+        rank=1,
+    )
+    return _with_threshold(fewer, raw, levels=calibration.one is not None)

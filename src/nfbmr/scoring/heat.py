@@ -38,10 +38,10 @@ def heatmap(
     """Fuses one image's raw maps (K, H, W) to one map (h, w) of `size` on the good images' scale.
 
     With `fusion = "any"` the scale is the score's: the finest judge's map, dimmed where the others
-    see nothing: a little, or where it sees nothing itself, nearly to what they see. The highest point of what is called a defect is its score, that of
-    all else lies below 1: a defect shows where, and a good part is calm. Otherwise 0 is a typical
-    good position, and 1 is what the highest position of a good picture exceeds in the asked share
-    of good pictures.
+    see nothing: a little, or where it sees nothing itself, nearly to what they see. The highest
+    point of what is called a defect is its score, that of all else lies below 1: a defect shows
+    where, and a good part is calm. Otherwise 0 is a typical good position, and 1 is what the
+    highest position of a good picture exceeds in the asked share of good pictures.
     """
     if scoring.fusion == "any":
         return _as_judged(maps, scoring, calibration, score, size)

@@ -41,7 +41,7 @@ def highest(said: Floats, mean: Floats, std: Floats) -> Floats:
 
 def highest_left_out(said: Floats, mean: Floats, std: Floats, n: int) -> Floats:
     """Fuses what judges say (N, G) of images, each on the scale (G,) of n images less itself."""
-    return left_out_statistics(said - mean, (n - 1) * std**2, n).max(axis=1)
+    return np.asarray(left_out_statistics(said - mean, (n - 1) * std**2, n).max(axis=1))
 
 
 def left_out_statistics(centred: Floats, squares: Floats, n: int) -> Floats:
