@@ -64,7 +64,9 @@ def _calibrated(facts: Facts, settings: Settings, calibrated_on: Sequence[str]) 
     known = len(set(calibrated_on) & of_fit)
     if everyone and known == len(calibrated_on):
         but = len(of_fit) - known
-        return f"of the networks' training, and all but {but} calibrate it, each judged without itself"
+        return (
+            f"of the networks' training, and all but {but} calibrate it, each judged without itself"
+        )
     others = f"{len(calibrated_on)} good pictures of a later calibration do now"
     return f"{what} calibrated it; {others}" + (f", {known} of them held out" if known else "")
 
