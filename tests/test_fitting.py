@@ -436,10 +436,13 @@ def test_copies_do_not_make_enough_pictures(
 def test_ten_pictures_are_enough(good_folder: Path, tiny: Settings, tmp_path: Path) -> None:
     for path in sorted(good_folder.iterdir())[FEWEST_IMAGES:]:
         path.unlink()
-    rate = {"false_alarm_rate": 0.1}
+    rate = {"false_alarm_rate": 0.05}
     fitted = fit(good_folder, tmp_path / "model", settings=tiny, device="cpu", calibration=rate)
     assert (fitted.facts.n_train, fitted.facts.n_held_out) == (5, 5)
+    assert len(fitted.calibration.scores) == 10
     assert fitted.calibration.extrapolated
+    said = "needs 19 good images, each judged without itself, there are 10; fit with 9 more, or "
+    assert f"{said}calibrate with 19 others." in fitted.calibration.describe()[0]
 
 
 def test_the_model_knows_the_pictures_that_it_learnt_from(
@@ -553,12 +556,23 @@ def test_the_plan_says_what_a_fit_will_do(good_folder: Path, tiny: Settings) -> 
     plan = plan_fit(surveyed(good_folder), tiny)
     lines = [
         "Pictures are resized to 64 x 64 (H x W), as asked",
-        "7 good pictures to train on, 5 held out to calibrate",
+        "7 good pictures to train on, 5 held out; all 12 calibrate, each judged without itself",
     ]
     assert plan.describe() == lines
-    strict = with_changes(tiny, {"calibration": {"false_alarm_rate": 0.1}})
+    strict = with_changes(tiny, {"calibration": {"false_alarm_rate": 0.05}})
     assert plan_fit(surveyed(good_folder), strict).describe() == [
         *lines,
+        "A false-alarm rate of 0.05 needs 19 good pictures: the threshold will be "
+        "extrapolated (attainable: 0.0769)",
+    ]
+
+
+def test_where_those_held_out_calibrate_alone_the_plan_counts_them(
+    good_folder: Path, tiny: Settings
+) -> None:
+    how = {"calibration": {"everyone": False, "false_alarm_rate": 0.1}}
+    assert plan_fit(surveyed(good_folder), with_changes(tiny, how)).describe()[1:] == [
+        "7 good pictures to train on, 5 held out to calibrate",
         "A false-alarm rate of 0.1 needs 9 held-out pictures: the threshold will be "
         "extrapolated (attainable: 0.167)",
     ]

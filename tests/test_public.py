@@ -175,7 +175,9 @@ def test_a_model_in_memory_leaves_nothing_behind(
     assert (fitted.path, fitted.facts.name, fitted.runtime.name) == (None, "pictures", "torch")
     assert fitted.inspect(draw(400, defect=True)).is_defect
     changed = fitted.recalibrated(0.5)
-    assert changed.threshold < fitted.threshold
+    assert changed.calibration.one is not None
+    assert fitted.calibration.one is not None
+    assert changed.calibration.one < fitted.calibration.one, "a lower raw score is shown as 1"
     with pytest.raises(SettingsError, match="'pictures' is a model in memory: there is no dir"):
         changed.save_calibration()
     assert repr(fitted).startswith("<Inspector of 'pictures' (in memory): 64 x 64 pixels, torch, ")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nfbmr.benchmark import variants
 from nfbmr.benchmark.child import Measured
 from nfbmr.benchmark.variants import measure, one, read_plan, table
+from nfbmr.data.survey import survey
 from nfbmr.errors import DataError, SettingsError
+from nfbmr.inspection.inspector import Inspector
 from nfbmr.settings.changes import to_dict, with_changes
 from nfbmr.settings.schema import Settings
 
@@ -100,6 +103,20 @@ def test_finished_rows_are_kept_and_not_computed_again(
     monkeypatch.setattr("nfbmr.system.provenance.commit", lambda: "other")
     measure(read_plan(plan), tmp_path / "out")
     assert len(asked) == 8
+
+
+def test_held_out_pictures_score_as_if_no_gaussian_had_learnt_from_them(
+    model: Path, inspector: Inspector
+) -> None:
+    calibration, known = inspector.calibration, set(inspector.facts.held_out_pixels)
+    good = survey("widget", sorted((model.parent / "widget" / "train" / "good").iterdir())).pictures
+    held_out = [one for one in good if one.pixel_hash in known]
+    scores = variants._as_new(inspector.maps(one.picture for one in held_out), inspector)
+    stored = dict(zip(calibration.pictures, calibration.scores, strict=True))
+    expected = [stored[one.pixel_hash] for one in held_out]
+    assert len(expected) == 5
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
+    assert (scores > inspector.scores(one.picture for one in held_out)).all(), "not too near"
 
 
 def test_a_row_says_what_good_pictures_and_what_the_test_say(

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -124,25 +125,33 @@ def new_pictures(tmp_path: Path, draw: Draw) -> Path:
 
 def test_calibrate_with_and_without_pictures(model_copy: Path, new_pictures: Path) -> None:
     result = run("calibrate", model_copy, "--false-alarm-rate=0.5")
-    before, now, *_ = result.stdout.splitlines()
+    before, moved, now, *_ = result.stdout.splitlines()
     assert before.startswith("Before: threshold ")
-    assert " for a false-alarm rate of 0.2, from 5 good images; a person looks above " in before
+    assert " for a false-alarm rate of 0.2, from 16 good images; a person looks above " in before
     assert now.startswith("Threshold ")
     first = load(model_copy, device="cpu").calibration
-    assert (first.false_alarm_rate, len(first.scores)) == (0.5, 5)
+    assert (first.false_alarm_rate, len(first.scores)) == (0.5, 16)
+    assert "from 16 good images, each judged without itself" in now
+    said = re.fullmatch(r"What is called .* on that scale now begins at (\S+)\.", moved)
+    assert said
+    assert float(said[1]) < 1, "the threshold is lower than it was"
     result = run("calibrate", model_copy, new_pictures)
     assert "left out" not in result.stderr
+    assert "from 6 good images held out" in result.stdout
+    assert "on that scale" not in result.stdout, "other pictures, another scale"
     second = load(model_copy, device="cpu").calibration
     assert (second.false_alarm_rate, len(second.scores)) == (0.5, 6)
 
 
-def test_calibrate_refuses_what_was_trained_on(
-    model_copy: Path, new_pictures: Path, good_folder: Path
+@pytest.mark.parametrize("held_out", [False, True])
+def test_calibrate_refuses_what_was_learnt_from(
+    model_copy: Path, new_pictures: Path, good_folder: Path, *, held_out: bool
 ) -> None:
-    trained_on = load(model_copy, device="cpu").facts.trained_on
-    trained = [path for path in good_folder.iterdir() if fingerprint(path) in trained_on]
-    assert trained
-    Image.open(trained[0]).save(new_pictures / "known.bmp")  # the same pixels in another file
+    facts = load(model_copy, device="cpu").facts
+    known = facts.held_out if held_out else facts.trained_on
+    learnt = [path for path in good_folder.iterdir() if fingerprint(path) in known]
+    assert learnt
+    Image.open(learnt[0]).save(new_pictures / "known.bmp")  # the same pixels in another file
     before = (model_copy / "calibration.json").read_bytes()
     refused = CliRunner().invoke(app, ["calibrate", str(model_copy), str(new_pictures)])
     assert isinstance(refused.exception, CalibrationError)
@@ -151,9 +160,10 @@ def test_calibrate_refuses_what_was_trained_on(
 
 
 def test_the_card_says_which_pictures_calibrate(model_copy: Path, new_pictures: Path) -> None:
-    assert "5 more were held out and calibrate it." in (model_copy / "README.md").read_text()
+    said = "5 more were held out of the networks' training, and all of them calibrate it, each"
+    assert said in (model_copy / "README.md").read_text()
     run("calibrate", model_copy, new_pictures)
-    said = "held out and calibrated it; 6 good pictures of a later calibration do now."
+    said = "and all of them calibrated it; 6 good pictures of a later calibration do now."
     assert said in (model_copy / "README.md").read_text()
     assert said in run("info", model_copy).stdout
 

@@ -52,7 +52,7 @@ def test_integers_are_learnt_again_and_proved(
         pytest.importorskip("openvino", reason="OpenVINO is not installed")
     before = read_bundle(exported_copy)
     done = export(exported_copy, to=target, precision="int8", calibrate_on=mvtec)
-    assert (done.gate.good, done.gate.drawn) == (5, 16)  # those that calibrate
+    assert (done.gate.good, done.gate.drawn) == (5, 16)  # those that are held out
     assert done.gate.scores <= done.gate.scores_allowed == 1e-4
     assert len(done.gate.probe) == len(MAPS)
     why = "5 good pictures are held out, 20 are needed"
@@ -65,6 +65,7 @@ def test_integers_are_learnt_again_and_proved(
     assert after.exports == (*before.exports, done)
     single, coarse = load(exported_copy), load(exported_copy, runtime=f"{target}:int8")
     assert coarse.calibration != single.calibration
+    assert coarse.calibration.learnt == len(coarse.calibration.scores) == 16, "everyone, as there"
     differs = 0.0
     for number in range(8):
         picture = draw(number, defect=number % 2 == 1)
@@ -137,7 +138,8 @@ def test_what_calibrates_the_model_now_calibrates_and_never_trains(
     bundle = read_bundle(model)
     good = known_and_new(mvtec, draw)
     trained = next(one for one in good.pictures if one.fingerprint in bundle.facts.trained_on)
-    names = (good.pictures[0].pixel_hash, trained.pixel_hash, "0" * 64, "1" * 64, "2" * 64)
+    others = [f"{number:064x}" for number in range(len(bundle.calibration.scores) - 2)]
+    names = (good.pictures[0].pixel_hash, trained.pixel_hash, *others)
     calibration = replace(bundle.calibration, pictures=names)
     known, held_out = as_in_fit(replace(bundle, calibration=calibration), good)
     assert len(known.pictures) == 17

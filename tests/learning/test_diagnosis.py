@@ -68,5 +68,5 @@ def test_a_plain_folder_of_pictures(good_folder: Path) -> None:
         "8 bits a channel",
     ]
     assert lines[4].startswith("Pictures are resized to ")
-    assert lines[5] == "7 good pictures to train on, 5 held out to calibrate"
+    assert lines[5].startswith("7 good pictures to train on, 5 held out; all 12 calibrate")
     assert heard[-1] == ("survey", 13, 13)

@@ -78,7 +78,18 @@ def test_nfbmr_is_nf_bmr_2_with_a_score_of_its_own(backbone: BackboneName) -> No
     # Its scale of several statistics needs pictures that did not train; the paper's score does not.
     same = replace(own, scoring=papers.scoring, calibration=papers.calibration)
     assert same == papers
-    assert own.calibration == preset(backbone).calibration
+    assert own.calibration == replace(preset(backbone).calibration, everyone=False)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_scores_are_averages_and_what_trained_calibrates_no_threshold(
+    backbone: BackboneName,
+) -> None:
+    for key in SYSTEMS:
+        settings = make_system(key, backbone, 0).settings
+        assert settings.scoring.fusion == "mean"
+        assert settings.scoring.heat is None
+        assert not settings.calibration.everyone
 
 
 def test_the_papers_systems_learn_every_good_picture_and_plain_y() -> None:
@@ -186,6 +197,8 @@ def test_changes_reach_every_flow_system() -> None:
         ({"mapping": {"n": 1}}, r"--set mapping\.n"),
         ({"mapping": {"kind": "b-pfm"}}, r"--set mapping\.kind"),
         ({"scoring": {"maps": ["norm"]}}, r"--set scoring\.maps"),
+        ({"scoring": {"fusion": "any"}}, r"--set scoring\.fusion"),
+        ({"calibration": {"everyone": True}}, r"--set calibration\.everyone"),
         ({"seed": 3}, "--set seed"),
     ],
 )

@@ -4,10 +4,11 @@ Three questions, each a kind of row:
 
 - `drawn`: statistics of a known law go through `calibrate`, new ones through `image_scores`. No
   picture is seen, so this says what the threshold itself can do;
-- `calibrated`: one fit a set on all its good pictures; a few of those that trained nothing
-  calibrate, the others of them are judged, over many draws. A good model, few to calibrate with;
-- `learnt`: a fit of `FEW` good pictures a draw, which holds out a few of them and learns from
-  the rest. All that somebody with so few pictures has.
+- `calibrated`: one fit a set on all its good pictures but those held out, of which nothing is
+  learnt (`calibration.everyone` is off); a few of these and of the test's good ones calibrate, the
+  others of them are judged, over many draws. A good model, few to calibrate with;
+- `learnt`: a fit of `FEW` good pictures a draw, as the preset does it: with
+  `calibration.everyone` all of them calibrate. All that somebody with so few pictures has.
 
 The last two ask for data sets. Rows are kept in `rows.jsonl` as they finish, and a finished one is
 not computed again at the same commit.
@@ -106,7 +107,14 @@ def calibrated(data: str, n: int, draws: int, folder: str) -> Row:
     from nfbmr.fitting import fit
 
     out = Path(folder)
-    inspector = fit(data, out / "model", cache=FeatureCache(out / "cache"), seed=0, export=False)
+    inspector = fit(
+        data,
+        out / "model",
+        changes={"calibration": {"everyone": False}},
+        cache=FeatureCache(out / "cache"),
+        seed=0,
+        export=False,
+    )
     found = read_data(data)
     known = set(inspector.facts.held_out)
     seen = survey(found.name, found.train_good).pictures
@@ -137,9 +145,14 @@ def learnt(data: str, seed: int, folder: str) -> Row:
     cache = FeatureCache(out / "cache")
     one = fit(table, out / "model", cache=cache, seed=seed, export=False).recalibrated(RATE)
     scores = image_scores(one.maps(good), one.settings.scoring, one.calibration)
-    n = len(one.calibration.scores)
     share = float((scores > one.threshold).mean())
-    return {"n": n, "trained": FEW - n, "good": len(good), "seed": seed, "alarms": share}
+    return {
+        "n": len(one.calibration.scores),
+        "trained": one.calibration.learnt or one.facts.n_train,
+        "good": len(good),
+        "seed": seed,
+        "alarms": share,
+    }
 
 
 def measure(

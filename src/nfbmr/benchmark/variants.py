@@ -50,6 +50,7 @@ from nfbmr.system.files import written_beside
 
 if TYPE_CHECKING:
     from nfbmr.inspection.inspector import Inspector
+    from nfbmr.scoring.maps import Floats, Maps
 
 _MODULE = "nfbmr.benchmark.variants"
 _DAMAGED = 64  # pictures damaged on purpose, at least
@@ -230,7 +231,7 @@ def one(
     each = -(-_DAMAGED // len(held_out))  # copies of one picture
     copies = damaged_copies(held_out, inspector.size, strength=1.0, each=each)
     scores = Scores(
-        good=inspector.scores(held_out), copies=inspector.scores(copies).reshape(-1, each)
+        good=_as_new(maps, inspector), copies=inspector.scores(copies).reshape(-1, each)
     )
     good = {
         "likelihood": float(-maps[:, MAPS.index("likelihood")].mean(dtype=np.float64)),
@@ -241,6 +242,15 @@ def one(
     if shared is not None:
         test["fit_seconds"] = None
     return {"good": good, "test": test, "device": device}
+
+
+def _as_new(maps: Maps, inspector: Inspector) -> Floats:
+    """Scores maps (N, K, H, W) of held-out pictures, without what Gaussians learnt from them."""
+    from nfbmr.scoring.calibration import calibration_scores, image_scores
+
+    calibration = inspector.calibration
+    scored = calibration_scores if calibration.learnt else image_scores
+    return scored(maps, inspector.settings.scoring, calibration)
 
 
 def _fitted_by_parts(data: str, settings: Settings, shared: Path, device: str) -> Inspector:

@@ -75,7 +75,8 @@ def _tell(before: Calibration, after: Calibration) -> None:
         f"{before.false_alarm_rate:.3g}, from {len(before.scores)} good images; a person looks "
         f"above {before.look_threshold:.3f}."
     )
-    if before.one is not None and after.one is not None:
+    same = (before.statistic_mean, before.judge_mean) == (after.statistic_mean, after.judge_mean)
+    if same and before.one is not None and after.one is not None:
         now = float(before.shown(np.array(after.one)))
         print(f"What is called a defect began at 1, and on that scale now begins at {now:.3f}.")
     for line in after.describe():

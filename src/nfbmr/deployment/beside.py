@@ -72,7 +72,7 @@ def beside(single: Inspector, again: Inspector, pictures: Pictures, name: str) -
     Args:
         single: in single precision.
         again: what was learnt again, as the runtime computes it.
-        pictures: good ones that neither has learnt from, and drawn ones.
+        pictures: good ones that were held out of both models' training, and drawn ones.
         name: of what was learnt again, e.g. `openvino int8`.
 
     Raises:

@@ -205,6 +205,7 @@ def _plan(bundle: Bundle, good: Survey, precision: Precision) -> tuple[Survey, P
         n_train=n - len(held_out),
         n_held_out=len(held_out),
         held_out=held_out,
+        everyone=bundle.settings.calibration.everyone and bundle.tiling is None,
         rate=bundle.calibration.false_alarm_rate,
     )
     return known, plan

@@ -215,14 +215,9 @@ def _features(
         store=store,
         train=train_entries,
         held_out=held_out_entries,
-        everyone=_everyone(plan, job.settings),
+        everyone=plan.everyone,
         tiling=plan.tiling,
     )
-
-
-def _everyone(plan: Plan, settings: Settings) -> bool:
-    """Whether every picture calibrates: not where tiles of one picture know each other."""
-    return settings.calibration.everyone and bool(plan.n_held_out) and plan.tiling is None
 
 
 def _calibrating(split: _Split) -> NDArray[np.int64]:

@@ -28,6 +28,8 @@ class Plan:
     n_held_out: int
     held_out: tuple[int, ...] | None = None
     """Which pictures are held out, ascending numbers from 0; None: drawn from the seed."""
+    everyone: bool = False
+    """Whether every picture calibrates, and the Gaussians learn from all of them."""
     rate: float
     """Asked false-alarm rate."""
 
@@ -48,17 +50,22 @@ class Plan:
                 f"All {self.n_train} good pictures train and none is held out: there will be no "
                 "threshold to rest a verdict on",
             ]
-        lines = [
-            size,
-            f"{self.n_train} good pictures to train on, {self.n_held_out} held out to calibrate",
-        ]
+        split = f"{self.n_train} good pictures to train on, {self.n_held_out} held out"
+        calibrating, kind = self.n_held_out, "held-out"
+        if self.everyone:
+            calibrating, kind = self.n_train + self.n_held_out, "good"
+            split += f"; all {calibrating} calibrate, each judged without itself"
+        else:
+            split += " to calibrate"
         needed = images_needed(self.rate)
-        if self.n_held_out < needed:
-            lines.append(
-                f"A false-alarm rate of {self.rate:g} needs {needed} held-out pictures: the "
-                f"threshold will be extrapolated (attainable: {1 / (self.n_held_out + 1):.3g})"
-            )
-        return lines
+        if calibrating >= needed:
+            return [size, split]
+        return [
+            size,
+            split,
+            f"A false-alarm rate of {self.rate:g} needs {needed} {kind} pictures: the "
+            f"threshold will be extrapolated (attainable: {1 / (calibrating + 1):.3g})",
+        ]
 
 
 FEWEST_IMAGES = 2 * LEAST_HELD_OUT
@@ -88,6 +95,8 @@ def plan_fit(good: Survey, settings: Settings) -> Plan:
         chosen=settings.size is None,
         n_train=len(sizes) - held_out,
         n_held_out=held_out,
+        # Tiles of one picture know each other.
+        everyone=settings.calibration.everyone and bool(held_out) and settings.tiles is None,
         rate=settings.calibration.false_alarm_rate,
     )
 

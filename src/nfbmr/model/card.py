@@ -32,8 +32,8 @@ def model_card(
     lines = [
         f"# {_plain(facts.name)}: a defect detector by nfbmr",
         "",
-        f"Learnt from {facts.n_train} good pictures; {facts.n_held_out} more were held out and "
-        f"{_calibrated(facts, calibrated_on)}.{_seen(facts)}",
+        f"Learnt from {facts.n_train} good pictures; {facts.n_held_out} more were held out "
+        f"{_calibrated(facts, settings, calibrated_on)}.{_seen(facts)}",
         "",
         "| | |",
         "|---|---|",
@@ -54,12 +54,21 @@ def model_card(
     return "\n".join(lines)
 
 
-def _calibrated(facts: Facts, calibrated_on: Sequence[str]) -> str:
-    if not calibrated_on or set(calibrated_on) == set(facts.held_out_pixels):
-        return "calibrate it"
-    known = len(set(calibrated_on) & set(facts.held_out_pixels))
+def _calibrated(facts: Facts, settings: Settings, calibrated_on: Sequence[str]) -> str:
+    """Says of those held out what they are for, and what calibrates now."""
+    everyone = settings.calibration.everyone and facts.whole is None
+    of_fit = {*facts.held_out_pixels, *(facts.trained_pixels if everyone else ())}
+    what = "of the networks' training, and all of them" if everyone else "and"
+    if not calibrated_on or set(calibrated_on) == of_fit:
+        return f"{what} calibrate it" + (", each judged without itself" if everyone else "")
+    known = len(set(calibrated_on) & of_fit)
+    if everyone and known == len(calibrated_on):
+        but = len(of_fit) - known
+        return (
+            f"of the networks' training, and all but {but} calibrate it, each judged without itself"
+        )
     others = f"{len(calibrated_on)} good pictures of a later calibration do now"
-    return f"calibrated it; {others}" + (f", {known} of them held out" if known else "")
+    return f"{what} calibrated it; {others}" + (f", {known} of them held out" if known else "")
 
 
 def _seen(facts: Facts) -> str:

@@ -160,11 +160,17 @@ class Product:
         calibrating = held_out if len(held_out) else train
         names = [self.good.pictures[i].pixel_hash for i in calibrating]
         maps = feature_maps(runtime.detector, store, calibrating, self.device)
-        rate = system.settings.calibration.false_alarm_rate
+        how = system.settings.calibration
         bundle = Bundle(
             settings=replace(learnt.inspector.settings, scoring=system.settings.scoring),
             facts=facts,
-            calibration=calibrate(maps, system.settings.scoring, rate, names),
+            calibration=calibrate(
+                maps,
+                system.settings.scoring,
+                how.false_alarm_rate,
+                names,
+                look_rate=how.look_rate,
+            ),
             tensors={},
         )
         return replace(learnt, inspector=Inspector(bundle, runtime))
@@ -190,8 +196,10 @@ class Product:
         seconds += train_pair(pair, good, train, settings.seed, optimiser)
         started = time.monotonic()
         maps = pair_maps(pair, good, held_out if len(held_out) else train, self.device)
-        rate = settings.calibration.false_alarm_rate
-        calibration = calibrate(maps, settings.scoring, rate)
+        how = settings.calibration
+        calibration = calibrate(
+            maps, settings.scoring, how.false_alarm_rate, look_rate=how.look_rate
+        )
         seconds += time.monotonic() - started
         facts = _facts(self.name, replace(plan, size=size), weights, seconds)
         bundle = Bundle(settings=settings, facts=facts, calibration=calibration, tensors={})

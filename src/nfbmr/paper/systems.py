@@ -18,12 +18,16 @@ from nfbmr.settings.changes import stage_with_changes, to_dict, with_changes
 from nfbmr.settings.presets import preset
 from nfbmr.settings.schema import (
     BackboneSettings,
+    CalibrationSettings,
     FlowSettings,
+    GaussianSettings,
+    LocalSettings,
     MapName,
     MappingSettings,
     ScoringSettings,
     Settings,
     StageSettings,
+    SubspaceSettings,
     weights_kind,
 )
 
@@ -147,7 +151,14 @@ def _digest(weights: str) -> str:
         ) from None
 
 
-_FIXED = ("seed", "mapping.kind", "mapping.n", "scoring.maps")
+_FIXED = (
+    "seed",
+    "mapping.kind",
+    "mapping.n",
+    "scoring.maps",
+    "scoring.fusion",
+    "calibration.everyone",
+)
 
 
 def _is_given(changes: dict[str, Any], name: str) -> bool:
@@ -169,7 +180,8 @@ def base_settings(backbone: BackboneName) -> Settings:
     With `paper` every good picture trains, as there: the preset holds some out for a threshold.
 
     The paper's method looks at a picture in one size and has BMR; `fast` would not be it. So here
-    `fast` means its network, its size of picture and its way to train.
+    `fast` means its network, its size of picture and its way to train. Scores are averages, and
+    pictures that are held out calibrate them, as every system can have it.
     """
     if backbone == "paper":
         paper = preset("paper")
@@ -180,7 +192,11 @@ def base_settings(backbone: BackboneName) -> Settings:
         backbone=BackboneSettings(),
         flow=FlowSettings(),
         mapping=MappingSettings(),
+        gaussian=GaussianSettings(),
+        local=LocalSettings(),
+        subspace=SubspaceSettings(),
         scoring=ScoringSettings(),
+        calibration=CalibrationSettings(),
     )
 
 

@@ -193,12 +193,15 @@ class Calibration:
             if n < _FEW_HELD_OUT
             else []
         )
+        how = ", each judged without itself" if self.learnt else " held out"
         if self.extrapolated:
-            more = images_needed(self.false_alarm_rate) - n
+            needed = images_needed(self.false_alarm_rate)
+            more = f"hold out or calibrate with {needed - n} more"
+            if self.learnt:
+                more = f"fit with {needed - n} more, or calibrate with {needed} others"
             return [
                 f"Threshold {self.threshold:.3f} is EXTRAPOLATED: a false-alarm rate of {asked} "
-                f"needs {images_needed(self.false_alarm_rate)} good images held out, there are "
-                f"{n}; hold out or calibrate with {more} more.",
+                f"needs {needed} good images{how}, there are {n}; {more}.",
                 f"The lowest rate that {n} images attain is {self.attainable_rate:.3g} "
                 f"(95 % interval of the true rate: 0 to {high:.3g}).",
                 *look,
@@ -206,7 +209,7 @@ class Calibration:
             ]
         return [
             f"Threshold {self.threshold:.3f} for a false-alarm rate of {asked}, from {n} good "
-            f"images held out; expected rate {self.attainable_rate:.3g} "
+            f"images{how}; expected rate {self.attainable_rate:.3g} "
             f"(95 % interval of the true rate: {low:.3g} to {high:.3g}).",
             *look,
             *few,
