@@ -155,7 +155,7 @@ def test_calibrate_refuses_what_was_learnt_from(
     before = (model_copy / "calibration.json").read_bytes()
     refused = CliRunner().invoke(app, ["calibrate", str(model_copy), str(new_pictures)])
     assert isinstance(refused.exception, CalibrationError)
-    assert "1 of the 7 pictures were trained on (known.bmp)" in str(refused.exception)
+    assert "1 of the 7 pictures were learnt from (known.bmp)" in str(refused.exception)
     assert (model_copy / "calibration.json").read_bytes() == before
 
 

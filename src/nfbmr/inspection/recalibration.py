@@ -46,7 +46,7 @@ def calibrated_on(
     known = [one.name for one in seen.pictures if asked(one.fingerprint, one.pixel_hash)]
     if known:
         raise CalibrationError(
-            f"{len(known)} of the {len(seen.pictures)} pictures were trained on "
+            f"{len(known)} of the {len(seen.pictures)} pictures were learnt from "
             f"({', '.join(known[:5])}): the model knows them, so they score lower than new "
             "parts and the threshold would be too low; give good pictures it has not seen"
         )
