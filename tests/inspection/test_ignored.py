@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.conftest import BuiltOnce, Draw, write_pictures
 
 from nfbmr.features.cache import FeatureCache
 from nfbmr.fitting import fit
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.settings.schema import Settings
 
+Draw = Callable[..., NDArray[np.uint8]]
+BuiltOnce = Callable[[str, Callable[[Path], object]], Path]
 AREA = np.s_[16:56, 4:40]
 
 
@@ -32,14 +34,14 @@ def damaged(picture: NDArray[np.uint8], top: int, left: int) -> NDArray[np.uint8
 
 
 @pytest.fixture(scope="module")
-def both(once: BuiltOnce, tiny: Settings) -> tuple[Inspector, Inspector]:
+def both(once: BuiltOnce, tiny: Settings, draw: Draw) -> tuple[Inspector, Inspector]:
     """A model of the whole picture, and one that ignores an area."""
 
     def build(root: Path) -> None:
-        write_pictures(root / "good", range(16))
+        good = [draw(seed) for seed in range(16)]
         cache = FeatureCache(root / "cache")
         for name, ignore in (("whole", None), ("ignoring", mask())):
-            fit(root / "good", root / name, settings=tiny, device="cpu", cache=cache, ignore=ignore)
+            fit(good, root / name, settings=tiny, device="cpu", cache=cache, ignore=ignore)
 
     root = once("ignored", build)
     return load(root / "whole", device="cpu"), load(root / "ignoring", device="cpu")
