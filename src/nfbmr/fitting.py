@@ -70,9 +70,8 @@ def fit(
         preset: `fast`, `accurate` or `paper`; not looked at where `settings` is given.
         settings: all of them, instead of a preset.
         changes: any settings over those, nested: `{"flow": {"hidden": 256}}`.
-        ignore: a mask of what never counts: a path, a Pillow image or an array (H, W), not 0 where
-            the picture is ignored, drawn on one of the pictures; never with tiles. It is learnt
-            with the model.
+        ignore: what never counts: a mask (path, Pillow image, array) of the pictures' aspect ratio,
+            not 0 there; never with tiles, nor with parts that lie turned.
         device: `auto` (CUDA, but for the small networks that come with nfbmr), `cpu`, `cuda`, ...
         fresh: start anew, whatever an interrupted fit left.
         cache: of features; by default the user's.
@@ -89,12 +88,7 @@ def fit(
         TrainingError: too few pictures, or training broke down.
         BundleError: the model cannot be written, or another fit is writing it.
     """
-    chosen = with_changes(settings or presets.preset(preset), nested(keywords, changes))
-    if not chosen.calibration.held_out:
-        raise SettingsError(
-            "calibration.held_out 0: no threshold can rest on pictures that were trained on, so "
-            "this is for the paper's experiments alone; give a share above 0, such as 0.2"
-        )
+    chosen = _checked(with_changes(settings or presets.preset(preset), nested(keywords, changes)))
     mask = None if ignore is None else _mask(ignore, chosen)
     path = None if out is None else _place_for(Path(out))
     with _workplace(path, fresh=fresh) as work:
@@ -183,6 +177,15 @@ def _survey(data: Data, path: Path | None, job: Job) -> Survey:
     if how.mapping.kind != "none" and not {"source", "target", "asm"} & shown:
         _log.warning("The mapping is learnt but no map of it is in scoring.maps or scoring.heat")
     return look_over(name, good, job.progress, white=how.data.white)
+
+
+def _checked(chosen: Settings) -> Settings:
+    if not chosen.calibration.held_out:
+        raise SettingsError(
+            "calibration.held_out 0: no threshold can rest on pictures that were trained on, so "
+            "this is for the paper's experiments alone; give a share above 0, such as 0.2"
+        )
+    return chosen
 
 
 def _mask(ignore: MaskInput, settings: Settings) -> NDArray[np.bool_] | None:
