@@ -333,6 +333,36 @@ def test_parts_that_lie_turned_are_learnt_in_one_pose(
     assert again.scores(bad).mean() > off.scores(bad).mean()
 
 
+def test_a_mask_of_parts_that_lie_turned_is_refused(
+    turned_model: Path, tiny: Settings, tmp_path: Path
+) -> None:
+    mask = np.eye(96, dtype=bool)
+    parts = turned_model.parent / "parts"
+    with pytest.raises(SettingsError, match=r"parts that lie turned.*--set pose=off"):
+        fit(parts, tmp_path / "model", settings=tiny, device="cpu", ignore=mask)
+
+
+def test_a_mask_does_not_go_with_tiles(good_folder: Path, tiny: Settings, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="expected a mask or tiles, not both"):
+        fit(
+            good_folder,
+            tmp_path / "model",
+            settings=tiny,
+            device="cpu",
+            tiles=True,
+            ignore=np.eye(80, dtype=bool),
+        )
+
+
+def test_a_mask_of_nothing_is_said_and_the_whole_picture_counts(
+    good_folder: Path, tiny: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mask = np.zeros((80, 80), np.uint8)
+    fit(good_folder, tmp_path / "model", settings=tiny, device="cpu", ignore=mask)
+    assert "is 0 everywhere: the whole picture counts" in caplog.text
+    assert read_bundle(tmp_path / "model").ignore is None
+
+
 def test_the_pose_is_that_of_the_pictures_that_train(turned_model: Path) -> None:
     bundle = read_bundle(turned_model)
     good = surveyed(turned_model.parent / "parts")

@@ -6,12 +6,18 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias, Unpack
 
+import numpy as np
+from numpy.typing import NDArray
+
+from nfbmr.data.ignore import ignored_in
 from nfbmr.data.images import ImageInput
 from nfbmr.data.layouts import Sample, read_data
+from nfbmr.data.masks import MaskInput, read_mask
 from nfbmr.data.survey import Survey
 from nfbmr.deployment.export import add_graphs, runtimes_here
 from nfbmr.errors import BundleError, SettingsError
@@ -44,6 +50,7 @@ def fit(
     preset: str = "fast",
     settings: Settings | None = None,
     changes: Mapping[str, object] | None = None,
+    ignore: MaskInput | None = None,
     device: str = "auto",
     fresh: bool = False,
     cache: FeatureCache | None = None,
@@ -63,6 +70,8 @@ def fit(
         preset: `fast`, `accurate` or `paper`; not looked at where `settings` is given.
         settings: all of them, instead of a preset.
         changes: any settings over those, nested: `{"flow": {"hidden": 256}}`.
+        ignore: what never counts: a mask (path, Pillow image, array) of the pictures' aspect ratio,
+            not 0 there; never with tiles, nor with parts that lie turned.
         device: `auto` (CUDA, but for the small networks that come with nfbmr), `cpu`, `cuda`, ...
         fresh: start anew, whatever an interrupted fit left.
         cache: of features; by default the user's.
@@ -79,12 +88,8 @@ def fit(
         TrainingError: too few pictures, or training broke down.
         BundleError: the model cannot be written, or another fit is writing it.
     """
-    chosen = with_changes(settings or presets.preset(preset), nested(keywords, changes))
-    if not chosen.calibration.held_out:
-        raise SettingsError(
-            "calibration.held_out 0: no threshold can rest on pictures that were trained on, so "
-            "this is for the paper's experiments alone; give a share above 0, such as 0.2"
-        )
+    chosen = _checked(with_changes(settings or presets.preset(preset), nested(keywords, changes)))
+    mask = None if ignore is None else _mask(ignore, chosen)
     path = None if out is None else _place_for(Path(out))
     with _workplace(path, fresh=fresh) as work:
         job = Job(
@@ -95,7 +100,7 @@ def fit(
             progress=progress,
             checkpoint_seconds=checkpoint_seconds,
         )
-        return _fit(data, out, path, job, device, export=export)
+        return _fit(data, out, path, job, device, mask=mask, export=export)
 
 
 def _fit(
@@ -105,11 +110,12 @@ def _fit(
     job: Job,
     device: str,
     *,
+    mask: NDArray[np.bool_] | None,
     export: bool,
 ) -> Inspector:
     """The steps of a fit, each from what the one before gave; `learn` has those in between."""
     good = _survey(data, path, job)
-    plan = _plan(good, job.settings)
+    plan = _plan(good, job.settings, mask)
     if out is None or path is None:
         bundle = learn(good, plan, job)
         inspector = Inspector(bundle, TorchRuntime(bundle, str(job.device)))
@@ -122,7 +128,7 @@ def _fit(
 
 def _write(path: Path, good: Survey, plan: Plan, job: Job, *, export: bool) -> None:
     """What is learnt is kept until the model stands with its graphs, so no kill loses it."""
-    mark = mark_of(good, job.settings, job.device)
+    mark = mark_of(good, job.settings, job.device, plan.ignore)
     if is_finished(job.work, mark, path):
         _log.info("%s was learnt and written before the interruption", path)
     else:
@@ -173,8 +179,34 @@ def _survey(data: Data, path: Path | None, job: Job) -> Survey:
     return look_over(name, good, job.progress, white=how.data.white)
 
 
-def _plan(good: Survey, settings: Settings) -> Plan:
+def _checked(chosen: Settings) -> Settings:
+    if not chosen.calibration.held_out:
+        raise SettingsError(
+            "calibration.held_out 0: no threshold can rest on pictures that were trained on, so "
+            "this is for the paper's experiments alone; give a share above 0, such as 0.2"
+        )
+    return chosen
+
+
+def _mask(ignore: MaskInput, settings: Settings) -> NDArray[np.bool_] | None:
+    """Reads what is to be ignored; None where that is nothing."""
+    if settings.tiles is not None:
+        raise SettingsError(
+            "ignore: pictures that are cut into tiles are judged whole; expected a mask or tiles, "
+            "not both. Fit without tiles, at a larger --size where defects are small"
+        )
+    mask = read_mask(ignore)
+    if not mask.any():
+        _log.warning("The mask of what is to be ignored is 0 everywhere: the whole picture counts")
+        return None
+    return mask
+
+
+def _plan(good: Survey, settings: Settings, mask: NDArray[np.bool_] | None) -> Plan:
     plan = plan_fit(good, settings)
+    if mask is not None:
+        sizes = [one.size for one in good.pictures]
+        plan = replace(plan, ignore=ignored_in(mask, sizes, plan.size))
     for line in plan.describe():
         _log.info("%s", line)
     return plan

@@ -106,6 +106,20 @@ def test_fit_takes_a_preset_a_backbone_and_weights(good_folder: Path, tmp_path: 
     assert settings.backbone.detail == 2
 
 
+def test_fit_takes_a_mask_of_what_never_counts_and_info_says_so(
+    good_folder: Path, tmp_path: Path
+) -> None:
+    mask = np.zeros((80, 80), np.uint8)
+    mask[:20] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    words = [*TINY, "--ignore", tmp_path / "mask.png"]
+    result = run("fit", good_folder, "-o", tmp_path / "model", *words)
+    assert result.exit_code == 0
+    said = "26.6 % of the picture is ignored: what lies there never counts"  # 17 of 64 rows
+    assert said in " ".join(result.stderr.split())
+    assert said in run("info", tmp_path / "model").stdout
+
+
 def test_fit_takes_the_seed_as_any_other_setting(good_folder: Path, tmp_path: Path) -> None:
     for number, words in enumerate((["--set=seed=5"], ["--seed=5"], [])):
         run("fit", good_folder, "-o", tmp_path / str(number), *TINY, *words)

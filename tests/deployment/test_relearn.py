@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from nfbmr.data.ignore import GRAY, Ignored
 from nfbmr.data.images import ImageInput, load_image
 from nfbmr.data.survey import Survey, survey
 from nfbmr.deployment import graphs
@@ -22,6 +23,7 @@ from nfbmr.deployment.export import export
 from nfbmr.deployment.relearn import GraphSource, as_in_fit, relearn
 from nfbmr.errors import ExportError, SettingsError, TrainingError
 from nfbmr.inspection.inspector import Inspector, load
+from nfbmr.learning.plan import Plan
 from nfbmr.model.bundle import read_bundle, replace_calibration
 from nfbmr.model.exports import Target
 from nfbmr.networks.protocol import FeatureSource
@@ -205,6 +207,37 @@ def test_turned_parts_are_learnt_again_in_the_same_pose(
         for b, r in ((bundle, TorchRuntime(bundle, "cpu")), (learnt.bundle, learnt.reference))
     )
     assert single.inspect(picture).turn == again.inspect(picture).turn is not None
+
+
+def test_what_is_ignored_is_painted_over_when_it_is_learnt_again(
+    model: Path, mvtec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[NDArray[np.uint8]] = []
+    plans: list[Plan] = []
+
+    def look(graph: Path, path: Path, pixels: NDArray[np.uint8]) -> None:
+        seen.extend(pixels)
+        shutil.copyfile(graph, path)
+
+    class EnoughError(Exception):
+        pass
+
+    def planned(good: Survey, plan: Plan, *_: object) -> None:
+        plans.append(plan)
+        raise EnoughError
+
+    monkeypatch.setattr("nfbmr.deployment.graphs.quantise", look)
+    monkeypatch.setattr("nfbmr.deployment.relearn.learn", planned)
+    ignore = Ignored(np.tri(64, dtype=bool))
+    bundle = replace(read_bundle(model), ignore=ignore)
+    good = survey("product", sorted((mvtec / "train" / "good").iterdir()))
+    with pytest.raises(EnoughError):
+        relearn(bundle, TorchRuntime(bundle, "cpu").detector, good, "onnx", "int8", tmp_path)
+    assert [plan.ignore for plan in plans] == [ignore]
+    assert seen
+    for picture in seen:
+        np.testing.assert_array_equal(picture[ignore.mask], GRAY)
+        assert (picture[~ignore.mask] != GRAY).any()
 
 
 def test_pictures_that_trained_are_not_enough(model: Path, mvtec: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from nfbmr.data.ignore import Ignored
 from nfbmr.data.images import fingerprint, load_image
 from nfbmr.data.pose import Pose
 from nfbmr.data.rings import ANGLES, RINGS, rings_of, waves_of
@@ -233,6 +234,7 @@ def test_a_shelf_is_named_by_all_that_y_depends_on(
     shelves = [shelf_of(network, SIZE), shelf_of(network, SIZE[::-1])]
     shelves += [shelf_of(network, SIZE, tiling) for tiling in tilings]
     shelves += [shelf_of(network, SIZE, pose=a_pose(number)) for number in range(2)]
+    shelves += [shelf_of(network, SIZE, ignore=a_mask(rows)) for rows in (8, 9)]
     installed = metadata.version
     for package in ("pillow", "torch", "timm"):
         with monkeypatch.context() as patch:
@@ -255,6 +257,26 @@ def test_a_shelf_is_named_by_all_that_y_depends_on(
 def a_pose(number: int) -> Pose:
     rings = np.random.default_rng(number).normal(size=(RINGS, ANGLES)).astype(np.float32)
     return Pose(rings_of(waves_of(rings)), 1.0, 360.0)
+
+
+def a_mask(rows: int) -> Ignored:
+    mask = np.zeros(SIZE, bool)
+    mask[:rows] = True
+    return Ignored(mask)
+
+
+def test_y_of_what_is_ignored_is_that_of_the_painted_picture_and_is_kept_apart(
+    network: Counted, cache: FeatureCache
+) -> None:
+    picture = np.full((*SIZE, 3), 40, np.uint8)
+    pictures = [(picture, "0" * 64)]
+    whole = everything(build_features(pictures, network, SIZE, cache=cache))
+    ignore = a_mask(20)
+    found = everything(build_features(pictures, network, SIZE, cache=cache, ignore=ignore))
+    painted = [(ignore.paint(picture), "1" * 64)]
+    expected = build_features(painted, network, SIZE, cache=cache)
+    np.testing.assert_array_equal(found, everything(expected))
+    assert (found != whole).any()
 
 
 def test_y_with_a_pose_is_that_of_the_aligned_picture_and_is_kept_apart(

@@ -7,9 +7,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from nfbmr.data.ignore import Ignored
 from nfbmr.data.survey import survey
 from nfbmr.errors import BundleError
 from nfbmr.learning.work import (
@@ -132,6 +134,8 @@ def test_a_mark_names_pictures_settings_and_weights(
         mark_of(good, with_changes(tiny, {"seed": 1}), CPU),
         mark_of(good, tiny, torch.device("meta")),
         mark_of(good, own, CPU),
+        mark_of(good, tiny, CPU, Ignored(np.eye(64, dtype=bool))),
+        mark_of(good, tiny, CPU, Ignored(~np.eye(64, dtype=bool))),
     ]
     assert mark_of(replace(good, seconds=0.0), tiny, CPU) == marks[0]
     weights.write_bytes(b"other weights at the same path")

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
+from nfbmr.data.ignore import Ignored
 from nfbmr.data.pose import Pose
 from nfbmr.data.rings import ANGLES, RINGS, rings_of, waves_of
 from nfbmr.errors import (
@@ -41,12 +42,14 @@ from nfbmr.model.folder import (
     CARD,
     CONFIG,
     EXAMPLES,
+    IGNORE,
     MANIFEST,
     POSE,
     TENSORS,
     is_bundle,
     refuse_to_replace_other_things,
 )
+from nfbmr.model.ignore import write_ignored
 from nfbmr.model.place import changed
 from nfbmr.scoring.calibrate import calibrate, recalibrate
 from nfbmr.scoring.maps import MAPS
@@ -503,6 +506,48 @@ def test_a_pose_that_is_cut_short_or_missing_is_named(tmp_path: Path) -> None:
         read_bundle(path)
     (path / POSE).unlink()
     with pytest.raises(BundleTamperedError, match=r"pose\.safetensors is missing"):
+        read_bundle(path)
+
+
+# ---- what is ignored
+
+
+def an_ignored() -> Ignored:
+    mask = np.zeros(facts().size, bool)
+    mask[: len(mask) // 4] = True
+    return Ignored(mask)
+
+
+def test_what_is_ignored_comes_back_and_is_kept_by_what_changes_the_model(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content(ignore=an_ignored()))
+    assert IGNORE in json.loads((path / MANIFEST).read_text())["parts"]
+    bundle = read_bundle(path)
+    replace_calibration(path, replace(bundle, calibration=recalibrate(bundle.calibration, 0.3)))
+    again = read_bundle(path, tensors=False)
+    for found in (bundle.ignore, again.ignore):
+        assert found is not None
+        assert found.key == an_ignored().key
+    said = "25.0 % of the picture is ignored: what lies there never counts."
+    assert said in (path / CARD).read_text("utf-8")
+    write_bundle(path, content())
+    assert read_bundle(path).ignore is None
+    assert "ignored" not in (path / CARD).read_text("utf-8")
+
+
+def test_a_mask_that_is_no_longer_what_was_written_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content(ignore=an_ignored()))
+    whole = (path / IGNORE).read_bytes()
+    (path / IGNORE).write_bytes(whole[:-20])
+    with pytest.raises(BundleTamperedError, match=r"ignore\.png is not the file"):
+        read_bundle(path)
+    put(path, IGNORE, b"no picture")
+    with pytest.raises(BundleTamperedError, match=r"ignore\.png.*restore the file or fit again"):
+        read_bundle(path)
+    write_ignored(path / IGNORE, Ignored(np.ones((8, 8), bool)))
+    put(path, IGNORE, (path / IGNORE).read_bytes())
+    with pytest.raises(BundleTamperedError, match=r"is of 8 x 8, the model of"):
         read_bundle(path)
 
 

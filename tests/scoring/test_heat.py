@@ -40,6 +40,25 @@ def shown(maps: Maps, calibration: Calibration, size: tuple[int, int] = (80, 60)
     return heatmap(maps, ANY, calibration, score, size)
 
 
+def test_where_nothing_counts_it_is_0_and_the_rest_bears_the_verdict(
+    calibration: Calibration,
+) -> None:
+    counts = np.ones((80, 60), np.float32)
+    counts[40:60, :30] = 0
+    maps = seen_by("fine", (5, 2))
+    score = float(image_scores(maps[None], ANY, calibration)[0])
+    assert np.unravel_index(shown(maps, calibration).argmax(), (80, 60)) in set(
+        zip(*np.nonzero(counts == 0), strict=True)
+    )
+    heat = heatmap(maps, ANY, calibration, score, (80, 60), counts)
+    assert not heat[counts == 0].any()
+    assert heat.max() == pytest.approx(score, rel=1e-5)
+    alone = ScoringSettings(maps=("norm",), fusion="mean")
+    older = calibrate(good(60), alone, 0.05)
+    plain, heat = (heatmap(maps, alone, older, score, (80, 60), c) for c in (None, counts))
+    np.testing.assert_array_equal(heat, plain * counts)
+
+
 def test_the_grids_are_known_from_what_repeats(calibration: Calibration) -> None:
     assert calibration.factor == 2
 

@@ -72,6 +72,15 @@ ExportToo = Annotated[
 ]
 
 
+Ignore = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="MASK.png",
+        help="What never counts, a picture that is not 0 there; learnt with the model.",
+    ),
+]
+
+
 def fit(
     data: Annotated[
         Path,
@@ -98,6 +107,7 @@ def fit(
     fresh: Fresh = False,
     tiles: Tiles = False,
     export_: ExportToo = True,
+    ignore: Ignore = None,
 ) -> None:
     """Learn from good pictures."""
     from nfbmr.cli.console import shown_progress
@@ -118,6 +128,7 @@ def fit(
             out,
             preset=preset,
             changes=parse_changes(set_ or []),
+            ignore=ignore,
             device=device,
             fresh=fresh,
             progress=progress,

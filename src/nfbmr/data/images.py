@@ -199,7 +199,7 @@ def _stored(source: ImageInput, name: str | None) -> tuple[NDArray[Any], int, st
     """
     if isinstance(source, np.ndarray):
         name = name or f"array of {source.dtype}, shape {source.shape}"
-        return _of_array(source, name), _FULL, name
+        return as_channels(source, name), _FULL, name
     if isinstance(source, Image.Image):
         with blamed_on(name := name or f"Pillow image of mode {source.mode!r}"):
             return *_of_image(source, name), name
@@ -213,7 +213,12 @@ def _stored(source: ImageInput, name: str | None) -> tuple[NDArray[Any], int, st
         return *_of_image(image, name), name
 
 
-def _of_array(array: NDArray[Any], name: str) -> NDArray[Any]:
+def as_channels(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Returns an array (H, W) or (H, W, 1 | 3 | 4) as (H, W, 1 | 3 | 4); `name` is what errors say.
+
+    Raises:
+        ImageError: it has another shape, or no pixels.
+    """
     if 0 in array.shape:
         raise refusal(name, "no pixels", "at least one", "check how the array was cut")
     values = array[..., None] if array.ndim == 2 else array

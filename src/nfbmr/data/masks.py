@@ -1,4 +1,4 @@
-"""Masks: where a person marked a defect.
+"""Masks: where a person marked a defect, or what never counts.
 
 H W   height and width in pixels
 """
@@ -6,20 +6,25 @@ H W   height and width in pixels
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from nfbmr.data.decoding import as_path, opened, upright_values
+from nfbmr.data.decoding import as_path, blamed_on, opened, upright_values
+from nfbmr.data.images import as_channels
 from nfbmr.errors import ImageError
+
+MaskInput: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[Any]
+"""A path, a Pillow image, or an array (H, W) or (H, W, 1 | 3 | 4)."""
 
 _LEVELS = 4  # a mask has so many values at most: background, a few classes
 _BLURRED = 0.01  # share of the pixels that JPEG or smoothing leaves between two values
 
 
-def read_mask(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
-    """Reads a mask of defects: whatever is above zero is a defect.
+def read_mask(source: MaskInput) -> NDArray[np.bool_]:
+    """Reads a mask: whatever is above zero is marked.
 
     A palette picture is read by its index, not its colours; of colours any channel counts; alpha
     is ignored. Masks saved as JPEG carry noise near zero and would come out too large.
@@ -30,7 +35,7 @@ def read_mask(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
     Raises:
         ImageError: as `read_image`.
     """
-    return np.asarray((_colours(path) > 0).any(axis=2), order="C")
+    return np.asarray((_colours(source) > 0).any(axis=2), order="C")
 
 
 def marks_something(path: str | os.PathLike[str]) -> bool:
@@ -65,9 +70,17 @@ def _is_whole(values: NDArray[Any]) -> bool:
     return values.dtype.kind in "ui"
 
 
-def _colours(path: str | os.PathLike[str]) -> NDArray[Any]:
-    path = as_path(path)
+def _colours(source: MaskInput) -> NDArray[Any]:
+    values = _values(source)
+    return values[..., : 1 if values.shape[2] == 2 else 3]  # the rest is alpha
+
+
+def _values(source: MaskInput) -> NDArray[Any]:
+    if isinstance(source, np.ndarray):
+        return as_channels(source, f"mask of {source.dtype}, shape {source.shape}")
+    if isinstance(source, Image.Image):
+        with blamed_on(name := f"Pillow image of mode {source.mode!r}"):
+            return upright_values(source, name, palette_index=True)
+    path = as_path(source)
     with opened(path) as image:
-        values = upright_values(image, str(path), palette_index=True)
-        colours = 1 if values.shape[2] == 2 else 3  # the rest is alpha
-        return values[..., :colours]
+        return upright_values(image, str(path), palette_index=True)

@@ -207,6 +207,7 @@ def _plan(bundle: Bundle, good: Survey, precision: Precision) -> tuple[Survey, P
         held_out=held_out,
         everyone=bundle.settings.calibration.everyone and bundle.tiling is None,
         rate=bundle.calibration.false_alarm_rate,
+        ignore=bundle.ignore,
     )
     return known, plan
 
@@ -235,7 +236,7 @@ def _coarse(
 
 
 def _pixels(bundle: Bundle, good: Sequence[Surveyed]) -> Iterator[NDArray[np.uint8]]:
-    """Yields what the graph takes: pictures in their pose, or one tile of each, by turns."""
+    """Yields what the graph takes: pictures in their pose or painted over, or a tile of each."""
     tiling = bundle.tiling
     for number, one in enumerate(good):
         picture = load_image(
@@ -243,6 +244,8 @@ def _pixels(bundle: Bundle, good: Sequence[Surveyed]) -> Iterator[NDArray[np.uin
         )
         if bundle.pose is not None:
             picture, _ = bundle.pose.align(picture)
+        if bundle.ignore is not None:
+            picture = bundle.ignore.paint(picture)
         if tiling is not None:
             picture = tiling.cut_one(picture, number % len(tiling.corners))
         yield picture

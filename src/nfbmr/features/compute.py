@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nfbmr.data.ignore import Ignored
 from nfbmr.data.images import ImageInput, load_image
 from nfbmr.data.pose import Pose
 from nfbmr.data.tiles import Tiling
@@ -51,6 +52,7 @@ def build_features(
     tiling: Tiling | None = None,
     white: int | None = None,
     pose: Pose | None = None,
+    ignore: Ignored | None = None,
     progress: Callable[[int, int], None] | None = None,
     device: torch.device | str = "cpu",
 ) -> FeatureStore:
@@ -67,6 +69,7 @@ def build_features(
         tiling: how pictures are cut; its tiles have `size`.
         white: the value that is white; see `read_image`.
         pose: what pictures are turned to; never of pictures that are cut.
+        ignore: what is painted over in them; never of pictures that are cut or turned.
         progress: called with (images done, images in all) after each batch.
         device: where SNN runs; it is made ready there.
 
@@ -77,7 +80,7 @@ def build_features(
     if not pictures:
         raise DataError("no pictures to compute features of; expected at least one")
     device = torch.device(device)
-    shelf = shelf_of(network, size, tiling, pose, white=white, device=device)
+    shelf = shelf_of(network, size, tiling, pose, ignore=ignore, white=white, device=device)
     contents = [content for _, content in pictures]
     places = cache.find(shelf, contents)
     lacking = {content: picture for picture, content in pictures if content not in places}
@@ -89,7 +92,7 @@ def build_features(
             progress(before + done, total)
 
     if lacking:
-        rows = _rows(list(lacking.values()), size, tiling, pose, white)
+        rows = _rows(list(lacking.values()), size, tiling, pose, ignore, white)
         compute = partial(_features, network.ready(device), device)
         places |= _computed(shelf, list(lacking), rows, compute, cache, tell)
     else:
@@ -103,14 +106,15 @@ def shelf_of(
     tiling: Tiling | None = None,
     pose: Pose | None = None,
     *,
+    ignore: Ignored | None = None,
     white: int | None = None,
     device: torch.device = _CPU,
 ) -> Shelf:
     """Returns the shelf of what a network on a device makes of pictures brought to `size` (H, W).
 
-    Its name tells format, backbone, size, tiles, pose, white, and what computes: the kind of
-    device, the versions, and on the CPU its vector instructions and the threads, which divide the
-    sums.
+    Its name tells format, backbone, size, tiles, pose, what is ignored, white, and what computes:
+    the kind of device, the versions, and on the CPU its vector instructions and the threads, which
+    divide the sums.
     """
     cut = [] if tiling is None else [tiling.whole, tiling.corners]
     computes = [device.type, *(metadata.version(name) for name in _COMPUTE)]
@@ -119,6 +123,8 @@ def shelf_of(
     one: list[object] = [FORMAT, network.fingerprint(), size, cut, white, computes]
     if pose is not None:
         one.append([pose.key, *(metadata.version(name) for name in _TURN)])
+    if ignore is not None:
+        one.append(["ignore", ignore.key])
     return Shelf(
         name=hashlib.sha256(json.dumps(one).encode()).hexdigest(),
         row=(*network.grid(size), network.outputs),
@@ -213,12 +219,15 @@ def _rows(
     size: tuple[int, int],
     tiling: Tiling | None,
     pose: Pose | None,
+    ignore: Ignored | None,
     white: int | None,
 ) -> list[_Row]:
     """Returns what gives the pixels (H, W, 3) of each entry; a picture is decoded once for all."""
-    assert tiling is None or pose is None, "a picture that is cut is not turned"
+    assert [tiling, pose, ignore].count(None) >= 2, "a picture is cut, turned or painted over"
     if pose is not None:
         return [partial(_aligned, picture, size, pose, white) for picture in pictures]
+    if ignore is not None:
+        return [partial(_painted, picture, size, ignore, white) for picture in pictures]
     if tiling is None:
         return [partial(load_image, picture, size, white) for picture in pictures]
 
@@ -236,6 +245,12 @@ def _aligned(
     picture: ImageInput, size: tuple[int, int], pose: Pose, white: int | None
 ) -> NDArray[np.uint8]:
     return pose.align(load_image(picture, size, white))[0]
+
+
+def _painted(
+    picture: ImageInput, size: tuple[int, int], ignore: Ignored, white: int | None
+) -> NDArray[np.uint8]:
+    return ignore.paint(load_image(picture, size, white))
 
 
 def _decoded(rows: Sequence[_Row], batch: int) -> Iterator[NDArray[np.uint8]]:

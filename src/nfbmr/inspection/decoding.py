@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.data.images import ImageInput, load_with_size
-from nfbmr.data.pose import Pose, Turn
+from nfbmr.data.pose import Turn
 from nfbmr.errors import ImageError
 from nfbmr.inspection.result import Failure
+from nfbmr.model.bundle import Bundle
 
 
 @dataclass(frozen=True)
@@ -31,33 +32,26 @@ class Decoded:
     """How it was turned; None where it lies as it lay."""
 
 
-def decode(
-    image: ImageInput,
-    size: tuple[int, int],
-    white: int | None = None,
-    pose: Pose | None = None,
-) -> Decoded:
-    """Reads a picture, with `white` as `read_image` does, brings it to `size` (H, W), turns it.
+def decode(image: ImageInput, bundle: Bundle) -> Decoded:
+    """Reads a picture, brings it to the model's size, turns it, paints over what is ignored.
 
     Raises:
         ImageError: it cannot be read.
     """
-    pixels, full = load_with_size(image, size, white)
-    if pose is None:
+    size = bundle.facts.whole or bundle.facts.size
+    pixels, full = load_with_size(image, size, bundle.settings.data.white)
+    if bundle.ignore is not None:
+        pixels = bundle.ignore.paint(pixels)
+    if bundle.pose is None:
         return Decoded(_path_of(image), pixels, full)
-    aligned, turn = pose.align(pixels)
+    aligned, turn = bundle.pose.align(pixels)
     return Decoded(_path_of(image), aligned, full, turn)
 
 
-def try_decode(
-    image: ImageInput,
-    size: tuple[int, int],
-    white: int | None = None,
-    pose: Pose | None = None,
-) -> Decoded | Failure:
+def try_decode(image: ImageInput, bundle: Bundle) -> Decoded | Failure:
     """Reads a picture of a stream as `decode` does; one that cannot be read does not end it."""
     try:
-        return decode(image, size, white, pose)
+        return decode(image, bundle)
     except (ImageError, MemoryError) as error:
         return Failure(path=_path_of(image), error=str(error) or "out of memory")
 

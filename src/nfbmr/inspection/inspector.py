@@ -136,7 +136,7 @@ class Inspector:
         Raises:
             ImageError: the picture cannot be read.
         """
-        pictures = [decode(image, self.size, self.settings.data.white, self._bundle.pose)]
+        pictures = [decode(image, self._bundle)]
         (result,) = self._judge(self._maps_of(pictures), pictures)
         if isinstance(result, Failure):
             raise ImageError(result.error)
@@ -172,9 +172,7 @@ class Inspector:
         with closing(
             Stream(
                 images,
-                lambda image: try_decode(
-                    image, self.size, self.settings.data.white, self._bundle.pose
-                ),
+                lambda image: try_decode(image, self._bundle),
                 compute,
                 most=1 if self._tiling is not None else batch,  # its tiles make a batch already
                 full=full,
@@ -338,6 +336,7 @@ class Inspector:
                 maps=raw,
                 size=size,
                 turn=turn,
+                ignore=self._bundle.ignore,
                 scoring=self.settings.scoring,
                 calibration=self.calibration,
                 mm_per_pixel=self.settings.mm_per_pixel,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nfbmr.data.ignore import Ignored
 from nfbmr.data.images import resize_map
 from nfbmr.data.pose import Turn
 from nfbmr.inspection.regions import Region, regions_of
@@ -48,6 +49,8 @@ class Inspection:
     """Of the picture, as the settings say."""
     turn: Turn | None = field(default=None, repr=False)
     """How the picture was turned before the network saw it; None where it stayed as it lay."""
+    ignore: Ignored | None = field(default=None, repr=False)
+    """What of it never counts; the heatmap is 0 there."""
 
     @property
     def verdict(self) -> Verdict:
@@ -72,7 +75,7 @@ class Inspection:
         """Returns the heatmap at another size (H, W), e.g. that of a thumbnail."""
         one = self.maps, self.scoring, self.calibration, self.score
         if self.turn is None:
-            return heatmap(*one, size)
+            return heatmap(*one, size, None if self.ignore is None else self.ignore.counts(size))
         turned = resize_map(self.turn.back(heatmap(*one, self.turn.size)), size)
         return with_verdict(turned, self.score) if self._one_scale else turned
 

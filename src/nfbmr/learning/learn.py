@@ -17,6 +17,7 @@ from nfbmr.data.layouts import Sample
 from nfbmr.data.pose import Pose
 from nfbmr.data.survey import Survey, Surveyed, survey
 from nfbmr.data.tiles import Tiling
+from nfbmr.errors import SettingsError
 from nfbmr.features.compute import FeatureCache, build_features
 from nfbmr.learning.examples import examples_of
 from nfbmr.learning.plan import Plan
@@ -96,6 +97,7 @@ def learn(good: Survey, plan: Plan, job: Job, given: Given | None = None) -> Bun
 
     Raises:
         ImageError, WeightsError, TrainingError: as `fit`.
+        SettingsError: something is to be ignored of pictures that have to be turned.
     """
     started = time.monotonic()
     split = _split(plan, len(good.pictures), job.settings.seed)
@@ -130,6 +132,7 @@ def learn(good: Survey, plan: Plan, job: Job, given: Given | None = None) -> Bun
         tensors=tensors,
         examples=examples,
         pose=given.pose,
+        ignore=plan.ignore,
     )
 
 
@@ -193,6 +196,12 @@ def _found(good: Sequence[Surveyed], plan: Plan, split: _Split, job: Job) -> Giv
         pose = pose_of(
             [good[i] for i in split[0]], plan.size, job.progress, job.settings.data.white
         )
+    if pose is not None and plan.ignore is not None:
+        raise SettingsError(
+            "ignore: the good pictures show parts that lie turned, so each is turned to one pose, "
+            "and what a mask marks would turn with it; expected parts in one pose. Where they "
+            "need no turning, add --set pose=off; else go without the mask"
+        )
     return Given(network=network, weights=weights, pose=pose)
 
 
@@ -207,6 +216,7 @@ def _features(
         tiling=plan.tiling,
         white=job.settings.data.white,
         pose=given.pose,
+        ignore=plan.ignore,
         progress=lambda done, total: job.progress("features", done, total),
         device=job.device,
     )

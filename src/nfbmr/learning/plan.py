@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nfbmr.data.ignore import Ignored
 from nfbmr.data.sizes import choose_size
 from nfbmr.data.survey import Survey
 from nfbmr.data.tiles import CELL, LARGEST, MOST_TILES, Tiling, whole_size
@@ -32,6 +33,8 @@ class Plan:
     """Whether every picture calibrates, and the Gaussians learn from all of them."""
     rate: float
     """Asked false-alarm rate."""
+    ignore: Ignored | None = None
+    """What never counts; never of pictures that are cut."""
 
     def describe(self) -> list[str]:
         """Returns sentences for the screen."""
@@ -44,6 +47,8 @@ class Plan:
                 f"Pictures are resized to {whole[0]} x {whole[1]} (H x W), their median, and cut "
                 f"into {count} tiles of {height} x {width}"
             )
+        if self.ignore is not None:
+            size += f". {self.ignore.describe()}"
         if not self.n_held_out:
             return [
                 size,

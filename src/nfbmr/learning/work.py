@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from nfbmr.data.ignore import Ignored
 from nfbmr.data.survey import Survey
 from nfbmr.errors import BundleError, NfbmrError
 from nfbmr.learning.stage import computation
@@ -109,12 +110,15 @@ def _forget_all_but_the_lock(work: Path) -> None:
             path.unlink()
 
 
-def mark_of(good: Survey, settings: Settings, device: torch.device) -> str:
-    """Names a fit: its pictures, settings, weights' file, and what computes it."""
+def mark_of(
+    good: Survey, settings: Settings, device: torch.device, ignore: Ignored | None = None
+) -> str:
+    """Names a fit: its pictures, what is ignored, settings, weights' file, what computes it."""
     weights = _weights_file(settings)
     parts = [
         good.name,
         [(one.fingerprint, one.pixel_hash) for one in good.pictures],
+        None if ignore is None else ignore.key,
         to_dict(settings),
         sha256_of(weights) if weights is not None and weights.is_file() else None,
         [device.type, *computation(), provenance.versions(), provenance.commit()],

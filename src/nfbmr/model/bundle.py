@@ -8,6 +8,7 @@
       README.md           the model card
       examples.zip        small good pictures; only where the settings keep some
       pose.safetensors    how parts lie once they are turned; only where they lay turned
+      ignore.png          what never counts, white; only where something is ignored
       model*.onnx         the graph for other runtimes than torch, and in
       exports.json        how each was proved; both only where it was exported
       calibration.*.json  of a graph for which the rest was learnt again
@@ -31,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from nfbmr.data.ignore import Ignored
 from nfbmr.data.pose import Pose
 from nfbmr.data.tiles import Tiling, fits
 from nfbmr.errors import BundleError, BundleTamperedError, SettingsError
@@ -49,6 +51,7 @@ from nfbmr.model.folder import (
     CONFIG,
     EXAMPLES,
     EXPORTS,
+    IGNORE,
     MANIFEST,
     POSE,
     TENSORS,
@@ -59,6 +62,7 @@ from nfbmr.model.folder import (
     to_json,
     write_text,
 )
+from nfbmr.model.ignore import read_ignored, write_ignored
 from nfbmr.model.place import changed, put_back, put_together
 from nfbmr.model.pose import read_pose, write_pose
 from nfbmr.scoring.calibration import Calibration, calibration_from_dict, calibration_to_dict
@@ -95,6 +99,8 @@ class Bundle:
     """Each finite; by the detector's own names. Empty where they were not asked for."""
     pose: Pose | None = None
     """What pictures are turned to before the network; None where they stay as they lie."""
+    ignore: Ignored | None = None
+    """What is painted over before the network; None where the whole picture counts."""
     exports: tuple[Export, ...] = ()
     """Graphs that lie beside."""
     examples: tuple[bytes, ...] = ()
@@ -115,9 +121,9 @@ class Bundle:
         """Returns the model card."""
         threshold = self.calibration.describe()
         pictures = self.calibration.pictures
-        pose = None if self.pose is None else self.pose.describe()
+        also = [one.describe() for one in (self.pose, self.ignore) if one is not None]
         count = len(self.examples)
-        return model_card(self.facts, self.settings, threshold, self.exports, pictures, count, pose)
+        return model_card(self.facts, self.settings, threshold, self.exports, pictures, count, also)
 
 
 def write_bundle(path: Path, bundle: Bundle) -> None:
@@ -153,6 +159,8 @@ def _write_parts(folder: Path, bundle: Bundle) -> None:
     write_text(folder / CARD, bundle.card())
     if bundle.pose is not None:
         write_pose(folder / POSE, bundle.pose)
+    if bundle.ignore is not None:
+        write_ignored(folder / IGNORE, bundle.ignore)
 
 
 def _config(bundle: Bundle) -> str:
@@ -195,6 +203,7 @@ def read_bundle(path: Path, *, tensors: bool = True) -> Bundle:
         calibration=_calibration(path / CALIBRATION, settings),
         tensors=_read_tensors(path / TENSORS) if tensors else {},
         pose=read_pose(path / POSE) if POSE in parts else None,
+        ignore=read_ignored(path / IGNORE, facts.size) if IGNORE in parts else None,
         exports=_read_exports(path, parts),
         examples=examples_from_zip(path / EXAMPLES) if EXAMPLES in parts else (),
         identity=Identity(tensors=parts[TENSORS], config=parts[CONFIG]),

@@ -16,7 +16,7 @@ def model_card(
     exports: Sequence[Export],
     calibrated_on: Sequence[str] = (),
     n_examples: int = 0,
-    pose: str | None = None,
+    also: Sequence[str] = (),
 ) -> str:
     """Returns the model card, Markdown: what it learnt from, its threshold, what it needs.
 
@@ -27,7 +27,7 @@ def model_card(
         exports: how it runs without torch.
         calibrated_on: sha256 of the pixels of the pictures that calibrate it now, where known.
         n_examples: small copies of training pictures that lie in it.
-        pose: what is said of parts that lie turned; None where they do not.
+        also: what is said of parts that lie turned, and of what is ignored.
     """
     lines = [
         f"# {_plain(facts.name)}: a defect detector by nfbmr",
@@ -42,7 +42,7 @@ def model_card(
         f"| backbone | {_plain(settings.backbone.name)}, {_plain(facts.weights)} |",
         f"| fitted in | {facts.fit_seconds:.0f} s, {facts.created} |",
         "",
-        *([] if pose is None else [f"{pose}.", ""]),
+        *(line for said in also for line in (f"{said}.", "")),
         *threshold,
         "",
         *_examples(n_examples),

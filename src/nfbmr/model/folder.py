@@ -22,7 +22,7 @@ FORMAT = 3
 """Version of the directory's format; a newer one is refused, an older one read.
 
 2: `asm` is half the sum of both errors; each calibration's file says which it was made for.
-3: there may be a pose, which pictures are turned to, and `examples.zip`.
+3: there may be a pose, which pictures are turned to, a mask of what is ignored, and `examples.zip`.
 """
 
 MANIFEST = "manifest.json"
@@ -32,11 +32,13 @@ CARD = "README.md"
 EXPORTS = "exports.json"
 EXAMPLES = "examples.zip"
 POSE = "pose.safetensors"
+IGNORE = "ignore.png"
 _PARTS = (CONFIG, TENSORS, CALIBRATION, CARD)
 _MAYBE = {
     EXPORTS,
     EXAMPLES,
     POSE,
+    IGNORE,
     *(name(t, p) for name in (graph_file, calibration_file) for t in TARGETS for p in PRECISIONS),
 } - {CALIBRATION}
 _JSON_LIMIT = 64 * 2**20

@@ -34,6 +34,7 @@ def heatmap(
     calibration: Calibration,
     score: float,
     size: tuple[int, int],
+    counts: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Fuses one image's raw maps (K, H, W) to one map (h, w) of `size` on the good images' scale.
 
@@ -41,14 +42,17 @@ def heatmap(
     see nothing: a little, or where it sees nothing itself, nearly to what they see. The highest
     point of what is called a defect is its score, that of all else lies below 1: a defect shows
     where, and a good part is calm. Otherwise 0 is a typical good position, and 1 is what the
-    highest position of a good picture exceeds in the asked share of good pictures.
+    highest position of a good picture exceeds in the asked share of good pictures. `counts`,
+    float32 (h, w), is 0 where nothing counts, else 1: the map is 0 there, and its highest point is
+    that of the rest.
     """
     if scoring.fusion == "any":
-        return _as_judged(maps, scoring, calibration, score, size)
+        return _as_judged(maps, scoring, calibration, score, size, counts)
     mean, std = np.array(calibration.map_mean), np.array(calibration.map_std)
     fused = fused_maps(chosen_maps(maps[None], shown_maps(scoring)), mean, std)[0]
     scaled = (fused - calibration.heat_zero) / (calibration.heat_one - calibration.heat_zero)
-    return resize_map(np.asarray(scaled, dtype=np.float32), size)
+    found = resize_map(np.asarray(scaled, dtype=np.float32), size)
+    return found if counts is None else found * counts
 
 
 def _as_judged(
@@ -57,10 +61,13 @@ def _as_judged(
     calibration: Calibration,
     score: float,
     size: tuple[int, int],
+    counts: NDArray[np.float32] | None,
 ) -> NDArray[np.float32]:
     shown = [
         _of_judge(maps, names, scoring, calibration, size) for names in judges_of(scoring)
     ]  # (h, w) each, the finest last
+    if counts is not None:
+        shown = [one * counts for one in shown]
     found = shown[-1]
     least = _UNSEEN if float(found.max()) >= 1 else _BLIND
     for coarse in shown[:-1]:
