@@ -3,7 +3,8 @@
     python onnx_alone.py MODEL PICTURE...
 
 Prints verdict, score and p-value of each picture, as `nfbmr inspect` does. For models without
-tiles. The same few lines serve in C++ or C#: resize, run the graph, reduce, standardise, average.
+tiles, pose and ignored areas. The same few lines serve in C++ or C#: resize, run the graph, reduce,
+standardise, average, take the highest.
 """
 
 import json
@@ -14,7 +15,8 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-MAPS = ["source", "target", "likelihood", "norm", "distance", "residual"]  # axis 1 of the graph
+MAPS = ["source", "target", "likelihood", "norm", "distance", "residual", "fine"]  # graph's axis 1
+FINE = ["residual", "fine"]  # of a judge of their own
 
 
 def statistics(values, scoring):
@@ -24,11 +26,25 @@ def statistics(values, scoring):
     return [found[name] for name in scoring["statistics"]]
 
 
+def score_of(standardised, scoring, calibration):
+    """Fuses standardised statistics (M,) to a score."""
+    if scoring["fusion"] == "mean":
+        return standardised.mean()
+    names = np.repeat(scoring["maps"], len(scoring["statistics"]))
+    said = [standardised[np.isin(names, FINE) == fine] for fine in (False, True)]
+    said = np.array([values.mean() for values in said if len(values)])
+    raw = ((said - calibration["judge_mean"]) / calibration["judge_std"]).max()
+    linear = (raw - calibration["zero"]) / (calibration["one"] - calibration["zero"])
+    return 1 + np.log(linear) if linear > 1 else linear
+
+
 def main(model, *pictures):
     config = json.loads((Path(model) / "config.json").read_text())
     scoring, (height, width) = config["settings"]["scoring"], config["facts"]["size"]
     if config["facts"]["whole"] or "asm" in scoring["maps"]:
         sys.exit("this example takes no models with tiles, nor of the preset paper")
+    if any((Path(model) / part).exists() for part in ("pose.safetensors", "ignore.png")):
+        sys.exit("this example takes no models with a pose or ignored areas")
     calibration = json.loads((Path(model) / "calibration.json").read_text())
     mean, std = (np.array(calibration[f"statistic_{name}"]) for name in ("mean", "std"))
     good = np.array(calibration["scores"])
@@ -44,7 +60,7 @@ def main(model, *pictures):
             sys.exit(f"{picture}: the graph gave values that are not finite")
         flat = maps[0].reshape(len(MAPS), -1)
         found = [statistics(flat[MAPS.index(name)], scoring) for name in scoring["maps"]]
-        score = ((np.concatenate(found) - mean) / std).mean()
+        score = score_of((np.concatenate(found) - mean) / std, scoring, calibration)
         p_value = (np.sum(good >= score) + 1) / (len(good) + 1)
         verdict = "DEFECT" if score > calibration["threshold"] else "good"
         print(f"{verdict:<8} {score:>10.4f} {p_value:>8.4f}  {picture}")
