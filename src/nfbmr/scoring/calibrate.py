@@ -40,6 +40,8 @@ LEAST_HELD_OUT = 5
 
 _LOOK_RATE = CalibrationSettings().look_rate
 _MOST_ODD = 20
+_FAR = 1.25  # of the threshold, above which a good picture is odd
+_MOVES = 0.95  # of the threshold: what an odd picture leaves of it, at most, when it goes
 _NO_SPREAD = 1e-6  # of a statistic's size; float32 knows no finer
 
 
@@ -269,10 +271,10 @@ class Odd:
 
 
 def odd_ones(calibration: Calibration) -> tuple[Odd, ...]:
-    """Names the good pictures above what the others' threshold would be, the oddest first.
+    """Names the good pictures that lift the threshold by themselves, or lie far above it.
 
-    None of a calibration that does not know its pictures. A few are to be expected: the asked
-    share of all. One far above may be no good picture.
+    The oddest first; none of a calibration that does not know its pictures. That the asked share
+    of good pictures lies a little above the threshold is no oddity.
     """
     if not calibration.pictures:
         return ()
@@ -281,9 +283,11 @@ def odd_ones(calibration: Calibration) -> tuple[Odd, ...]:
     for place in range(len(raw) - 1, max(-1, len(raw) - 1 - _MOST_ODD), -1):
         others = np.delete(raw, place)
         threshold, _ = threshold_for(others, calibration.false_alarm_rate)
-        if raw[place] > threshold:
-            shown = float(calibration.shown(np.array(threshold)))
-            score = calibration.scores[place]
+        shown = float(calibration.shown(np.array(threshold)))
+        score = calibration.scores[place]
+        stands_out = score > _FAR * calibration.threshold
+        moves = raw[place] > threshold and shown < _MOVES * calibration.threshold
+        if stands_out or moves:
             found.append(Odd(picture=calibration.pictures[place], score=score, without=shown))
     return tuple(found)
 
