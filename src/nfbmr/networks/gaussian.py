@@ -16,10 +16,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-_COMMON = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
-"""Weights of the common covariance, beside the place's own, that are tried."""
-_PICTURES = 64  # that the weight is chosen by
-_LEAST_ROOM = 0.01  # as `nfbmr.scoring.left_out` has it
+from nfbmr.networks.shrinkage import COMMON, PICTURES, likeliest, surprise
+
 _LEAST = 1e-6  # variance of a direction, of channels of variance 1: less is rounding
 _FLOOR = 1e-2  # of the variance of each direction: what never moved may still move
 
@@ -104,17 +102,14 @@ class PositionGaussians(nn.Module):
         some: list[Tensor] = []
         for batch in batches():
             some.append(batch)
-            if sum(map(len, some)) >= _PICTURES:
+            if sum(map(len, some)) >= PICTURES:
                 break
         sums = {}
-        for common in _COMMON:
+        for common in COMMON:
             volumes = self._whiten(own, spread, common)
             squares = torch.cat([self(batch).flatten(1) for batch in some]).double().square()
-            room = 1 - (1 - _FLOOR) * (1 - common) / max(count - 1, 1) * squares
-            room = room.clamp_min(_LEAST_ROOM)
-            without = (count / max(count - 1, 1)) ** 2 * squares / room
-            sums[common] = float((without + room.log() + volumes).mean())
-        return min(_COMMON, key=lambda common: (sums[common], -common))
+            sums[common] = surprise(squares, volumes, count, (1 - _FLOOR) * (1 - common))
+        return likeliest(sums)
 
     def _learn_directions(self, batches: Callable[[], Iterator[Tensor]]) -> None:
         """Sets the main directions of y over all places and images."""

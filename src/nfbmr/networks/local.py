@@ -18,14 +18,12 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from nfbmr.networks.shrinkage import COMMON, PICTURES, left_out, likeliest, surprise
+
 _MOST_CHANNELS = 256
 """d: more channels are first brought to so many, by random orthonormal directions."""
 _FLOOR = 1e-2  # of the mean variance: what never moved may still move
-_COMMON = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
-"""Weights of the common covariance, beside the place's own, that are tried."""
-_PICTURES = 64  # that the weight is chosen by
 _FOLDS, _PLACES, _MEASURED = 4, 64, 512  # of the images, places and images of `measure_own`
-_LEAST_ROOM = 0.01  # as `nfbmr.scoring.left_out` has it
 _STEPS = 1000  # of the weight
 _AT_ONCE = 64  # places whose directions are searched at once
 
@@ -64,7 +62,7 @@ class LocalGaussians(nn.Module):
 
     def forward(self, detail: Tensor) -> Tensor:
         """Maps standardised detail (B, H, W, c * k * k) to distances (B, k * H, k * W), >= 0."""
-        white = (self._cells(detail) @ self.whitening - self.mean).transpose(0, 1)  # (P, B, d)
+        white = self._white(detail)  # (P, B, d)
         known = (white @ self.directions).square().sum(dim=-1)  # (P, B)
         squares = white.square().sum(dim=-1) * self.rest[:, None] - known
         (height, width), k = self.grid, self.factor
@@ -123,7 +121,7 @@ class LocalGaussians(nn.Module):
         aim = float(torch.cat(new).mean())
 
         def too_far(weight: float) -> bool:
-            means = [float(_left_out(far, n, weight).mean()) for far, n in known]
+            means = [float(left_out(far**2, n, weight)[0].sqrt().mean()) for far, n in known]
             return sum(means) / len(means) > aim
 
         self.own.fill_(
@@ -191,30 +189,21 @@ class LocalGaussians(nn.Module):
     ) -> float:
         """Returns the weight under which images are likeliest that were left out, on average."""
         d, rank = self.directions.shape[1:]
-        sums = dict.fromkeys(_COMMON, 0.0)
+        sums = dict.fromkeys(COMMON, 0.0)
         seen = 0
         for batch in batches():
             white = self._white(batch)
             known = (white @ self.directions).square()  # (P, B, r)
             left = white.square().sum(dim=-1) - known.sum(dim=-1)
-            for common in _COMMON:
+            for common in COMMON:
                 top, rest = _mixed(variances, common)
                 squares = left / rest[:, None] + (known / top[:, None]).sum(dim=-1)
                 spread = top.log().sum(dim=1) + (d - rank) * rest.log()
-                part = (1 - common) / max(count - 1, 1)
-                room = (1 - part * squares).clamp_min(_LEAST_ROOM)
-                without = (count / max(count - 1, 1)) ** 2 * squares / room
-                sums[common] += float((without + room.log() + spread[:, None]).sum())
+                sums[common] += surprise(squares, spread[:, None], count, 1 - common)
             seen += len(batch)
-            if seen >= _PICTURES:
+            if seen >= PICTURES:
                 break
-        return min(_COMMON, key=lambda common: (sums[common], -common))
-
-
-def _left_out(distance: Tensor, n: int, own: float) -> Tensor:
-    """As `nfbmr.scoring.left_out.left_out`, of one map."""
-    squares = distance.square()
-    return n / (n - 1) * (squares / (1 - own / (n - 1) * squares).clamp_min(_LEAST_ROOM)).sqrt()
+        return likeliest(sums)
 
 
 def _mixed(variances: tuple[Tensor, Tensor], common: float) -> tuple[Tensor, Tensor]:

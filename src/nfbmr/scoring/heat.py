@@ -64,7 +64,8 @@ def _as_judged(
     counts: NDArray[np.float32] | None,
 ) -> NDArray[np.float32]:
     shown = [
-        _of_judge(maps, names, scoring, calibration, size) for names in judges_of(scoring)
+        _of_judge(maps, names, peak, scoring, calibration, size)
+        for names, peak in zip(judges_of(scoring), calibration.judge_peak, strict=True)
     ]  # (h, w) each, the finest last
     if counts is not None:
         shown = [one * counts for one in shown]
@@ -91,6 +92,7 @@ def with_verdict(heat: NDArray[np.float32], score: float) -> NDArray[np.float32]
 def _of_judge(
     maps: Maps,
     names: tuple[MapName, ...],
+    peak: float,
     scoring: ScoringSettings,
     calibration: Calibration,
     size: tuple[int, int],
@@ -101,6 +103,5 @@ def _of_judge(
     fused = fused_maps(chosen_maps(maps[None], names), mean, std)[0]
     if not set(names) & set(FINE):
         fused = fused[:: calibration.factor, :: calibration.factor]
-    one = calibration.judge_peak[judges_of(scoring).index(names)]
-    levels = to_level(np.maximum(fused, 0), 0.0, one)
+    levels = to_level(np.maximum(fused, 0), 0.0, peak)
     return resize_map(np.ascontiguousarray(levels, dtype=np.float32), size)
