@@ -2,6 +2,8 @@
 
 The weight is that under which good pictures are likeliest, each by Gaussians that know the others
 only: of few pictures a place cannot say much by itself, of many it can.
+
+Shapes: any; those of `squares` and `volumes` broadcast.
 """
 
 from __future__ import annotations
