@@ -145,3 +145,20 @@ def test_variants_that_share_their_training_have_the_rows_of_those_that_do_not(
     assert work
     assert all(path.stat().st_mtime_ns == time for path, time in work.items())
     assert first["test"]["fit_seconds"] is None
+
+
+@pytest.mark.parametrize("name", ["kept", "judges"])
+def test_the_plans_of_the_documents_can_be_read(name: str, mvtec: Path) -> None:
+    path = Path(__file__).parents[2] / "docs" / "research" / f"{name}.toml"
+    assert "fast" in read_plan(path, {"widget": mvtec}).variants
+
+
+def test_changes_of_the_base_are_shared_and_those_of_a_variant_go_further(
+    tmp_path: Path, mvtec: Path
+) -> None:
+    text = "[sets]\na = '.'\n[base]\nflow = { hidden = 32 }\n[variants]\none = {}\n"
+    text += "two = { flow = { hidden = 64 } }\n"
+    found = read_plan(write(tmp_path / "plan.toml", text), {"a": mvtec}).variants
+    assert {name: how.flow.hidden for name, how in found.items()} == {"one": 32, "two": 64}
+    with pytest.raises(SettingsError, match=r"base: .*flow\.hiden"):
+        read_plan(write(tmp_path / "bad.toml", text.replace("hidden", "hiden")), {"a": mvtec})

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from nfbmr.data.images import load_image, resize_map
-from nfbmr.data.pose import FEWEST, FIRST, Pose, Turn, learn_pose, study_pose
+from nfbmr.data.pose import FEWEST, FIRST, Pose, Turn, study_pose
 
 PILLS = Path(__file__).parents[3] / "shared" / "data" / "pill" / "train" / "good"
 SIDE = 96
@@ -79,7 +79,7 @@ def apart(one: NDArray[np.float64], two: NDArray[np.float64]) -> NDArray[np.floa
 
 @pytest.fixture(scope="module")
 def pose() -> Pose:
-    found = learn_pose(photographs(notched)[0])
+    found = study_pose(photographs(notched)[0]).pose
     assert found is not None
     return found
 
@@ -118,7 +118,7 @@ def test_what_comes_from_outside_is_the_pictures_background(pose: Pose) -> None:
 @pytest.mark.parametrize("size", [(SIDE, SIDE), (SIDE, 2 * SIDE), (160, 112)])
 def test_a_map_comes_back_to_where_the_place_was(size: tuple[int, int]) -> None:
     pictures, _ = photographs(notched, size=size)
-    pose = learn_pose(pictures)
+    pose = study_pose(pictures).pose
     assert pose is not None
     for number in range(4):
         picture = photograph(notched, 50 + number, 77.0 * number, size)
@@ -154,7 +154,7 @@ def test_a_stretched_picture_is_turned_as_the_camera_saw_it() -> None:
 def test_squeezed_pictures_have_the_pose_of_whole_ones() -> None:
     whole, angles = photographs(notched)
     squeezed = [np.ascontiguousarray(p[:, ::2]) for p in whole]
-    pose = learn_pose(squeezed, stretch=0.5)
+    pose = study_pose(squeezed, stretch=0.5).pose
     assert pose is not None
     found = np.array([pose.align(picture)[1].angle for picture in squeezed])
     assert apart(found, angles).max() < 3
@@ -171,7 +171,7 @@ def test_parts_in_one_pose_have_none(paint: Paint, spread: float) -> None:
 
 @pytest.mark.parametrize("paint", [notched, blank, marked_disc])
 def test_parts_within_a_third_of_a_turn_have_one(paint: Paint) -> None:
-    assert learn_pose(photographs(paint, 120)[0]) is not None
+    assert study_pose(photographs(paint, 120)[0]).pose is not None
 
 
 def test_round_parts_without_a_mark_have_none_and_nothing_is_said_of_it() -> None:
@@ -197,13 +197,13 @@ def test_textures_have_none_and_are_known_for_it_by_a_few_pictures() -> None:
             read += 1
             yield rng.integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
 
-    assert learn_pose(textures()) is None  # type: ignore[arg-type]
+    assert study_pose(textures()).pose is None  # type: ignore[arg-type]
     assert read == FIRST
 
 
 def test_too_few_pictures_have_none() -> None:
-    assert learn_pose(photographs(notched)[0][: FEWEST - 1]) is None
-    assert learn_pose([]) is None
+    assert study_pose(photographs(notched)[0][: FEWEST - 1]).pose is None
+    assert study_pose([]).pose is None
 
 
 def test_a_picture_without_a_part_stays_as_it_is(pose: Pose) -> None:
@@ -224,14 +224,14 @@ def test_equal_poses_have_equal_keys_and_others_have_others(pose: Pose) -> None:
 def test_pills_get_a_pose_once_they_are_turned() -> None:
     paths = sorted(PILLS.iterdir())[:40]
     lying = [load_image(path, (160, 160)) for path in paths]
-    assert learn_pose(lying) is None
+    assert study_pose(lying).pose is None
     angles = np.random.default_rng(0).uniform(0, 360, len(lying))
     fill = tuple(np.median(lying[0][:4].reshape(-1, 3), axis=0).astype(int).tolist())
     turned = [
         np.array(Image.fromarray(p).rotate(-a, Image.Resampling.BICUBIC, fillcolor=fill))
         for p, a in zip(lying, angles, strict=True)
     ]
-    pose = learn_pose(turned)
+    pose = study_pose(turned).pose
     assert pose is not None
     found = np.array([pose.align(picture)[1].angle for picture in turned])
     assert apart(found, angles).max() < 2

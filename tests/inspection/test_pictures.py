@@ -108,19 +108,11 @@ def blob() -> tuple[NDArray[np.float32], tuple[Region, ...]]:
 
 def test_colour_is_inside_regions_alone() -> None:
     heat, regions = blob()
-    changed = (colour_regions(gray(), heat, regions, 2.0) != 128).any(axis=2)
+    changed = (colour_regions(gray(), heat, regions) != 128).any(axis=2)
     expected = np.zeros((20, 30), bool)
     expected[8:14, 10:20] = True
     np.testing.assert_array_equal(changed, expected)
-    np.testing.assert_array_equal(colour_regions(gray(), heat, (), 2.0), gray())
-
-
-def test_colours_are_those_of_the_level_in_thresholds() -> None:
-    for threshold in (0.5, 2.0, 40.0):
-        shown = heatmap_overlay(gray(), level(1.2 * threshold), threshold)
-        np.testing.assert_array_equal(shown, heatmap_overlay(gray(), level(1.2)))
-    below = heatmap_overlay(gray(), level(-0.3), -0.5)
-    np.testing.assert_array_equal(below, heatmap_overlay(gray(), level(1.2)))
+    np.testing.assert_array_equal(colour_regions(gray(), heat, ()), gray())
 
 
 @pytest.mark.parametrize("share", [1, 10])

@@ -6,6 +6,9 @@
     [sets]                                           # name = data, relative to the file
     tiles = "../data/magnetic_tile"
 
+    [base]                                           # changes that all of them share, if any
+    examples = 0
+
     [variants]                                       # name = changes, as `--set` takes them
     fast = {}
     "no dropout" = { flow = { dropout = 0.0 } }
@@ -39,7 +42,7 @@ import numpy as np
 from nfbmr.benchmark.child import Row, do_job, in_child
 from nfbmr.benchmark.figures import kept_rows, tested
 from nfbmr.data.layouts import read_data
-from nfbmr.data.survey import survey
+from nfbmr.data.survey import Survey, survey
 from nfbmr.errors import DataError, NfbmrError, SettingsError
 from nfbmr.settings.changes import from_dict, settings_hash, to_dict, with_changes
 from nfbmr.settings.presets import preset
@@ -100,13 +103,13 @@ def read_plan(path: Path, sets: dict[str, Path] | None = None, device: str = "au
         raise DataError(f"{path}: cannot be read as TOML ({error}); mend the file") from None
     if sets:
         found["sets"] = {name: place.absolute() for name, place in sets.items()}
-    strange = sorted(set(found) - {"preset", "seeds", "sets", "variants"})
+    strange = sorted(set(found) - {"preset", "seeds", "sets", "base", "variants"})
     seeds = found.get("seeds", [0, 1, 2])
     tables = [found.get(name) for name in ("sets", "variants")]
     if strange or not all(isinstance(one, dict) and one for one in tables):
         raise SettingsError(
             f"{path}: found {', '.join(strange) or 'no sets or no variants'}; expected preset, "
-            "seeds, and the tables [sets] and [variants]"
+            "seeds, [base], and the tables [sets] and [variants]"
         )
     if not isinstance(seeds, list) or not seeds or not all(type(s) is int for s in seeds):
         raise SettingsError(f"{path}: seeds {seeds}: expected whole numbers, such as [0, 1, 2]")
@@ -115,7 +118,7 @@ def read_plan(path: Path, sets: dict[str, Path] | None = None, device: str = "au
         raise DataError(
             f"{path}: no data at {', '.join(map(str, absent))}; mend it, or give --data"
         )
-    base = preset(found.get("preset", "fast"))
+    base = _base(path, found)
     variants = {}
     for name, changes in found["variants"].items():
         if not isinstance(changes, dict) or {"preset", "seed"} & set(changes):
@@ -128,6 +131,14 @@ def read_plan(path: Path, sets: dict[str, Path] | None = None, device: str = "au
         except SettingsError as error:
             raise SettingsError(f"{path}, variant '{name}': {error}") from None
     return Plan(sets=places, variants=variants, seeds=tuple(seeds), device=device)
+
+
+def _base(path: Path, found: dict[str, Any]) -> Settings:
+    """Returns the preset of a file with the changes that all of its variants share."""
+    try:
+        return with_changes(preset(found.get("preset", "fast")), found.get("base", {}))
+    except SettingsError as error:
+        raise SettingsError(f"{path}, base: {error}") from None
 
 
 def measure(plan: Plan, out: Path, *, share: bool = False) -> list[Row]:
@@ -217,15 +228,15 @@ def one(
     from nfbmr.scoring.maps import MAPS
 
     out, how = Path(folder), from_dict(settings)
+    found = read_data(data)
+    seen = survey(found.name, found.to_learn_from(), white=how.data.white)
     if shared is None:
         cache = FeatureCache(out / "cache")  # its own, so that every fit pays for its features
         inspector = fit(data, out / "model", settings=how, device=device, cache=cache, export=False)
         cache.clear()
     else:
-        inspector = _fitted_by_parts(data, how, Path(shared), device)
-    found = read_data(data)
+        inspector = _fitted_by_parts(seen, how, Path(shared), device)
     known = set(inspector.facts.held_out)
-    seen = survey(found.name, found.train_good)
     held_out = [one.picture for one in seen.pictures if one.fingerprint in known]
     maps = inspector.maps(held_out)
     each = -(-_DAMAGED // len(held_out))  # copies of one picture
@@ -253,7 +264,7 @@ def _as_new(maps: Maps, inspector: Inspector) -> Floats:
     return scored(maps, inspector.settings.scoring, calibration)
 
 
-def _fitted_by_parts(data: str, settings: Settings, shared: Path, device: str) -> Inspector:
+def _fitted_by_parts(good: Survey, settings: Settings, shared: Path, device: str) -> Inspector:
     """Fits in memory, with the features and checkpoints of a folder where they fit."""
     from nfbmr.features.cache import FeatureCache
     from nfbmr.inspection.inspector import Inspector
@@ -268,8 +279,6 @@ def _fitted_by_parts(data: str, settings: Settings, shared: Path, device: str) -
         device=choose_device(device, small=settings.backbone.small),
         cache=FeatureCache(shared / "cache"),
     )
-    found = read_data(data)
-    good = survey(found.name, found.train_good)
     bundle = learn(good, plan_fit(good, settings), job)
     return Inspector(bundle, TorchRuntime(bundle, str(job.device)))
 

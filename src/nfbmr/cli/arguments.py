@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nfbmr.errors import SettingsError
-from nfbmr.inspection.rows import FORMATS, Format
 
-_ENDINGS: dict[Format, str] = {
+if TYPE_CHECKING:
+    from nfbmr.inspection.rows import Format
+
+ENDINGS: dict[Format, str] = {
     "table": ".txt",
     "jsonl": ".jsonl",
     "csv": ".csv",
     "parquet": ".parquet",
 }
+"""Of files of rows."""
 
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
 Device = Annotated[
@@ -57,14 +60,14 @@ def where_to_write(
     if out is None or str(out) == "-":
         return form or "table", None, None
     ending = out.suffix.lower()
-    named = next((known for known in FORMATS if ending == _ENDINGS[known]), None)
+    named = next((known for known, its in ENDINGS.items() if ending == its), None)
     if named is not None and not out.is_dir():
         return form or named, out, out.with_name(f"{out.stem}_heatmaps")
     if not out.is_dir() and any(letter.isalpha() for letter in ending):
         raise SettingsError(
-            f"-o {out}: rows go to a file that ends in {', '.join(_ENDINGS.values())}, or to a "
+            f"-o {out}: rows go to a file that ends in {', '.join(ENDINGS.values())}, or to a "
             f"folder; {ending} is none of these endings, and there is no such folder (make it "
             "first, if a folder is meant)"
         )
     chosen = form or "jsonl"
-    return chosen, out / f"results{_ENDINGS[chosen]}", out / "heatmaps"
+    return chosen, out / f"results{ENDINGS[chosen]}", out / "heatmaps"

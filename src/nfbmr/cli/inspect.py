@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from nfbmr.cli.arguments import Device, ModelPath, RuntimeName, Threads, where_to_write
+from nfbmr.cli.arguments import ENDINGS, Device, ModelPath, RuntimeName, Threads, where_to_write
 from nfbmr.errors import DataError, SettingsError
 
 _log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 _EXIT_CODES = (("unreadable", 3), ("defect", 1), ("look", 4))
 """The first that was found counts; 2 is for what cannot be done at all."""
 
-_ROWS = frozenset({".jsonl", ".csv", ".parquet", ".txt"})
+_ROWS = frozenset(ENDINGS.values())
 _MOST_NAMED = 10
 
 
@@ -81,7 +81,7 @@ def inspect(
     chosen, rows_file, folder = where_to_write(form.value if form else None, out)
     if heatmaps and folder is None:
         raise SettingsError("--heatmaps needs a place: give a folder with -o")
-    pictures = list(_pictures(paths, folder))
+    pictures = list(_pictures(paths))
     inspector = load(model, runtime=runtime, device=device, threads=threads)
     if tiles and inspector.facts.whole is None:
         raise SettingsError(
@@ -115,20 +115,13 @@ def inspect(
         raise typer.Exit(next((code for what, code in _EXIT_CODES if what in found), 0))
 
 
-def _pictures(paths: list[Path], heatmaps: Path | None) -> Iterator[Path]:
-    """Yields files as given, and the pictures of folders, ascending, but none drawn by nfbmr.
-
-    Args:
-        paths: files and folders.
-        heatmaps: where those of this run may go.
-    """
+def _pictures(paths: list[Path]) -> Iterator[Path]:
+    """Yields files as given, and the pictures of folders, ascending, but none drawn by nfbmr."""
     from nfbmr.data.folders import list_pictures
 
     for path in paths:
         if path.is_dir():
             found, others = list_pictures(path, deep=True)
-            if heatmaps is not None and not path.resolve().is_relative_to(heatmaps.resolve()):
-                found = [one for one in found if not one.is_relative_to(heatmaps)]
             _say_left_out(path, others)
             if not found:
                 raise DataError(f"{path} holds no pictures; give pictures, or a folder with some")

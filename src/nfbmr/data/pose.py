@@ -192,11 +192,6 @@ class Studied:
     """A line where parts are turned and no pose was found."""
 
 
-def learn_pose(pictures: Iterable[NDArray[np.uint8]], stretch: float = 1.0) -> Pose | None:
-    """Returns the pose of good pictures, or None where there is no need of one: `study_pose`."""
-    return study_pose(pictures, stretch).pose
-
-
 def study_pose(pictures: Iterable[NDArray[np.uint8]], stretch: float = 1.0) -> Studied:
     """Finds out whether parts lie turned, and the pose that they are then turned to.
 

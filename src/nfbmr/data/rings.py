@@ -20,7 +20,6 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 Waves = NDArray[np.complex64]
 """(R, K) of one part, or (N, R, K)."""
@@ -75,6 +74,8 @@ class Seen:
         stands = self.part > 0.5
         if not _PART[0] <= stands.mean() <= _PART[1] or edge_of(stands).mean() > _BORDER_PART:
             return False
+        from scipy import ndimage  # starting loads none of it
+
         pieces, _ = ndimage.label(stands)
         return bool(np.bincount(pieces.ravel())[1:].max() >= _ONE * stands.sum())
 
@@ -91,6 +92,8 @@ class Seen:
 
 def see(pixels: NDArray[np.uint8], stretch: float) -> Seen:
     """Looks at a picture, uint8 (H, W, 3), at a small size."""
+    from scipy import ndimage
+
     height, width = pixels.shape[:2]
     scale = S / max(height * stretch, width)
     h, w = max(1, round(height * stretch * scale)), max(1, round(width * scale))
@@ -128,6 +131,8 @@ _WEIGHTS = np.sqrt(np.arange(RINGS) + 0.5)[:, None].astype(np.float32)  # area c
 
 def _rings(seen: Seen) -> NDArray[np.float32]:
     """Returns (R, A): what a part differs from its background along its rings, weighted by area."""
+    from scipy import ndimage
+
     assert seen.centre is not None
     places = _PLACES + np.array(seen.centre)[:, None]
     found = ndimage.map_coordinates(seen.differs, places, order=1, mode="constant")

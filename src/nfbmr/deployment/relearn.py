@@ -19,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nfbmr.data.images import load_image
 from nfbmr.data.survey import Survey, Surveyed
 from nfbmr.deployment import graphs
 from nfbmr.errors import TrainingError
 from nfbmr.features.cache import FeatureCache
+from nfbmr.inspection.decoding import decode
 from nfbmr.learning.learn import Given, Job, learn
 from nfbmr.learning.plan import Plan
 from nfbmr.model.bundle import Bundle
@@ -205,7 +205,7 @@ def _plan(bundle: Bundle, good: Survey, precision: Precision) -> tuple[Survey, P
         n_train=n - len(held_out),
         n_held_out=len(held_out),
         held_out=held_out,
-        everyone=bundle.settings.calibration.everyone and bundle.tiling is None,
+        everyone=facts.everyone(bundle.settings),
         rate=bundle.calibration.false_alarm_rate,
         ignore=bundle.ignore,
     )
@@ -239,13 +239,7 @@ def _pixels(bundle: Bundle, good: Sequence[Surveyed]) -> Iterator[NDArray[np.uin
     """Yields what the graph takes: pictures in their pose or painted over, or a tile of each."""
     tiling = bundle.tiling
     for number, one in enumerate(good):
-        picture = load_image(
-            one.picture, bundle.facts.whole or bundle.facts.size, bundle.settings.data.white
-        )
-        if bundle.pose is not None:
-            picture, _ = bundle.pose.align(picture)
-        if bundle.ignore is not None:
-            picture = bundle.ignore.paint(picture)
+        picture = decode(one.picture, bundle).pixels
         if tiling is not None:
             picture = tiling.cut_one(picture, number % len(tiling.corners))
         yield picture

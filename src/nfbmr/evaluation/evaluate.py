@@ -309,7 +309,7 @@ def _picture(sample: Sample, result: Inspection, inspector: Inspector) -> Pictur
     if sample.mask is not None:
         full = read_mask(sample.mask).astype(np.uint8) * 255
         mask = resize_image(np.repeat(full[..., None], 3, axis=2), size)[..., 0] > 0
-    why = inspector.why(image, result)[:1]
+    why = inspector.why(image, result, most=1)
     return Picture(
         path_name=sample.path.name,
         defect=sample.defect,
@@ -319,7 +319,6 @@ def _picture(sample: Sample, result: Inspection, inspector: Inspector) -> Pictur
         score=result.score,
         p_value=result.p_value,
         verdict=result.verdict,
-        threshold=result.threshold,
         regions=result.regions,
         size=result.size,
         pair=(why[0].here, why[0].there) if why else None,

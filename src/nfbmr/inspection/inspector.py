@@ -23,7 +23,7 @@ from nfbmr.data.pose import Turn
 from nfbmr.errors import BundleError, ImageError, SettingsError
 from nfbmr.inspection import forks
 from nfbmr.inspection.decoding import Decoded, decode, try_decode
-from nfbmr.inspection.recalibration import calibrated_on, left_without
+from nfbmr.inspection.recalibration import calibrated_on, left_without, one_of, refuse_no_shares
 from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.inspection.stream import Stream
 from nfbmr.inspection.why import Why, compared
@@ -38,7 +38,6 @@ from nfbmr.scoring.conformal import p_values
 from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.settings.schema import Settings
 
-_LEAST_RATE = 1e-6  # as of the settings
 _TILES = 8  # that pass the network at once
 
 
@@ -185,18 +184,21 @@ class Inspector:
                 for item in group:
                     yield next(found) if isinstance(item, Decoded) else item
 
-    def why(self, image: ImageInput, result: Inspection) -> tuple[Why, ...]:
+    def why(
+        self, image: ImageInput, result: Inspection, *, most: int | None = None
+    ) -> tuple[Why, ...]:
         """Shows each of `result.regions` beside a good part; see `nfbmr.inspection.why.compared`.
 
         Args:
             image: the picture that was inspected, as for `inspect`.
             result: what was said of it.
+            most: regions that are looked at, the highest first; by default all.
 
         Raises:
             ImageError: the picture cannot be read, or is not of the size of the one inspected.
             BundleTamperedError: an example is damaged.
         """
-        return compared(image, result, self._examples, self.settings.data.white)
+        return compared(image, result, self._examples, self.settings.data.white, most)
 
     @cached_property
     def _examples(self) -> tuple[NDArray[np.uint8], ...]:
@@ -254,11 +256,8 @@ class Inspector:
         now = self.calibration
         rate = now.false_alarm_rate if rate is None else rate
         look_rate = now.look_rate if look_rate is None else look_rate
-        for name, asked in (("false-alarm rate", rate), ("look rate", look_rate)):
-            if not _LEAST_RATE <= asked < 1:
-                raise SettingsError(
-                    f"{name} {asked:g}: a share between 0 and 1 was expected, at least 1e-6"
-                )
+        refuse_no_shares(rate, look_rate)
+        without = one_of(good_images, without)
         if good_images is None:
             left = left_without(now, without, self.settings.data.white)
             calibration = recalibrate(left, rate, look_rate)

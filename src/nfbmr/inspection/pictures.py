@@ -62,9 +62,7 @@ _FINE = 4  # a line is drawn so many times as large, then averaged
 _MUCH = 2**22  # bytes of a picture in which it is not
 
 
-def heatmap_overlay(
-    image: NDArray[np.uint8], heatmap: NDArray[np.float32], threshold: float = 1.0
-) -> NDArray[np.uint8]:
+def heatmap_overlay(image: NDArray[np.uint8], heatmap: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Lays the heatmap over the picture, on one fixed scale for all pictures.
 
     Nothing shows below half of the threshold; colour fades in up to it (the level that only the
@@ -74,7 +72,6 @@ def heatmap_overlay(
     Args:
         image: (H, W, 3).
         heatmap: (H, W), finite; 0 = typical good.
-        threshold: the alarm level on the heatmap's scale.
 
     Returns:
         A new picture (H, W, 3).
@@ -82,7 +79,6 @@ def heatmap_overlay(
     _check_image(image)
     assert heatmap.shape == image.shape[:2], "heatmap and picture differ in size"
     level = heatmap.astype(np.float32)
-    level = level / threshold if threshold > 0 else level - threshold + 1
     fade = np.clip((level - HEATMAP_VISIBLE) / (_ALARM - HEATMAP_VISIBLE), 0, 1)
     alpha = (_MAX_ALPHA * fade * fade * (3 - 2 * fade))[..., None]  # H W 1
     u = np.clip((level - HEATMAP_VISIBLE) / (HEATMAP_FULL - HEATMAP_VISIBLE), 0, 1)
@@ -121,7 +117,6 @@ def colour_regions(
     image: NDArray[np.uint8],
     heatmap: NDArray[np.float32],
     regions: Sequence[Region],
-    threshold: float = 1.0,
 ) -> NDArray[np.uint8]:
     """Lays the heatmap over the regions of a picture alone: one without any stays as it is.
 
@@ -129,7 +124,6 @@ def colour_regions(
         image: (H, W, 3), the picture.
         heatmap: (H, W), as for `heatmap_overlay`.
         regions: of this picture.
-        threshold: likewise.
 
     Returns:
         A new picture (H, W, 3).
@@ -143,7 +137,7 @@ def colour_regions(
         corners = [(x - left - 0.5, y - top - 0.5) for x, y in region.outline]
         ImageDraw.Draw(stencil).polygon(corners, fill=1)
         inside = np.asarray(stencil)
-        drawn[part][inside] = heatmap_overlay(image[part], heatmap[part], threshold)[inside]
+        drawn[part][inside] = heatmap_overlay(image[part], heatmap[part])[inside]
     return drawn
 
 
@@ -217,7 +211,7 @@ def write_heatmap(path: Path, image: NDArray[np.uint8], result: Inspection) -> N
         ("verdict", result.verdict),
         ("score", repr(result.score)),
         ("threshold", repr(result.threshold)),
-        ("scale", f"0 = typical good, {result.threshold:.4g} = alarm level; same for all pictures"),
+        ("scale", "0 = typical good, 1 = alarm level; same for all pictures"),
     ):
         text.add_text(f"nfbmr:{name}", value)
     Image.fromarray(drawn).save(path, "PNG", pnginfo=text)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from nfbmr.data.images import ImageInput
 from nfbmr.data.survey import survey
-from nfbmr.errors import CalibrationError
+from nfbmr.errors import CalibrationError, SettingsError
 from nfbmr.model.facts import Facts
 from nfbmr.scoring.calibrate import calibrate, without
 from nfbmr.scoring.calibration import Calibration
@@ -15,6 +15,8 @@ from nfbmr.scoring.maps import Maps
 from nfbmr.settings.schema import Settings
 
 _log = logging.getLogger(__name__)
+
+_LEAST_RATE = 1e-6  # as of the settings
 
 
 def calibrated_on(
@@ -41,7 +43,7 @@ def calibrated_on(
     for warning in seen.warnings:
         _log.warning("%s", warning)
     # Where every picture calibrated, its Gaussians learnt from those held out, too.
-    everyone = settings.calibration.everyone and facts.whole is None
+    everyone = facts.everyone(settings)
     asked = facts.knows if everyone else facts.trained
     known = [one.name for one in seen.pictures if asked(one.fingerprint, one.pixel_hash)]
     if known:
@@ -56,7 +58,7 @@ def calibrated_on(
 
 
 def left_without(
-    calibration: Calibration, pictures: Iterable[ImageInput], white: int | None = None
+    calibration: Calibration, pictures: Sequence[ImageInput], white: int | None = None
 ) -> Calibration:
     """Returns the calibration without the scores of some of its pictures.
 
@@ -69,10 +71,9 @@ def left_without(
         CalibrationError: one does not calibrate the model, or too few would be left.
         ImageError: one cannot be read.
     """
-    given = list(pictures)
-    if not given:
+    if not pictures:
         return calibration
-    seen = survey("pictures to leave out", given, white=white)
+    seen = survey("pictures to leave out", pictures, white=white)
     strange = [one.name for one in seen.pictures if one.pixel_hash not in calibration.pictures]
     if strange:
         raise CalibrationError(
@@ -80,3 +81,33 @@ def left_without(
             "that calibrate this model; give files that it was fitted or calibrated with"
         )
     return without(calibration, [one.pixel_hash for one in seen.pictures])
+
+
+def refuse_no_shares(rate: float, look_rate: float) -> None:
+    """Checks asked rates.
+
+    Raises:
+        SettingsError: one is not a share between 0 and 1.
+    """
+    for name, asked in (("false-alarm rate", rate), ("look rate", look_rate)):
+        if not _LEAST_RATE <= asked < 1:
+            raise SettingsError(
+                f"{name} {asked:g}: a share between 0 and 1 was expected, at least 1e-6"
+            )
+
+
+def one_of(
+    good_images: Iterable[ImageInput] | None, without: Iterable[ImageInput]
+) -> list[ImageInput]:
+    """Returns the pictures to leave out, where no other good ones take the place of all.
+
+    Raises:
+        SettingsError: both are given.
+    """
+    given = list(without)
+    if good_images is not None and given:
+        raise SettingsError(
+            "new good pictures, and pictures to leave out of those that calibrate now: found both, "
+            "expected one; leave the odd ones out of the new ones"
+        )
+    return given

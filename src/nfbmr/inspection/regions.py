@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from nfbmr.scoring.conformal import p_values
 
@@ -90,6 +89,8 @@ def regions_of(
     Returns:
         At least one and `MOST` at most, the highest first.
     """
+    from scipy import ndimage  # starting loads none of it
+
     threshold = min(threshold, float(heat.max()))
     low = LOW * threshold if threshold > 0 else threshold  # a share of less than zero is more
     labels, count = ndimage.label(heat >= low, np.ones((3, 3)))

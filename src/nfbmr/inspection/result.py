@@ -6,6 +6,7 @@ Shapes: K = raw maps, H W = grid or pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -66,8 +67,8 @@ class Inspection:
     def heatmap(self) -> NDArray[np.float32]:
         """Where: float32 (H, W) of the picture; 0 = typical good, 1 = as high as good ones get.
 
-        The scale is the good pictures', never this picture's own; the highest point of a defect is
-        its score, but in older models. Computed at each call.
+        The scale is the good pictures'; the highest point of a defect is its score, but in older
+        models. Computed at each call.
         """
         return self.heatmap_at(self.size)
 
@@ -79,12 +80,12 @@ class Inspection:
         turned = resize_map(self.turn.back(heatmap(*one, self.turn.size)), size)
         return with_verdict(turned, self.score) if self._one_scale else turned
 
-    @property
+    @cached_property
     def regions(self) -> tuple[Region, ...]:
         """The places that made the verdict, the highest first; none of a good picture.
 
         Of a defect those above `threshold`, of a picture for a person those above
-        `look_threshold`: at least one. Computed at each call, on about a megapixel at most.
+        `look_threshold`: at least one. Found on about a megapixel at most, once.
         """
         if self.verdict == "good":
             return ()

@@ -16,7 +16,6 @@ from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.system.files import printable, spreadsheet_cell, written_beside
 
 Format = Literal["table", "jsonl", "csv", "parquet"]
-FORMATS: tuple[Format, ...] = ("table", "jsonl", "csv", "parquet")
 COLUMNS = (
     *("path", "verdict", "score", "p_value", "is_defect", "threshold", "look_threshold"),
     *("regions", "model", "error"),

@@ -48,6 +48,7 @@ def compared(
     result: Inspection,
     examples: Sequence[NDArray[np.uint8]],
     white: int | None = None,
+    most: int | None = None,
 ) -> tuple[Why, ...]:
     """Finds for each region the example that is nearest to the picture at its place.
 
@@ -59,6 +60,7 @@ def compared(
         result: what was said of it.
         examples: E pictures (h, w, 3) of one size.
         white: as of `read_image`.
+        most: regions that are looked at, the highest first; by default all.
 
     Returns:
         One for each of `result.regions`, in order; none where there are no examples.
@@ -66,7 +68,7 @@ def compared(
     Raises:
         ImageError: the picture cannot be read, or is not of the size of the one inspected.
     """
-    regions = result.regions
+    regions = result.regions[:most]
     if not examples or not regions:
         return ()
     pixels = read_image(image, white)

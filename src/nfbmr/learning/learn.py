@@ -141,9 +141,9 @@ def _calibration(
 ) -> Calibration:
     """Calibrates by those that are held out, or by everyone."""
     maps = calibration_maps(detector, features, detector.standardisation.mean.device)
-    known, calibrating = None, _calibrating(split)
+    tiles = 1 if features.tiling is None else len(features.tiling.corners)
+    calibrating, known = np.unique(features.calibrating // tiles), None
     if features.everyone:
-        calibrating = np.arange(len(good.pictures))
         known = Known(
             learnt=len(calibrating),
             own=detector.own_weights(),
@@ -228,10 +228,6 @@ def _features(
         everyone=plan.everyone,
         tiling=plan.tiling,
     )
-
-
-def _calibrating(split: _Split) -> NDArray[np.int64]:
-    return split[1] if len(split[1]) else split[0]
 
 
 def _entries(pictures: NDArray[np.int64], tiling: Tiling | None) -> NDArray[np.int64]:

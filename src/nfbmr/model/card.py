@@ -56,7 +56,7 @@ def model_card(
 
 def _calibrated(facts: Facts, settings: Settings, calibrated_on: Sequence[str]) -> str:
     """Says of those held out what they are for, and what calibrates now."""
-    everyone = settings.calibration.everyone and facts.whole is None
+    everyone = facts.everyone(settings)
     of_fit = {*facts.held_out_pixels, *(facts.trained_pixels if everyone else ())}
     what = "of the networks' training, and all of them" if everyone else "and"
     if not calibrated_on or set(calibrated_on) == of_fit:

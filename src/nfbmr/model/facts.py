@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nfbmr.settings.schema import Side
+from nfbmr.settings.schema import Settings, Side
 
 
 class Facts(BaseModel):
@@ -47,6 +47,10 @@ class Facts(BaseModel):
     def trained(self, fingerprint: str, pixel_hash: str) -> bool:
         """Whether a picture was trained on, by the sha256 of its file or of its pixels."""
         return fingerprint in self.trained_on or pixel_hash in self.trained_pixels
+
+    def everyone(self, settings: Settings) -> bool:
+        """Whether every picture calibrates, and the Gaussians learnt from those held out, too."""
+        return settings.calibration.everyone and self.whole is None
 
     def knows(self, fingerprint: str, pixel_hash: str) -> bool:
         """Whether a picture was trained on or held out."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.errors import CalibrationError
-from nfbmr.scoring.calibration import Calibration
+from nfbmr.scoring.calibration import LOOK_RATE, Calibration
 from nfbmr.scoring.conformal import TINY, images_needed, threshold_for
 from nfbmr.scoring.judges import (
     as_if_held_out,
@@ -38,7 +38,6 @@ from nfbmr.settings.schema import CalibrationSettings, MapName, ScoringSettings
 LEAST_HELD_OUT = 5
 """With fewer, the scale of the scores is itself a guess."""
 
-_LOOK_RATE = CalibrationSettings().look_rate
 _MOST_ODD = 20
 _FAR = 1.25  # of the threshold, above which a good picture is odd
 _MOVES = 0.95  # of the threshold: what an odd picture leaves of it, at most, when it goes
@@ -78,7 +77,7 @@ def calibrate(
     rate: float,
     pictures: Sequence[str] = (),
     *,
-    look_rate: float = _LOOK_RATE,
+    look_rate: float = LOOK_RATE,
     known: Known | None = None,
 ) -> Calibration:
     """Learns scales and threshold from the raw maps of good images.

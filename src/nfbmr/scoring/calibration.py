@@ -38,7 +38,7 @@ Verdict = Literal["good", "look", "defect"]
 
 _FEW_HELD_OUT = 20
 _HUGE = 1e30
-_LOOK_RATE = CalibrationSettings().look_rate
+LOOK_RATE = CalibrationSettings().look_rate
 _ASM = "half the sum"
 
 
@@ -70,7 +70,7 @@ class Calibration:
     """A score above it is a defect."""
     rank: int
     """The threshold is the rank-th smallest score; n + 1 where it is extrapolated."""
-    look_rate: float = _LOOK_RATE
+    look_rate: float = LOOK_RATE
     """The share of good images that may be sent to a person, in (0, 1); those called defects are
     among them."""
     pictures: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Raw maps -> heatmap, on the scale of good pictures, never on the picture's own.
+"""Raw maps -> heatmap, on the scale of good pictures.
 
 Shapes: K = raw maps, K' = those that are shown, H W = grid, h w = pixels of the heatmap.
 Higher = more anomalous.

@@ -236,8 +236,9 @@ class CalibrationSettings:
     """Share of good pictures that may be sent to a person, those called defects among them. At or
     below `false_alarm_rate` nothing is sent: there are two verdicts then."""
     held_out: Dropped = 0.2
-    """Share of the good images that is never trained on and calibrates the scores. 0: all of them
-    train, as in the paper; for experiments alone, since no verdict can rest on that."""
+    """Share of the good images that TNF and BMR are never trained on, which calibrate the scores,
+    alone or with the others (`everyone`). 0: all of them train, as in the paper; for experiments
+    alone, since no verdict can rest on that."""
     held_out_at_most: Share = 0.25
     """Up to this share is held out where the asked rate needs more images than `held_out` gives."""
     everyone: bool = False

@@ -26,12 +26,11 @@ class Picture:
         path_name: shown as it is; untrusted.
         defect: its type; "" or "good" for a good picture.
         image: (H, W, 3), already small (a longest side of about 384 pixels is enough).
-        heatmap: (H, W), 0 = typical good, `threshold` = alarm level; None when there is none.
+        heatmap: (H, W), 0 = typical good, 1 = alarm level; None when there is none.
         mask: (H, W), True on the defect; None when there is none.
         score: higher = more anomalous.
         p_value: in [0, 1].
         verdict: `good`, `look` (for a person) or `defect`.
-        threshold: the alarm level on the heatmap's scale, above 0.
         regions: what was found, in pixels of the picture.
         size: (H, W) of the picture that the regions are of; None where it is the image's.
         pair: the highest region cut out, and the same place on a good part, (h, w, 3) each; None
@@ -46,7 +45,6 @@ class Picture:
     score: float
     p_value: float
     verdict: Verdict
-    threshold: float = 1.0
     regions: tuple[Region, ...] = ()
     size: tuple[int, int] | None = None
     pair: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
@@ -92,7 +90,7 @@ def card_of(picture: Picture) -> Card:
     kind = f"picture with defect {picture.defect}" if picture.is_defect else "good picture"
     views = [("Picture", f"{kind}: {picture.path_name}", pictures.to_data_uri(picture.image))]
     if picture.heatmap is not None:
-        overlay = pictures.heatmap_overlay(picture.image, picture.heatmap, picture.threshold)
+        overlay = pictures.heatmap_overlay(picture.image, picture.heatmap)
         overlay = pictures.outline_regions(overlay, picture.regions, picture.size)
         places = f", {len(picture.regions)} outlined" if picture.regions else ""
         alt = f"heatmap over the {kind}; highest level {picture.heatmap.max():.1f}{places}"
