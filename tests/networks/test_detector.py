@@ -11,19 +11,21 @@ from torch import Tensor
 
 from nfbmr.networks.detector import Detector, Standardisation
 from nfbmr.networks.flow import AffineCoupling, position_code
+from nfbmr.networks.local import LocalGaussians
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.scoring.maps import FINE, MAPS
 from nfbmr.settings.changes import with_changes
 from nfbmr.settings.schema import Settings
 
-SIZE, K = (64, 96), 2  # y on a grid of 8 x 12, the detail on 16 x 24
-C = 64  # channels of y; those of the detail are 24 * K * K
+SIZE, K, K_FINEST = (64, 96), 2, 4  # y on a grid of 8 x 12, the detail 16 x 24, the finest 32 x 48
+C = 64  # channels of y; those of the detail are 24 * K * K, of the finest 16 * K_FINEST**2
+AGAIN = K_FINEST // K
 
 
 @pytest.fixture(scope="module", params=["bmr", "b-pfm"])
 def detector(request: pytest.FixtureRequest, tiny: Settings) -> Detector:
     settings = with_changes(tiny, {"mapping": {"kind": request.param}})
-    source = SourceNetwork("tf_efficientnet_lite0", (3, 2), detail=2)
+    source = SourceNetwork("tf_efficientnet_lite0", (3, 2), detail=2, finest=1)
     detector = Detector(source, settings, SIZE)
     generator = torch.Generator().manual_seed(0)
     assert detector.mapping is not None
@@ -36,11 +38,14 @@ def detector(request: pytest.FixtureRequest, tiny: Settings) -> Detector:
     mean.copy_(torch.randn(mean.shape, generator=generator))
     basis.copy_(torch.linalg.qr(torch.randn(basis.shape, generator=generator)).Q)
     assert detector.gaussians is not None
-    assert detector.local is not None
-    for tensor in (*detector.gaussians.buffers(), *detector.local.buffers()):
+    for tensor in detector.gaussians.buffers():
         tensor.copy_(torch.randn(tensor.shape, generator=generator))
-    detector.local.directions.mul_(0.1)
-    detector.local.rest.copy_(1 + torch.rand(detector.local.rest.shape, generator=generator))
+    for fine in (detector.local, detector.finest):
+        assert fine is not None
+        for tensor in fine.buffers():
+            tensor.copy_(torch.randn(tensor.shape, generator=generator))
+        fine.directions.mul_(0.1)
+        fine.rest.copy_(1 + torch.rand(fine.rest.shape, generator=generator))
     return detector
 
 
@@ -55,7 +60,7 @@ def test_each_map_is_what_its_name_says(detector: Detector) -> None:
         maps = detector(pixels(2)).numpy()
         features = detector.source(pixels(2)).permute(0, 2, 3, 1)
         features = (features - detector.standardisation.mean) / detector.standardisation.std
-        y, detail = features[..., :C], features[..., C:]
+        y, detail, finest = features.split([C, 24 * K * K, 16 * K_FINEST**2], dim=-1)
         z, log_det = detector.flow(y, detector.where(y))
         assert detector.gaussians is not None
         distance = detector.gaussians(y)
@@ -68,25 +73,30 @@ def test_each_map_is_what_its_name_says(detector: Detector) -> None:
         "norm": (z**2).sum(-1) / 2,
         "distance": distance,
     }
-    expected = {name: np.kron(value.numpy(), np.ones((1, K, K))) for name, value in of_y.items()}
-    expected["residual"] = residual_by_hand(detector, detail)
-    expected["fine"] = fine_by_hand(detector, detail)
-    assert maps.shape == (2, len(MAPS), 16, 24)
+    expected = {
+        name: np.kron(value.numpy(), np.ones((1, K_FINEST, K_FINEST)))
+        for name, value in of_y.items()
+    }
+    repeated = np.ones((1, AGAIN, AGAIN))
+    expected["residual"] = np.kron(residual_by_hand(detector, detail), repeated)
+    expected["fine"] = np.kron(distance_by_hand(detector.local, detail), repeated)
+    expected["finest"] = distance_by_hand(detector.finest, finest)
+    assert maps.shape == (2, len(MAPS), 32, 48)
     for k, name in enumerate(MAPS):
         np.testing.assert_allclose(maps[:, k], expected[name], rtol=1e-4)
         for other in set(MAPS) - {name}:
             assert not np.allclose(maps[:, k], expected[other], rtol=1e-2)
 
 
-def fine_by_hand(detector: Detector, detail: Tensor) -> NDArray[np.float64]:
+def distance_by_hand(local: LocalGaussians | None, detail: Tensor) -> NDArray[np.float64]:
     """Standardised detail (B, H, W, c * k * k) to its distances, (B, k * H, k * W)."""
-    assert detector.local is not None
-    cells = F.pixel_shuffle(detail.permute(0, 3, 1, 2).double(), K).flatten(2).transpose(1, 2)
-    white = cells @ detector.local.whitening.double() - detector.local.mean  # (B, P, d)
-    known = torch.einsum("bpd,pdr->bpr", white, detector.local.directions.double())
-    squares = white.square().sum(-1) * detector.local.rest - known.square().sum(-1)
-    found: NDArray[np.float64] = squares.clamp_min(0).sqrt().reshape(-1, 16, 24).numpy()
-    return found
+    assert local is not None
+    shuffled = F.pixel_shuffle(detail.permute(0, 3, 1, 2).double(), local.factor)
+    cells = shuffled.flatten(2).transpose(1, 2)
+    white = cells @ local.whitening.double() - local.mean  # (B, P, d)
+    known = torch.einsum("bpd,pdr->bpr", white, local.directions.double())
+    squares = white.square().sum(-1) * local.rest - known.square().sum(-1)
+    return np.asarray(squares.clamp_min(0).sqrt().reshape(-1, *shuffled.shape[2:]).numpy())
 
 
 def residual_by_hand(detector: Detector, detail: Tensor) -> NDArray[np.float64]:
@@ -104,25 +114,32 @@ def test_the_residual_is_the_subspaces_of_the_standardised_detail(detector: Dete
     with torch.no_grad():
         maps = detector(pixels(2))
         features = detector.source(pixels(2)).permute(0, 2, 3, 1)
-        y, detail = detector.standardised(features)
-        assert (y.shape, detail.shape) == ((2, 8, 12, C), (2, 8, 12, 24 * K * K))
-        assert torch.equal(torch.cat([y, detail], -1), detector.standardisation(features))
-        assert torch.equal(maps[:, MAPS.index("residual")], detector.subspace(detail))
+        parts = detector.standardised(features)
+        channels = [C, 24 * K * K, 16 * K_FINEST**2]
+        assert [part.shape for part in parts] == [(2, 8, 12, number) for number in channels]
+        assert torch.equal(torch.cat(parts, -1), detector.standardisation(features))
+        residual = maps[:, MAPS.index("residual"), ::AGAIN, ::AGAIN]
+        assert torch.equal(residual, detector.subspace(parts[1]))
 
 
-def test_fine_is_the_distance_of_the_standardised_detail(detector: Detector) -> None:
+def test_fine_is_the_distance_of_the_standardised_detail_and_finest_of_the_finest(
+    detector: Detector,
+) -> None:
     assert detector.local is not None
+    assert detector.finest is not None
     with torch.no_grad():
         maps = detector(pixels(2))
-        _, detail = detector.standardised(detector.source(pixels(2)).permute(0, 2, 3, 1))
-        assert torch.equal(maps[:, MAPS.index("fine")], detector.local(detail))
+        _, detail, finest = detector.standardised(detector.source(pixels(2)).permute(0, 2, 3, 1))
+        fine = maps[:, MAPS.index("fine"), ::AGAIN, ::AGAIN]
+        assert torch.equal(fine, detector.local(detail))
+        assert torch.equal(maps[:, MAPS.index("finest")], detector.finest(finest))
 
 
 def test_maps_of_y_are_repeated_over_the_finer_cells(detector: Detector) -> None:
     with torch.no_grad():
         maps = detector(pixels(2))
     of_y = [k for k, name in enumerate(MAPS) if name not in FINE]
-    cells = F.pixel_unshuffle(maps, K).reshape(2, len(MAPS), K * K, 8, 12)
+    cells = F.pixel_unshuffle(maps, K_FINEST).reshape(2, len(MAPS), K_FINEST**2, 8, 12)
     spread = cells.amax(dim=2) - cells.amin(dim=2)  # (B, K, H, W)
     assert not spread[:, of_y].any()
     assert spread[:, MAPS.index("residual")].min() > 0
@@ -139,7 +156,7 @@ def test_detail_changes_nothing_but_what_is_of_it(detector: Detector) -> None:
     assert set(changed[:, 1].tolist()) <= {MAPS.index(name) for name in FINE}
     assert set(changed[:, 0].tolist()) == {0}
     growth = (after - before)[0, MAPS.index("residual")]
-    assert divmod(int(growth.argmax()), 24) == (5 * K, 7 * K)
+    assert divmod(int(growth.argmax()), 48) == (5 * K_FINEST, 7 * K_FINEST)
 
 
 def test_without_detail_and_gaussians_there_are_no_such_maps_and_the_grid_is_that_of_y(
@@ -150,13 +167,14 @@ def test_without_detail_and_gaussians_there_are_no_such_maps_and_the_grid_is_tha
     assert plain.gaussians is None
     assert plain.subspace is None
     assert plain.local is None
+    assert plain.finest is None
     with torch.no_grad():
         maps = plain(pixels(2))
-        y, detail = plain.standardised(plain.source(pixels(2)).permute(0, 2, 3, 1))
+        y, detail, finest = plain.standardised(plain.source(pixels(2)).permute(0, 2, 3, 1))
     assert maps.shape == (2, len(MAPS), 8, 12)
-    assert not maps[:, [MAPS.index(name) for name in ("residual", "distance", "fine")]].any()
+    assert not maps[:, [MAPS.index(name) for name in ("distance", *FINE)]].any()
     assert (maps[:, MAPS.index("norm")] > 0).all()
-    assert (y.shape, detail.shape) == ((2, 8, 12, C), (2, 8, 12, 0))
+    assert (y.shape[-1], detail.shape[-1], finest.shape[-1]) == (C, 0, 0)
 
 
 def test_the_subspace_has_the_pictures_grid_and_the_asked_directions(
@@ -196,7 +214,7 @@ def test_equal_features_score_differently_in_different_places_where_tnf_is_told(
 ) -> None:
     features = torch.zeros(1, 8, 12, detector.source.outputs)
     with torch.no_grad():
-        norm = detector.maps(features)[0, MAPS.index("norm"), ::K, ::K]
+        norm = detector.maps(features)[0, MAPS.index("norm"), ::K_FINEST, ::K_FINEST]
     assert len(set(norm.flatten().tolist())) == 8 * 12
 
 

@@ -212,6 +212,34 @@ def test_behind_y_stands_the_detail_cell_by_cell(
     assert torch.equal(levels[0], found[:, : levels[0].shape[1]])
 
 
+@pytest.mark.parametrize("size", [(64, 96), (100, 76)])
+def test_behind_the_detail_stands_the_finest_as_3x3_means_cell_by_cell(
+    size: tuple[int, int],
+) -> None:
+    network = SourceNetwork(LITE0, (4,), detail=3, finest=2)
+    plain = SourceNetwork(LITE0, (4,), detail=3)
+    assert (network.detail_factor, network.finest_factor) == (2, 4)
+    assert (plain.finest_channels, plain.finest_factor) == (0, 1)
+    assert network.outputs == plain.outputs + network.finest_channels
+    found = network(pixels(size))
+    torch.testing.assert_close(found[:, : plain.outputs], plain(pixels(size)), rtol=0, atol=0)
+    alone = SourceNetwork(LITE0, (2,))(pixels(size))
+    height, width = network.grid(size)
+    if size == (100, 76):  # its grid does not fit
+        alone = F.interpolate(alone, (4 * height, 4 * width), mode="bilinear", align_corners=False)
+    finest = F.pixel_shuffle(found[:, plain.outputs :], 4)
+    torch.testing.assert_close(finest[:, :, 1:-1, 1:-1], F.avg_pool2d(alone, 3, stride=1))
+    torch.testing.assert_close(finest[:, :, 0, 0], alone[:, :, :2, :2].mean(dim=(2, 3)))
+    assert network.fingerprint() != plain.fingerprint()
+
+
+def test_cells_of_the_finest_divide_those_of_the_detail() -> None:
+    with pytest.raises(
+        SettingsError, match=r"backbone\.finest blocks\.3 .* stride 16, the detail 4"
+    ):
+        SourceNetwork(LITE0, (6,), detail=2, finest=4)
+
+
 @pytest.mark.parametrize("size", [(100, 76), (75, 101)])
 def test_detail_whose_grid_does_not_fit_is_brought_to_that_of_y(size: tuple[int, int]) -> None:
     network = SourceNetwork(LITE0, (4,), detail=2)

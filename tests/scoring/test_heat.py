@@ -1,4 +1,4 @@
-"""The heatmap of fused judges: its peak is the score, and it shows what the verdict rests on."""
+"""The heatmap of fused judges: it shows what the verdict rests on, and agrees with it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_where_nothing_counts_it_is_0_and_the_rest_bears_the_verdict(
     )
     heat = heatmap(maps, ANY, calibration, score, (80, 60), counts)
     assert not heat[counts == 0].any()
-    assert heat.max() == pytest.approx(score, rel=1e-5)
+    assert heat.max() > 1
     alone = ScoringSettings(maps=("norm",), fusion="mean")
     older = calibrate(good(60), alone, 0.05)
     plain, heat = (heatmap(maps, alone, older, score, (80, 60), c) for c in (None, counts))
@@ -63,7 +63,7 @@ def test_the_grids_are_known_from_what_repeats(calibration: Calibration) -> None
     assert calibration.factor == 2
 
 
-def test_a_defects_peak_is_its_score_so_it_is_shown_and_a_good_part_is_calm(
+def test_a_defect_reaches_the_threshold_so_it_is_shown_and_a_good_part_is_calm(
     calibration: Calibration,
 ) -> None:
     for maps in (*good(20, seed=2), seen_by("fine", (5, 2))):
@@ -73,10 +73,7 @@ def test_a_defects_peak_is_its_score_so_it_is_shown_and_a_good_part_is_calm(
             assert heat.shape == size
             assert heat.dtype == np.float32
             assert (heat.max() > calibration.threshold) == (score > calibration.threshold)
-            if score > 1:
-                assert heat.max() == pytest.approx(score, rel=1e-5)
-            else:
-                assert 0 < heat.max() < 0.951
+            assert score > 1 or 0 < heat.max() < 0.951
 
 
 @pytest.mark.parametrize("name", ["fine", "distance"])

@@ -40,7 +40,7 @@ def test_a_preset_shows_what_it_changes_and_is_quiet_about_the_rest() -> None:
     found = rows()
     assert found["flow.hidden"][-4:] == ["`512`", "·", "`1024`", "`1024`"]
     assert found["stage_one.steps"][-4:] == ["`400`", "`null`", "`null`", "`null`"]
-    assert found["scoring.maps"][-2:] == ['`["norm", "distance", "fine"]`', '`["asm"]`']
+    assert found["scoring.maps"][-2:] == ['`["norm", "distance", "fine", "finest"]`', '`["asm"]`']
     assert found["tiles.overlap"][-4:] == ["`0.25`", "·", "·", "·"]
 
 

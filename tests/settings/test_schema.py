@@ -45,9 +45,10 @@ def test_fast_and_accurate_look_at_three_sizes_and_the_detail() -> None:
         assert settings.backbone.scales == (0.7, 0.5)
         assert settings.backbone.scale_stages == ((6, 5), (6,))
         assert settings.backbone.detail == (5, 4, 3)
+        assert settings.backbone.finest == 3
         assert settings.flow.position == 6
         assert (settings.local.rank, settings.gaussian.rank) == (64, 192)
-        assert settings.scoring.maps == ("norm", "distance", "fine")
+        assert settings.scoring.maps == ("norm", "distance", "fine", "finest")
         assert settings.scoring.fusion == "any"
         assert settings.calibration.everyone
 

@@ -58,11 +58,12 @@ class GraphSource:
         self.label = network.label
         self.channels, self.outputs = network.channels, network.outputs
         self.detail_channels, self.detail_factor = network.detail_channels, network.detail_factor
+        self.finest_channels, self.finest_factor = network.finest_channels, network.finest_factor
         self.grid = network.grid
         self._runtime, self._tag = runtime, tag
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Maps pixels, uint8 (B, H, W, 3) RGB, to y and detail, float32 (B, C', H', W')."""
+        """Maps pixels, uint8 (B, H, W, 3) RGB, to y, detail and finest, float32 (B, C', H', W')."""
         return torch.from_numpy(self._runtime.run(pixels.cpu().numpy()))  # (B, C', H', W')
 
     def fingerprint(self) -> str:

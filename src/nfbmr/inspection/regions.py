@@ -45,7 +45,7 @@ class Region:
     area_mm2: float | None
     """Square millimetres; None unless the setting `mm_per_pixel` says the scale."""
     peak: float
-    """Its highest point, on the score's scale."""
+    """Its highest point, on the heatmap's scale."""
     at: tuple[int, int]
     """(x, y), the pixel of the picture where that is."""
     p_value: float | None
@@ -81,8 +81,8 @@ def regions_of(
         heat: (h, w) finite, of the whole picture, on the score's scale.
         threshold: that of the verdict, on the same scale.
         size: (H, W) of the picture.
-        known: scores of good pictures that calibrate, ascending; none where heatmaps have a scale
-            of their own.
+        known: highest points of good pictures that calibrate, ascending; none where heatmaps have
+            a scale of their own.
         highest: the heatmap's highest point before it was resized; the first region's peak.
         mm_per_pixel: of the picture.
 

@@ -67,7 +67,7 @@ class Inspection:
     def heatmap(self) -> NDArray[np.float32]:
         """Where: float32 (H, W) of the picture; 0 = typical good, 1 = as high as good ones get.
 
-        The scale is the good pictures'; the highest point of a defect is its score, but in older
+        The scale is the good pictures'; the highest point of a defect lies above 1, but in older
         models. Computed at each call.
         """
         return self.heatmap_at(self.size)
@@ -96,7 +96,7 @@ class Inspection:
             ),
             self._alarm,
             self.size,
-            self.calibration.scores if self._one_scale else (),
+            self.calibration.known_peaks,
             highest=float(self.heatmap_at((self.maps.shape[1], self.maps.shape[2])).max()),
             mm_per_pixel=self.mm_per_pixel,
         )

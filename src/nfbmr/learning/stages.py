@@ -231,6 +231,7 @@ class _Run:
         detector = self.detector
         gaussians, local, subspace = detector.gaussians, detector.local, detector.subspace
         there = {"gaussians": gaussians, "local": local, "subspace": subspace}
+        there |= {"finest": detector.finest}
         parts = nn.ModuleDict({name: part for name, part in there.items() if part is not None})
         if not parts:
             return 0.0
@@ -241,25 +242,29 @@ class _Run:
         started = time.monotonic()
         seed = self.settings.seed
         if gaussians is not None:
-            gaussians.learn(lambda: (y for y, _ in self.standardised(self.data.learnt)))
-        if local is not None:
+            gaussians.learn(lambda: (y for y, *_ in self.standardised(self.data.learnt)))
+        for place, fine in ((1, local), (2, detector.finest)):
+            if fine is None:
+                continue
 
-            def detail() -> Iterator[Tensor]:
-                return (fine for _, fine in self.standardised(self.data.learnt))
+            def cells(place: int = place) -> Iterator[Tensor]:
+                return (found[place] for found in self.standardised(self.data.learnt))
 
-            local.learn(detail, seed)
+            fine.learn(cells, seed)
             if self.data.everyone:
-                local.measure_own(detail, seed)
+                fine.measure_own(cells, seed)
         if subspace is not None:
-            subspace.learn(lambda: (fine for _, fine in self.standardised(self.data.train)), seed)
+            subspace.learn(
+                lambda: (fine for _, fine, _ in self.standardised(self.data.train)), seed
+            )
         seconds = time.monotonic() - started
         with Saver(file, math.inf) as saver:
             position = Position(key=key, step=1, seconds=seconds, loss=None)
             saver.save(parts.state_dict(), position)
         return seconds
 
-    def standardised(self, which: NDArray[np.int64]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Gives y (B, H, W, C) and detail (B, H, W, c * k * k) of images `which` once."""
+    def standardised(self, which: NDArray[np.int64]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Gives y, detail and finest, each (B, H, W, .), of images `which` once."""
         for indices in _chunks(which):
             rows = torch.from_numpy(self.data.store.read(indices)).to(self.device)
             yield self.detector.standardised(rows)

@@ -1,8 +1,8 @@
 """The one graph that is trained, exported and served: uint8 pixels -> raw maps.
 
 Shapes: B = images, C = channels of y and z, H W = grid of y, K = raw maps
-(`nfbmr.scoring.maps.MAPS`), C' = C + c * k * k = channels of y and detail, k = cells of
-the detail along a cell of y.
+(`nfbmr.scoring.maps.MAPS`), C' = channels of y, detail and finest, c k = channels of the detail and
+its cells along a cell of y, c* k* = likewise of the finest.
 
 SNN gives y and detail, standardised with statistics of the training images; TNF gives z; BMR maps
 both ways; Gaussians of the positions give a distance; those of the detail's positions a finer
@@ -96,11 +96,12 @@ class Detector(nn.Module):
             self.gaussians = PositionGaussians(
                 source.grid(size), source.channels, settings.gaussian.rank
             )
-        self.factor = source.detail_factor
         self.local: LocalGaussians | None = None
         """None where there is no detail, or the settings ask for none."""
+        self.finest: LocalGaussians | None = None
+        """Likewise, of the finest."""
         self.subspace: Subspace | None = None
-        """Likewise."""
+        """Likewise, of the detail."""
         if source.detail_channels:
             assert size is not None, "what knows the detail needs the pictures' size"
             where = source.grid(size), source.detail_channels, source.detail_factor
@@ -108,6 +109,13 @@ class Detector(nn.Module):
                 self.local = LocalGaussians(*where, settings.local.rank)
             if settings.subspace.rank:
                 self.subspace = Subspace(*where, settings.subspace.rank)
+        if source.finest_channels and settings.local.rank:
+            assert size is not None, "what knows the finest needs the pictures' size"
+            finest = source.grid(size), source.finest_channels, source.finest_factor
+            self.finest = LocalGaussians(*finest, settings.local.rank)
+        finer = [part for part in (self.local, self.finest, self.subspace) if part is not None]
+        self.factor = max((part.factor for part in finer), default=1)
+        """Cells of the raw maps along a cell of y."""
         self.eval()
 
     def ready(self, device: torch.device) -> Detector:
@@ -124,13 +132,13 @@ class Detector(nn.Module):
         return self.maps(self.source(pixels).permute(0, 2, 3, 1))
 
     def maps(self, y: Tensor) -> Tensor:
-        """Maps what SNN gives (B, H, W, C'), channels last, to raw maps (B, K, k * H, k * W).
+        """Maps what SNN gives (B, H, W, C'), channels last, to raw maps (B, K, f * H, f * W).
 
         Without a mapping there are no mapping errors, without Gaussians there is no distance,
-        without detail neither residual nor fine: such a map is zero. The detail's grid is k times
-        as fine as that of y, whose maps are repeated.
+        without detail neither residual nor fine, without a finest no finest: such a map is zero.
+        The grid is `factor` = f times as fine as that of y; coarser maps are repeated on it.
         """
-        y, detail = self.standardised(y)
+        y, detail, finest = self.standardised(y)
         z, log_det = self.flow(y, self.where(y))
         likelihood = negative_log_likelihood(z, log_det)  # (B, H, W)
         norm = z.square().sum(dim=-1) / 2  # (B, H, W)
@@ -141,16 +149,17 @@ class Detector(nn.Module):
             y, z = y.permute(0, 3, 1, 2), z.permute(0, 3, 1, 2)  # (B, C, H, W)
             z_mt, y_ms = self.mapping(y, z)
             source, target = mapping_errors(y, z, z_mt, y_ms)  # (B, H, W) each
-        maps = torch.stack([source, target, likelihood, norm, distance], dim=1)  # (B, K - 2, H, W)
-        if self.subspace is not None or self.local is not None:
-            k = self.factor
-            maps = maps.repeat_interleave(k, dim=2).repeat_interleave(k, dim=3)
-        residual = fine = torch.zeros_like(maps[:, 0])  # (B, k * H, k * W)
+        of_y = torch.stack([source, target, likelihood, norm, distance], dim=1)  # (B, 5, H, W)
+        residual = fine = smallest = torch.zeros_like(norm)
         if self.subspace is not None:
-            residual = self.subspace(detail)
+            residual = self.subspace(detail)  # (B, k * H, k * W)
         if self.local is not None:
-            fine = self.local(detail)
-        return torch.cat([maps, residual[:, None], fine[:, None]], dim=1)
+            fine = self.local(detail)  # (B, k * H, k * W)
+        if self.finest is not None:
+            smallest = self.finest(finest)  # (B, k* * H, k* * W)
+        alone = (part[:, None] for part in (residual, fine, smallest))
+        height = self.factor * norm.shape[1]
+        return torch.cat([_repeated(part, height) for part in (of_y, *alone)], dim=1)
 
     def own_weights(self) -> dict[str, float]:
         """Returns, of each map of closed-form Gaussians, how much they are the images' own."""
@@ -159,19 +168,31 @@ class Detector(nn.Module):
             found["distance"] = float(self.gaussians.own)
         if self.local is not None:
             found["fine"] = float(self.local.own)
+        if self.finest is not None:
+            found["finest"] = float(self.finest.own)
         return found
 
-    def standardised(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Standardises what SNN gives (..., C'): y (..., C) and detail (..., c * k * k)."""
-        parts = [self.source.channels, self.source.detail_channels]
-        y, detail = self.standardisation(features).split(parts, dim=-1)
-        return y, detail
+    def standardised(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Standardises what SNN gives (..., C').
+
+        Returns y (..., C), detail (..., c * k * k) and finest (..., c* * k* * k*).
+        """
+        source = self.source
+        parts = [source.channels, source.detail_channels, source.finest_channels]
+        y, detail, finest = self.standardisation(features).split(parts, dim=-1)
+        return y, detail, finest
 
     def where(self, y: Tensor) -> Tensor | None:
         """Says where positions of y (B, H, W, C) lie, (H, W, E); None where TNF is not told."""
         if not self.waves:
             return None
         return position_code((y.shape[1], y.shape[2]), self.waves, y.device)
+
+
+def _repeated(maps: Tensor, height: int) -> Tensor:
+    """Repeats the cells of maps (B, K, h, w) to maps of `height` cells."""
+    k = height // maps.shape[2]
+    return maps if k == 1 else maps.repeat_interleave(k, dim=2).repeat_interleave(k, dim=3)
 
 
 def _mapping(channels: int, settings: Settings) -> BidirectionalMapping | None:

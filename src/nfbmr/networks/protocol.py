@@ -1,7 +1,8 @@
 """What gives features: SNN in torch, or a graph of it in a runtime.
 
 Shapes: B = images, H W = the image's pixels, H' W' = grid of y, C = channels of y, k = cells of the
-detail along the side of a cell of y, c = its channels, C' = C + c * k * k, all that comes out.
+detail along the side of a cell of y, c = its channels, c* k* = likewise of the finest,
+C' = C + c * k * k + c* * k* * k*, all that comes out.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch import Tensor
 
 
 class FeatureSource(Protocol):
-    """uint8 pixels to source features y and, behind them, the detail."""
+    """uint8 pixels to source features y and, behind them, the detail and the finest."""
 
     @property
     def label(self) -> str:
@@ -36,12 +37,22 @@ class FeatureSource(Protocol):
         ...
 
     @property
+    def finest_channels(self) -> int:
+        """Of the finest, c* * k* * k*; 0 without."""
+        ...
+
+    @property
+    def finest_factor(self) -> int:
+        """k*; 1 without a finest."""
+        ...
+
+    @property
     def outputs(self) -> int:
-        """C', the channels of y and detail together."""
+        """C', the channels of y, detail and finest together."""
         ...
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Maps pixels, uint8 (B, H, W, 3) RGB, to y and detail, float32 (B, C', H', W')."""
+        """Maps pixels, uint8 (B, H, W, 3) RGB, to y, detail and finest, float32 (B, C', H', W')."""
         ...
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:

@@ -2,11 +2,13 @@
 
 Its features are y. Section 3.1 takes one stage, the sixth of EfficientNet-B5; several stages may
 be joined here, the 3x3 mean of the first one, and stages of smaller copies of the image. Behind y
-may stand the detail: a finer stage, whose cells that lie in one cell of y are channels of it.
+may stand the detail: finer stages, whose cells that lie in one cell of y are channels of it; and
+behind it the finest: one stage with yet smaller cells.
 
 Shapes: B = images, H W = the image's pixels, H' W' = grid of y, C = channels of y,
 c h w = channels and grid of one stage, before the stages are joined, k = cells of the detail along
-the side of a cell of y, C' = C + c * k * k, all that comes out.
+the side of a cell of y, c* k* = likewise of the finest, C' = C + c * k * k + c* * k* * k*, all that
+comes out.
 """
 
 from __future__ import annotations
@@ -64,9 +66,12 @@ class SourceNetwork(nn.Module):
         scale_stages: module paths, a tuple for each of `scales`.
         detail: module paths of the detail; empty where there is none.
         detail_neighbours: whether the detail is smoothed.
+        finest: module path of the finest, 3x3 means of it; none where there is none.
         channels: C.
         detail_channels: c * k * k; 0 without detail.
         detail_factor: k; 1 without detail.
+        finest_channels: c* * k* * k*; 0 without a finest.
+        finest_factor: k*; 1 without a finest.
         is_ready: whether it is such a copy, which takes no other weights.
         stride: pixels per cell of the grid, nominally; `grid` is exact.
         steps: paths of the layers in the order in which they run.
@@ -85,6 +90,7 @@ class SourceNetwork(nn.Module):
         scale_stages: tuple[tuple[int | str, ...], ...] = (),
         detail: int | str | tuple[int | str, ...] | None = None,
         detail_neighbours: bool = False,
+        finest: int | str | None = None,
         padding: Literal["native", "static"] = "native",
     ) -> None:
         """Builds the network and cuts it; the caller's random generator is left as it was.
@@ -102,6 +108,8 @@ class SourceNetwork(nn.Module):
             detail: stages that are not coarser than the first one, to stand behind y on the grid
                 of the first of them.
             detail_neighbours: smooth the detail by weights 1 2 1 along each side.
+            finest: a stage that is not coarser than the detail, to stand behind it on its own
+                grid, as 3x3 means.
             padding: `native`: timm's. `static`: TF's SAME rule for the network's design
                 resolution, whatever comes in, as efficientnet-pytorch does.
 
@@ -120,7 +128,9 @@ class SourceNetwork(nn.Module):
         assert len(self.scale_stages) == len(scales), (scale_stages, scales)
         self.detail = _paths(model, name, _as_tuple(detail)) if detail is not None else ()
         self.detail_neighbours = detail_neighbours
-        taken = [*self.stages, *self.detail, *chain(*self.scale_stages)]
+        self.finest = None if finest is None else _paths(model, name, (finest,))[0]
+        small = [] if self.finest is None else [self.finest]
+        taken = [*self.stages, *self.detail, *small, *chain(*self.scale_stages)]
         self._taken = tuple(dict.fromkeys(taken))
         self.steps = tuple(steps_up_to(model, set(self._taken), name))
         self.trunk = cut(model, self.steps)
@@ -130,7 +140,7 @@ class SourceNetwork(nn.Module):
         self.register_buffer("std", torch.tensor(config["std"]).reshape(1, 3, 1, 1))
         self.requires_grad_(False)
         self.eval()
-        self.channels, self.stride, self.detail_channels, self.detail_factor = self._probe(model)
+        self._set_widths(*self._probe(model))
         if padding == "static":
             design = torch.empty(1, *config["input_size"][1:], 3, dtype=torch.uint8, device="meta")
             make_padding_static(self.trunk, name, lambda: _on_meta(self, design))
@@ -146,11 +156,12 @@ class SourceNetwork(nn.Module):
             scale_stages=settings.scale_stages,
             detail=settings.detail,
             detail_neighbours=settings.detail_neighbours,
+            finest=settings.finest,
             padding=settings.padding,
         )
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Maps pixels, uint8 (B, H, W, 3) RGB, to y and detail, float32 (B, C', H', W')."""
+        """Maps pixels, uint8 (B, H, W, 3) RGB, to y, detail and finest, float32 (B, C', H', W')."""
         x = self._normalised(pixels)
         maps = self._stage_maps(x)
         first, *finer = (maps[path] for path in self.stages)  # (B, c, H', W'), others finer
@@ -169,6 +180,11 @@ class SourceNetwork(nn.Module):
             if self.detail_neighbours:
                 fine = _smoothed(fine)
             parts.append(F.pixel_unshuffle(fine, self.detail_factor))
+        if self.finest is not None:
+            height, width = (self.finest_factor * side for side in first.shape[-2:])
+            level = _at_size(maps[self.finest], (height, width))
+            means = F.avg_pool2d(level, 3, stride=1, padding=1, count_include_pad=False)
+            parts.append(F.pixel_unshuffle(means, self.finest_factor))
         return torch.cat(parts, dim=1)  # (B, C', H', W')
 
     def levels(self, pixels: Tensor) -> list[Tensor]:
@@ -183,8 +199,8 @@ class SourceNetwork(nn.Module):
 
     @property
     def outputs(self) -> int:
-        """C', the channels of y and detail together."""
-        return self.channels + self.detail_channels
+        """C', the channels of y, detail and finest together."""
+        return self.channels + self.detail_channels + self.finest_channels
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """Returns (H', W') for images of `size` (H, W); computes shapes only, and once."""
@@ -223,13 +239,14 @@ class SourceNetwork(nn.Module):
     def fingerprint(self) -> str:
         """Names what y depends on: 64 hexadecimal digits, equal for equal features.
 
-        SHA-256 over stages, padding, neighbours, scales, detail, and name, shape and bytes of every
-        tensor. Of a copy that is ready there is none: its tensors are others.
+        SHA-256 over stages, padding, neighbours, scales, detail, finest, and name, shape and bytes
+        of every tensor. Of a copy that is ready there is none: its tensors are others.
         """
         assert not self.is_ready, "ask the network that it was made from"
         one = (self.name, self.stages, self.padding, self.neighbours)
         more = (self.scales, self.scale_stages, self.detail, self.detail_neighbours)
-        digest = hashlib.sha256(repr((*one, *more)).encode())
+        last = () if self.finest is None else (self.finest,)
+        digest = hashlib.sha256(repr((*one, *more, *last)).encode())
         for key, tensor in sorted(self.state_dict().items()):
             if key.endswith("num_batches_tracked"):  # not read in evaluation mode
                 continue
@@ -255,10 +272,10 @@ class SourceNetwork(nn.Module):
                 maps[path] = x
         return maps
 
-    def _probe(self, model: nn.Module) -> tuple[int, int, int, int]:
+    def _probe(self, model: nn.Module) -> tuple[dict[str, int], dict[str, int]]:
         """Compares the cut network with the whole one on a small image.
 
-        Returns C, the stride, c * k * k and k.
+        Returns channels and stride of each stage.
         """
         x = torch.rand(1, 3, *_PROBE, generator=torch.Generator().manual_seed(SEED))
         try:
@@ -278,12 +295,10 @@ class SourceNetwork(nn.Module):
                     "do not simply run in the order in which it lists them, or a later one "
                     "writes over this one's output; choose another stage or network"
                 )
-        return self._widths({path: maps.shape[1] for path, maps in found.items()}, strides)
+        return {path: maps.shape[1] for path, maps in found.items()}, strides
 
-    def _widths(
-        self, channels: Mapping[str, int], strides: Mapping[str, int]
-    ) -> tuple[int, int, int, int]:
-        """Returns C, the stride, c * k * k and k from channels and strides of the stages."""
+    def _set_widths(self, channels: Mapping[str, int], strides: Mapping[str, int]) -> None:
+        """Sets what follows from channels and strides of the stages."""
         stride = strides[self.stages[0]]
         if any(strides[path] > stride for path in self.stages):
             raise SettingsError(
@@ -299,11 +314,23 @@ class SourceNetwork(nn.Module):
             )
         joined = (*self.stages, *chain(*self.scale_stages))
         total = sum(channels[path] for path in joined) + self.neighbours * channels[self.stages[0]]
-        if not self.detail:
-            return total, stride, 0, 1
-        factor = max(1, round(stride / strides[self.detail[0]]))
-        detail = sum(channels[path] for path in self.detail)
-        return total, stride, detail * factor**2, factor
+        self.channels, self.stride = total, stride
+        self.detail_channels, self.detail_factor = 0, 1
+        if self.detail:
+            self.detail_factor = max(1, round(stride / strides[self.detail[0]]))
+            cells = self.detail_factor**2
+            self.detail_channels = cells * sum(channels[path] for path in self.detail)
+        self.finest_channels, self.finest_factor = 0, 1
+        if self.finest is not None:
+            self.finest_factor = max(1, round(stride / strides[self.finest]))
+            if self.finest_factor % self.detail_factor:
+                raise SettingsError(
+                    f"backbone.finest {self.finest} of '{self.name}' has stride "
+                    f"{strides[self.finest]}, the detail {strides[self.detail[0]]}: choose a stage "
+                    "whose cells divide those of the detail, or none: finest=null, and no finest "
+                    "in scoring"
+                )
+            self.finest_channels = channels[self.finest] * self.finest_factor**2
 
 
 def _as_tuple(stages: int | str | tuple[int | str, ...]) -> tuple[int | str, ...]:

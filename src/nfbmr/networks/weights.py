@@ -308,6 +308,7 @@ def _fresh(network: SourceNetwork) -> SourceNetwork:
         scale_stages=network.scale_stages,
         detail=network.detail or None,
         detail_neighbours=network.detail_neighbours,
+        finest=network.finest,
         padding=network.padding,
     )
 

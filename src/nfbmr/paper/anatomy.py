@@ -62,7 +62,7 @@ def anatomy(settings: Settings) -> Anatomy:
         assert mapping is not None
         pixels = torch.empty(1, *size, 3, dtype=torch.uint8)
         features = source(pixels).permute(0, 2, 3, 1)  # (1, H', W', C')
-        y, _ = detector.standardised(features)  # (1, H', W', C)
+        y, *_ = detector.standardised(features)  # (1, H', W', C)
         z, _ = detector.flow(y, detector.where(y))
         y, z = y.permute(0, 3, 1, 2), z.permute(0, 3, 1, 2)
         z_mt, y_ms = mapping(y, z)

@@ -142,7 +142,7 @@ def _areas(product: Product, learnt: Learnt) -> dict[str, Any]:
     """
     runtime = learnt.inspector.runtime
     assert isinstance(runtime, TorchRuntime)
-    k = runtime.detector.source.detail_factor  # beside a finer grid the map is repeated
+    k = runtime.detector.factor  # beside a finer grid the map is repeated
     maps = -learnt.maps[:, MAPS.index("likelihood"), ::k, ::k]  # (N, H', W')
     found: dict[str, list[NDArray[np.float32]]] = {"good": [], "defective": []}
     for sample, values in zip(product.test, maps, strict=True):
@@ -196,7 +196,7 @@ def _vectors(product: Product, learnt: Learnt, other: SourceNetwork | None) -> d
         pixels = torch.from_numpy(load_image(sample.path, size)[None]).to(runtime.device)
         with torch.inference_mode():
             features = detector.source(pixels).permute(0, 2, 3, 1)
-            y, _ = detector.standardised(features)
+            y, *_ = detector.standardised(features)
             z, _ = detector.flow(y, detector.where(y))
             grids = {"source": features[0, ..., : detector.source.channels], "target": z[0]}
             if other is not None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nfbmr.errors import CalibrationError
 from nfbmr.scoring.calibration import LOOK_RATE, Calibration
 from nfbmr.scoring.conformal import TINY, images_needed, threshold_for
+from nfbmr.scoring.grids import Factors, on_own_grid
 from nfbmr.scoring.judges import (
     as_if_held_out,
     by_judge,
@@ -25,6 +26,8 @@ from nfbmr.scoring.judges import (
 )
 from nfbmr.scoring.level import to_level, zero_for
 from nfbmr.scoring.maps import (
+    DETAIL,
+    FINE,
     Floats,
     Maps,
     chosen_maps,
@@ -116,7 +119,6 @@ def calibrate(
         pictures=tuple(pictures[i] for i in order) if pictures else (),
         judge_mean=tuple(scale[0].tolist()) if scale else (),
         judge_std=tuple(scale[1].tolist()) if scale else (),
-        factor=repeats(maps, scoring.maps),
         learnt=0 if known is None else known.learnt,
         own={} if known is None else dict(known.own),
         **of_heat,
@@ -142,7 +144,7 @@ def _scale_of_judges(said: Floats, scoring: ScoringSettings) -> tuple[Floats, Fl
 
 
 def _scale_of_heat(maps: Maps, scoring: ScoringSettings, rate: float) -> dict[str, Any]:
-    """Returns `map_mean`, `map_std`, `heat_zero`, `heat_one` and `judge_peak`.
+    """Returns `map_mean`, `map_std`, `heat_zero`, `heat_one` and what judges need of their own.
 
     Raises:
         CalibrationError: a map never moves.
@@ -157,13 +159,20 @@ def _scale_of_heat(maps: Maps, scoring: ScoringSettings, rate: float) -> dict[st
         )
     found = {"map_mean": tuple(map_mean.tolist()), "map_std": tuple(map_std.tolist())}
     if scoring.fusion == "any":  # the heatmap's scale is the score's
+        factors = (
+            repeats(maps, tuple(name for name in scoring.maps if name not in FINE)),
+            repeats(maps, tuple(name for name in scoring.maps if name in DETAIL)),
+        )
+        peaks = tuple(
+            _peaks(maps, names, map_mean, map_std, scoring, factors) for names in judges_of(scoring)
+        )
         return found | {
             "heat_zero": 0.0,
             "heat_one": 1.0,
-            "judge_peak": tuple(
-                _peak(chosen, map_mean, map_std, scoring, names, rate)
-                for names in judges_of(scoring)
-            ),
+            "factor": max(factors),
+            "detail_factor": factors[1],
+            "judge_peaks": peaks,
+            "judge_peak": tuple(_peak(own, rate) for own in peaks),
         }
     fused = fused_maps(chosen, map_mean, map_std)
     zero = float(np.median(fused))
@@ -171,18 +180,23 @@ def _scale_of_heat(maps: Maps, scoring: ScoringSettings, rate: float) -> dict[st
     return found | {"heat_zero": zero, "heat_one": max(one, zero + TINY)}
 
 
-def _peak(
-    chosen: Floats,
+def _peaks(
+    maps: Maps,
+    names: tuple[MapName, ...],
     mean: Floats,
     std: Floats,
     scoring: ScoringSettings,
-    names: tuple[MapName, ...],
-    rate: float,
-) -> float:
-    """Returns what the highest position of a judge's map exceeds in a share of good pictures."""
+    factors: Factors,
+) -> tuple[float, ...]:
+    """Returns the highest positions of a judge's map in good pictures, ascending."""
     own = [scoring.maps.index(name) for name in names]
-    peaks = fused_maps(chosen[:, own], mean[own], std[own]).max(axis=(1, 2))
-    return max(threshold_for(np.sort(peaks), rate)[0], TINY)
+    fused = on_own_grid(maps, names, mean[own], std[own], factors)
+    return tuple(np.sort(fused.max(axis=(1, 2))).tolist())
+
+
+def _peak(peaks: Sequence[float], rate: float) -> float:
+    """Returns what the highest position exceeds in a share of good pictures, above 0."""
+    return max(threshold_for(np.array(peaks), rate)[0], TINY)
 
 
 def _with_threshold(calibration: Calibration, raw: Floats, *, levels: bool) -> Calibration:
@@ -252,7 +266,9 @@ def recalibrate(
     stays, so that pictures from before and after can be compared.
     """
     look = calibration.look_rate if look_rate is None else look_rate
-    asked = replace(calibration, false_alarm_rate=rate, look_rate=look)
+    peaks = calibration.judge_peaks
+    peak = tuple(_peak(own, rate) for own in peaks) if peaks else calibration.judge_peak
+    asked = replace(calibration, false_alarm_rate=rate, look_rate=look, judge_peak=peak)
     raw = calibration.raw(np.array(calibration.scores))
     return _with_threshold(asked, raw, levels=calibration.one is not None)
 

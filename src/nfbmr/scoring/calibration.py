@@ -88,7 +88,12 @@ class Calibration:
     one: float | None = None
     """The raw score that is shown as 1; None: raw scores are shown."""
     factor: int = 1
-    """Cells of a finer map along the side of a cell of the others, which are repeated on it."""
+    """Cells of the maps along the side of a cell of y, whose maps are repeated on them."""
+    detail_factor: int = 1
+    """Likewise of a cell of the detail."""
+    judge_peaks: tuple[tuple[float, ...], ...] = ()
+    """Highest positions of each judge's fused map in the good pictures, ascending, (G, n); what
+    `judge_peak` is taken from. None in calibrations of older versions."""
     learnt: int = 0
     """Pictures that the Gaussians learnt from, the calibration images among them; 0: none of the
     calibration images was learnt from."""
@@ -115,7 +120,9 @@ class Calibration:
             and len(self.judge_mean) == len(self.judge_peak)
             and min((*self.judge_std, *self.judge_peak), default=1) > 0
             and (self.one is None or self.one > self.zero)
-            and self.factor >= 1
+            and self.factor >= self.detail_factor >= 1
+            and len(self.judge_peaks) in (0, len(self.judge_peak))
+            and all(list(peaks) == sorted(peaks) for peaks in self.judge_peaks)
             and (self.learnt == 0 or self.learnt >= max(n, 2))
             and all(name in MAPS and 0 <= weight <= 1 for name, weight in self.own.items())
         )
@@ -132,6 +139,17 @@ class Calibration:
         rate = max(self.look_rate, self.false_alarm_rate)
         raw = threshold_for(self.raw(np.array(self.scores)), rate)[0]
         return min(float(self.shown(np.array(raw))), self.threshold)
+
+    @cached_property
+    def known_peaks(self) -> tuple[float, ...]:
+        """Highest levels of the finest judge in good pictures, ascending, on the heatmap's scale.
+
+        The scores where the calibration knows no more, none where heatmaps have their own scale.
+        """
+        if self.one is None or not self.judge_peaks:
+            return () if self.one is None else self.scores
+        peaks = np.maximum(np.array(self.judge_peaks[-1]), 0)
+        return tuple(to_level(peaks, 0.0, self.judge_peak[-1]).tolist())
 
     def shown(self, raw: Floats) -> Floats:
         """Brings raw scores to the scale that is shown."""

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from nfbmr.data.images import resize_map
 from nfbmr.scoring.calibration import Calibration
+from nfbmr.scoring.grids import on_own_grid
 from nfbmr.scoring.judges import judges_of
 from nfbmr.scoring.level import to_level
-from nfbmr.scoring.maps import FINE, Maps, chosen_maps, fused_maps, shown_maps
-from nfbmr.settings.schema import MapName, ScoringSettings
+from nfbmr.scoring.maps import Maps, chosen_maps, fused_maps, shown_maps
+from nfbmr.settings.schema import ScoringSettings
 
 _UNSEEN = 0.7
 """Of the finest judge's map where a coarser one sees nothing (docs/research.md)."""
@@ -26,6 +27,9 @@ _TRACE = 1e-3
 
 _CALM = 0.95
 """Highest point, at most, of the heatmap of a picture that is no defect."""
+
+_QUIET = 0.5
+"""Levels of such a picture that stay as they are."""
 
 
 def heatmap(
@@ -40,8 +44,8 @@ def heatmap(
 
     With `fusion = "any"` the scale is the score's: the finest judge's map, dimmed where the others
     see nothing: a little, or where it sees nothing itself, nearly to what they see. The highest
-    point of what is called a defect is its score, that of all else lies below 1: a defect shows
-    where, and a good part is calm. Otherwise 0 is a typical good position, and 1 is what the
+    point of what is called a defect lies above 1, that of all else below: a defect shows where,
+    and a good part is calm. Otherwise 0 is a typical good position, and 1 is what the
     highest position of a good picture exceeds in the asked share of good pictures. `counts`,
     float32 (h, w), is 0 where nothing counts, else 1: the map is 0 there, and its highest point is
     that of the rest.
@@ -64,8 +68,8 @@ def _as_judged(
     counts: NDArray[np.float32] | None,
 ) -> NDArray[np.float32]:
     shown = [
-        _of_judge(maps, names, peak, scoring, calibration, size)
-        for names, peak in zip(judges_of(scoring), calibration.judge_peak, strict=True)
+        _of_judge(maps, number, scoring, calibration, size)
+        for number in range(len(judges_of(scoring)))
     ]  # (h, w) each, the finest last
     if counts is not None:
         shown = [one * counts for one in shown]
@@ -79,29 +83,34 @@ def _as_judged(
 
 
 def with_verdict(heat: NDArray[np.float32], score: float) -> NDArray[np.float32]:
-    """Brings a map (h, w) of levels to what is said of its picture.
+    """Brings a map (h, w) of levels to what is said of its picture, where they disagree.
 
-    The highest point of a defect, whose score is above 1, is the score. Of all others it stays
-    below 1: a map that is lower than that is left as it is.
+    A map of a defect, whose score is above 1, that nowhere reaches 1 is lifted as a whole, until
+    its highest point is the score. Of all other pictures what lies above `_QUIET` is pressed
+    together, so that it stays below 1. Else levels stay as they are: a colour means the same in
+    every picture.
     """
     highest = max(float(heat.max()), 1e-9)
-    share = score / highest if score > 1 else min(1.0, _CALM / highest)
-    return np.asarray(heat * np.float32(share), dtype=np.float32)
+    if score > 1:
+        return heat if highest > 1 else np.asarray(heat * np.float32(score / highest))
+    if highest <= _CALM:
+        return heat
+    pressed = _QUIET + (heat - _QUIET) * ((_CALM - _QUIET) / (highest - _QUIET))
+    return np.asarray(np.where(heat > _QUIET, pressed, heat), dtype=np.float32)
 
 
 def _of_judge(
     maps: Maps,
-    names: tuple[MapName, ...],
-    peak: float,
+    number: int,
     scoring: ScoringSettings,
     calibration: Calibration,
     size: tuple[int, int],
 ) -> NDArray[np.float32]:
     """Returns one judge's map (h, w), from its own grid, in levels: 1 where good pictures end."""
+    names = judges_of(scoring)[number]
     places = [scoring.maps.index(name) for name in names]
     mean, std = np.array(calibration.map_mean)[places], np.array(calibration.map_std)[places]
-    fused = fused_maps(chosen_maps(maps[None], names), mean, std)[0]
-    if not set(names) & set(FINE):
-        fused = fused[:: calibration.factor, :: calibration.factor]
-    levels = to_level(np.maximum(fused, 0), 0.0, peak)
+    factors = calibration.factor, calibration.detail_factor
+    fused = on_own_grid(maps[None], names, mean, std, factors)[0]
+    levels = to_level(np.maximum(fused, 0), 0.0, calibration.judge_peak[number])
     return resize_map(np.ascontiguousarray(levels, dtype=np.float32), size)

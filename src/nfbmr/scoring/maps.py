@@ -10,17 +10,20 @@ from numpy.typing import NDArray
 
 from nfbmr.settings.schema import MapName, ScoringSettings
 
-MAPS = ("source", "target", "likelihood", "norm", "distance", "residual", "fine")
+MAPS = ("source", "target", "likelihood", "norm", "distance", "residual", "fine", "finest")
 """The detector's raw maps, in the order of their axis: eq. 14's source and target errors,
 TNF's |z|^2 / 2 - log|det| (eq. 8), |z|^2 / 2, the distance from the position's Gaussian, what
-the subspace of good pictures leaves, and the detail's distance from its own position's Gaussian.
-Graphs of older versions give those before the last."""
+the subspace of good pictures leaves, the detail's distance from its own position's Gaussian, and
+the finest stage's. Graphs of older versions give fewer, from the first on."""
 
-OLDER = len(MAPS) - 1
-"""How many maps graphs of older versions give."""
+OLDER = 6
+"""How many maps graphs of older versions give, at least."""
 
-FINE = ("residual", "fine")
-"""The maps on the detail's grid; the others come from that of y, and are repeated."""
+DETAIL = ("residual", "fine")
+"""The maps on the detail's grid."""
+
+FINE = (*DETAIL, "finest")
+"""The maps on finer grids than that of y. All maps come on the finest one, repeated on it."""
 
 
 _FACTORS = (8, 4, 2)
@@ -67,16 +70,16 @@ def fused_maps(maps: Floats, mean: Floats, std: Floats) -> Floats:
 
 
 def repeats(maps: Maps, names: tuple[MapName, ...]) -> int:
-    """Returns how many cells along a side hold one value of the maps that are not `FINE`.
+    """Returns how many cells along a side hold one value of some maps of one grid.
 
     Args:
         maps: (N, K, H, W), raw.
-        names: of the maps that count.
+        names: of the maps; those that are no raw map count for nothing.
 
     Returns:
         1 where there is none of them, or they do not repeat.
     """
-    coarse = [MAPS.index(name) for name in names if name in MAPS and name not in FINE]
+    coarse = [MAPS.index(name) for name in names if name in MAPS]
     height, width = maps.shape[2:]
     for k in _FACTORS:
         if coarse and height % k == 0 and width % k == 0:

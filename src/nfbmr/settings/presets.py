@@ -29,6 +29,7 @@ def _fast() -> Settings:
             scale_stages=((6, 5), (6,)),
             detail=(5, 4, 3),
             detail_neighbours=True,
+            finest=3,
         ),
         flow=FlowSettings(dropout=0.1, position=6),
         # Positions are independent vectors for a 1x1 flow: drawing them from all images at once
@@ -52,7 +53,7 @@ def _fast() -> Settings:
         subspace=SubspaceSettings(rank=0),
         # Two judges of a position of y that err on different pictures, and one of small things on
         # a finer grid; whoever sees a defect is heard.
-        scoring=ScoringSettings(maps=("norm", "distance", "fine"), fusion="any"),
+        scoring=ScoringSettings(maps=("norm", "distance", "fine", "finest"), fusion="any"),
         calibration=CalibrationSettings(everyone=True),
     )
 

@@ -24,7 +24,9 @@ Dropped = Annotated[float, Field(ge=0, lt=1)]
 
 PresetName = Literal["fast", "accurate", "paper"]
 Precision = Literal["auto", "float32", "bfloat16"]
-MapName = Literal["source", "target", "likelihood", "norm", "distance", "residual", "fine", "asm"]
+MapName = Literal[
+    "source", "target", "likelihood", "norm", "distance", "residual", "fine", "finest", "asm"
+]
 StatisticName = Literal["max", "top", "mean"]
 
 
@@ -61,6 +63,8 @@ class BackboneSettings:
     and the residual of small things; see `local` and `subspace`."""
     detail_neighbours: bool = False
     """Smooth the detail with its neighbours, weights 1 2 1 along each side."""
+    finest: int | str | None = None
+    """One stage more, whose 3x3 means are kept on its own, yet finer grid; see `local`."""
     padding: Literal["native", "static"] = "native"
     """`static` pads as efficientnet-pytorch does, for the design resolution whatever comes in."""
     weights: str = "embedded"
@@ -123,7 +127,7 @@ class GaussianSettings:
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
 class LocalSettings:
-    """A Gaussian of `backbone.detail` for each fine position, and the distance from it."""
+    """A Gaussian of `backbone.detail` for each fine position, and one of `backbone.finest`."""
 
     rank: Annotated[int, Field(ge=0, le=1024)] = 0
     """Directions in which a position may differ from the covariance of all; 0: there is none."""
@@ -316,6 +320,11 @@ class Settings:
         if (self.backbone.detail is None or not self.local.rank) and "fine" in shown:
             raise ValueError(
                 "fine is the distance of finer stages: name them as backbone.detail, and give "
+                "local.rank, e.g. 64"
+            )
+        if (self.backbone.finest is None or not self.local.rank) and "finest" in shown:
+            raise ValueError(
+                "finest is the distance of the finest stage: name it as backbone.finest, and give "
                 "local.rank, e.g. 64"
             )
         if self.calibration.everyone and {"residual"} & shown:
