@@ -176,7 +176,13 @@ def tiny() -> Settings:
 
     changes = {
         "size": [64, 64],
-        "backbone": {"stages": [3], "scales": [0.5], "scale_stages": [[3, 2]], "detail": 2},
+        "backbone": {
+            "stages": [3],
+            "scales": [0.5],
+            "scale_stages": [[3, 2]],
+            "detail": 2,
+            "finest": 1,
+        },
         "flow": {"hidden": 16, "blocks": 2},
         "mapping": {"kind": "bmr", "latent": 16, "inner": 8, "n": 1},
         "gaussian": {"rank": 48},

@@ -18,7 +18,13 @@ from nfbmr.settings.presets import preset
 
 CHANGES = {
     "size": [64, 64],
-    "backbone": {"stages": [3], "scales": [0.5], "scale_stages": [[3, 2]], "detail": 2},
+    "backbone": {
+        "stages": [3],
+        "scales": [0.5],
+        "scale_stages": [[3, 2]],
+        "detail": 2,
+        "finest": 1,
+    },
     "flow": {"hidden": 16, "blocks": 2},
     "gaussian": {"rank": 8},
     "subspace": {"rank": 4},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nfbmr.scoring.judges import as_if_held_out, by_judge, highest, judges_of
+from nfbmr.scoring.judges import as_if_held_out, by_judge, heard, judges_of
 from nfbmr.settings.schema import ScoringSettings
 
 ANY = ScoringSettings(maps=("norm", "distance", "fine"), fusion="any")
@@ -23,10 +23,13 @@ def test_each_judge_says_the_mean_of_its_statistics() -> None:
     assert by_judge(table, ANY).tolist() == [[3.5, 80]]
 
 
-def test_the_highest_counts_each_on_its_own_scale() -> None:
-    said = np.array([[1.0, 10.0], [4.0, 10.0], [1.0, 90.0]])
-    fused = highest(said, np.array([1.0, 10.0]), np.array([1.0, 20.0]))
-    assert fused.tolist() == [0, 3, 4]
+def test_judges_are_heard_each_on_its_own_scale() -> None:
+    said = np.array([[1.0, 10.0], [4.0, 10.0], [1.0, 90.0], [4.0, 90.0], [0.0, -10.0]])
+    scale = np.array([1.0, 10.0]), np.array([1.0, 20.0])
+    assert heard(said, *scale, "any").tolist() == [0, 3, 4, 4, -1]
+    # sqrt((3^2 + 4^2) / 2) + 0.1 (3 + 4) / 2, and so on; below typical the average alone
+    expected = [0, 4.5**0.5 + 0.15, 8**0.5 + 0.2, 12.5**0.5 + 0.35, -0.1]
+    assert heard(said, *scale, "squares").tolist() == pytest.approx(expected)
 
 
 def test_what_training_saw_is_brought_to_the_scale_of_what_it_did_not() -> None:

@@ -49,7 +49,8 @@ def test_fast_and_accurate_look_at_three_sizes_and_the_detail() -> None:
         assert settings.flow.position == 6
         assert (settings.local.rank, settings.gaussian.rank) == (64, 192)
         assert settings.scoring.maps == ("norm", "distance", "fine", "finest")
-        assert settings.scoring.fusion == "any"
+        assert settings.scoring.fusion == "squares"
+        assert settings.scoring.statistics == ("max", "top")
         assert settings.calibration.everyone
 
 

@@ -35,7 +35,13 @@ COMPARED = ("model.safetensors", "calibration.json")
 FIT: dict[str, Any] = {
     "size": [96, 96],
     "checkpoint_seconds": 0.3,
-    "backbone": {"stages": [3], "scales": [0.5], "scale_stages": [[3, 2]], "detail": 2},
+    "backbone": {
+        "stages": [3],
+        "scales": [0.5],
+        "scale_stages": [[3, 2]],
+        "detail": 2,
+        "finest": 1,
+    },
     "flow": {"hidden": 32, "blocks": 4},
     "mapping": {"kind": "bmr", "latent": 32, "inner": 8, "n": 1},
     "subspace": {"rank": 8},

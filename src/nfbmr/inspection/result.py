@@ -32,7 +32,7 @@ class Inspection:
     """The picture's file, where it came from one."""
     score: float
     """0 = typical good, 1 = where the asked share of good pictures ends, growing by the logarithm
-    beyond; of older models, and without `scoring.fusion = "any"`, standard deviations above what
+    beyond; of older models, and without `scoring.by_judges`, standard deviations above what
     good pictures have. Higher = more anomalous."""
     p_value: float
     """Conformal: a good picture scores this high or higher with about this probability."""

@@ -102,14 +102,13 @@ class SourceNetwork(nn.Module):
                 EfficientNets do, else the n-th entry of timm's feature list. A string is a path
                 in timm's network, e.g. `layer3`.
             neighbours: append the 3x3 mean of the first stage's map; cells outside do not count.
-            scales: shares of the image's sides, in (0, 1); the network looks at the image at each
-                of these sizes, too, and its stages there join y. Sides are rounded to 32 pixels.
+            scales: shares of the sides, in (0, 1), at which the network looks at the image, too;
+                its stages there join y. Sides are rounded to 32 pixels.
             scale_stages: which stages, a tuple for each of `scales`; by default `stages`.
-            detail: stages that are not coarser than the first one, to stand behind y on the grid
-                of the first of them.
+            detail: stages no coarser than the first one, to stand behind y on the grid of their
+                own first.
             detail_neighbours: smooth the detail by weights 1 2 1 along each side.
-            finest: a stage that is not coarser than the detail, to stand behind it on its own
-                grid, as 3x3 means.
+            finest: a stage no coarser than the detail, to stand behind it on its own grid.
             padding: `native`: timm's. `static`: TF's SAME rule for the network's design
                 resolution, whatever comes in, as efficientnet-pytorch does.
 
@@ -126,11 +125,11 @@ class SourceNetwork(nn.Module):
         chosen = scale_stages or (stages,) * len(scales)
         self.scale_stages = tuple(_paths(model, name, those) for those in chosen)
         assert len(self.scale_stages) == len(scales), (scale_stages, scales)
-        self.detail = _paths(model, name, _as_tuple(detail)) if detail is not None else ()
+        self.detail = () if detail is None else _paths(model, name, _as_tuple(detail))
         self.detail_neighbours = detail_neighbours
-        self.finest = None if finest is None else _paths(model, name, (finest,))[0]
-        small = [] if self.finest is None else [self.finest]
-        taken = [*self.stages, *self.detail, *small, *chain(*self.scale_stages)]
+        finer = () if finest is None else _paths(model, name, (finest,))
+        self.finest = finer[0] if finer else None
+        taken = [*self.stages, *self.detail, *finer, *chain(*self.scale_stages)]
         self._taken = tuple(dict.fromkeys(taken))
         self.steps = tuple(steps_up_to(model, set(self._taken), name))
         self.trunk = cut(model, self.steps)
@@ -142,7 +141,7 @@ class SourceNetwork(nn.Module):
         self.eval()
         self._set_widths(*self._probe(model))
         if padding == "static":
-            design = torch.empty(1, *config["input_size"][1:], 3, dtype=torch.uint8, device="meta")
+            design = _on_no_device(*config["input_size"][1:])
             make_padding_static(self.trunk, name, lambda: _on_meta(self, design))
 
     @classmethod
@@ -206,8 +205,7 @@ class SourceNetwork(nn.Module):
         """Returns (H', W') for images of `size` (H, W); computes shapes only, and once."""
         key = (self.name, self.stages[0], self.padding, size)
         if key not in _grids:
-            pixels = torch.empty(1, *size, 3, dtype=torch.uint8, device="meta")
-            height, width = _on_meta(self, pixels).shape[-2:]
+            height, width = _on_meta(self, _on_no_device(*size)).shape[-2:]
             _grids[key] = int(height), int(width)
         return _grids[key]
 
@@ -378,6 +376,10 @@ def _at_size(level: Tensor, size: tuple[int, int]) -> Tensor:
     if h % height == 0 and w % width == 0:
         return F.avg_pool2d(level, (h // height, w // width))
     return F.adaptive_avg_pool2d(level, (height, width))
+
+
+def _on_no_device(height: int, width: int) -> Tensor:
+    return torch.empty(1, height, width, 3, dtype=torch.uint8, device="meta")
 
 
 def _on_meta(network: SourceNetwork, pixels: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from nfbmr.scoring.grids import Factors, on_own_grid
 from nfbmr.scoring.judges import (
     as_if_held_out,
     by_judge,
-    highest_left_out,
+    heard_left_out,
     judges_of,
     left_out_statistics,
 )
@@ -105,7 +105,7 @@ def calibrate(
     centred = table - mean
     said = by_judge(left_out_statistics(centred, (centred**2).sum(axis=0), n), scoring)
     scale = _scale_of_judges(said, scoring)
-    raw = highest_left_out(said, *scale, n) if scale else said[:, 0]
+    raw = heard_left_out(said, *scale, n, scoring.fusion) if scale else said[:, 0]
     order = np.argsort(raw, kind="stable")
     of_heat = _scale_of_heat(maps, scoring, rate)
     calibration = Calibration(
@@ -123,7 +123,7 @@ def calibrate(
         own={} if known is None else dict(known.own),
         **of_heat,
     )
-    return _with_threshold(calibration, raw[order], levels=scoring.fusion == "any")
+    return _with_threshold(calibration, raw[order], levels=scoring.by_judges)
 
 
 def _as_if_new(table: Floats, scoring: ScoringSettings, known: Known) -> Floats:
@@ -158,7 +158,7 @@ def _scale_of_heat(maps: Maps, scoring: ScoringSettings, rate: float) -> dict[st
             "network sees nothing in them. Give pictures that show the part, or another backbone"
         )
     found = {"map_mean": tuple(map_mean.tolist()), "map_std": tuple(map_std.tolist())}
-    if scoring.fusion == "any":  # the heatmap's scale is the score's
+    if scoring.by_judges:  # the heatmap's scale is the score's
         factors = (
             repeats(maps, tuple(name for name in scoring.maps if name not in FINE)),
             repeats(maps, tuple(name for name in scoring.maps if name in DETAIL)),

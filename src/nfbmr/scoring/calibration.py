@@ -19,8 +19,8 @@ from nfbmr.errors import BundleTamperedError
 from nfbmr.scoring.conformal import TINY, images_needed, threshold_for
 from nfbmr.scoring.judges import (
     by_judge,
-    highest,
-    highest_left_out,
+    heard,
+    heard_left_out,
     left_out_statistics,
 )
 from nfbmr.scoring.left_out import left_out
@@ -248,13 +248,13 @@ def calibration_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibr
         left_out_statistics(statistics(maps, scoring) - mean, (n - 1) * std**2, n), scoring
     )
     scale = np.array(calibration.judge_mean), np.array(calibration.judge_std)
-    raw = highest_left_out(said, *scale, n) if calibration.judge_std else said[:, 0]
+    raw = heard_left_out(said, *scale, n, scoring.fusion) if calibration.judge_std else said[:, 0]
     return calibration.shown(raw)
 
 
 def image_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> Floats:
     """Scores raw maps (N, K, H, W), (N,), on the calibration's scale."""
-    return _fused(_said(maps, scoring, calibration), calibration)
+    return _fused(_said(maps, scoring, calibration), scoring, calibration)
 
 
 def _said(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> Floats:
@@ -262,10 +262,10 @@ def _said(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> Flo
     return by_judge((statistics(maps, scoring) - mean) / std, scoring)
 
 
-def _fused(said: Floats, calibration: Calibration) -> Floats:
+def _fused(said: Floats, scoring: ScoringSettings, calibration: Calibration) -> Floats:
     """Fuses what judges say (N, G) to scores (N,) on the calibration's scale."""
     scale = np.array(calibration.judge_mean), np.array(calibration.judge_std)
-    raw = highest(said, *scale) if calibration.judge_std else said[:, 0]
+    raw = heard(said, *scale, scoring.fusion) if calibration.judge_std else said[:, 0]
     return calibration.shown(raw)
 
 

@@ -42,7 +42,7 @@ def heatmap(
 ) -> NDArray[np.float32]:
     """Fuses one image's raw maps (K, H, W) to one map (h, w) of `size` on the good images' scale.
 
-    With `fusion = "any"` the scale is the score's: the finest judge's map, dimmed where the others
+    Where grids are judges the scale is the score's: the finest judge's map, dimmed where the others
     see nothing: a little, or where it sees nothing itself, nearly to what they see. The highest
     point of what is called a defect lies above 1, that of all else below: a defect shows where,
     and a good part is calm. Otherwise 0 is a typical good position, and 1 is what the
@@ -50,7 +50,7 @@ def heatmap(
     float32 (h, w), is 0 where nothing counts, else 1: the map is 0 there, and its highest point is
     that of the rest.
     """
-    if scoring.fusion == "any":
+    if scoring.by_judges:
         return _as_judged(maps, scoring, calibration, score, size, counts)
     mean, std = np.array(calibration.map_mean), np.array(calibration.map_std)
     fused = fused_maps(chosen_maps(maps[None], shown_maps(scoring)), mean, std)[0]

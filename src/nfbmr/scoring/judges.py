@@ -2,9 +2,9 @@
 
 Why the average within a grid: which map and which reduction separates best depends on the product:
 a scratch shows in the maximum, a wrong finish in the mean; without defects nobody can tell
-beforehand, and the average of standardised statistics is near the best single one. Why the highest
-over the grids (`fusion = "any"`): one sees small things and the other large ones, and an average
-would let the blind one vote the other down (docs/research.md).
+beforehand, and the average of standardised statistics is near the best single one. Over the grids
+an average would let a blind judge vote down the one that sees small things, or large ones; the
+highest hears whoever is noisier; the root mean square lies between (docs/research.md).
 
 Shapes: N = images, M = statistics, G = judges, n = good images that calibrate.
 Higher = more anomalous.
@@ -12,16 +12,22 @@ Higher = more anomalous.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.scoring.maps import FINE, Floats
 from nfbmr.settings.schema import MapName, ScoringSettings
 
+Fusion = Literal["mean", "any", "squares"]
+
+_PLAIN = 0.1  # of the plain average
+
 
 def judges_of(scoring: ScoringSettings) -> tuple[tuple[MapName, ...], ...]:
-    """Returns the maps of each judge: all of them, or with `any` those of one grid."""
-    if scoring.fusion == "mean":
+    """Returns the maps of each judge: all of them, or those of y and those finer."""
+    if not scoring.by_judges:
         return (scoring.maps,)
     grids = ([m for m in scoring.maps if (m in FINE) == fine] for fine in (False, True))
     return tuple(tuple(names) for names in grids if names)
@@ -34,14 +40,22 @@ def by_judge(standardised: Floats, scoring: ScoringSettings) -> Floats:
     return np.stack(said, axis=1)
 
 
-def highest(said: Floats, mean: Floats, std: Floats) -> Floats:
+def heard(said: Floats, mean: Floats, std: Floats, fusion: Fusion) -> Floats:
     """Fuses what judges say (N, G), each on its own scale (G,), to raw scores (N,)."""
-    return np.asarray(((said - mean) / std).max(axis=1))
+    return _fused((said - mean) / std, fusion)
 
 
-def highest_left_out(said: Floats, mean: Floats, std: Floats, n: int) -> Floats:
+def heard_left_out(said: Floats, mean: Floats, std: Floats, n: int, fusion: Fusion) -> Floats:
     """Fuses what judges say (N, G) of images, each on the scale (G,) of n images less itself."""
-    return np.asarray(left_out_statistics(said - mean, (n - 1) * std**2, n).max(axis=1))
+    return _fused(left_out_statistics(said - mean, (n - 1) * std**2, n), fusion)
+
+
+def _fused(said: Floats, fusion: Fusion) -> Floats:
+    if fusion == "any":
+        return np.asarray(said.max(axis=1))
+    above = np.sqrt(np.square(np.maximum(said, 0)).mean(axis=1))
+    # Below typical, squares tell nothing apart: a little of the plain average keeps an order there.
+    return np.asarray(above + _PLAIN * said.mean(axis=1))
 
 
 def left_out_statistics(centred: Floats, squares: Floats, n: int) -> Floats:

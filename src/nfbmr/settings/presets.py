@@ -53,7 +53,9 @@ def _fast() -> Settings:
         subspace=SubspaceSettings(rank=0),
         # Two judges of a position of y that err on different pictures, and one of small things on
         # a finer grid; whoever sees a defect is heard.
-        scoring=ScoringSettings(maps=("norm", "distance", "fine", "finest"), fusion="any"),
+        scoring=ScoringSettings(
+            maps=("norm", "distance", "fine", "finest"), statistics=("max", "top"), fusion="squares"
+        ),
         calibration=CalibrationSettings(everyone=True),
     )
 

@@ -206,15 +206,21 @@ class ScoringSettings:
     """Raw maps that take part; `asm` is half the sum of source and target, eq. 14."""
     statistics: tuple[StatisticName, ...] = ("max", "top", "mean")
     """How each map is reduced: its maximum, the mean of its highest share, its mean."""
-    fusion: Literal["mean", "any"] = "mean"
-    """`mean`: the average over all maps and statistics, in standard deviations. `any`: that of the
-    maps on each grid, and the highest of those counts, so that whoever sees a defect is heard;
-    score and heatmap are then one scale, 0 typical, 1 where the asked share of good ones ends."""
+    fusion: Literal["mean", "any", "squares"] = "mean"
+    """`mean`: the average over all maps and statistics, in standard deviations. Else y and the finer
+    stages are a judge each, the average of its maps; what they say is joined by the highest
+    (`any`), or by the root mean square of what lies above typical (`squares`). Score and heatmap
+    are then one scale, 0 typical, 1 where the asked share of good ones ends."""
     top_share: Share = 0.03
     """Share of the positions that `top` averages."""
     heat: MapName | None = None
     """The map that the heatmap shows; by default the mean of `maps`, each standardised. With
-    `fusion = "any"` it shows what the score rests on, and none is named."""
+    judges it shows what the score rests on, and none is named."""
+
+    @property
+    def by_judges(self) -> bool:
+        """Whether grids are judges of their own, and score and heatmap have one scale."""
+        return self.fusion != "mean"
 
     @model_validator(mode="after")
     def _check(self) -> ScoringSettings:
@@ -222,7 +228,7 @@ class ScoringSettings:
             names = getattr(self, field)
             if not names or len(set(names)) != len(names):
                 raise ValueError(f"{field}: each name once, and at least one; found {names}")
-        if self.fusion == "any" and self.heat is not None:
+        if self.by_judges and self.heat is not None:
             raise ValueError(
                 "heat: with fusion 'any' the heatmap shows the maps of the score; leave it out, or "
                 "use fusion 'mean'"
