@@ -100,15 +100,14 @@ class SourceNetwork(nn.Module):
             stages: the first one gives the grid of y; later ones must not be coarser. A number n
                 is the n-th block stage (`blocks.{n-1}`) where the network has block stages, as
                 EfficientNets do, else the n-th entry of timm's feature list. A string is a path
-                in timm's network, e.g. `layer3`.
+                there, e.g. `layer3`.
             neighbours: append the 3x3 mean of the first stage's map; cells outside do not count.
             scales: shares of the sides, in (0, 1), at which the network looks at the image, too;
                 its stages there join y. Sides are rounded to 32 pixels.
             scale_stages: which stages, a tuple for each of `scales`; by default `stages`.
-            detail: stages no coarser than the first one, to stand behind y on the grid of their
-                own first.
+            detail: stages no coarser than the first one, on the grid of their own first.
             detail_neighbours: smooth the detail by weights 1 2 1 along each side.
-            finest: a stage no coarser than the detail, to stand behind it on its own grid.
+            finest: a stage no coarser than the detail, on its own grid.
             padding: `native`: timm's. `static`: TF's SAME rule for the network's design
                 resolution, whatever comes in, as efficientnet-pytorch does.
 
@@ -117,11 +116,9 @@ class SourceNetwork(nn.Module):
         """
         super().__init__()
         model = build(name)
-        self.name = name
+        self.name, self.padding = name, padding
         self.stages = _paths(model, name, stages)
-        self.padding = padding
-        self.neighbours = neighbours
-        self.scales = scales
+        self.neighbours, self.scales = neighbours, scales
         chosen = scale_stages or (stages,) * len(scales)
         self.scale_stages = tuple(_paths(model, name, those) for those in chosen)
         assert len(self.scale_stages) == len(scales), (scale_stages, scales)
@@ -135,8 +132,8 @@ class SourceNetwork(nn.Module):
         self.trunk = cut(model, self.steps)
         self.is_ready = False
         config = weights_config(model)
-        self.register_buffer("mean", torch.tensor(config["mean"]).reshape(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(config["std"]).reshape(1, 3, 1, 1))
+        for buffer in ("mean", "std"):
+            self.register_buffer(buffer, torch.tensor(config[buffer]).reshape(1, 3, 1, 1))
         self.requires_grad_(False)
         self.eval()
         self._set_widths(*self._probe(model))

@@ -207,10 +207,10 @@ class ScoringSettings:
     statistics: tuple[StatisticName, ...] = ("max", "top", "mean")
     """How each map is reduced: its maximum, the mean of its highest share, its mean."""
     fusion: Literal["mean", "any", "squares"] = "mean"
-    """`mean`: the average over all maps and statistics, in standard deviations. Else y and the finer
-    stages are a judge each, the average of its maps; what they say is joined by the highest
-    (`any`), or by the root mean square of what lies above typical (`squares`). Score and heatmap
-    are then one scale, 0 typical, 1 where the asked share of good ones ends."""
+    """`mean`: the average over all maps and statistics, in standard deviations. Else y and the
+    finer stages are a judge each, the average of its maps; they are joined by the highest (`any`),
+    or by the root mean square of what lies above typical (`squares`). Score and heatmap are then
+    one scale, 0 typical, 1 where the asked share of good ones ends."""
     top_share: Share = 0.03
     """Share of the positions that `top` averages."""
     heat: MapName | None = None
