@@ -271,7 +271,11 @@ def test_a_source_leaves_the_computation_to_its_graph_and_shapes_to_torch(model:
     pixels = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
     assert torch.equal(source(pixels), 2 * plain(pixels))
     assert source.grid((64, 64)) == plain.grid((64, 64))
-    assert source.outputs == plain.outputs == source.channels + source.detail_channels
+    assert (
+        source.outputs
+        == plain.outputs
+        == sum((source.channels, source.detail_channels, source.finest_channels))
+    )
     assert source.ready(torch.device("cpu")) is source
     tags = ("twice", "another")
     prints = {GraphSource(plain, Twice(), tag).fingerprint() for tag in tags}

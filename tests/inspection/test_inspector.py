@@ -78,7 +78,7 @@ def test_an_answer_is_what_scoring_makes_of_the_maps(inspector: Inspector, draw:
         assert result.threshold == inspector.threshold == inspector.calibration.threshold
         assert result.is_defect == (result.score > result.threshold) == defect
         assert result.maps.dtype == np.float32
-        assert result.maps.shape == (len(MAPS), 16, 16)
+        assert result.maps.shape == (len(MAPS), 32, 32)
 
 
 def test_heatmap_has_the_pictures_size_and_shows_the_place(

@@ -61,7 +61,7 @@ def test_pictures_keep_their_size_and_are_cut(tiled: Inspector, large: Path, dra
     assert "160 x 192 (H x W), their median, and cut into 12 tiles of 64 x 64" in plan.describe()[0]
     found = tiled.inspect(draw(3, size=SIZE))
     assert found.size == SIZE
-    assert found.maps.shape[1:] == (40, 48)
+    assert found.maps.shape[1:] == (80, 96)
     assert found.heatmap.shape == SIZE
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from nfbmr.scoring.calibrate import calibrate
+from nfbmr.scoring.calibrate import calibrate, recalibrate
 from nfbmr.scoring.calibration import Calibration, image_scores
-from nfbmr.scoring.heat import heatmap
+from nfbmr.scoring.heat import heatmap, with_verdict
 from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.settings.schema import ScoringSettings
 
@@ -60,7 +62,27 @@ def test_where_nothing_counts_it_is_0_and_the_rest_bears_the_verdict(
 
 
 def test_the_grids_are_known_from_what_repeats(calibration: Calibration) -> None:
-    assert calibration.factor == 2
+    assert (calibration.factor, calibration.detail_factor) == (2, 1)
+    finer = replace(ANY, maps=("norm", "fine", "finest"))
+    maps = good(60).repeat(2, axis=2).repeat(2, axis=3)
+    maps[:, MAPS.index("finest")] = np.random.default_rng(3).random((60, 16, 12), np.float32)
+    found = calibrate(maps, finer, 0.05)
+    assert (found.factor, found.detail_factor) == (4, 2)
+
+
+def test_1_is_where_the_asked_share_of_the_finest_judges_highest_points_ends(
+    calibration: Calibration,
+) -> None:
+    known = np.array(calibration.known_peaks)
+    assert (np.diff(known) >= 0).all()
+    assert (known > 1).mean() == pytest.approx(0.05, abs=0.02)
+    often = recalibrate(calibration, 0.3)
+    assert (np.array(often.known_peaks) > 1).mean() == pytest.approx(0.3, abs=0.02)
+    lower = [a < b for a, b in zip(often.judge_peak, calibration.judge_peak, strict=True)]
+    assert all(lower)
+    older = replace(calibration, judge_peaks=())
+    assert older.known_peaks == older.scores
+    assert recalibrate(older, 0.3).judge_peak == older.judge_peak
 
 
 def test_a_defect_reaches_the_threshold_so_it_is_shown_and_a_good_part_is_calm(
@@ -74,6 +96,29 @@ def test_a_defect_reaches_the_threshold_so_it_is_shown_and_a_good_part_is_calm(
             assert heat.dtype == np.float32
             assert (heat.max() > calibration.threshold) == (score > calibration.threshold)
             assert score > 1 or 0 < heat.max() < 0.951
+
+
+def test_a_level_means_the_same_in_every_picture_whatever_its_score(
+    calibration: Calibration,
+) -> None:
+    maps = seen_by("fine", (5, 2))
+    score = float(image_scores(maps[None], ANY, calibration)[0])
+    assert score > 1
+    one, other = (heatmap(maps, ANY, calibration, s, (80, 60)) for s in (score, 3 * score))
+    np.testing.assert_array_equal(one, other)
+    assert 1 < one.max() != pytest.approx(score, rel=1e-3)
+
+
+def test_a_defect_that_nowhere_reaches_the_threshold_is_lifted_to_its_score() -> None:
+    heat = np.array([[0.2, 0.4], [0.1, 0.8]], np.float32)
+    np.testing.assert_allclose(with_verdict(heat, 1.6), 2 * heat)
+    np.testing.assert_array_equal(with_verdict(3 * heat, 1.6), 3 * heat)
+
+
+def test_of_a_good_picture_only_what_is_high_is_pressed_below_the_threshold() -> None:
+    heat = np.array([[0.2, 0.5], [1.0, 2.5]], np.float32)
+    np.testing.assert_allclose(with_verdict(heat, 0.9), [[0.2, 0.5], [0.6125, 0.95]])
+    np.testing.assert_array_equal(with_verdict(heat[:1], 0.9), heat[:1])
 
 
 @pytest.mark.parametrize("name", ["fine", "distance"])

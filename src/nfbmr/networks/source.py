@@ -120,8 +120,8 @@ class SourceNetwork(nn.Module):
         self.stages = _paths(model, name, stages)
         self.neighbours, self.scales = neighbours, scales
         chosen = scale_stages or (stages,) * len(scales)
+        assert len(chosen) == len(scales), (scale_stages, scales)
         self.scale_stages = tuple(_paths(model, name, those) for those in chosen)
-        assert len(self.scale_stages) == len(scales), (scale_stages, scales)
         self.detail = () if detail is None else _paths(model, name, _as_tuple(detail))
         self.detail_neighbours = detail_neighbours
         finer = () if finest is None else _paths(model, name, (finest,))
@@ -134,8 +134,7 @@ class SourceNetwork(nn.Module):
         config = weights_config(model)
         for buffer in ("mean", "std"):
             self.register_buffer(buffer, torch.tensor(config[buffer]).reshape(1, 3, 1, 1))
-        self.requires_grad_(False)
-        self.eval()
+        self.requires_grad_(False).eval()
         self._set_widths(*self._probe(model))
         if padding == "static":
             design = _on_no_device(*config["input_size"][1:])
