@@ -60,7 +60,7 @@ def test_each_map_is_what_its_name_says(detector: Detector) -> None:
         maps = detector(pixels(2)).numpy()
         features = detector.source(pixels(2)).permute(0, 2, 3, 1)
         features = (features - detector.standardisation.mean) / detector.standardisation.std
-        y, detail, finest = features.split([C, 24 * K * K, 16 * K_FINEST**2], dim=-1)
+        y, detail, finest = torch.split(features, [C, 24 * K * K, 16 * K_FINEST**2], dim=-1)
         z, log_det = detector.flow(y, detector.where(y))
         assert detector.gaussians is not None
         distance = detector.gaussians(y)

@@ -42,7 +42,7 @@ def on_own_grid(
         if step == finest:
             total += own
         else:
-            total += np.stack([resize_map(np.float32(one), size) for one in own])
+            total += np.stack([resize_map(one, size) for one in own.astype(np.float32)])
     return total / len(names)
 
 
