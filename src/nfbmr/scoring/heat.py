@@ -31,6 +31,12 @@ _CALM = 0.95
 _QUIET = 0.5
 """Levels of such a picture that stay as they are."""
 
+_ALARM = 1.02
+"""What the highest point of a defect reaches at least."""
+
+_EDGE, _CORE = 0.5, 0.9
+"""Shares of a judge's highest point between which its place fades."""
+
 
 def heatmap(
     maps: Maps,
@@ -74,25 +80,44 @@ def _as_judged(
     if counts is not None:
         shown = [one * counts for one in shown]
     found = shown[-1]
-    least = _UNSEEN if float(found.max()) >= 1 else _BLIND
+    highest = float(found.max())
+    least = _UNSEEN if highest >= 1 else _BLIND
     for coarse in shown[:-1]:
-        seen = coarse / max(float(coarse.max()), 1e-9)
+        top = max(float(coarse.max()), 1e-9)
+        seen = coarse / top
         # Where the finest judge sees nothing at all, a trace of the other still says where.
-        found = (found + _TRACE * seen) * (least + (1 - least) * seen)
+        traced = found + _TRACE * seen
+        found = traced * (least + (1 - least) * seen)
+        if score > 1 and top >= max(highest, 1):
+            found = _with_place(found, traced, seen)
     return with_verdict(np.asarray(found, dtype=np.float32), score)
+
+
+def _with_place(
+    heat: NDArray[np.float32], fine: NDArray[np.float32], seen: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Lifts the place of the judge that decides to the threshold, if it is not as high.
+
+    Args:
+        heat: (h, w), what is shown so far.
+        fine: (h, w), what the finest judge sees, above 0: it says how the place looks.
+        seen: (h, w) in [0, 1], where the other sees it.
+    """
+    place = np.clip((seen - _EDGE) / (_CORE - _EDGE), 0, 1) * fine
+    highest = float(place.max())
+    return heat if highest >= _ALARM else np.maximum(heat, place * (_ALARM / highest))
 
 
 def with_verdict(heat: NDArray[np.float32], score: float) -> NDArray[np.float32]:
     """Brings a map (h, w) of levels to what is said of its picture, where they disagree.
 
-    A map of a defect, whose score is above 1, that nowhere reaches 1 is lifted as a whole, until
-    its highest point is the score. Of all other pictures what lies above `_QUIET` is pressed
-    together, so that it stays below 1. Else levels stay as they are: a colour means the same in
-    every picture.
+    A map of a defect, whose score is above 1, that nowhere reaches 1 is lifted as a whole until it
+    does. Of all other pictures what lies above `_QUIET` is pressed together, so that it stays below
+    1. Else levels stay as they are: a colour means the same in every picture.
     """
     highest = max(float(heat.max()), 1e-9)
     if score > 1:
-        return heat if highest > 1 else np.asarray(heat * np.float32(score / highest))
+        return heat if highest > 1 else np.asarray(heat * np.float32(_ALARM / highest))
     if highest <= _CALM:
         return heat
     pressed = _QUIET + (heat - _QUIET) * ((_CALM - _QUIET) / (highest - _QUIET))
