@@ -1,5 +1,7 @@
 """SNN, the source network (section 3.1): a frozen timm network, cut off after the last stage used.
 
+A network that is no chain of modules, as a ViT, runs as timm has it (`nfbmr.networks.whole`).
+
 Its features are y. Section 3.1 takes one stage, the sixth of EfficientNet-B5; several stages may
 be joined here, the 3x3 mean of the first one, and stages of smaller copies of the image. Behind y
 may stand the detail: a finer stage, whose cells that lie in one cell of y are channels of it.
@@ -34,12 +36,14 @@ from nfbmr.networks.cutting import (
 )
 from nfbmr.networks.folding import copied, folded
 from nfbmr.networks.padding import make_padding_static
+from nfbmr.networks.whole import PROBE, maps_inside, steps_of, take_whole
 from nfbmr.settings.schema import BackboneSettings
 
 # Two sides, so that swapped axes show; large enough for a stride of 32 to leave 2 x 3 cells.
 _PROBE = (64, 96)
 _SIDE = 32  # sides of a smaller copy of an image are multiples of it
 _ROUNDING = 1e-3  # by which features may differ where batch norms are folded, of the largest
+_Level = tuple[int, int]  # channels and stride of a map
 _grids: dict[tuple[str, str, str, tuple[int, int]], tuple[int, int]] = {}
 """Network, first stage, padding and size of the images -> (H', W'): no weight changes a shape."""
 
@@ -122,15 +126,14 @@ class SourceNetwork(nn.Module):
         self.detail_neighbours = detail_neighbours
         taken = [*self.stages, *self.detail, *chain(*self.scale_stages)]
         self._taken = tuple(dict.fromkeys(taken))
-        self.steps = tuple(steps_up_to(model, set(self._taken), name))
-        self.trunk = cut(model, self.steps)
         self.is_ready = False
         config = weights_config(model)
         self.register_buffer("mean", torch.tensor(config["mean"]).reshape(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(config["std"]).reshape(1, 3, 1, 1))
+        found = self._take(model)
         self.requires_grad_(False)
         self.eval()
-        self.channels, self.stride, self.detail_channels, self.detail_factor = self._probe(model)
+        self.channels, self.stride, self.detail_channels, self.detail_factor = self._widths(found)
         if padding == "static":
             design = torch.empty(1, *config["input_size"][1:], 3, dtype=torch.uint8, device="meta")
             make_padding_static(self.trunk, name, lambda: _on_meta(self, design))
@@ -205,7 +208,7 @@ class SourceNetwork(nn.Module):
         quick = copied(self).to(device)
         quick.is_ready = True
         trunk = folded(quick.trunk)
-        x = torch.rand(1, 3, *_PROBE, generator=torch.Generator().manual_seed(SEED)).to(device)
+        x = _noise(PROBE if self._numbers else _PROBE).to(device)
         expected, found = (self._maps_of(t, x) for t in (quick.trunk, trunk))
         same = all(
             torch.dist(found[path], expected[path], math.inf)
@@ -248,6 +251,8 @@ class SourceNetwork(nn.Module):
         return self._maps_of(self.trunk, x)
 
     def _maps_of(self, trunk: nn.Module, x: Tensor) -> dict[str, Tensor]:
+        if self._numbers:
+            return maps_inside(trunk, self._numbers, x)
         maps = {}
         for path in self.steps:
             x = trunk.get_submodule(path)(x)
@@ -255,12 +260,25 @@ class SourceNetwork(nn.Module):
                 maps[path] = x
         return maps
 
-    def _probe(self, model: nn.Module) -> tuple[int, int, int, int]:
-        """Compares the cut network with the whole one on a small image.
+    def _take(self, model: nn.Module) -> dict[str, _Level]:
+        """Sets the trunk: cut from the network where it is a chain, else as timm has it."""
+        self._numbers: dict[str, int] = {}
+        """Of the stages in timm's feature list; none where the trunk is a chain."""
+        try:
+            self.steps = tuple(steps_up_to(model, set(self._taken), self.name))
+            self.trunk: nn.Module = cut(model, self.steps)
+            return self._probe(model)
+        except SettingsError as error:
+            listed = {info["module"] for info in getattr(model, "feature_info", [])}
+            if not {*self._taken} <= listed:
+                raise error
+        self.trunk, self._numbers, levels = take_whole(self.name, self._taken)
+        self.steps = steps_of(self.trunk)
+        return levels
 
-        Returns C, the stride, c * k * k and k.
-        """
-        x = torch.rand(1, 3, *_PROBE, generator=torch.Generator().manual_seed(SEED))
+    def _probe(self, model: nn.Module) -> dict[str, _Level]:
+        """Compares the cut network with the whole one on a small image."""
+        x = _noise(_PROBE)
         try:
             expected = hooked_maps(model, self._taken, x)
             found = self._maps_of(self.trunk, x)
@@ -269,21 +287,20 @@ class SourceNetwork(nn.Module):
                 f"'{self.name}' cannot be cut at {self.stages} ({error}); choose a "
                 "convolutional network that takes images of any size"
             ) from error
-        strides = {}
+        levels = {}
         for path in self._taken:
-            strides[path] = _stride(found[path], self.name, path)
+            levels[path] = _level(found[path], self.name, path)
             if not torch.equal(found[path], expected[path]):
                 raise SettingsError(
                     f"'{self.name}' gives other features when it is cut at '{path}': its modules "
                     "do not simply run in the order in which it lists them, or a later one "
                     "writes over this one's output; choose another stage or network"
                 )
-        return self._widths({path: maps.shape[1] for path, maps in found.items()}, strides)
+        return levels
 
-    def _widths(
-        self, channels: Mapping[str, int], strides: Mapping[str, int]
-    ) -> tuple[int, int, int, int]:
+    def _widths(self, levels: Mapping[str, _Level]) -> tuple[int, int, int, int]:
         """Returns C, the stride, c * k * k and k from channels and strides of the stages."""
+        channels, strides = ({path: of[i] for path, of in levels.items()} for i in (0, 1))
         stride = strides[self.stages[0]]
         if any(strides[path] > stride for path in self.stages):
             raise SettingsError(
@@ -323,17 +340,21 @@ def _paths(model: nn.Module, name: str, stages: tuple[int | str, ...]) -> tuple[
     return paths
 
 
-def _stride(features: Tensor, name: str, path: str) -> int:
-    """Returns the stride of a map of the probe image, or refuses what is no map."""
+def _level(features: Tensor, name: str, path: str) -> _Level:
+    """Returns channels and stride of a map of the probe image, or refuses what is no map."""
     shape = tuple(features.shape)
     if len(shape) == 4 and shape[2] and shape[3]:
         stride = round(_PROBE[0] / shape[2])
         if stride == round(_PROBE[1] / shape[3]):
-            return stride
+            return shape[1], stride
     raise SettingsError(
         f"'{path}' of '{name}' gives {shape} for an image of {_PROBE}; expected a map with "
         "channels first, (1, c, h, w)"
     )
+
+
+def _noise(size: tuple[int, int]) -> Tensor:
+    return torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(SEED))
 
 
 def _at_grid_of(first: Tensor, level: Tensor) -> Tensor:
@@ -355,6 +376,8 @@ def _at_size(level: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _on_meta(network: SourceNetwork, pixels: Tensor) -> Tensor:
     """Runs the network on shapes alone: no arithmetic, no memory."""
-    tensors: Mapping[str, Tensor] = {k: v.to("meta") for k, v in network.state_dict().items()}
+    # Buffers that a state_dict leaves out, as masks of windows, too.
+    named = chain(network.named_parameters(), network.named_buffers())
+    tensors: Mapping[str, Tensor] = {k: v.to("meta") for k, v in named}
     output: Tensor = functional_call(network, dict(tensors), (pixels,))
     return output
