@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nfbmr.cli.arguments import Device, ModelPath, RuntimeName, Threads
+from nfbmr.cli.arguments import Device, ModelPath, RuntimeName, Threads, refuse_swapped
 
 
 def evaluate(
@@ -23,6 +23,7 @@ def evaluate(
     from nfbmr.evaluation import evaluate as evaluation
     from nfbmr.inspection.inspector import load
 
+    refuse_swapped("evaluate", model, [data])
     inspector = load(model, runtime=runtime, device=device, threads=threads)
     with shown_progress() as progress:
         done = evaluation.evaluate(inspector, data, out, progress=progress)

@@ -10,7 +10,15 @@ from typing import Annotated
 
 import typer
 
-from nfbmr.cli.arguments import ENDINGS, Device, ModelPath, RuntimeName, Threads, where_to_write
+from nfbmr.cli.arguments import (
+    ENDINGS,
+    Device,
+    ModelPath,
+    RuntimeName,
+    Threads,
+    refuse_swapped,
+    where_to_write,
+)
 from nfbmr.errors import DataError, SettingsError
 
 _log = logging.getLogger(__name__)
@@ -78,6 +86,7 @@ def inspect(
     from nfbmr.inspection.result import Failure
     from nfbmr.inspection.rows import open_writer, to_row
 
+    refuse_swapped("inspect", model, paths)
     chosen, rows_file, folder = where_to_write(form.value if form else None, out)
     if heatmaps and folder is None:
         raise SettingsError("--heatmaps needs a place: give a folder with -o")
