@@ -14,6 +14,7 @@ from nfbmr.errors import MissingExtraError, SettingsError
 from nfbmr.inspection.regions import in_words
 from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.system.files import printable, spreadsheet_cell, written_beside
+from nfbmr.system.packages import how_to_install
 
 Format = Literal["table", "jsonl", "csv", "parquet"]
 COLUMNS = (
@@ -128,7 +129,7 @@ def _parquet_writer(path: Path) -> Iterator[Writer]:
         import pyarrow.parquet as pq
     except ModuleNotFoundError:
         raise MissingExtraError(
-            "pyarrow is not installed; pip install 'nfbmr[parquet]', or use --format csv"
+            f"pyarrow is not installed; {how_to_install('parquet')}; or use --format csv"
         ) from None
     kinds = {"is_defect": pa.bool_()} | dict.fromkeys(_NUMBERS, pa.float64())
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])

