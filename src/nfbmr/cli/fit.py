@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, cast
@@ -124,6 +125,7 @@ def fit(
         weights=weights,
         tiles=tiles or None,
     )
+    started = time.monotonic()
     with shown_progress() as progress:
         found = run(
             data,
@@ -137,7 +139,11 @@ def fit(
             export=export_,
             **keywords,
         )
-    _log.info("Learnt in %.0f s: %s", found.facts.fit_seconds, out)
+    # Of a fit that went on, what was done before counts, too.
+    seconds = max(time.monotonic() - started, found.facts.fit_seconds)
+    _log.info("Learnt in %.0f s: %s", seconds, out)
+    for line in _next_steps(out):
+        _log.info("%s", line)
 
 
 def _refuse_a_model(data: Path, out: Path) -> None:
@@ -148,6 +154,16 @@ def _refuse_a_model(data: Path, out: Path) -> None:
             f"{data} is a model; expected good pictures first, and behind -o where the model goes: "
             f"nfbmr fit {quote(str(out))} -o {quote(str(data))}"
         )
+
+
+def _next_steps(out: Path) -> list[str]:
+    model = quote(str(out))
+    return [
+        "Next:",
+        f"  nfbmr inspect {model} PICTURES -o results.csv --heatmaps   judge new pictures",
+        f"  nfbmr evaluate {model} LABELLED -o report   where some are known to be defective",
+        f"  nfbmr info {model}   what it learnt from, and its threshold",
+    ]
 
 
 def _given(**asked: object) -> Keywords:

@@ -20,6 +20,7 @@ from nfbmr.cli.arguments import (
     where_to_write,
 )
 from nfbmr.errors import DataError, SettingsError
+from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ def inspect(
                 drawn.keep(name, pictures[done], result)
     if rows_file is not None:
         beside = f"; heatmaps: {drawn.folder}" if drawn is not None else ""
-        _log.info("%d pictures: %s%s", len(pictures), rows_file, beside)
+        _log.info("%s: %s%s", counted(len(pictures), "picture"), rows_file, beside)
     if exit_code:
         raise typer.Exit(next((code for what, code in _EXIT_CODES if what in found), 0))
 

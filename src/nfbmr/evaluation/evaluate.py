@@ -34,6 +34,7 @@ from nfbmr.system import provenance
 from nfbmr.system.files import spreadsheet_cell, written_beside
 from nfbmr.system.packages import how_to_install, lacking
 from nfbmr.system.progress import Progress, silent
+from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -158,13 +159,14 @@ def _cautions(inspector: Inspector, samples: tuple[Sample, ...]) -> list[str]:
     cautions = []
     if seen:
         cautions.append(
-            f"{len(seen)} of the {len(samples)} test pictures were learnt from or calibrated with, "
-            f"so the figures flatter the model: {', '.join(seen[:5])}"
+            f"{len(seen)} of {counted(len(samples), 'test picture')} "
+            f"{'was' if len(seen) == 1 else 'were'} learnt from or calibrated with, so the figures "
+            f"flatter the model: {', '.join(seen[:5])}"
         )
     if not _labelled(samples):
         cautions.append(
-            f"no label says which of the {len(samples)} pictures are good: neither AUROC nor false "
-            "alarms can be measured. If all are, put them into a folder named 'good'"
+            f"no label says which of {counted(len(samples), 'picture')} are good: neither AUROC nor "
+            "false alarms can be measured. If all are, put them into a folder named 'good'"
         )
     if all(sample.is_defect for sample in samples):
         cautions.append(
@@ -211,7 +213,7 @@ def collect(
             if mask is not None:
                 collected.pointing.update(result, heat, mask)
     if not collected.samples:
-        raise LayoutError(f"none of the {len(samples)} test pictures can be read")
+        raise LayoutError(f"of {counted(len(samples), 'test picture')} none can be read")
     return collected
 
 

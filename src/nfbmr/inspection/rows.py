@@ -108,7 +108,8 @@ def _text_writer(form: Format, stream: Stream) -> Writer:
 def _table_line(row: Row) -> str:
     path = printable(str(row["path"])).replace("\n", "?")
     if "error" in row:
-        return f"{'ERROR':<8} {'':>8} {'':>8}  {path}: {printable(row['error'])}"
+        why = printable(row["error"]).removeprefix(f"{path}: ")  # it names the picture, too
+        return f"{'ERROR':<8} {'':>8} {'':>8}  {path}: {why}"
     verdict = "DEFECT" if row["is_defect"] else row["verdict"]
     places = in_words([region["box"] for region in row.get("regions", ())])
     where = f"{path}: {places}" if places else path

@@ -75,7 +75,7 @@ def put_together(path: Path, instead_of: int | None = None) -> Iterator[Path]:
                 elif not _is_half_moved(beside, path):
                     shutil.rmtree(beside, ignore_errors=True)
     except OSError as error:
-        raise BundleError(f"cannot write a model to {path}: {error}") from None
+        raise BundleError(f"cannot write a model to {path}: {error.strerror or error}") from None
 
 
 @contextmanager

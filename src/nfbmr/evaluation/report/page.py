@@ -212,14 +212,21 @@ def _figures(summary: Mapping[str, Any]) -> list[_Figure]:
     alarms = round((summary["false_alarm_rate_observed"] or 0) * n_good)
     asked = summary.get("false_alarm_rate_asked")
     more, good = (summary.get(f"n_{kind}_to_look_at") or 0 for kind in ("defective", "good"))
-    alarm_remarks = [f"{alarms} of {n_good} good pictures", f"interval {_interval(summary)}"]
+    alarm_remarks = [
+        f"{alarms} of {counted(n_good, 'good picture')}",
+        f"interval {_interval(summary)}",
+    ]
     if asked is not None:
         alarm_remarks.append(f"{words.percent(asked)} asked for")
     no_masks = summary["aupro"] is None
     pixels = "no masks" if no_masks else f"pixel AUROC {words.fixed(summary['pixel_auroc'], 3)}"
     rows = (
         ("Image AUROC", words.fixed(summary["image_auroc"], 4), ["good and defective told apart"]),
-        ("Recall", words.percent(summary["recall"]), [f"{found} of {n_defective} defects found"]),
+        (
+            "Recall",
+            words.percent(summary["recall"]),
+            [f"{found} of {counted(n_defective, 'defect')} found"],
+        ),
         (
             "False alarms",
             words.percent(summary["false_alarm_rate_observed"]),
@@ -247,21 +254,21 @@ def _verdict(summary: Mapping[str, Any]) -> list[str]:
         return [
             f"No label says which of these {counted(summary['n_unlabelled'], 'picture')} are good, "
             "so nothing is known of misses and false alarms.",
-            f"{called} {'was' if called == 1 else 'were'} called a defect, {looked} "
-            f"{'is' if looked == 1 else 'are'} for a person to look at.",
+            f"{called} {_were(called)} called a defect, {looked} {_are(looked)} for a person to "
+            "look at.",
         ]
     lines = []
     n_good, n_defective = summary["n_good"], summary["n_defective"]
     if n_defective:
         found = round(summary["recall"] * n_defective)
         to_look_at = summary.get("n_defective_to_look_at") or 0
-        line = f"{found} of {n_defective} defective pictures were found"
-        lines.append(
-            line + (f", {to_look_at} more are for a person to look at." if to_look_at else ".")
-        )
+        line = f"{found} of {counted(n_defective, 'defective picture')} {_were(found)} found"
+        if to_look_at:
+            line += f", {to_look_at} more {_are(to_look_at)} for a person to look at"
+        lines.append(f"{line}.")
     if n_good:
         alarms = round(summary["false_alarm_rate_observed"] * n_good)
-        line = f"{alarms} of {n_good} good pictures raised a false alarm"
+        line = f"{alarms} of {counted(n_good, 'good picture')} raised a false alarm"
         asked, (low, high) = summary.get("false_alarm_rate_asked"), summary["false_alarm_interval"]
         if asked is not None:
             if asked > high:
@@ -274,6 +281,14 @@ def _verdict(summary: Mapping[str, Any]) -> list[str]:
                 line += f"; so few cannot say whether that is the {words.percent(asked)} asked for"
         lines.append(line + ".")
     return lines
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _provenance(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
