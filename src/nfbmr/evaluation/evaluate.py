@@ -165,8 +165,8 @@ def _cautions(inspector: Inspector, samples: tuple[Sample, ...]) -> list[str]:
         )
     if not _labelled(samples):
         cautions.append(
-            f"no label says which of {counted(len(samples), 'picture')} are good: neither AUROC nor "
-            "false alarms can be measured. If all are, put them into a folder named 'good'"
+            f"no label says which of {counted(len(samples), 'picture')} are good: neither AUROC "
+            "nor false alarms can be measured. If all are, put them into a folder named 'good'"
         )
     if all(sample.is_defect for sample in samples):
         cautions.append(

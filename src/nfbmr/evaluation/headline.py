@@ -29,13 +29,15 @@ def headline(metrics: dict[str, Any]) -> list[str]:
         lines.append(
             f"false alarms: asked {100 * metrics['false_alarm_rate_asked']:.2g} %, observed "
             f"{shown('false_alarm_rate_observed')} % of "
-            f"{counted(metrics['n_good'], 'good picture')} (95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
+            f"{counted(metrics['n_good'], 'good picture')}"
+            f" (95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
         )
     if metrics["look_threshold"] < metrics["threshold"]:
         found = round((metrics["recall"] or 0) * metrics["n_defective"])
         more, good = metrics["n_defective_to_look_at"], metrics["n_good_to_look_at"]
         lines.append(
-            f"for a person to look at: {more} more defective and {counted(good, 'more good picture')} "
+            f"for a person to look at: {more} more defective and "
+            f"{counted(good, 'more good picture')} "
             f"(asked: {100 * metrics['look_rate_asked']:.2g} % of good ones, with false alarms); "
             f"so {found + more} of {metrics['n_defective']} defects are not passed as good"
         )
