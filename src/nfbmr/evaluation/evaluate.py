@@ -81,7 +81,7 @@ def evaluate(
     folder = Path(out)
     _refuse_early(folder)
     found = read_data(data)
-    _log.info("%s", found.describe())
+    _log.info("%s", _described(found))
     for warning in found.warnings:
         _log.warning("%s", warning)
     samples = _test_samples(found)
@@ -173,6 +173,13 @@ def _cautions(inspector: Inspector, samples: tuple[Sample, ...]) -> list[str]:
             "there are no good test pictures: neither AUROC nor false alarms can be measured"
         )
     return cautions
+
+
+def _described(data: DataSet) -> str:
+    samples = _test_samples(data)
+    if _labelled(samples):
+        return data.describe()
+    return f"{data.root}: {counted(len(samples), 'picture')} without a label"
 
 
 def _labelled(samples: Sequence[Sample]) -> bool:
@@ -335,7 +342,7 @@ def _report(inspector: Inspector, evaluation: Evaluation, data: DataSet) -> Repo
         looked=looked,
         threshold=inspector.threshold,
         look_threshold=inspector.calibration.look_threshold,
-        notes=(data.describe(), *inspector.calibration.describe()),
+        notes=(_described(data), *inspector.calibration.describe()),
         warnings=evaluation.warnings,
         settings=to_dict(inspector.settings),
         labelled=_labelled(evaluation.samples),
