@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from nfbmr.cli import console
@@ -71,5 +72,5 @@ def test_learnt_in_counts_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_terminal_is_where_a_person_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "stderr", console.Console(force_terminal=True, stderr=True))
+    monkeypatch.setattr(console, "stderr", Console(force_terminal=True, stderr=True))
     assert not console.on_a_terminal()

@@ -106,14 +106,13 @@ def score_plot(
 ) -> str:
     """How the scores of good and defective pictures lie around the threshold.
 
-    Bars give the share of each class; the ticks below show single pictures. Where a few scores lie
-    far outside those of good pictures, the axis is squeezed (asinh) around the good ones.
+    Bars give the share of each class, ticks single pictures; far scores squeeze the axis (asinh).
 
     Args:
         scores: (N,) finite, N at least 1.
         is_defect: (N,).
         threshold: None draws no line.
-        look: the threshold above which a person looks; drawn where it is below the other.
+        look: the threshold above which a person looks, drawn below the other.
         good: what those that are not defective are called.
 
     Returns:
