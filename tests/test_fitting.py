@@ -438,7 +438,7 @@ def test_copies_are_left_out_with_a_warning(
     shutil.copy(good_folder / "003.png", good_folder / "y-copy.png")
     with caplog.at_level(logging.WARNING, "nfbmr"):
         fitted = fit(good_folder, tmp_path / "model", settings=tiny, device="cpu")
-    assert "2 pictures are copies of others and are left out: x-copy.png, y-copy.png" in caplog.text
+    assert "2 pictures are copies of others and left out: x-copy.png, y-copy.png" in caplog.text
     assert fitted.facts.n_train + fitted.facts.n_held_out == 12
 
 

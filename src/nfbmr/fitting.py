@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeAlias, Unpack
+from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ from nfbmr.learning.work import forget, is_finished, mark_of, note_finished, wor
 from nfbmr.model.bundle import read_bundle, write_bundle
 from nfbmr.model.folder import refuse_to_replace_other_things
 from nfbmr.model.place import put_back
+from nfbmr.networks.stages import for_network
+from nfbmr.networks.weights import refuse_missing
 from nfbmr.runtimes.torch import TorchRuntime
 from nfbmr.settings import presets
 from nfbmr.settings.changes import with_changes
@@ -88,7 +90,7 @@ def fit(
         TrainingError: too few pictures, or training broke down.
         BundleError: the model cannot be written, or another fit is writing it.
     """
-    chosen = _checked(with_changes(settings or presets.preset(preset), nested(keywords, changes)))
+    chosen = _checked(settings or presets.preset(preset), nested(keywords, changes))
     mask = None if ignore is None else _mask(ignore, chosen)
     path = None if out is None else _place_for(Path(out))
     with _workplace(path, fresh=fresh) as work:
@@ -179,7 +181,16 @@ def _survey(data: Data, path: Path | None, job: Job) -> Survey:
     return look_over(name, good, job.progress, white=how.data.white)
 
 
-def _checked(chosen: Settings) -> Settings:
+def _checked(start: Settings, changes: dict[str, Any]) -> Settings:
+    """Returns the settings of a fit, and says at once what of them cannot be had here."""
+    chosen = with_changes(start, changes)
+    given = changes.get("backbone")
+    if chosen.backbone.name != start.backbone.name and isinstance(given, dict):
+        backbone, said = for_network(chosen.backbone, given)
+        chosen = replace(chosen, backbone=backbone)
+        if said:
+            _log.info("%s", said)
+    refuse_missing(chosen.backbone.name, chosen.backbone.weights)
     if not chosen.calibration.held_out:
         raise SettingsError(
             "calibration.held_out 0: no threshold can rest on pictures that were trained on, so "

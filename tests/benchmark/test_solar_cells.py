@@ -17,7 +17,7 @@ from nfbmr.errors import MissingExtraError
 
 installed = pytest.mark.skipif(
     importlib.util.find_spec("elpv_dataset") is None,
-    reason="the pictures are not installed: pip install 'nfbmr[demo]'",
+    reason="the pictures are not installed: pip install -e '.[demo]'",
 )
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -22,8 +23,9 @@ from typer.testing import CliRunner, Result
 
 from nfbmr.cli.app import app, main
 from nfbmr.data.images import fingerprint
-from nfbmr.errors import CalibrationError, NfbmrError, SettingsError
+from nfbmr.errors import CalibrationError, NfbmrError, SettingsError, WeightsError
 from nfbmr.inspection.inspector import load
+from nfbmr.inspection.result import Inspection
 from nfbmr.inspection.rows import COLUMNS
 from nfbmr.model.bundle import read_bundle, replace_calibration
 from nfbmr.settings.text import parse_size
@@ -83,7 +85,13 @@ def test_fit_and_evaluate(mvtec: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert result.stdout == ""
     assert "MVTec AD category 'widget': 16 good to learn from" in result.stderr
-    assert f"Learnt in {load(model).facts.fit_seconds:.0f} s: {model}" in result.stderr
+    learnt, *steps = result.stderr[result.stderr.index("Learnt in ") :].splitlines()
+    assert re.fullmatch(rf"Learnt in \d+ s: {model}", learnt)
+    assert steps[0] == "Next:"
+    assert steps[1].startswith(f"  nfbmr inspect {model} PICTURES -o results.csv --heatmaps")
+    assert f"nfbmr evaluate {model} LABELLED" in steps[2]
+    for word in ("TNF", "BMR", "SNN", "loss"):
+        assert word not in result.stderr
     settings = load(model, device="cpu").settings
     assert (settings.seed, settings.size, settings.flow.hidden) == (3, (64, 64), 16)
     assert settings.calibration.false_alarm_rate == 0.2
@@ -104,6 +112,49 @@ def test_fit_takes_a_preset_a_backbone_and_weights(good_folder: Path, tmp_path: 
     assert settings.backbone.stages == (3, 2)
     assert settings.backbone.scale_stages == ((3,), (3,))
     assert settings.backbone.detail == 2
+
+
+@pytest.mark.parametrize(
+    ("backbone", "preset", "stage"),
+    [
+        ("resnet18", "paper", "layer4"),
+        ("test_resnet", "fast", "layer4"),
+        ("mobilenetv3_small_050", "accurate", "blocks.5"),
+        ("test_convnext", "fast", "stages.3"),
+        ("test_vit", "fast", "blocks.3"),
+        ("test_vit", "paper", "blocks.3"),
+    ],
+)
+def test_fit_takes_any_network_and_chooses_its_stages(
+    good_folder: Path, tmp_path: Path, backbone: str, preset: str, stage: str
+) -> None:
+    words = [
+        *(f"--backbone={backbone}", f"--preset={preset}", "--weights=random", "--size=64"),
+        *("--set=flow.hidden=16", "--set=flow.blocks=2", "--set=stage_one.steps=2"),
+        *("--set=stage_one.batch=2", "--set=stage_two.steps=1", "--set=stage_two.batch=2"),
+        *("--set=mapping.latent=16", "--set=mapping.inner=8", "--set=local.rank=4"),
+        *("--set=gaussian.rank=8", "--device=cpu"),
+    ]
+    result = run("fit", good_folder, "-o", tmp_path / "model", *words)
+    assert result.exit_code == 0
+    assert f"Features of {backbone}, chosen by its strides: {stage} (stride " in result.stderr
+    inspector = load(tmp_path / "model", device="cpu")
+    assert inspector.settings.backbone.stages == (stage,)
+    (found,) = inspector.inspect_many([good_folder / "000.png"])
+    assert isinstance(found, Inspection)
+    assert np.isfinite(found.score)
+
+
+def test_weights_that_are_not_here_are_said_before_any_picture_is_looked_at(
+    tmp_path: Path,
+) -> None:
+    for words, said in (
+        (["--backbone=resnet18"], "--weights hub"),
+        (["--weights=none.pth"], "none.pth: no such file"),
+    ):
+        refused = CliRunner().invoke(app, ["fit", str(tmp_path), "-o", str(tmp_path / "m"), *words])
+        assert isinstance(refused.exception, WeightsError)
+        assert said in str(refused.exception)
 
 
 def test_fit_takes_a_mask_of_what_never_counts_and_info_says_so(
@@ -169,7 +220,7 @@ def test_calibrate_refuses_what_was_learnt_from(
     before = (model_copy / "calibration.json").read_bytes()
     refused = CliRunner().invoke(app, ["calibrate", str(model_copy), str(new_pictures)])
     assert isinstance(refused.exception, CalibrationError)
-    assert "1 of the 7 pictures were learnt from (known.bmp)" in str(refused.exception)
+    assert "1 of 7 pictures was learnt from (known.bmp)" in str(refused.exception)
     assert (model_copy / "calibration.json").read_bytes() == before
 
 
@@ -180,6 +231,38 @@ def test_the_card_says_which_pictures_calibrate(model_copy: Path, new_pictures: 
     said = "and all of them calibrated it; 6 good pictures of a later calibration do now."
     assert said in (model_copy / "README.md").read_text()
     assert said in run("info", model_copy).stdout
+
+
+def test_a_threshold_travels_alone(model_copy: Path, model: Path, tmp_path: Path) -> None:
+    other, file = Path(shutil.copytree(model, tmp_path / "other")), tmp_path / "t.json"
+    before = (model_copy / "calibration.json").read_bytes()
+    result = run("calibrate", model_copy, "--export", file)
+    assert (model_copy / "calibration.json").read_bytes() == before, "alone it changes nothing"
+    assert f"nfbmr calibrate COPY --import {file}" in " ".join(result.stderr.split())
+    run("calibrate", model_copy, "--false-alarm-rate=50%", "--export", file)
+    result = run("calibrate", other, "--import", file)
+    assert " for a false-alarm rate of 0.5" in result.stdout
+    for name in ("calibration.json", "README.md"):
+        assert (other / name).read_bytes() == (model_copy / name).read_bytes()
+    words = ["calibrate", str(other), "--import", str(file), "--look-rate=0.6"]
+    refused = CliRunner().invoke(app, words)
+    assert "--import brings a whole calibration" in str(refused.exception)
+
+
+@pytest.mark.parametrize("command", ["inspect", "calibrate", "evaluate", "watch"])
+def test_swapped_arguments_get_a_hint(model: Path, good_folder: Path, command: str) -> None:
+    more = ["-o", "report"] if command == "evaluate" else []
+    words = [command, str(good_folder), str(model), *more]
+    refused = CliRunner().invoke(app, words)
+    assert isinstance(refused.exception, SettingsError)
+    said = f"Did you mean: nfbmr {command} {model} {good_folder}"
+    assert str(refused.exception).endswith(said)
+
+
+def test_a_model_is_no_good_picture(model: Path, good_folder: Path) -> None:
+    refused = CliRunner().invoke(app, ["fit", str(model), "-o", str(good_folder)])
+    assert isinstance(refused.exception, SettingsError)
+    assert f"nfbmr fit {good_folder} -o {model}" in str(refused.exception)
 
 
 @pytest.mark.parametrize("rate", ["0", "1", "-0.1", "nan"])

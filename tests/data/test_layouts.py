@@ -464,7 +464,7 @@ def test_parquet(tmp_path: Path) -> None:
 
 def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'nfbmr\[parquet\]'"):
+    with pytest.raises(MissingExtraError, match=r'pip install -e "\.\[parquet\]"'):
         read_data(table(tmp_path, "", "parts.parquet"))
 
 
@@ -481,3 +481,19 @@ def test_real_sets(name: str, train: int, good: int, defective: int) -> None:
     assert sum(not s.is_defect for s in data.test) == good
     assert sum(s.is_defect and s.mask is not None for s in data.test) == defective
     assert data.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("bottle/good", "bottle"),
+        ("bottle/train/good", "bottle"),
+        ("Gehäuse 7/gut", "Gehäuse 7"),
+        ("bottle/01_OK", "bottle"),
+        ("good bottles", "good bottles"),
+        ("bottle", "bottle"),
+    ],
+)
+def test_a_product_is_not_called_good(tmp_path: Path, folder: str, name: str) -> None:
+    draw(tmp_path / folder, "a.png", "b.png")
+    assert read_data(tmp_path / folder).name == name

@@ -147,9 +147,7 @@ def test_of_copies_the_first_stays(good_folder: Path) -> None:
     assert list(found.paths) == [
         path for path in paths if path.name not in ("003.png", "x-copy.png")
     ]
-    assert found.warnings == (
-        "2 pictures are copies of others and are left out: 003.png, x-copy.png",
-    )
+    assert found.warnings == ("2 pictures are copies of others and left out: 003.png, x-copy.png",)
     assert survey("product", []).warnings == ()
 
 

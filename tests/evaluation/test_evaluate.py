@@ -7,18 +7,23 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from nfbmr.data.images import fingerprint
-from nfbmr.errors import LayoutError
-from nfbmr.evaluation.evaluate import evaluate, headline
+from nfbmr.errors import LayoutError, MissingExtraError, SettingsError
+from nfbmr.evaluation.evaluate import evaluate
+from nfbmr.evaluation.headline import headline
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.settings.changes import settings_hash
+
+Draw = Callable[..., NDArray[np.uint8]]
 
 KEYS = {
     "image_auroc",
@@ -120,11 +125,49 @@ def test_good_pictures_alone_can_be_evaluated(
     assert headline(metrics)[0].startswith("image AUROC -   AP -")
 
 
-def test_a_plain_folder_counts_as_good_pictures(
+def test_a_folder_that_is_called_good_is_of_good_pictures(
     inspector: Inspector, good_folder: Path, tmp_path: Path
 ) -> None:
-    metrics = evaluate(inspector, good_folder, tmp_path / "report").metrics
+    good_folder.rename(tmp_path / "good")
+    metrics = evaluate(inspector, tmp_path / "good", tmp_path / "report").metrics
     assert (metrics["n_good"], metrics["n_defective"]) == (12, 0)
+    assert metrics["false_alarm_rate_observed"] is not None
+
+
+def test_without_labels_no_false_alarm_is_counted(
+    inspector: Inspector, good_folder: Path, tmp_path: Path, draw: Draw
+) -> None:
+    Image.fromarray(draw(900, defect=True)).save(good_folder / "900.png")
+    evaluation = evaluate(inspector, good_folder, tmp_path / "report")
+    metrics = evaluation.metrics
+    assert "no label says which of 13 pictures are good" in evaluation.warnings[-1]
+    assert (metrics["n_good"], metrics["n_unlabelled"]) == (0, 13)
+    assert metrics["n_called_defects"] >= 1
+    for name in ("false_alarm_rate_observed", "false_alarm_interval", "image_auroc", "recall"):
+        assert metrics[name] is None
+    (line,) = headline(metrics)
+    assert line.startswith("no label: of 13 pictures ")
+    page = (tmp_path / "report" / "report.html").read_text("utf-8")
+    assert "No label says which of these 13 pictures are good" in page
+    for word in ("False alarm", "Worst misses", "good pictures raised", "in line with"):
+        assert word not in page
+    assert "called a defect" in page
+
+
+def test_what_would_stop_the_report_is_said_before_the_work(
+    inspector: Inspector, mvtec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a picture was looked at")
+
+    monkeypatch.setattr(Inspector, "inspect_many", never)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SettingsError, match=r"file/report: the report cannot be written there"):
+        evaluate(inspector, mvtec, tmp_path / "file" / "report")
+    monkeypatch.setattr("nfbmr.evaluation.evaluate.lacking", lambda *names: ["jinja2"])
+    with pytest.raises(MissingExtraError, match=r"needs jinja2, not installed here.*\[report\]"):
+        evaluate(inspector, mvtec, tmp_path / "report")
+    assert not (tmp_path / "report").exists()
 
 
 def test_pictures_that_the_model_knows_are_said(
@@ -137,7 +180,7 @@ def test_pictures_that_the_model_knows_are_said(
     with caplog.at_level(logging.WARNING, "nfbmr"):
         evaluation = evaluate(inspector, mvtec, tmp_path / "report")
     caution = (
-        "2 of the 10 test pictures were learnt from or calibrated with, so the figures flatter "
+        "2 of 10 test pictures were learnt from or calibrated with, so the figures flatter "
         "the model: held-out.png, trained.png"
     )
     assert evaluation.warnings == (caution,)
@@ -190,7 +233,7 @@ def test_a_test_without_a_readable_picture_is_said(
 ) -> None:
     for path in (mvtec / "test").rglob("*.png"):
         path.write_bytes(b"broken")
-    with pytest.raises(LayoutError, match="none of the 8 test pictures can be read"):
+    with pytest.raises(LayoutError, match="of 8 test pictures none can be read"):
         evaluate(inspector, mvtec, tmp_path / "report")
 
 

@@ -187,5 +187,5 @@ def test_precision_says_nothing_without_good_pictures() -> None:
 
 def test_missing_scikit_learn_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'nfbmr\[report\]'"):
+    with pytest.raises(MissingExtraError, match=r'pip install -e "\.\[report\]"'):
         metrics.image_auroc(SCORES, LABELS)

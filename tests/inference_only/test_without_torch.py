@@ -88,6 +88,25 @@ def test_what_needs_torch_says_so(left: Path, tmp_path: Path) -> None:
     assert "pip install" in done.stderr
 
 
+def test_doctor_says_what_is_here_and_looks_at_pictures(left: Path) -> None:
+    done = command("doctor", left / "good")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[1].startswith("torch, torchvision, timm: not installed, so this machine does not")
+    assert 'pip install -e ".[train]"' in lines[1]
+    assert any(line.startswith("inspects with: onnxruntime") for line in lines)
+    assert any("good to learn from" in line for line in lines)
+    assert lines[-1].startswith("A fit needs torch, torchvision, timm; run, in the folder of")
+
+
+def test_evaluate_says_before_the_work_what_it_lacks(left: Path, tmp_path: Path) -> None:
+    done = command("evaluate", left / "model", left / "good", "-o", tmp_path / "report")
+    assert done.returncode == 2
+    assert "needs jinja2, matplotlib, sklearn, not installed here" in done.stderr
+    assert "Inspecting" not in done.stderr
+    assert not (tmp_path / "report").exists()
+
+
 def test_the_example_without_nfbmr_gives_the_same_scores(
     left: Path, said: list[dict[str, Any]]
 ) -> None:

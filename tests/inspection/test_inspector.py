@@ -366,12 +366,12 @@ def test_known_pictures_are_refused_and_copies_left_out(
 ) -> None:
     new = [draw(seed) for seed in range(500, 506)]
     trained = [draw(seed) for seed in range(16)]  # as `write_mvtec` draws them; five were held out
-    with pytest.raises(CalibrationError, match=r"16 of the 22 pictures were learnt from \(picture"):
+    with pytest.raises(CalibrationError, match=r"16 of 22 pictures were learnt from \(picture"):
         inspector.recalibrated(0.2, [*new, *trained])
     again = tmp_path / "again.bmp"
     Image.fromarray(new[0]).save(again)
     changed = inspector.recalibrated(0.2, [*new, again, new[3]])
-    assert "2 pictures are copies of others and are left out: again.bmp, picture 8" in caplog.text
+    assert "2 pictures are copies of others and left out: again.bmp, picture 8" in caplog.text
     assert len(changed.calibration.scores) == 6
 
 

@@ -158,3 +158,9 @@ def test_a_file_is_whole_or_absent(form: Format, tmp_path: Path) -> None:
         broken()
     assert file.read_bytes() == before
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_table_names_a_picture_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with open_writer("table", None) as write:
+        write({"path": "mix/b.png", "error": "mix/b.png: found no picture"})
+    assert capsys.readouterr().out.splitlines()[-1].endswith("  mix/b.png: found no picture")

@@ -63,7 +63,7 @@ def test_a_plain_folder_of_pictures(good_folder: Path) -> None:
     lines = diagnosis.data_set(good_folder, "fast", lambda *given: heard.append(given))
     assert lines[0].endswith("13 good to learn from; no test pictures")
     assert lines[1:4] == [
-        "Warning: 1 pictures are copies of others and are left out: x-copy.png",
+        "Warning: 1 picture is a copy of others and left out: x-copy.png",
         "All pictures have 80 x 80 (H x W)",
         "8 bits a channel",
     ]

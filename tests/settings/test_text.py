@@ -9,6 +9,7 @@ from nfbmr.settings.text import (
     parse_changes,
     parse_numbers,
     parse_pairs,
+    parse_rate,
     parse_weights,
     parse_words,
 )
@@ -107,3 +108,18 @@ def test_changes_are_json_or_text_and_nest_at_dots() -> None:
         "pair": {"schedule": "constant"},
         "a": "b=c",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"), [("0.05", 0.05), ("5%", 0.05), (" 2.5 %", 0.025), ("1%", 0.01), ("7%", 0.07)]
+)
+def test_a_rate_may_be_in_percent(text: str, rate: float) -> None:
+    assert parse_rate(text) == rate
+    changes = parse_changes([f"calibration.look_rate={text.strip()}"])
+    assert changes == {"calibration": {"look_rate": rate}}
+
+
+@pytest.mark.parametrize("text", ["5", "1", "100%", "five", "0,05", "5%%", "%", ""])
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"such as 0\.05, or 5%"):
+        parse_rate(text)

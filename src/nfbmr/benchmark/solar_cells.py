@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from nfbmr.errors import MissingExtraError
+from nfbmr.system.packages import how_to_install
 
 TRAIN_SHARE = 0.75
 SPLIT_SEED = 0
@@ -32,9 +33,7 @@ def write_table(kind: Literal["mono", "poly"], path: Path) -> Path:
     # Found, not imported: importing the package would read every picture's pixels.
     found = importlib.util.find_spec("elpv_dataset")
     if found is None or not found.submodule_search_locations:
-        raise MissingExtraError(
-            "the solar cells are not installed; pip install 'nfbmr[demo]' brings them"
-        )
+        raise MissingExtraError(f"the solar cells are not installed; {how_to_install('demo')}")
     root = Path(found.submodule_search_locations[0]) / "data"
     rows = [line.split() for line in (root / "labels.csv").read_text().splitlines() if line]
     cells = [(root / name, float(p)) for name, p, cell_kind in rows if cell_kind == kind]

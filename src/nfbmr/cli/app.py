@@ -21,6 +21,7 @@ from nfbmr.cli.paper import paper
 from nfbmr.cli.watch import watch
 from nfbmr.errors import NfbmrError
 from nfbmr.system.files import printable
+from nfbmr.system.packages import how_to_install
 
 app = typer.Typer(
     name="nfbmr",
@@ -72,7 +73,7 @@ def _run() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "nfbmr").partition(".")[0] == "nfbmr":
             raise
-        _end(f"{error.name} is not installed, and this needs it: pip install 'nfbmr[all]'")
+        _end(f"{error.name} is not installed, and this needs it; {how_to_install('all')}")
     except MemoryError as error:
         _end(f"out of memory ({error}); use smaller pictures (--size) or a smaller batch")
     except OSError as error:  # a full disk, a folder without permission

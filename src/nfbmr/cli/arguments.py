@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nfbmr.errors import SettingsError
+from nfbmr.settings.text import parse_rate
 
 if TYPE_CHECKING:
     from nfbmr.inspection.rows import Format
@@ -21,6 +24,24 @@ ENDINGS: dict[Format, str] = {
 }
 """Of files of rows."""
 
+FalseAlarmRate = Annotated[
+    float | None,
+    typer.Option(
+        parser=parse_rate,
+        metavar="RATE",
+        help="Share of good pictures that may be called defects, such as 0.05 or 5%. "
+        "[default: 0.01; of a model the rate now in force]",
+    ),
+]
+LookRate = Annotated[
+    float | None,
+    typer.Option(
+        parser=parse_rate,
+        metavar="RATE",
+        help="Share of good pictures that may be sent to a person, false alarms included. "
+        "[default: 0.05; of a model the rate now in force]",
+    ),
+]
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
 Device = Annotated[
     str,
@@ -47,6 +68,25 @@ class Preset(enum.StrEnum):
     fast = "fast"
     accurate = "accurate"
     paper = "paper"
+
+
+def refuse_swapped(command: str, model: Path, others: Sequence[Path]) -> None:
+    """Says that the model comes first, where it was given behind the pictures.
+
+    Raises:
+        SettingsError: it was.
+    """
+    from nfbmr.model.folder import is_bundle
+
+    found = next((path for path in others if is_bundle(path)), None)
+    if found is None or is_bundle(model):
+        return
+    rest = [model, *(path for path in others if path != found)]
+    words = " ".join(quote(str(path)) for path in (found, *rest))
+    raise SettingsError(
+        f"{found} is a model, and {model} is none: the model comes first. Did you mean: "
+        f"nfbmr {command} {words}"
+    )
 
 
 def where_to_write(

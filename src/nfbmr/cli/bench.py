@@ -47,8 +47,8 @@ def peers(
 ) -> None:
     """Race nfbmr against anomalib's models: same pictures, weights, metrics and machine.
 
-    Needs the extra: pip install 'nfbmr[peers]'. The first run installs anomalib into an
-    environment of its own, gigabytes. Rows that are finished are kept, so a run that was
+    Needs the extra, in the checkout: pip install -e ".[peers]". The first run installs anomalib
+    into an environment of its own, gigabytes. Rows that are finished are kept, so a run that was
     interrupted goes on where it was.
     """
     from nfbmr.benchmark.peers import race, report

@@ -26,8 +26,9 @@ def cache(
         megabytes = sum(entry.size_bytes for entry in entries) / 1e6
         n_pictures = sum(entry.n_pictures for entry in entries)
         one = entries[0]
+        what = "picture " if n_pictures == 1 else "pictures"
         print(
-            f"{shelf[:12]}  {megabytes:9.1f} MB  {n_pictures:6d} pictures  "
+            f"{shelf[:12]}  {megabytes:9.1f} MB  {n_pictures:6d} {what}  "
             f"{one.size[0]} x {one.size[1]}  {one.backbone}"
         )
     shown = sum(entry.size_bytes for entries in shelves.values() for entry in entries)

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nfbmr.cli.arguments import Device, ModelPath, RuntimeName, Threads
+from nfbmr.cli.arguments import (
+    Device,
+    FalseAlarmRate,
+    LookRate,
+    ModelPath,
+    RuntimeName,
+    Threads,
+    refuse_swapped,
+)
+from nfbmr.errors import SettingsError
 
 if TYPE_CHECKING:
+    from nfbmr.inspection.inspector import Inspector
     from nfbmr.scoring.calibration import Calibration
 
 _log = logging.getLogger(__name__)
@@ -26,16 +37,8 @@ def calibrate(
             "Without them the scores kept from the fit serve.",
         ),
     ] = None,
-    false_alarm_rate: Annotated[
-        float | None, typer.Option(help="[default: the rate now in force]")
-    ] = None,
-    look_rate: Annotated[
-        float | None,
-        typer.Option(
-            help="Share of good pictures that may be sent to a person, false alarms included. "
-            "[default: the rate now in force]"
-        ),
-    ] = None,
+    false_alarm_rate: FalseAlarmRate = None,
+    look_rate: LookRate = None,
     without: Annotated[
         list[Path] | None,
         typer.Option(
@@ -43,27 +46,90 @@ def calibrate(
             "one that `fit` called odd. May be given several times."
         ),
     ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the calibration to a file, for copies of this model; alone, it changes "
+            "nothing.",
+        ),
+    ] = None,
+    import_: Annotated[
+        Path | None,
+        typer.Option(
+            "--import",
+            metavar="FILE",
+            help="Take the calibration from a file that a copy of this model exported.",
+        ),
+    ] = None,
     runtime: RuntimeName = "auto",
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
     """Set another threshold, without retraining."""
-    from nfbmr.data.layouts import read_data
     from nfbmr.inspection.inspector import load
 
-    inspector = load(model, runtime=runtime, device=device, threads=threads)
+    refuse_swapped("calibrate", model, [path for path in (good_images,) if path])
+    changes = (good_images, false_alarm_rate, look_rate, without, import_)
+    if import_ is not None:
+        _import(model, import_, alone=not any(changes[:-1]))
+    elif export is None or any(changes):
+        _calibrate(
+            load(model, runtime=runtime, device=device, threads=threads),
+            good_images,
+            (false_alarm_rate, look_rate),
+            without or [],
+        )
+    if export is not None:
+        _export(model, runtime, export)
+
+
+def _calibrate(
+    inspector: Inspector,
+    good_images: Path | None,
+    rates: tuple[float | None, float | None],
+    without: list[Path],
+) -> None:
+    from nfbmr.data.layouts import read_data
+
     images = None
     if good_images is not None:
         found = read_data(good_images)
         _log.info("%s", found.describe())
         images = [sample.path for sample in found.to_learn_from()]
-    changed = inspector.recalibrated(
-        false_alarm_rate, images, look_rate=look_rate, without=without or ()
-    )
+    changed = inspector.recalibrated(rates[0], images, look_rate=rates[1], without=without)
     changed.save_calibration()
     _tell(inspector.calibration, changed.calibration)
     if own := inspector.others:
         _log.warning("Not changed: %s; calibrate each with --runtime", ", ".join(own))
+
+
+def _import(model: Path, file: Path, *, alone: bool) -> None:
+    from nfbmr.model.carried import bring_calibration
+
+    if not alone:
+        raise SettingsError(
+            "--import brings a whole calibration, with its rates: found it beside pictures or "
+            "rates; expected one of the two"
+        )
+    _tell(*bring_calibration(model, file))
+
+
+def _export(model: Path, runtime: str, file: Path) -> None:
+    """Writes what is in force, of the graph that a runtime of this name opens."""
+    from nfbmr.model.bundle import for_export, read_bundle
+    from nfbmr.model.carried import write_calibration
+
+    bundle = read_bundle(model, tensors=False)
+    named = (e for e in bundle.exports if f"{e.target}:{e.precision}" == runtime)
+    if (export := next(named, None)) is not None:
+        bundle = for_export(model, bundle, export)
+    write_calibration(file, bundle)
+    _log.info(
+        "Written: %s; give it to a copy of this model with: nfbmr calibrate COPY --import %s",
+        file,
+        quote(str(file)),
+    )
 
 
 def _tell(before: Calibration, after: Calibration) -> None:

@@ -26,15 +26,18 @@ from nfbmr.system.files import printable
 from nfbmr.system.progress import Progress
 
 _TITLES = {
-    "survey": "Pictures",
-    "pose": "Pose of the parts",
-    "features": "Features (SNN)",
-    "export": "Graph for other runtimes",
-    "flow": "Stage one (TNF)",
-    "mapping": "Stage two (BMR)",
-    "inspect": "Inspecting",
+    "survey": ("Looking at the pictures", ""),
+    "pose": ("Finding how parts lie", "pose"),
+    "features": ("Describing the pictures", "features of SNN"),
+    "export": ("Preparing for other computers", "graphs"),
+    "flow": ("Learning good parts", "stage one, TNF"),
+    "mapping": ("Learning how they belong together", "stage two, BMR"),
+    "inspect": ("Inspecting", ""),
 }
+"""What is done -> in plain words, and in the paper's."""
 _LOG_EVERY_SECONDS = 10.0
+
+_log = logging.getLogger("nfbmr")
 
 stderr = Console(stderr=True)
 """For words to a person; standard output is for results alone."""
@@ -77,10 +80,25 @@ class StandardOutput:
         os.close(nowhere)
 
 
+def on_a_terminal() -> bool:
+    """Whether a person sees what is written now: colours may be forced into a pipe, too."""
+    return stderr.is_terminal and stderr.file.isatty()
+
+
+def title_of(what: str) -> str:
+    """Says what is done, in plain words; with the paper's where the program is to say more."""
+    plain, paper = _TITLES.get(what, (what, ""))
+    return f"{plain} ({paper})" if paper and _says_more() else plain
+
+
+def _says_more() -> bool:
+    return _log.isEnabledFor(logging.DEBUG)
+
+
 def log_to_terminal(*, verbose: bool = False) -> None:
     """Shows what the package logs, in words, on standard error."""
     handler: logging.Handler = logging.StreamHandler()
-    if stderr.is_terminal:
+    if on_a_terminal():
         handler = RichHandler(
             console=stderr, show_time=False, show_path=False, show_level=False, markup=False
         )
@@ -100,7 +118,7 @@ def _made_readable(record: logging.LogRecord) -> bool:
 @contextmanager
 def shown_progress() -> Iterator[Progress]:
     """Gives a Progress: bars on a terminal, a line every ten seconds elsewhere."""
-    if not stderr.is_terminal:
+    if not on_a_terminal():
         yield _PlainLog()
         return
     bars = Bars(
@@ -125,9 +143,8 @@ class _Bars:
 
     def __call__(self, what: str, done: int, total: int, loss: float | None = None) -> None:
         if what not in self._tasks:
-            title = _TITLES.get(what, what)
-            self._tasks[what] = self._bars.add_task(title, total=total, loss="")
-        text = "" if loss is None else f"loss {loss:.3f}"
+            self._tasks[what] = self._bars.add_task(title_of(what), total=total, loss="")
+        text = "" if loss is None or not _says_more() else f"loss {loss:.3f}"
         if done < self._done.get(what, 0):  # the same work, begun anew
             self._bars.reset(self._tasks[what], total=total)
         self._done[what] = done
@@ -139,7 +156,7 @@ class _PlainLog:
         self._log = logging.getLogger("nfbmr.system.progress")
         self._started: dict[str, tuple[float, int]] = {}
         self._last: dict[str, int] = {}
-        self._said = 0.0
+        self._said = time.monotonic()
 
     def __call__(self, what: str, done: int, total: int, loss: float | None = None) -> None:
         now = time.monotonic()
@@ -151,6 +168,6 @@ class _PlainLog:
             return
         self._said = now
         left = (now - start) / max(1, done - first) * (total - done)
-        shown = "" if loss is None else f", loss {loss:.4f}"
-        title = _TITLES.get(what, what)
-        self._log.info("%s: %d of %d, %.0f s left%s", title, done, total, left, shown)
+        shown = "" if loss is None or not _says_more() else f", loss {loss:.4f}"
+        rest = f", {left:.0f} s left" if done < total else ""
+        self._log.info("%s: %d of %d%s%s", title_of(what), done, total, rest, shown)

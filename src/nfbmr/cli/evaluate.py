@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nfbmr.cli.arguments import Device, ModelPath, RuntimeName, Threads
+from nfbmr.cli.arguments import Device, ModelPath, RuntimeName, Threads, refuse_swapped
 
 
 def evaluate(
@@ -21,11 +21,13 @@ def evaluate(
     """Compare a model's verdicts with labels: metrics.json, scores.csv, report.html."""
     from nfbmr.cli.console import shown_progress
     from nfbmr.evaluation import evaluate as evaluation
+    from nfbmr.evaluation.headline import headline
     from nfbmr.inspection.inspector import load
 
+    refuse_swapped("evaluate", model, [data])
     inspector = load(model, runtime=runtime, device=device, threads=threads)
     with shown_progress() as progress:
         done = evaluation.evaluate(inspector, data, out, progress=progress)
-    for line in evaluation.headline(done.metrics):
+    for line in headline(done.metrics):
         print(line)
     print(f"report: {out / evaluation.REPORT}")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, cast
 
 import typer
 
-from nfbmr.cli.arguments import Device, Preset
+from nfbmr.cli.arguments import Device, FalseAlarmRate, LookRate, Preset
+from nfbmr.errors import SettingsError
 from nfbmr.settings.keywords import Keywords
 from nfbmr.settings.text import parse_changes, parse_size
 
@@ -30,27 +33,30 @@ Seed = Annotated[
 ]
 
 
-FalseAlarmRate = Annotated[
-    float | None,
-    typer.Option(help="Share of good pictures that may be called defects. [default: 0.01]"),
-]
-
-
-LookRate = Annotated[
-    float | None,
-    typer.Option(
-        help="Share of good pictures that may be sent to a person, false alarms included. "
-        "[default: 0.05]"
-    ),
-]
-
-
 Changes = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
         help="Any setting, e.g. flow.hidden=256; docs/settings.md lists them all.",
+    ),
+]
+
+
+Backbone = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Any timm network instead of the preset's; stages are chosen by its strides. "
+        "Needs --weights, too.",
+    ),
+]
+
+
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="Backbone weights: embedded, hub (downloads them) or a file."
     ),
 ]
 
@@ -96,12 +102,8 @@ def fit(
     seed: Seed = None,
     false_alarm_rate: FalseAlarmRate = None,
     look_rate: LookRate = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="Any timm network instead of the preset's.")
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Backbone weights: embedded, hub or file.")
-    ] = None,
+    backbone: Backbone = None,
+    weights: Weights = None,
     set_: Changes = None,
     device: Device = "auto",
     fresh: Fresh = False,
@@ -113,6 +115,7 @@ def fit(
     from nfbmr.cli.console import shown_progress
     from nfbmr.fitting import fit as run
 
+    _refuse_a_model(data, out)
     keywords = _given(
         seed=seed,
         size=None if size is None else parse_size(size),
@@ -122,6 +125,7 @@ def fit(
         weights=weights,
         tiles=tiles or None,
     )
+    started = time.monotonic()
     with shown_progress() as progress:
         found = run(
             data,
@@ -135,7 +139,31 @@ def fit(
             export=export_,
             **keywords,
         )
-    _log.info("Learnt in %.0f s: %s", found.facts.fit_seconds, out)
+    # Of a fit that went on, what was done before counts, too.
+    seconds = max(time.monotonic() - started, found.facts.fit_seconds)
+    _log.info("Learnt in %.0f s: %s", seconds, out)
+    for line in _next_steps(out):
+        _log.info("%s", line)
+
+
+def _refuse_a_model(data: Path, out: Path) -> None:
+    from nfbmr.model.folder import is_bundle
+
+    if is_bundle(data):
+        raise SettingsError(
+            f"{data} is a model; expected good pictures first, and behind -o where the model goes: "
+            f"nfbmr fit {quote(str(out))} -o {quote(str(data))}"
+        )
+
+
+def _next_steps(out: Path) -> list[str]:
+    model = quote(str(out))
+    return [
+        "Next:",
+        f"  nfbmr inspect {model} PICTURES -o results.csv --heatmaps   judge new pictures",
+        f"  nfbmr evaluate {model} LABELLED -o report   where some are known to be defective",
+        f"  nfbmr info {model}   what it learnt from, and its threshold",
+    ]
 
 
 def _given(**asked: object) -> Keywords:

@@ -10,8 +10,17 @@ from typing import Annotated
 
 import typer
 
-from nfbmr.cli.arguments import ENDINGS, Device, ModelPath, RuntimeName, Threads, where_to_write
+from nfbmr.cli.arguments import (
+    ENDINGS,
+    Device,
+    ModelPath,
+    RuntimeName,
+    Threads,
+    refuse_swapped,
+    where_to_write,
+)
 from nfbmr.errors import DataError, SettingsError
+from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +87,7 @@ def inspect(
     from nfbmr.inspection.result import Failure
     from nfbmr.inspection.rows import open_writer, to_row
 
+    refuse_swapped("inspect", model, paths)
     chosen, rows_file, folder = where_to_write(form.value if form else None, out)
     if heatmaps and folder is None:
         raise SettingsError("--heatmaps needs a place: give a folder with -o")
@@ -110,7 +120,7 @@ def inspect(
                 drawn.keep(name, pictures[done], result)
     if rows_file is not None:
         beside = f"; heatmaps: {drawn.folder}" if drawn is not None else ""
-        _log.info("%d pictures: %s%s", len(pictures), rows_file, beside)
+        _log.info("%s: %s%s", counted(len(pictures), "picture"), rows_file, beside)
     if exit_code:
         raise typer.Exit(next((code for what, code in _EXIT_CODES if what in found), 0))
 

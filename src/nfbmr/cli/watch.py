@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nfbmr.cli.arguments import Device, ModelPath, RuntimeName, Threads
+from nfbmr.cli.arguments import Device, ModelPath, RuntimeName, Threads, refuse_swapped
 from nfbmr.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def watch(
     from nfbmr.inspection.watch import Watch
     from nfbmr.inspection.webhook import parse_address
 
+    refuse_swapped("watch", model, [folder])
     log = out or folder / "nfbmr.jsonl"
     if log.suffix.lower() != ".jsonl" or log.is_dir():
         raise SettingsError(f"-o {log}: the log is a file that ends in .jsonl; name one")

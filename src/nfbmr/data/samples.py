@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from nfbmr.data.words import meaning
 from nfbmr.errors import LayoutError
 
 Layout: TypeAlias = Literal["folder", "mvtec", "dagm", "table"]
@@ -73,9 +74,16 @@ class DataSet:
 
     @property
     def name(self) -> str:
-        """The last part of the root's path, without the suffix of a table."""
+        """What the product is called: the last part of the root's path that names it.
+
+        A folder called `good` or `train` says nothing of the product, the one above it does. Of a
+        table it is the file's name, without its suffix.
+        """
         root = self.root.resolve()
-        return root.stem if self.layout == "table" else root.name
+        if self.layout == "table":
+            return root.stem
+        names = (folder.name for folder in (root, *root.parents))
+        return next((name for name in names if not _is_word(name)), "") or root.name
 
     def to_learn_from(self) -> tuple[Sample, ...]:
         """Returns `train_good`, of which there is at least one.
@@ -94,7 +102,9 @@ class DataSet:
     def describe(self) -> str:
         """Says in one line, for the screen, what was found, and from where."""
         defective = [s for s in self.test if s.is_defect]
-        line = f"{TITLES[self.layout]} '{self.name}': {len(self.train_good)} good to learn from"
+        root = self.root.resolve()
+        name = root.stem if self.layout == "table" else root.name
+        line = f"{TITLES[self.layout]} '{name}': {len(self.train_good)} good to learn from"
         line += self._folders()
         if not self.test:
             line += "; no test pictures"
@@ -118,6 +128,13 @@ class DataSet:
         if self.layout != "folder":
             return ""
         return f"types of defect: {counted(Counter(s.defect for s in defective))}; "
+
+
+def _is_word(name: str) -> bool:
+    """Whether a folder's name says good, or a split, and nothing else."""
+    said = meaning(name)
+    is_split = said.split is not None and not said.says
+    return not said.unknown and (is_split or (said.only and said.says == {"good"}))
 
 
 def counted(counts: Mapping[str, int]) -> str:

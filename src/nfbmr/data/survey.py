@@ -28,6 +28,7 @@ from nfbmr.data.images import ImageInput, stored_values
 from nfbmr.data.samples import Sample, Split
 from nfbmr.errors import ImageError
 from nfbmr.system.progress import Progress, silent
+from nfbmr.system.words import counted
 
 _THREADS = min(4, os.cpu_count() or 1)  # each holds a whole picture
 _NAMED = 5  # pictures that a message names
@@ -92,7 +93,8 @@ class Survey:
         if self.copies:
             names = ", ".join(picture.name for picture in self.copies[:_NAMED])
             said = [
-                f"{len(self.copies)} pictures are copies of others and are left out: {names}",
+                f"{counted(len(self.copies), 'picture is a copy', 'pictures are copies')} of "
+                f"others and left out: {names}",
                 *said,
             ]
         return tuple(said)
@@ -230,9 +232,9 @@ def _unused_range(pictures: Sequence[Surveyed], white: int | None) -> list[str]:
     if white is None and highest < _FULL / 4:
         likely = next(w for w in _WHITES if w >= highest)
         return [
-            f"the highest value of {len(deep)} pictures with 16 bits is {highest:g} of {_FULL}, so "
-            f"few of the 256 levels are left that the network sees; if white is {likely}, give "
-            f"data.white={likely}"
+            f"the highest value of {counted(len(deep), 'picture')} with 16 bits is {highest:g} of "
+            f"{_FULL}, so few of the 256 levels are left that the network sees; if white is "
+            f"{likely}, give data.white={likely}"
         ]
     if white is not None and highest > white:
         return [f"the highest value is {highest:g}; above data.white {white} all is white"]
@@ -260,7 +262,9 @@ def _depths(pictures: Sequence[Surveyed]) -> str:
     (depth, _), *others = depths.most_common()
     line = f"{depth} bits a channel"
     if others:
-        line += "; " + ", ".join(f"{count} pictures have {bits}" for bits, count in others)
+        line += "; " + ", ".join(
+            f"{counted(count, 'picture has', 'pictures have')} {bits}" for bits, count in others
+        )
     if max(depths) > 8:
         highest = max(picture.highest for picture in pictures if picture.depth > 8)
         line += f"; the highest value is {highest:g}" + (" of 65535" if highest > 1 else "")

@@ -15,6 +15,7 @@ from typing import Literal
 from nfbmr.data.samples import counted
 from nfbmr.data.words import meaning
 from nfbmr.errors import LayoutError, MissingExtraError
+from nfbmr.system.packages import how_to_install
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
 _GOOD, _DEFECT = frozenset({"", "0", "0.0", "false"}), frozenset({"1", "1.0", "true"})
@@ -156,8 +157,7 @@ def _parquet_records(path: Path) -> list[list[object]]:
         from pyarrow import parquet
     except ImportError as error:
         raise MissingExtraError(
-            f"{path}: found a Parquet table, and no pyarrow to read it; "
-            "run: pip install 'nfbmr[parquet]'"
+            f"{path}: found a Parquet table, and no pyarrow to read it; {how_to_install('parquet')}"
         ) from error
     try:
         table = parquet.read_table(path)

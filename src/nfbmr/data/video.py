@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.errors import DataError, MissingExtraError
+from nfbmr.system.packages import how_to_install
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def frames(source: str | os.PathLike[str] | int, *, every: int = 1) -> Iterator[
         import cv2
     except ModuleNotFoundError:
         raise MissingExtraError(
-            "OpenCV is not installed; it reads videos and cameras: pip install 'nfbmr[video]'"
+            "OpenCV is not installed; it reads videos and cameras; " + how_to_install("video")
         ) from None
     address = source if isinstance(source, int) else os.fspath(source)
     what, is_live = _named(address)

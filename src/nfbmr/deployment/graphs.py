@@ -18,6 +18,7 @@ from nfbmr.deployment.quiet import quiet
 from nfbmr.errors import ExportError, MissingExtraError
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.folding import copied
+from nfbmr.system.packages import how_to_install
 
 _OPSET = 18
 _MOST_IMAGES = 4096  # in one batch: torch.export wants a bound
@@ -229,7 +230,7 @@ def _need(*packages: str) -> None:
 
     if missing := [package for package in packages if find_spec(package) is None]:
         raise MissingExtraError(
-            f"{', '.join(missing)} not installed; an export needs it: pip install 'nfbmr[train]'"
+            f"{', '.join(missing)} not installed; an export needs it; {how_to_install('train')}"
         )
 
 

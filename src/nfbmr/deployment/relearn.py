@@ -37,6 +37,7 @@ from nfbmr.scoring.calibrate import LEAST_HELD_OUT
 from nfbmr.settings.schema import Settings
 from nfbmr.system.files import sha256_of
 from nfbmr.system.progress import Progress, silent
+from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -198,7 +199,8 @@ def _plan(bundle: Bundle, good: Survey, precision: Precision) -> tuple[Survey, P
             "learnt again from them, so give them all, or fit anew"
         )
     if strange := len(good.pictures) - n:
-        _log.warning("%d pictures are unknown to the model and left out", strange)
+        are = counted(strange, "picture is", "pictures are")
+        _log.warning("%s unknown to the model and left out", are)
     plan = Plan(
         size=facts.size,
         tiling=bundle.tiling,

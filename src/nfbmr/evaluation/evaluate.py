@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from nfbmr.data.images import read_image, resize_image
 from nfbmr.data.layouts import DataSet, Sample, read_data
 from nfbmr.data.masks import read_mask
 from nfbmr.data.survey import Surveyed, looked_at
-from nfbmr.errors import LayoutError
+from nfbmr.errors import LayoutError, MissingExtraError, SettingsError
 from nfbmr.evaluation.metrics import predictive_interval, summarise
 from nfbmr.evaluation.pixel_metrics import PixelMetrics, PixelResult
 from nfbmr.evaluation.pointing import Pointing
@@ -31,7 +32,9 @@ from nfbmr.scoring.calibration import Calibration
 from nfbmr.settings.changes import settings_hash, to_dict
 from nfbmr.system import provenance
 from nfbmr.system.files import spreadsheet_cell, written_beside
+from nfbmr.system.packages import how_to_install, lacking
 from nfbmr.system.progress import Progress, silent
+from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -73,9 +76,12 @@ def evaluate(
     Raises:
         LayoutError: there is nothing to evaluate on.
         MissingExtraError: the extra `report` is not installed.
+        SettingsError: nothing can be written to the folder.
     """
+    folder = Path(out)
+    _refuse_early(folder)
     found = read_data(data)
-    _log.info("%s", found.describe())
+    _log.info("%s", _described(found))
     for warning in found.warnings:
         _log.warning("%s", warning)
     samples = _test_samples(found)
@@ -92,13 +98,29 @@ def evaluate(
         p_values=np.array(collected.p_values),
         warnings=(*cautions, *found.warnings, *collected.failures),
     )
-    folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     with written_beside(folder / METRICS) as beside:
         beside.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     _write_scores(folder / SCORES, evaluation, inspector)
     write_report(folder / REPORT, _report(inspector, evaluation, found))
     return evaluation
+
+
+def _refuse_early(folder: Path) -> None:
+    """Says before the work what would stop the report behind it."""
+    if missing := lacking("jinja2", "matplotlib", "sklearn"):
+        raise MissingExtraError(
+            f"The report needs {', '.join(missing)}, not installed here; {how_to_install('report')}"
+        )
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    try:
+        with TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise SettingsError(
+            f"{folder}: the report cannot be written there ({error.strerror}); give another folder "
+            "with -o, or the right to write to this one"
+        ) from None
 
 
 class Collected:
@@ -137,14 +159,31 @@ def _cautions(inspector: Inspector, samples: tuple[Sample, ...]) -> list[str]:
     cautions = []
     if seen:
         cautions.append(
-            f"{len(seen)} of the {len(samples)} test pictures were learnt from or calibrated with, "
-            f"so the figures flatter the model: {', '.join(seen[:5])}"
+            f"{len(seen)} of {counted(len(samples), 'test picture')} "
+            f"{'was' if len(seen) == 1 else 'were'} learnt from or calibrated with, so the figures "
+            f"flatter the model: {', '.join(seen[:5])}"
+        )
+    if not _labelled(samples):
+        cautions.append(
+            f"no label says which of {counted(len(samples), 'picture')} are good: neither AUROC "
+            "nor false alarms can be measured. If all are, put them into a folder named 'good'"
         )
     if all(sample.is_defect for sample in samples):
         cautions.append(
             "there are no good test pictures: neither AUROC nor false alarms can be measured"
         )
     return cautions
+
+
+def _described(data: DataSet) -> str:
+    samples = _test_samples(data)
+    if _labelled(samples):
+        return data.describe()
+    return f"{data.root}: {counted(len(samples), 'picture')} without a label"
+
+
+def _labelled(samples: Sequence[Sample]) -> bool:
+    return any(sample.is_labelled for sample in samples)
 
 
 def collect(
@@ -181,7 +220,7 @@ def collect(
             if mask is not None:
                 collected.pointing.update(result, heat, mask)
     if not collected.samples:
-        raise LayoutError(f"none of the {len(samples)} test pictures can be read")
+        raise LayoutError(f"of {counted(len(samples), 'test picture')} none can be read")
     return collected
 
 
@@ -203,6 +242,7 @@ def figures(inspector: Inspector, collected: Collected) -> dict[str, Any]:
     )
     n = len(calibration.scores)
     n_good = int((~is_defect).sum())
+    labelled = _labelled(collected.samples)
     rank = min(calibration.rank, n)
     low, high = predictive_interval(n, rank, n_good) if n_good else (0, 0)
     return (
@@ -230,7 +270,23 @@ def figures(inspector: Inspector, collected: Collected) -> dict[str, Any]:
             "n_train": facts.n_train,
             "n_held_out": facts.n_held_out,
         }
+        | ({} if labelled else _without_labels(flagged, looked))
     )
+
+
+def _without_labels(flagged: NDArray[np.bool_], looked: NDArray[np.bool_]) -> dict[str, Any]:
+    """Returns what is said instead of figures that need labels, of verdicts (N,)."""
+    unknown = (
+        *("f1", "precision", "recall", "recall_with_look", "good_with_look"),
+        *("false_alarm_rate_observed", "false_alarm_interval", "false_alarms_expected_interval"),
+    )
+    return {
+        **dict.fromkeys(unknown),
+        **dict.fromkeys(("n_good", "n_good_to_look_at"), 0),
+        "n_unlabelled": len(flagged),
+        "n_called_defects": int(flagged.sum()),
+        "n_to_look_at": int(looked.sum()),
+    }
 
 
 def _called(
@@ -286,9 +342,10 @@ def _report(inspector: Inspector, evaluation: Evaluation, data: DataSet) -> Repo
         looked=looked,
         threshold=inspector.threshold,
         look_threshold=inspector.calibration.look_threshold,
-        notes=(data.describe(), *inspector.calibration.describe()),
+        notes=(_described(data), *inspector.calibration.describe()),
         warnings=evaluation.warnings,
         settings=to_dict(inspector.settings),
+        labelled=_labelled(evaluation.samples),
         pictures=tuple(_pictures(inspector, evaluation, chosen)),
     )
 
@@ -322,39 +379,5 @@ def _picture(sample: Sample, result: Inspection, inspector: Inspector) -> Pictur
         regions=result.regions,
         size=result.size,
         pair=(why[0].here, why[0].there) if why else None,
+        labelled=sample.is_labelled,
     )
-
-
-def headline(metrics: dict[str, Any]) -> list[str]:
-    """Returns the main figures as lines for the screen."""
-
-    def shown(key: str, factor: float = 100) -> str:
-        value = metrics[key]
-        return "-" if value is None else f"{factor * value:.1f}"
-
-    lines = [
-        f"image AUROC {shown('image_auroc')}   AP {shown('image_ap')}   "
-        f"F1 {shown('f1')}   precision {shown('precision')}   recall {shown('recall')}   (%)",
-    ]
-    if metrics["false_alarm_interval"] is not None:
-        low, high = metrics["false_alarm_interval"]
-        lines.append(
-            f"false alarms: asked {100 * metrics['false_alarm_rate_asked']:.2g} %, observed "
-            f"{shown('false_alarm_rate_observed')} % of {metrics['n_good']} good pictures "
-            f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
-        )
-    if metrics["look_threshold"] < metrics["threshold"]:
-        found = round((metrics["recall"] or 0) * metrics["n_defective"])
-        more, good = metrics["n_defective_to_look_at"], metrics["n_good_to_look_at"]
-        lines.append(
-            f"for a person to look at: {more} more defective and {good} more good pictures "
-            f"(asked: {100 * metrics['look_rate_asked']:.2g} % of good ones, with false alarms); "
-            f"so {found + more} of {metrics['n_defective']} defects are not passed as good"
-        )
-    if metrics["aupro"] is not None:
-        lines.append(f"pixel AUROC {shown('pixel_auroc')}   AUPRO {shown('aupro')}   (%)")
-    lines.append(
-        f"fit {metrics['fit_seconds']:.0f} s, one picture {metrics['inspect_ms']:.0f} ms "
-        f"({metrics['runtime']})"
-    )
-    return lines

@@ -19,6 +19,7 @@ from scipy import stats
 
 from nfbmr.errors import MissingExtraError
 from nfbmr.evaluation.pixel_metrics import PixelResult
+from nfbmr.system.packages import how_to_install
 
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
@@ -285,6 +286,6 @@ def _sklearn() -> Any:
     try:
         from sklearn import metrics
     except ImportError as error:
-        message = "Metrics need scikit-learn; install it with: pip install 'nfbmr[report]'"
+        message = f"Metrics need scikit-learn; {how_to_install('report')}"
         raise MissingExtraError(message) from error
     return metrics

@@ -139,7 +139,9 @@ class Arrivals:
         except OSError as error:  # a network folder that is away for a moment
             if time.monotonic() - self._said_missing >= _SAY_AGAIN:
                 self._said_missing = time.monotonic()
-                _log.warning("%s", printable(f"{self.folder} cannot be read: {error}"))
+                _log.warning(
+                    "%s", printable(f"{self.folder} cannot be read: {error.strerror or error}")
+                )
             return None
         for gone in set(self._waiting) - set(there):
             del self._waiting[gone]

@@ -17,7 +17,7 @@ def read_bytes(path: Path) -> tuple[bytes | None, str]:
     try:
         return path.read_bytes(), ""
     except (OSError, MemoryError) as error:  # e.g. a writer that keeps others out
-        return None, f"{path} cannot be read: {error}"
+        return None, f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
 
 
 def is_there(path: Path, mark: Mark, sha256: str) -> bool:
@@ -76,6 +76,6 @@ def move(path: Path, mark: Mark, sha256: str, target: Path) -> Path | None:
             return target
         target.rename(free_place(path))  # another took its name in this moment
     except OSError as error:
-        _log.warning("%s", printable(f"{path} stays where it is: {error}"))
+        _log.warning("%s", printable(f"{path} stays where it is: {error.strerror or error}"))
         return path if is_there(path, mark, sha256) else None
     return None

@@ -31,6 +31,10 @@ HEATMAP_FULL = 2.0
 """Heatmap level where the colour stops changing."""
 
 _ALARM = 1.0
+_SCALE = (
+    "0 = typical good, 1 = alarm level; same for all pictures. Colour begins at "
+    f"{HEATMAP_VISIBLE:g} (violet), is red at {_ALARM:g}, pale yellow from {HEATMAP_FULL:g} on"
+)
 _MAX_ALPHA = 0.68
 
 # Places u and their sRGB colours: dark violet, red, orange, pale yellow. Lightness rises along the
@@ -211,7 +215,7 @@ def write_heatmap(path: Path, image: NDArray[np.uint8], result: Inspection) -> N
         ("verdict", result.verdict),
         ("score", repr(result.score)),
         ("threshold", repr(result.threshold)),
-        ("scale", "0 = typical good, 1 = alarm level; same for all pictures"),
+        ("scale", _SCALE),
     ):
         text.add_text(f"nfbmr:{name}", value)
     Image.fromarray(drawn).save(path, "PNG", pnginfo=text)

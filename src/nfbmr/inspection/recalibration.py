@@ -13,6 +13,7 @@ from nfbmr.scoring.calibrate import calibrate, without
 from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.maps import Maps
 from nfbmr.settings.schema import Settings
+from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +49,8 @@ def calibrated_on(
     known = [one.name for one in seen.pictures if asked(one.fingerprint, one.pixel_hash)]
     if known:
         raise CalibrationError(
-            f"{len(known)} of the {len(seen.pictures)} pictures were learnt from "
+            f"{len(known)} of {counted(len(seen.pictures), 'picture')} "
+            f"{'was' if len(known) == 1 else 'were'} learnt from "
             f"({', '.join(known[:5])}): the model knows them, so they score lower than new "
             "parts and the threshold would be too low; give good pictures it has not seen"
         )

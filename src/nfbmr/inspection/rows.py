@@ -14,6 +14,7 @@ from nfbmr.errors import MissingExtraError, SettingsError
 from nfbmr.inspection.regions import in_words
 from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.system.files import printable, spreadsheet_cell, written_beside
+from nfbmr.system.packages import how_to_install
 
 Format = Literal["table", "jsonl", "csv", "parquet"]
 COLUMNS = (
@@ -107,7 +108,8 @@ def _text_writer(form: Format, stream: Stream) -> Writer:
 def _table_line(row: Row) -> str:
     path = printable(str(row["path"])).replace("\n", "?")
     if "error" in row:
-        return f"{'ERROR':<8} {'':>8} {'':>8}  {path}: {printable(row['error'])}"
+        why = printable(row["error"]).removeprefix(f"{path}: ")  # it names the picture, too
+        return f"{'ERROR':<8} {'':>8} {'':>8}  {path}: {why}"
     verdict = "DEFECT" if row["is_defect"] else row["verdict"]
     places = in_words([region["box"] for region in row.get("regions", ())])
     where = f"{path}: {places}" if places else path
@@ -128,7 +130,7 @@ def _parquet_writer(path: Path) -> Iterator[Writer]:
         import pyarrow.parquet as pq
     except ModuleNotFoundError:
         raise MissingExtraError(
-            "pyarrow is not installed; pip install 'nfbmr[parquet]', or use --format csv"
+            f"pyarrow is not installed; {how_to_install('parquet')}; or use --format csv"
         ) from None
     kinds = {"is_defect": pa.bool_()} | dict.fromkeys(_NUMBERS, pa.float64())
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])

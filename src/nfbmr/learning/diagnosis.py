@@ -12,34 +12,51 @@ from nfbmr.data.collections import DAGM_2007, compared, completeness, find_produ
 from nfbmr.data.layouts import read_data
 from nfbmr.data.survey import Survey, survey
 from nfbmr.errors import NfbmrError
-from nfbmr.features.compute import FeatureCache
-from nfbmr.learning.estimates import duration
+from nfbmr.features.cache import FeatureCache
 from nfbmr.settings import presets
 from nfbmr.settings.schema import Settings
 from nfbmr.system import provenance
+from nfbmr.system.packages import how_to_install, lacking
 from nfbmr.system.progress import Progress, silent
 
 if TYPE_CHECKING:
     from nfbmr.learning.plan import Plan
 
 _SAMPLE = 8
+_TO_LEARN = ("torch", "torchvision", "timm")
 
 
 def machine() -> list[str]:
-    """Returns lines about versions, processor, backbone weights and cache."""
+    """Returns lines about versions, what learns and what inspects, backbone weights and cache."""
+    lines = [", ".join(f"{name} {version}" for name, version in provenance.versions().items())]
+    if without := lacking(*_TO_LEARN):
+        lines.append(
+            f"{', '.join(without)}: not installed, so this machine does not learn; to learn here, "
+            f"{how_to_install('train')}"
+        )
+    else:
+        lines += _what_learns()
+    here = [name for name in ("onnxruntime", "openvino", "torch") if not lacking(name)]
+    lines.append(f"inspects with: {', '.join(here) or 'nothing that is installed here'}")
+    cache = FeatureCache()
+    lines.append(f"feature cache {cache.root}: {cache.size() / 1e6:.0f} MB used")
+    return lines
+
+
+def _what_learns() -> list[str]:
+    """Returns lines about the device and the backbone weights."""
     import torch
 
     from nfbmr.learning.stage import computes_in_bfloat16
     from nfbmr.networks.weights import EMBEDDED, embedded_file
     from nfbmr.system.devices import choose_device
 
-    lines = [", ".join(f"{name} {version}" for name, version in provenance.versions().items())]
     device = choose_device("auto")
     precision = "bfloat16" if computes_in_bfloat16(device) else "float32"
-    lines.append(
+    lines = [
         f"device {device}, {torch.get_num_threads()} threads of {os.cpu_count()} cores, "
         f"trains in {precision}"
-    )
+    ]
     for name in EMBEDDED:
         try:
             embedded_file(name)
@@ -47,8 +64,6 @@ def machine() -> list[str]:
             lines.append(f"embedded weights of {name}: MISSING: {error}")
         else:
             lines.append(f"embedded weights of {name}: here")
-    cache = FeatureCache()
-    lines.append(f"feature cache {cache.root}: {cache.size() / 1e6:.0f} MB used")
     return lines
 
 
@@ -77,15 +92,26 @@ def data_set(data: Path, preset: str, progress: Progress = silent) -> list[str]:
     settings = presets.preset(preset)
     good = survey(found.name, found.to_learn_from(), progress)
     plan = plan_fit(good, settings)
-    seconds = _estimate(settings, plan, good)
     return [
         found.describe(),
         *([official.describe()] if official.expected else []),
         *(f"Warning: {warning}" for warning in (*found.warnings, *good.warnings)),
         *good.describe(),
         *plan.describe(),
-        f"A fit with preset {preset} will take about {duration(seconds)} on this machine",
+        _how_long(settings, plan, good),
     ]
+
+
+def _how_long(settings: Settings, plan: Plan, good: Survey) -> str:
+    """Says how long a fit will take, or what it lacks."""
+    if without := lacking(*_TO_LEARN):
+        return f"A fit needs {', '.join(without)}; {how_to_install('train')}"
+    from nfbmr.learning.estimates import duration
+
+    seconds = _estimate(settings, plan, good)
+    return (
+        f"A fit with preset {settings.preset} will take about {duration(seconds)} on this machine"
+    )
 
 
 def _estimate(settings: Settings, plan: Plan, good: Survey) -> float:

@@ -34,6 +34,7 @@ from nfbmr.scoring.calibration import Calibration
 from nfbmr.settings.schema import Settings
 from nfbmr.system import provenance
 from nfbmr.system.progress import Progress, silent
+from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -140,6 +141,7 @@ def _calibration(
     detector: Detector, good: Survey, features: TrainingData, split: _Split, settings: Settings
 ) -> Calibration:
     """Calibrates by those that are held out, or by everyone."""
+    _log.info("Setting the threshold")
     maps = calibration_maps(detector, features, detector.standardisation.mean.device)
     tiles = 1 if features.tiling is None else len(features.tiling.corners)
     calibrating, known = np.unique(features.calibrating // tiles), None
@@ -173,10 +175,10 @@ def _say_odd_ones(calibration: Calibration, good: Survey) -> None:
         for one in odd[:_MOST_NAMED]
     )
     _log.warning(
-        "%d of the good pictures unlike the others, look whether they are good: %s. Where one is "
+        "%s unlike the others; look whether good: %s. Where one is "
         "not, take it out and fit again, or leave it out of the threshold: nfbmr calibrate MODEL "
         "--without FILE",
-        len(odd),
+        counted(len(odd), "good picture is", "good pictures are"),
         told,
     )
 

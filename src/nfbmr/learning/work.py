@@ -62,7 +62,7 @@ def workplace(out: Path, *, fresh: bool) -> Iterator[Path]:
         try:
             free = held.enter_context(locked_file(work / _LOCK))
         except OSError as error:
-            raise BundleError(f"cannot write a model to {out}: {error}") from None
+            raise BundleError(f"cannot write a model to {out}: {error.strerror or error}") from None
         if not free:
             raise BundleError(
                 f"{out}: another fit is writing it; wait for that one, or choose another place "
@@ -72,7 +72,7 @@ def workplace(out: Path, *, fresh: bool) -> Iterator[Path]:
             try:
                 _forget_all_but_the_lock(work)
             except OSError as error:
-                raise BundleError(f"{work} cannot be emptied: {error}") from None
+                raise BundleError(f"{work} cannot be emptied: {error.strerror or error}") from None
         own = (work / _LOCK).stat()
         try:
             yield work
@@ -148,7 +148,7 @@ def note_finished(work: Path, mark: str, bundle: Bundle) -> None:
             flush_file(beside)
         flush_folder(work)
     except OSError as error:
-        raise BundleError(f"{work} cannot be written: {error}") from None
+        raise BundleError(f"{work} cannot be written: {error.strerror or error}") from None
 
 
 def is_finished(work: Path, mark: str, out: Path) -> bool:

@@ -63,6 +63,7 @@ from nfbmr.model.folder import (
     write_text,
 )
 from nfbmr.model.ignore import read_ignored, write_ignored
+from nfbmr.model.note import with_note
 from nfbmr.model.place import changed, put_back, put_together
 from nfbmr.model.pose import read_pose, write_pose
 from nfbmr.scoring.calibration import Calibration, calibration_from_dict, calibration_to_dict
@@ -271,7 +272,7 @@ def _calibration(path: Path, settings: Settings) -> Calibration:
     return found
 
 
-def _identity_of(bundle: Bundle, calibration: str) -> Identity | None:
+def identity_of(bundle: Bundle, calibration: str) -> Identity | None:
     """Returns the identity of what a calibration's file belongs to; None where there is none."""
     if calibration == CALIBRATION:
         return bundle.identity
@@ -293,15 +294,16 @@ def replace_calibration(path: Path, changed_one: Bundle) -> None:
     of = changed_one.of
     with changed(path) as folder:
         bundle = read_bundle(path, tensors=False)
-        if changed_one.identity != _identity_of(bundle, of):
+        if changed_one.identity != identity_of(bundle, of):
             raise BundleError(
                 f"{path} holds another model or graph by now; its calibration was left alone. "
                 "Load it again, then calibrate"
             )
+        after = bundle
         if of == CALIBRATION:
-            bundle = replace(bundle, calibration=changed_one.calibration)
+            after = replace(bundle, calibration=changed_one.calibration)
         write_text(folder / of, to_json(calibration_to_dict(changed_one.calibration)))
-        write_text(folder / CARD, bundle.card())
+        _write_card_again(folder, bundle, after)
 
 
 def add_exports(
@@ -332,13 +334,18 @@ def add_exports(
             raise BundleError(f"{path} holds another model by now; nothing was kept. Export again")
         still = [e for e in bundle.exports if hashes.get(e.file, e.graph) == e.graph]
         kept = {export.name: export for export in (*still, *exports)}
-        bundle = replace(bundle, exports=tuple(kept.values()))
+        after = replace(bundle, exports=tuple(kept.values()))
         for name, file in graphs.items():
             shutil.copyfile(file, folder / name)
         for name, calibration in (calibrations or {}).items():
             write_text(folder / name, to_json(calibration_to_dict(calibration)))
-        write_text(folder / EXPORTS, exports_to_json(bundle.exports))
-        write_text(folder / CARD, bundle.card())
+        write_text(folder / EXPORTS, exports_to_json(after.exports))
+        _write_card_again(folder, bundle, after)
+
+
+def _write_card_again(folder: Path, before: Bundle, after: Bundle) -> None:
+    found = (folder / CARD).read_text(encoding="utf-8", errors="replace")
+    write_text(folder / CARD, with_note(found, before.card(), after.card()))
 
 
 def _read_tensors(path: Path) -> Tensors:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from nfbmr.model.exports import Export
 from nfbmr.model.facts import Facts
 from nfbmr.settings.schema import Settings
+from nfbmr.system.words import counted
 
 
 def model_card(
@@ -67,7 +68,10 @@ def _calibrated(facts: Facts, settings: Settings, calibrated_on: Sequence[str]) 
         return (
             f"of the networks' training, and all but {but} calibrate it, each judged without itself"
         )
-    others = f"{len(calibrated_on)} good pictures of a later calibration do now"
+    others = (
+        f"{counted(len(calibrated_on), 'good picture')} of a later calibration "
+        f"{'does' if len(calibrated_on) == 1 else 'do'} now"
+    )
     return f"{what} calibrated it; {others}" + (f", {known} of them held out" if known else "")
 
 

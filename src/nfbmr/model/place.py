@@ -25,6 +25,7 @@ from pathlib import Path
 
 from nfbmr.errors import BundleError, BundleNotFoundError
 from nfbmr.model.folder import (
+    CARD,
     MANIFEST,
     check_parts,
     is_bundle,
@@ -74,7 +75,7 @@ def put_together(path: Path, instead_of: int | None = None) -> Iterator[Path]:
                 elif not _is_half_moved(beside, path):
                     shutil.rmtree(beside, ignore_errors=True)
     except OSError as error:
-        raise BundleError(f"cannot write a model to {path}: {error}") from None
+        raise BundleError(f"cannot write a model to {path}: {error.strerror or error}") from None
 
 
 @contextmanager
@@ -93,7 +94,7 @@ def changed(path: Path) -> Iterator[Path]:
         with put_together(path, path.stat().st_ino) as folder:
             for name, sha256 in parts.items():
                 shutil.copy2(path / name, folder / name)
-                if sha256_of(folder / name) != sha256:
+                if name != CARD and sha256_of(folder / name) != sha256:
                     raise BundleError(f"{path} was changed by another program meanwhile; try again")
             yield folder
 

@@ -19,8 +19,16 @@ SEED = 0
 """Of the weights that a network has before others are loaded; equal in every process."""
 
 
-def build(name: str) -> nn.Module:
-    """Returns timm's whole network with random weights; never touches the network or the hub."""
+def build(name: str, **words: Any) -> nn.Module:
+    """Returns timm's whole network with random weights; never touches the network or the hub.
+
+    Args:
+        name: timm's.
+        **words: as timm's class takes them.
+
+    Raises:
+        SettingsError: timm knows none of this name, or cannot build it.
+    """
     if not timm.is_model(name):  # also refuses "hf-hub:..." names, which would download
         raise SettingsError(
             f"timm {timm.__version__} knows no network '{name}'; expected a name such as "
@@ -29,7 +37,7 @@ def build(name: str) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(SEED)
         try:
-            model: nn.Module = timm.create_model(name, pretrained=False)
+            model: nn.Module = timm.create_model(name, pretrained=False, **words)
         except RuntimeError as error:
             raise SettingsError(f"timm cannot build '{name}': {error}") from error
     return model.eval()

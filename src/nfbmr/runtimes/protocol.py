@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nfbmr.errors import BundleTamperedError, MissingExtraError
 from nfbmr.scoring.maps import Maps
+from nfbmr.system.packages import how_to_install
 
 
 class Runtime(Protocol):
@@ -31,9 +32,9 @@ class Runtime(Protocol):
 
 _INSTALL = {
     "onnxruntime": "pip install onnxruntime",
-    "openvino": "pip install 'nfbmr[openvino]'",
-    "torch": "pip install 'nfbmr[train]'",
-    "timm": "pip install 'nfbmr[train]'",
+    "openvino": how_to_install("openvino"),
+    "torch": how_to_install("train"),
+    "timm": how_to_install("train"),
 }
 
 

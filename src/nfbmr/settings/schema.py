@@ -49,7 +49,8 @@ class BackboneSettings:
     """SNN, the frozen source network whose features are y (section 3.1)."""
 
     name: str = "tf_efficientnet_lite0"
-    """Any timm network."""
+    """Any timm network. Named instead of the preset's, it gets stages, detail and padding by its
+    strides, where they are not given."""
     stages: tuple[int | str, ...] = (6, 5)
     """1-based block stages or module paths; the first gives the grid of y, others are pooled."""
     neighbours: bool = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -22,8 +23,28 @@ def parse_size(text: str) -> tuple[int, int]:
     return numbers[0], numbers[-1]
 
 
+def parse_rate(text: str) -> float:
+    """Reads a rate such as `0.05` or `5%`; whether it is one of use is for others to say.
+
+    Raises:
+        SettingsError: it is no number, or 1 and more without a percent sign.
+    """
+    number, percent, rest = text.strip().partition("%")
+    try:
+        value = float(number) / (100 if percent else 1)
+    except ValueError:
+        value = math.inf
+    if rest or value >= 1:
+        raise SettingsError(
+            f"{text}: expected a share of good pictures between 0 and 1, such as 0.05, or 5%"
+        )
+    return value
+
+
 def parse_changes(pairs: list[str]) -> dict[str, Any]:
     """Reads `KEY=VALUE` pairs with dots in the keys as nested changes; values are JSON or text.
+
+    A rate may be in percent, as for `parse_rate`.
 
     Raises:
         SettingsError: a pair has no key, or one key is inside another's value.
@@ -36,7 +57,8 @@ def parse_changes(pairs: list[str]) -> dict[str, Any]:
         try:
             put(changes, key, json.loads(value))
         except (ValueError, RecursionError):
-            put(changes, key, value)
+            is_rate = re.fullmatch(r"[0-9.]+ ?%", value) and key.endswith("_rate")
+            put(changes, key, parse_rate(value) if is_rate else value)
     return changes
 
 

@@ -131,7 +131,7 @@ def test_what_a_person_is_to_look_at_is_neither_missed_nor_an_alarm() -> None:
         render(replace(made, looked=looked, pictures=shown, summary=summary, look_threshold=1.0))
     ).text
     for expected in (
-        *("1 of 2 defective pictures were found, 1 more are for a person", "look 1"),
+        *("1 of 2 defective pictures was found, 1 more is for a person", "look 1"),
         *("1 defective, 1 good", "2 of 2 not passed as good", "for a person"),
         "None. Every defective picture was flagged, or left to a person.",
     ):
@@ -144,11 +144,40 @@ def test_report_tells_the_figures_of_the_summary() -> None:
     extra = {**asked, "settings_hash": "9f2c", "commit": "1a2b", "versions": {"torch": "2.9"}}
     text = Page(render(replace(made, summary={**made.summary, **extra}))).text
     for expected in (
-        *("1 of 2 defective pictures were found.", "1 of 3 good pictures raised a false alarm"),
-        *("in line with the 1% asked for", "23 ms", "6 min 52 s", "9f2c", "1a2b", "torch 2.9"),
+        *("1 of 2 defective pictures was found.", "1 of 3 good pictures raised a false alarm"),
+        *(
+            "; so few cannot say whether that is the 1% asked for",
+            "23 ms",
+            "6 min 52 s",
+            "9f2c",
+            "1a2b",
+            "torch 2.9",
+        ),
         *("50.0%", "33.3%", "no masks", "stage.epochs 3", "preset fast", "AUROC 1.0000"),
     ):
         assert expected in text
+
+
+@pytest.mark.parametrize(
+    ("n_good", "rate", "said"),
+    [
+        (99, 1 / 99, "in line with the 1% asked for"),
+        (98, 1 / 98, "so few cannot say whether that is the 1% asked for"),
+        (6, 1 / 6, "so few cannot say"),
+        (6, 0.0, "so few cannot say"),
+        (200, 0.2, "more than the 1% asked for"),
+    ],
+)
+def test_a_rate_is_in_line_only_where_so_many_pictures_could_show_it(
+    n_good: int, rate: float, said: str
+) -> None:
+    made = content()
+    interval = list(metrics.false_alarm_interval(round(rate * n_good), n_good))
+    more = {"n_good": n_good, "false_alarm_rate_observed": rate, "false_alarm_interval": interval}
+    summary = {**made.summary, **more, "false_alarm_rate_asked": 0.01}
+    text = Page(render(replace(made, summary=summary))).text
+    assert said in text
+    assert ("in line with" in text) == ("in line" in said)
 
 
 def test_misses_and_false_alarms_have_their_galleries() -> None:
@@ -165,7 +194,7 @@ def test_misses_and_false_alarms_have_their_galleries() -> None:
 def test_a_faultless_run_is_told_in_friendly_words() -> None:
     text = Page(render(content(flags=(0, 0, 0, 1, 1)))).text
     assert "None. Every defective picture was flagged, or left to a person." in text
-    assert "None. All 3 good pictures passed." in text
+    assert "None of 3 good pictures." in text
 
 
 @pytest.mark.parametrize("label", [0, 1])
@@ -316,7 +345,7 @@ def test_missing_extra_says_what_to_install(
 ) -> None:
     made = content(scores=np.linspace(1, 2, 5))  # of no plot that was drawn before
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'nfbmr\[report\]'"):
+    with pytest.raises(MissingExtraError, match=r'pip install -e "\.\[report\]"'):
         write_report(tmp_path / "page.html", made)
     assert not list(tmp_path.iterdir())
 

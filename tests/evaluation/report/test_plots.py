@@ -124,5 +124,5 @@ def test_plots_leave_pyplot_alone_and_the_module_starts_without_matplotlib() -> 
 
 def test_missing_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'nfbmr\[report\]'"):
+    with pytest.raises(MissingExtraError, match=r'pip install -e "\.\[report\]"'):
         plots.p_value_plot(np.array([0.5]))

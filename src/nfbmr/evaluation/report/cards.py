@@ -33,6 +33,7 @@ class Picture:
         verdict: `good`, `look` (for a person) or `defect`.
         regions: what was found, in pixels of the picture.
         size: (H, W) of the picture that the regions are of; None where it is the image's.
+        labelled: whether anything says that it is good, or defective.
         pair: the highest region cut out, and the same place on a good part, (h, w, 3) each; None
             where there is none.
     """
@@ -48,6 +49,7 @@ class Picture:
     regions: tuple[Region, ...] = ()
     size: tuple[int, int] | None = None
     pair: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
+    labelled: bool = True
 
     @property
     def is_flagged(self) -> bool:
@@ -85,9 +87,12 @@ def card_of(picture: Picture) -> Card:
         verdict, tone = "for a person", "warn"
     elif picture.is_defect:
         verdict, tone = ("found", "fine") if picture.is_flagged else ("missed", "bad")
+    elif not picture.labelled:
+        verdict, tone = ("called a defect", "warn") if picture.is_flagged else ("passed", "fine")
     else:
         verdict, tone = ("false alarm", "warn") if picture.is_flagged else ("passed", "fine")
     kind = f"picture with defect {picture.defect}" if picture.is_defect else "good picture"
+    kind = kind if picture.labelled else "picture"
     views = [("Picture", f"{kind}: {picture.path_name}", pictures.to_data_uri(picture.image))]
     if picture.heatmap is not None:
         overlay = pictures.heatmap_overlay(picture.image, picture.heatmap)

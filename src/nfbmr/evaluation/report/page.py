@@ -20,6 +20,8 @@ from nfbmr.evaluation.report import plots, words
 from nfbmr.evaluation.report.cards import Card, Picture, card_of
 from nfbmr.evaluation.report.templates import load_template
 from nfbmr.inspection import pictures
+from nfbmr.scoring.conformal import images_needed
+from nfbmr.system.words import counted
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,6 +42,7 @@ class ReportContent:
         notes: sentences about the threshold, e.g. which false-alarm rates can be had.
         warnings: sentences the reader must not miss.
         settings: names to values; mappings inside mappings are flattened.
+        labelled: whether anything says which pictures are good.
         pictures: those to show, as `choose_pictures` picks them.
     """
 
@@ -55,6 +58,7 @@ class ReportContent:
     notes: Sequence[str] = ()
     warnings: Sequence[str] = ()
     settings: Mapping[str, Any]
+    labelled: bool = True
     pictures: tuple[Picture, ...]
 
 
@@ -127,7 +131,7 @@ def write_report(path: Path, content: ReportContent) -> None:
 def render(content: ReportContent) -> str:
     """The report as one HTML text; raises MissingExtraError as `write_report` does."""
     template = load_template(
-        __package__, "report.html.j2", percent=words.percent, fixed=words.fixed
+        __package__, "report.html.j2", percent=words.percent, fixed=words.fixed, counted=counted
     )
     summary = content.summary
     good = content.p_values[~content.is_defect]
@@ -137,9 +141,13 @@ def render(content: ReportContent) -> str:
     shown = {
         "roc": roc or None,
         "histogram": plots.score_plot(
-            content.scores, content.is_defect, threshold, content.look_threshold
+            content.scores,
+            content.is_defect,
+            threshold,
+            content.look_threshold,
+            "good" if content.labelled else "no label",
         ),
-        "uniformity": plots.p_value_plot(good) if len(good) else None,
+        "uniformity": plots.p_value_plot(good) if len(good) and content.labelled else None,
     }
     return str(
         template.render(
@@ -190,19 +198,35 @@ def _galleries(content: ReportContent) -> dict[str, Any]:
 
 
 def _figures(summary: Mapping[str, Any]) -> list[_Figure]:
+    if "n_unlabelled" in summary:
+        called, looked = (str(summary[f"n_{one}"]) for one in ("called_defects", "to_look_at"))
+        time = words.milliseconds(summary.get("inspect_ms"))
+        all_of = f"of {counted(summary['n_unlabelled'], 'picture')}"
+        return [
+            _Figure(name="Called defects", value=called, remarks=[all_of]),
+            _Figure(name="For a person", value=looked, remarks=[all_of]),
+            _Figure(name="Time", value=time, remarks=["per picture"]),
+        ]
     n_good, n_defective = summary["n_good"], summary["n_defective"]
     found = round((summary["recall"] or 0) * n_defective)
     alarms = round((summary["false_alarm_rate_observed"] or 0) * n_good)
     asked = summary.get("false_alarm_rate_asked")
     more, good = (summary.get(f"n_{kind}_to_look_at") or 0 for kind in ("defective", "good"))
-    alarm_remarks = [f"{alarms} of {n_good} good pictures", f"interval {_interval(summary)}"]
+    alarm_remarks = [
+        f"{alarms} of {counted(n_good, 'good picture')}",
+        f"interval {_interval(summary)}",
+    ]
     if asked is not None:
         alarm_remarks.append(f"{words.percent(asked)} asked for")
     no_masks = summary["aupro"] is None
     pixels = "no masks" if no_masks else f"pixel AUROC {words.fixed(summary['pixel_auroc'], 3)}"
     rows = (
         ("Image AUROC", words.fixed(summary["image_auroc"], 4), ["good and defective told apart"]),
-        ("Recall", words.percent(summary["recall"]), [f"{found} of {n_defective} defects found"]),
+        (
+            "Recall",
+            words.percent(summary["recall"]),
+            [f"{found} of {counted(n_defective, 'defect')} found"],
+        ),
         (
             "False alarms",
             words.percent(summary["false_alarm_rate_observed"]),
@@ -225,28 +249,46 @@ def _figures(summary: Mapping[str, Any]) -> list[_Figure]:
 
 def _verdict(summary: Mapping[str, Any]) -> list[str]:
     """One or two sentences that say it all."""
+    if "n_unlabelled" in summary:
+        called, looked = summary["n_called_defects"], summary["n_to_look_at"]
+        return [
+            f"No label says which of these {counted(summary['n_unlabelled'], 'picture')} are good, "
+            "so nothing is known of misses and false alarms.",
+            f"{called} {_were(called)} called a defect, {looked} {_are(looked)} for a person to "
+            "look at.",
+        ]
     lines = []
     n_good, n_defective = summary["n_good"], summary["n_defective"]
     if n_defective:
         found = round(summary["recall"] * n_defective)
         to_look_at = summary.get("n_defective_to_look_at") or 0
-        line = f"{found} of {n_defective} defective pictures were found"
-        lines.append(
-            line + (f", {to_look_at} more are for a person to look at." if to_look_at else ".")
-        )
+        line = f"{found} of {counted(n_defective, 'defective picture')} {_were(found)} found"
+        if to_look_at:
+            line += f", {to_look_at} more {_are(to_look_at)} for a person to look at"
+        lines.append(f"{line}.")
     if n_good:
         alarms = round(summary["false_alarm_rate_observed"] * n_good)
-        line = f"{alarms} of {n_good} good pictures raised a false alarm"
+        line = f"{alarms} of {counted(n_good, 'good picture')} raised a false alarm"
         asked, (low, high) = summary.get("false_alarm_rate_asked"), summary["false_alarm_interval"]
         if asked is not None:
             if asked > high:
                 line += f", fewer than the {words.percent(asked)} asked for"
             elif asked < low:
                 line += f", more than the {words.percent(asked)} asked for"
-            else:
+            elif n_good >= images_needed(asked):
                 line += f", in line with the {words.percent(asked)} asked for"
+            else:
+                line += f"; so few cannot say whether that is the {words.percent(asked)} asked for"
         lines.append(line + ".")
     return lines
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _provenance(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from nfbmr.errors import MissingExtraError
 from nfbmr.evaluation.metrics import image_auroc, roc_curve
+from nfbmr.system.packages import how_to_install
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,24 +98,25 @@ def roc_plot(scores: Floats, is_defect: Bools, predicted: Bools) -> str:
 
 
 def score_plot(
-    scores: Floats, is_defect: Bools, threshold: float | None, look: float | None = None
+    scores: Floats,
+    is_defect: Bools,
+    threshold: float | None,
+    look: float | None = None,
+    good: str = "good",
 ) -> str:
     """How the scores of good and defective pictures lie around the threshold.
 
-    Bars give the share of each class; the ticks below show single pictures. Where a few scores lie
-    far outside those of good pictures, the axis is squeezed (asinh) around the good ones.
+    Bars give the share of each class, ticks single pictures; far scores squeeze the axis (asinh).
 
     Args:
         scores: (N,) finite, N at least 1.
         is_defect: (N,).
         threshold: None draws no line.
-        look: the threshold above which a person looks; drawn where it is below the other.
+        look: the threshold above which a person looks, drawn below the other.
+        good: what those that are not defective are called.
 
     Returns:
-        An `<svg>` element.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
+        An `<svg>` element; errors as of `roc_plot`.
     """
     scale = _display_scale(scores, is_defect)
     forward, inverse = scale or (np.asarray, np.asarray)
@@ -128,7 +130,7 @@ def score_plot(
     def draw(axes: Axes) -> None:
         top = 0.0
         for name, chosen, colour in (
-            ("good", ~is_defect, GOOD_COLOUR),
+            (good, ~is_defect, GOOD_COLOUR),
             ("defective", is_defect, DEFECT_COLOUR),
         ):
             if chosen.any():
@@ -242,8 +244,7 @@ def load_matplotlib() -> tuple[Any, type[Figure]]:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError(
-            "Plots need matplotlib, which is not installed. "
-            "Install it with: pip install 'nfbmr[report]'"
+            "Plots need matplotlib, which is not installed; " + how_to_install("report")
         ) from error
     return matplotlib, Figure
 

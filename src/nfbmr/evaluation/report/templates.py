@@ -7,6 +7,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from nfbmr.errors import MissingExtraError
+from nfbmr.system.packages import how_to_install
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -26,7 +27,7 @@ def load_template(package: str, name: str, **filters: Callable[..., Any]) -> Tem
     try:
         import jinja2
     except ImportError as error:
-        message = "The page needs jinja2; install it with: pip install 'nfbmr[report]'"
+        message = f"The page needs jinja2; {how_to_install('report')}"
         raise MissingExtraError(message) from error
     source = resources.files(package).joinpath(name)
     environment = jinja2.Environment(

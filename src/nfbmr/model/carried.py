@@ -1,0 +1,99 @@
+"""A threshold that travels alone: the calibration of a model in a file, for copies of that model.
+
+{"nfbmr calibration": 1,        version of the form
+ "model": {name, tensors, config, graph},   which fit and graph it is of, by sha256
+ "calibration": {...}}          as `calibration.json` has it, every digit
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from nfbmr.errors import BundleError, BundleTamperedError, CalibrationError
+from nfbmr.model.bundle import (
+    Bundle,
+    Identity,
+    for_export,
+    identity_of,
+    read_bundle,
+    replace_calibration,
+)
+from nfbmr.model.exports import CALIBRATION
+from nfbmr.model.folder import read_json, to_json, write_text
+from nfbmr.scoring.calibration import Calibration, calibration_from_dict, calibration_to_dict
+from nfbmr.system.files import written_beside
+
+_KIND = "nfbmr calibration"
+_FORMAT = 1
+
+
+def write_calibration(file: Path, bundle: Bundle) -> None:
+    """Writes the calibration of a model that was read from a directory into a file of its own.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    model = {"name": bundle.facts.name, **asdict(bundle.identity)}
+    said = {
+        _KIND: _FORMAT,
+        "model": model,
+        "calibration": calibration_to_dict(bundle.calibration),
+    }
+    with written_beside(file) as beside:
+        write_text(beside, to_json(said))
+
+
+def bring_calibration(path: Path, file: Path) -> tuple[Calibration, Calibration]:
+    """Gives a model the calibration of a file that `write_calibration` wrote.
+
+    Returns:
+        The calibration that was in force, and the one that is now.
+
+    Raises:
+        CalibrationError: the file is no calibration, or that of another model or graph.
+        BundleError: the model cannot be read or written.
+    """
+    values, of, name = _read(file)
+    bundle = read_bundle(path, tensors=False)
+    if of == bundle.identity:
+        mine = bundle
+    else:
+        own = next((e for e in bundle.exports if identity_of(bundle, e.calibration) == of), None)
+        if own is None or own.calibration == CALIBRATION:
+            raise CalibrationError(
+                f"{file} is the calibration of '{name}', {_difference(bundle, of)}; scores of "
+                f"one mean nothing to another. Expected one that was exported from a copy of "
+                f"{path}: nfbmr calibrate COPY --export FILE"
+            )
+        mine = for_export(path, bundle, own)
+    try:
+        found = calibration_from_dict(values, bundle.settings.scoring)
+    except BundleTamperedError as error:
+        raise CalibrationError(f"{file}: {error}") from None
+    replace_calibration(path, replace(mine, calibration=found))
+    return mine.calibration, found
+
+
+def _read(file: Path) -> tuple[dict[str, object], Identity, str]:
+    try:
+        said = read_json(file)
+        if said.get(_KIND) != _FORMAT:
+            raise BundleError("it does not say that it is one, or it is of a newer version")
+        model = dict(said["model"])
+        name = str(model.pop("name"))
+        return dict(said["calibration"]), Identity(**model), name
+    except (BundleError, KeyError, TypeError, ValueError) as error:
+        raise CalibrationError(
+            f"{file} is no calibration that nfbmr exported ({error}); make one with: "
+            "nfbmr calibrate MODEL --export FILE"
+        ) from None
+
+
+def _difference(bundle: Bundle, of: Identity) -> str:
+    here = bundle.identity
+    if of.tensors != here.tensors:
+        return f"learnt in another fit than '{bundle.facts.name}' here"
+    if of.config != here.config:
+        return "of the same tensors as here but of other settings"
+    return "of a graph in coarse precision that is not here, or was exported anew since"
