@@ -9,7 +9,7 @@ from nfbmr.benchmark import reading
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "SIZES", {1: (1300, 1400)})
+    monkeypatch.setattr(reading, "SIZES", {2: (1500, 1600)})
 
 
 def test_each_way_is_timed_and_compared() -> None:
