@@ -66,6 +66,7 @@ AS_STORED = DataSettings()
 """Pictures decoded whole, of the full range."""
 
 _FULL = 65535  # white of 16 bits
+_ENDS = 2048  # bytes
 _ROOM = 2  # times the asked size that is decoded at least: the filter averages the rest
 _ARRAYS = "(H, W) or (H, W, 1 | 3 | 4) in RGB order of bool, uint8, uint16 or float in [0, 1]"
 
@@ -196,6 +197,19 @@ def fingerprint(source: str | os.PathLike[str]) -> str:
     path = as_path(source)
     with blamed_on(str(path)), path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def ends_of(source: str | os.PathLike[str]) -> tuple[bytes, bytes]:
+    """Reads a few kilobytes from both ends of a file: where they differ, files do.
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
+    path = as_path(source)
+    with blamed_on(str(path)), path.open("rb") as handle:
+        first = handle.read(_ENDS)
+        handle.seek(max(0, os.fstat(handle.fileno()).st_size - _ENDS))
+        return first, handle.read(_ENDS)
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -276,12 +276,12 @@ class _Run:
             images = train[generator.integers(len(train), size=how.batch)]
             height, width = store.grid
             positions = generator.integers(height * width, size=how.batch)
-            rows = store.read_positions(images, positions)
+            rows = store.read_positions(images, positions, self.detector.source.channels)
             where = None if self.where is None else self.where.flatten(0, 1)[positions]
         else:
             rows = store.read(train[batch_of_images(how, len(train), (seed, 1), step)])
             where = self.where
-        return self.detector.standardised(torch.from_numpy(rows).to(self.device))[0], where
+        return self.detector.standardised_y(torch.from_numpy(rows).to(self.device)), where
 
     def flow_loss(self, y: Tensor, where: Tensor | None) -> Tensor:
         """Eq. 8, the mean over positions; by `flow.loss` also divided by C."""
