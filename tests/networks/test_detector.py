@@ -107,6 +107,8 @@ def test_the_residual_is_the_subspaces_of_the_standardised_detail(detector: Dete
         y, detail = detector.standardised(features)
         assert (y.shape, detail.shape) == ((2, 8, 12, C), (2, 8, 12, 24 * K * K))
         assert torch.equal(torch.cat([y, detail], -1), detector.standardisation(features))
+        assert torch.equal(detector.standardised_y(features), y)
+        assert torch.equal(detector.standardised_y(features[..., :C]), y)
         assert torch.equal(maps[:, MAPS.index("residual")], detector.subspace(detail))
 
 

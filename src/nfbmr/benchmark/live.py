@@ -32,7 +32,7 @@ _WARM_UP = 20  # pictures; a runtime compiles for its batches
 
 @dataclass
 class Camera:
-    """Gives pictures at a steady rate; what is asked for too late waits, and is the older for it."""
+    """Gives pictures at a steady rate; what is asked for too late is the older for it."""
 
     pictures: Sequence[bytes]
     rate: float

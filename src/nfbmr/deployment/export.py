@@ -40,7 +40,7 @@ from nfbmr.system.progress import Progress, silent
 _log = logging.getLogger(__name__)
 
 _DRAWN = 16
-_MOST_GOOD = 256  # pictures of the gate; more prove no more
+_MOST_GOOD = 64  # pictures of the gate; more prove no more
 _LEAST_GOOD = 8
 _LEAST_HELD_OUT = 40  # where models are compared, whose difference fewer would leave open
 
@@ -258,7 +258,7 @@ def _pictures(bundle: Bundle, good: Sequence[ImageInput], least: int = _LEAST_GO
 
     Args:
         bundle: whose pictures may be cut into tiles; the more tiles, the fewer pictures.
-        good: of which at most 256 are taken.
+        good: of which `_MOST_GOOD` are taken at most.
         least: good ones to take, however many tiles there are.
     """
     rng = np.random.default_rng(0)

@@ -241,7 +241,7 @@ class _Run:
         started = time.monotonic()
         seed = self.settings.seed
         if gaussians is not None:
-            gaussians.learn(lambda: (y for y, _ in self.standardised(self.data.learnt)))
+            gaussians.learn(lambda: self.standardised_y(self.data.learnt))
         if local is not None:
 
             def detail() -> Iterator[Tensor]:
@@ -263,6 +263,12 @@ class _Run:
         for indices in _chunks(which):
             rows = torch.from_numpy(self.data.store.read(indices)).to(self.device)
             yield self.detector.standardised(rows)
+
+    def standardised_y(self, which: NDArray[np.int64]) -> Iterator[Tensor]:
+        """Gives y alone, likewise."""
+        for indices in _chunks(which):
+            rows = torch.from_numpy(self.data.store.read(indices)).to(self.device)
+            yield self.detector.standardised_y(rows)
 
     def flow_batch(self, step: int) -> tuple[Tensor, Tensor | None]:
         """Draws standardised features and where they lie.
