@@ -44,6 +44,7 @@ check: .venv/.installed test-inference ## Run the linter, the formatter's check,
 
 bench: .venv/.installed ## Measure the figures of the README (hours on a CPU)
 	$(BIN)/python -m nfbmr.benchmark.figures
+	$(BIN)/python -m nfbmr.benchmark.reading -o out/reading.jsonl
 
 clean: ## Remove what the demo and the tools left; .venv and other results in out/ stay
 	rm -rf $(DEMO) dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nfbmr.data import layouts
+from nfbmr.data.images import fingerprint
 from nfbmr.data.layouts import DataSet, Sample, find_duplicates, read_data
 from nfbmr.errors import LayoutError, MissingExtraError
 
@@ -324,6 +326,28 @@ def test_find_duplicates_compares_bytes_not_lengths(tmp_path: Path) -> None:
     samples = [Sample(path=tmp_path / n, split="train", defect="good") for n in contents]
     groups = [[s.path.name for s in group] for group in find_duplicates(samples)]
     assert groups == [["a", "c"], ["b", "e"]]
+
+
+def test_only_files_whose_ends_are_the_same_are_hashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = (b"a" * 4096, b"z" * 4096)
+    middles = {"a": b"1", "b": b"2", "c": b"1"}
+    contents = {name: ends[0] + middle + ends[1] for name, middle in middles.items()}
+    contents |= {"d": b"d" + contents["a"][1:], "e": contents["a"][:-1] + b"e"}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    hashed: list[str] = []
+
+    def noted(path: Path) -> str:
+        hashed.append(path.name)
+        return fingerprint(path)
+
+    monkeypatch.setattr(layouts, "fingerprint", noted)
+    samples = [Sample(path=tmp_path / n, split="train", defect="good") for n in contents]
+    (group,) = find_duplicates(samples)
+    assert [sample.path.name for sample in group] == ["a", "c"]
+    assert hashed == ["a", "b", "c"]
 
 
 def test_table(tmp_path: Path) -> None:

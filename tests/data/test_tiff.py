@@ -15,6 +15,7 @@ from PIL import Image
 from nfbmr.data.images import image_size, load_with_size, read_image, stored_values
 from nfbmr.data.masks import read_mask
 from nfbmr.errors import ImageError
+from nfbmr.settings.schema import DataSettings
 
 tifffile = pytest.importorskip("tifffile", reason="tifffile, which comes with scikit-image")
 
@@ -301,7 +302,7 @@ def test_white_is_white_in_every_form_of_16_bits(tmp_path: Path, white: int) -> 
         expected = rounded(values, white)
         expected = spread(expected) if expected.ndim == 2 else expected
         np.testing.assert_array_equal(read_image(source, white), expected)
-        found, size = load_with_size(source, (H, W), white)
+        found, size = load_with_size(source, (H, W), DataSettings(white=white))
         np.testing.assert_array_equal(found, expected)
         assert size == (H, W)
 

@@ -26,6 +26,7 @@ from nfbmr.features.cache import FeatureCache
 from nfbmr.features.compute import batch_on, build_features, shelf_of
 from nfbmr.features.store import FeatureStore
 from nfbmr.networks.source import SourceNetwork
+from nfbmr.settings.schema import DataSettings
 
 SIZE = (64, 96)
 
@@ -235,6 +236,8 @@ def test_a_shelf_is_named_by_all_that_y_depends_on(
     shelves += [shelf_of(network, SIZE, tiling) for tiling in tilings]
     shelves += [shelf_of(network, SIZE, pose=a_pose(number)) for number in range(2)]
     shelves += [shelf_of(network, SIZE, ignore=a_mask(rows)) for rows in (8, 9)]
+    shelves += [shelf_of(network, SIZE, how=DataSettings(white=white)) for white in (4095, 1023)]
+    shelves.append(shelf_of(network, SIZE, how=DataSettings(reading="scaled")))
     installed = metadata.version
     for package in ("pillow", "torch", "timm"):
         with monkeypatch.context() as patch:

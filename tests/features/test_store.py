@@ -23,6 +23,7 @@ def test_reads_images_and_positions_in_the_asked_order(tmp_path: Path) -> None:
     images, positions = np.array([1, 3, 1]), np.array([14, 0, 7])
     found = store.read_positions(images, positions)
     np.testing.assert_array_equal(found, values[images, positions // 5, positions % 5])
+    np.testing.assert_array_equal(store.read_positions(images, positions, 1), found[:, :1])
     found[:] = 0  # a copy
     np.testing.assert_array_equal(store.read(np.arange(4)), values)
     assert store.key == ""

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
 from nfbmr.data.folders import list_pictures
+from nfbmr.errors import ImageError
 from nfbmr.inspection.heatmaps import Heatmaps
 from nfbmr.inspection.inspector import Inspector
 
@@ -52,3 +54,33 @@ def test_what_was_drawn_is_no_picture_to_read(
     )
     assert list_pictures(tmp_path, deep=True) == ([tmp_path / "a.png"], [])
     assert list_pictures(drawn.parents[1], deep=True)[0] == [drawn], "asked for by name"
+
+
+def test_those_that_are_written_beside_are_the_same_and_all_there_at_the_end(
+    inspector: Inspector, draw: Draw, tmp_path: Path
+) -> None:
+    heatmaps = Heatmaps(tmp_path / "soon")
+    for number in range(12):
+        heatmaps.keep_soon(f"{number:06d}", draw(number), inspector.inspect(draw(number)))
+    heatmaps.finish()
+    for number in range(12):
+        at_once = Heatmaps(tmp_path / "at_once").keep(
+            f"{number:06d}", draw(number), inspector.inspect(draw(number))
+        )
+        assert (tmp_path / "soon" / at_once.name).read_bytes() == at_once.read_bytes()
+
+
+def test_what_cannot_be_written_beside_is_said(
+    inspector: Inspector, draw: Draw, tmp_path: Path
+) -> None:
+    def kept(folder: Path, source: Path) -> None:
+        heatmaps = Heatmaps(folder)
+        heatmaps.keep_soon("a", source, result)
+        heatmaps.finish()
+
+    result = inspector.inspect(draw(0))
+    Image.fromarray(draw(0)).save(tmp_path / "a.png")
+    with pytest.raises(OSError, match=r"a\.png"):
+        kept(tmp_path / "a.png", tmp_path / "a.png")
+    with pytest.raises(ImageError, match="no such file"):
+        kept(tmp_path / "soon", tmp_path / "gone.png")

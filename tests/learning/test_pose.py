@@ -13,6 +13,7 @@ from nfbmr.data.images import load_image
 from nfbmr.data.survey import survey
 from nfbmr.learning import pose as learning_pose
 from nfbmr.learning.pose import pose_of
+from nfbmr.settings.schema import DataSettings
 
 Draw = Callable[..., NDArray[np.uint8]]
 
@@ -38,14 +39,14 @@ def test_pictures_are_drawn_evenly(
     read: list[int] = []
 
     def noted(
-        picture: NDArray[np.uint8], size: tuple[int, int], white: int | None
+        picture: NDArray[np.uint8], size: tuple[int, int], how: DataSettings
     ) -> NDArray[np.uint8]:
-        assert white == 4095
+        assert how.white == 4095
         read.append(next(n for n, one in enumerate(good) if one.picture is picture))
         return load_image(picture, size)
 
     monkeypatch.setattr(learning_pose, "load_image", noted)
-    pose_of(good, (96, 96), white=4095)
+    pose_of(good, (96, 96), how=DataSettings(white=4095))
     assert read == list(range(0, 31, 2))
 
 

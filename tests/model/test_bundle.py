@@ -620,6 +620,28 @@ def exported(path: Path, text: bytes = b"graph", **changes: Any) -> Export:
     return export
 
 
+def test_what_is_not_opened_is_not_hashed_unless_all_is_to_be_checked(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_bundle(path, content())
+    exported(path)
+    for part in ("model.onnx", "model.safetensors"):
+        whole = (path / part).read_bytes()
+        (path / part).write_bytes(whole[:-1] + b"!")
+        with pytest.raises(BundleTamperedError, match=part):
+            read_bundle(path, tensors=False)
+        assert read_bundle(path, tensors=False, unopened=False).facts.name == "bottle"
+        if part == "model.safetensors":
+            with pytest.raises(BundleTamperedError, match=part):
+                read_bundle(path, unopened=False)
+        (path / part).unlink()
+        with pytest.raises(BundleTamperedError, match=f"{part} is missing"):
+            read_bundle(path, tensors=False, unopened=False)
+        (path / part).write_bytes(whole)
+    (path / "calibration.json").write_text("{}")
+    with pytest.raises(BundleTamperedError, match=r"calibration\.json"):
+        read_bundle(path, tensors=False, unopened=False)
+
+
 def test_graphs_are_added_and_the_rest_stays(tmp_path: Path) -> None:
     path = tmp_path / "model"
     write_bundle(path, content())

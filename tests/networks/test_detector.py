@@ -118,6 +118,8 @@ def test_the_residual_is_the_subspaces_of_the_standardised_detail(detector: Dete
         channels = [C, 24 * K * K, 16 * K_FINEST**2]
         assert [part.shape for part in parts] == [(2, 8, 12, number) for number in channels]
         assert torch.equal(torch.cat(parts, -1), detector.standardisation(features))
+        assert torch.equal(detector.standardised_y(features), parts[0])
+        assert torch.equal(detector.standardised_y(features[..., :C]), parts[0])
         residual = maps[:, MAPS.index("residual"), ::AGAIN, ::AGAIN]
         assert torch.equal(residual, detector.subspace(parts[1]))
 

@@ -196,10 +196,10 @@ def tables(fits: Fits, rivals: Sequence[str]) -> tuple[float, dict[str, Table]]:
 
 def _searched(single: Inspector, pool: Sequence[ImageInput]) -> float:
     some = pool[:_SEARCH_GOOD]
-    good = single.scores(some)
+    good, how = single.scores(some), single.settings.data
 
     def separation_at(strength: float) -> float:
-        copies = damaged_copies(some, single.size, strength=strength, each=_SEARCH_EACH)
+        copies = damaged_copies(some, single.size, strength=strength, each=_SEARCH_EACH, how=how)
         return Scores(good=good, copies=single.scores(copies).reshape(len(some), -1)).separation
 
     return fitting_strength(separation_at, sum(ASKED) / 2)
@@ -209,14 +209,14 @@ def _said(models: Sequence[Inspector], fits: Fits, strength: float) -> list[Tabl
     """Asks models about a set; several are those behind one SNN in torch."""
     if not models:
         return []
-    pool, size = fits.pool, models[0].size
-    copies = damaged_copies(pool, size, strength=strength, each=_POOL_EACH)
+    pool, size, how = fits.pool, models[0].size, models[0].settings.data
+    copies = damaged_copies(pool, size, strength=strength, each=_POOL_EACH, how=how)
     parts = [
         _scores(models, pictures)
         for pictures in (
-            (load_image(picture, size) for picture in pool),
+            (load_image(picture, size, how) for picture in pool),
             copies,
-            (load_image(sample.path, size) for sample in fits.found.test),
+            (load_image(sample.path, size, how) for sample in fits.found.test),
         )
     ]
     return [

@@ -79,7 +79,7 @@ def curve(
     seen = [(one.picture, one.fingerprint) for one in good.pictures]
     unseen = [(sample.path, fingerprint(sample.path)) for sample in found.test]
     stores = [
-        build_features(pictures, network, plan.size, cache=cache, device=device)
+        build_features(pictures, network, plan.size, cache=cache, how=settings.data, device=device)
         for pictures in (seen, unseen)
     ]
     chosen, held_out = split_held_out(len(good.pictures), plan.n_held_out, seed)

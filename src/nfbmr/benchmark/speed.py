@@ -42,8 +42,8 @@ def parts(inspector: Inspector, paths: Sequence[Path], repeats: int = 30) -> lis
         ImageError: a picture cannot be read.
     """
     chosen = [paths[i % len(paths)] for i in range(repeats + _WARM_UP)]
-    size = inspector.facts.size
-    pixels = [load_image(path, size)[None] for path in chosen[: len(paths)]]
+    size, how = inspector.facts.size, inspector.settings.data
+    pixels = [load_image(path, size, how)[None] for path in chosen[: len(paths)]]
     maps = inspector.runtime.run(pixels[0])
     found = inspector.inspect(chosen[0])
 
@@ -53,7 +53,7 @@ def parts(inspector: Inspector, paths: Sequence[Path], repeats: int = 30) -> lis
         found.heatmap_at(size)
 
     steps: dict[str, Callable[[int], object]] = {
-        "decode and resize": lambda i: load_image(chosen[i], size),
+        "decode and resize": lambda i: load_image(chosen[i], size, how),
         f"graph ({inspector.runtime.name})": lambda i: inspector.runtime.run(
             pixels[i % len(pixels)]
         ),

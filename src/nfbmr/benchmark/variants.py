@@ -240,7 +240,7 @@ def one(
     held_out = [one.picture for one in seen.pictures if one.fingerprint in known]
     maps = inspector.maps(held_out)
     each = -(-_DAMAGED // len(held_out))  # copies of one picture
-    copies = damaged_copies(held_out, inspector.size, strength=1.0, each=each)
+    copies = damaged_copies(held_out, inspector.size, strength=1.0, each=each, how=how.data)
     scores = Scores(
         good=_as_new(maps, inspector), copies=inspector.scores(copies).reshape(-1, each)
     )

@@ -117,7 +117,9 @@ def inspect(
             if drawn is not None:
                 # Short enough for a file system, whatever the letters.
                 name = f"{done:06d}_{pictures[done].stem[:50]}"
-                drawn.keep(name, pictures[done], result)
+                drawn.keep_soon(name, pictures[done], result)
+        if drawn is not None:
+            drawn.finish()
     if rows_file is not None:
         beside = f"; heatmaps: {drawn.folder}" if drawn is not None else ""
         _log.info("%s: %s%s", counted(len(pictures), "picture"), rows_file, beside)

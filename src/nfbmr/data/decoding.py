@@ -130,8 +130,23 @@ def upright_values(image: Image.Image, name: str, *, palette_index: bool = False
     if values.ndim == 2:
         values = values[..., None]
     # After load(): Pillow itself turns a TIFF while loading and then drops the tag.
-    turn = _UPRIGHT.get(orientation(image))
+    return turned_upright(values, orientation(image))
+
+
+def turned_upright(values: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turns (H, W, ...) as stored by its EXIF orientation; a view."""
+    turn = _UPRIGHT.get(orientation)
     return values if turn is None else turn(values)
+
+
+def is_plain(image: Image.Image) -> bool:
+    """Whether what Pillow decodes is the picture as it is: 8 bits, gray or RGB, and no TIFF."""
+    return (
+        image.mode in {"L", "RGB"}
+        and 0 not in image.size
+        and not isinstance(image, TiffImageFile)
+        and not _lacks_bytes(image)
+    )
 
 
 def _check_tiff(image: TiffImageFile, name: str) -> None:
@@ -147,10 +162,10 @@ def _other_bytes(image: Image.Image) -> NDArray[np.uint8] | None:
         uint8 (H, W, 3 | 4), as Pillow turns it: the lower bytes, or of gray with alpha all four.
         None for other pictures, and for those that are loaded already.
     """
-    if not isinstance(image, PngImageFile | TiffImageFile) or not image.tile or image.fp is None:
+    if not _lacks_bytes(image):
         return None
-    if _raw_mode(image.tile[0].args) not in _OTHER_BYTES:
-        return None
+    assert isinstance(image, PngImageFile | TiffImageFile)
+    assert image.fp is not None
     place = image.fp.tell()
     image.fp.seek(0)
     twin = type(image)(io.BytesIO(image.fp.read()))
@@ -161,6 +176,16 @@ def _other_bytes(image: Image.Image) -> NDArray[np.uint8] | None:
     with _quiet_below_limit(twin):
         twin.load()
     return np.asarray(twin)
+
+
+def _lacks_bytes(image: Image.Image) -> bool:
+    """Whether Pillow will leave out bytes of 16-bit colours."""
+    return (
+        isinstance(image, PngImageFile | TiffImageFile)
+        and bool(image.tile)
+        and image.fp is not None
+        and _raw_mode(image.tile[0].args) in _OTHER_BYTES
+    )
 
 
 def _is_gray_with_alpha(image: Image.Image) -> bool:

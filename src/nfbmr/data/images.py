@@ -17,6 +17,9 @@ The rules, fixed once:
   of a Pillow image that was loaded before; `white` does not reach those.
 - **Floats** lie in [0, 1]: `round(255 v)`, halves to even.
 - **EXIF orientation** is applied. EXIF that cannot be read counts as none.
+- **Large JPEGs** may be decoded at a half, a quarter or an eighth of their sides, where that is
+  still twice the size that is asked for (`reading` of `DataSettings`): the rest is averaged away
+  all the same. All else is decoded whole.
 - **Several frames** (TIFF pages, animated WebP or PNG): the first one is used. Cameras and viewers
   store previews as later pages.
 - **The content decides the format**, not the suffix: JPEG, PNG, BMP, TIFF, WebP.
@@ -27,11 +30,14 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -40,12 +46,15 @@ from nfbmr.data.decoding import (
     blamed_on,
     decoded,
     has_metadata_after_pixels,
+    is_plain,
     opened,
     orientation,
     refusal,
+    turned_upright,
     upright_values,
 )
 from nfbmr.data.tiff import is_signed_16, stated_white
+from nfbmr.settings.schema import DataSettings
 
 ImageInput: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
 """What `read_image` takes: a path, a file's bytes, a Pillow image, or an array in RGB order."""
@@ -53,8 +62,12 @@ ImageInput: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[A
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 """The lower-case suffixes that a folder of pictures is searched for."""
 
+AS_STORED = DataSettings()
+"""Pictures decoded whole, of the full range."""
 
 _FULL = 65535  # white of 16 bits
+_ENDS = 2048  # bytes
+_ROOM = 2  # times the asked size that is decoded at least: the filter averages the rest
 _ARRAYS = "(H, W) or (H, W, 1 | 3 | 4) in RGB order of bool, uint8, uint16 or float in [0, 1]"
 
 
@@ -78,29 +91,35 @@ def read_image(source: ImageInput, white: int | None = None) -> NDArray[np.uint8
 
 
 def load_image(
-    source: ImageInput, size: tuple[int, int], white: int | None = None
+    source: ImageInput, size: tuple[int, int], how: DataSettings = AS_STORED
 ) -> NDArray[np.uint8]:
     """Returns what `load_with_size` does, without the picture's own size."""
-    return load_with_size(source, size, white)[0]
+    return load_with_size(source, size, how)[0]
 
 
 def load_with_size(
-    source: ImageInput, size: tuple[int, int], white: int | None = None
+    source: ImageInput, size: tuple[int, int], how: DataSettings = AS_STORED
 ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Reads one picture and brings it to `size` (H, W).
 
     Returns:
-        `resize_image(read_image(source, white), size)`, and the (H, W) that the picture had.
+        `resize_image(read_image(source, how.white), size)`, and the (H, W) that the picture had.
+        Of a JPEG with four times the sides or more, and `scaled` reading, nearly that: it is
+        decoded smaller, and levels differ by rounding.
 
     Raises:
         ImageError: as `read_image`.
     """
-    values = _values(source, white)
-    full = values.shape[:2]
-    if values.shape[2] > 2 or full == size:
-        return resize_image(_spread(values), size), full
-    gray = np.asarray(_resized(Image.fromarray(values[..., 0]), size))  # once, not three times
-    return _spread(gray[..., None]), full
+    if isinstance(source, np.ndarray):
+        return _brought_to(size, _values(source, how.white))
+    with _image_of(source, None) as (image, name):
+        if is_plain(image):
+            may_scale = how.reading == "scaled" and not isinstance(source, Image.Image)
+            found = _resized_in_place(image, size, may_scale=may_scale)
+            if found is not None:
+                return found
+        values, white = _of_image(image, name)
+        return _brought_to(size, _to_uint8(values, name, how.white or white))
 
 
 def stored_values(
@@ -180,10 +199,71 @@ def fingerprint(source: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def ends_of(source: str | os.PathLike[str]) -> tuple[bytes, bytes]:
+    """Reads a few kilobytes from both ends of a file: where they differ, files do.
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
+    path = as_path(source)
+    with blamed_on(str(path)), path.open("rb") as handle:
+        first = handle.read(_ENDS)
+        handle.seek(max(0, os.fstat(handle.fileno()).st_size - _ENDS))
+        return first, handle.read(_ENDS)
+
+
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     height, width = size
     assert height > 0 < width, size
     return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=None)
+
+
+def _brought_to(
+    size: tuple[int, int], values: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    full = values.shape[:2]
+    if values.shape[2] > 2 or full == size:
+        return resize_image(_spread(values), size), full
+    gray = np.asarray(_resized(Image.fromarray(values[..., 0]), size))  # once, not three times
+    return _spread(gray[..., None]), full
+
+
+def _resized_in_place(
+    image: Image.Image, size: tuple[int, int], *, may_scale: bool
+) -> tuple[NDArray[np.uint8], tuple[int, int]] | None:
+    """Resizes a plain image to `size` (H, W) without copies of all its pixels.
+
+    Returns:
+        As `load_with_size`; None where it has to be turned before.
+    """
+    width, height = image.size
+    box = None
+    if may_scale and isinstance(image, JpegImageFile):
+        box = _scaled(image, size[::-1] if orientation(image) >= 5 else size)
+    image.load()
+    turn = orientation(image)
+    if box is None and turn != 1:
+        return None  # to the last bit as it was turned first: the filter's order of sides counts
+    rows, columns = size[::-1] if turn >= 5 else size
+    small = image.resize((columns, rows), Image.Resampling.BILINEAR, box)
+    values = turned_upright(np.asarray(small), turn)
+    full = (width, height) if turn >= 5 else (height, width)
+    return _spread(values if values.ndim == 3 else values[..., None]), full
+
+
+def _scaled(
+    image: JpegImageFile, size: tuple[int, int]
+) -> tuple[float, float, float, float] | None:
+    """Has a JPEG decoded smaller, `_ROOM` times `size` (H, W) at least.
+
+    Returns:
+        Left, top, right and bottom of the picture in it, whose last pixels may stand for less
+        than others; None where it is decoded whole.
+    """
+    before = image.size
+    height, width = size
+    drafted = image.draft(None, (_ROOM * width, _ROOM * height))
+    return None if drafted is None or image.size == before else drafted[1]
 
 
 def _values(source: ImageInput, white: int | None) -> NDArray[np.uint8]:
@@ -200,17 +280,26 @@ def _stored(source: ImageInput, name: str | None) -> tuple[NDArray[Any], int, st
     if isinstance(source, np.ndarray):
         name = name or f"array of {source.dtype}, shape {source.shape}"
         return as_channels(source, name), _FULL, name
+    with _image_of(source, name) as (image, name):
+        return *_of_image(image, name), name
+
+
+@contextmanager
+def _image_of(
+    source: str | os.PathLike[str] | bytes | Image.Image, name: str | None
+) -> Iterator[tuple[Image.Image, str]]:
+    """Gives the image of a source, not decoded yet, and errors' name; what fails is its fault."""
     if isinstance(source, Image.Image):
         with blamed_on(name := name or f"Pillow image of mode {source.mode!r}"):
-            return *_of_image(source, name), name
-    if isinstance(source, bytes):
+            yield source, name
+    elif isinstance(source, bytes):
         name = name or f"{len(source)} bytes"
         with blamed_on(name), decoded(io.BytesIO(source), name) as image:
-            return *_of_image(image, name), name
-    path = as_path(source)
-    name = name or str(path)
-    with opened(path) as image:
-        return *_of_image(image, name), name
+            yield image, name
+    else:
+        path = as_path(source)
+        with opened(path) as image:
+            yield image, name or str(path)
 
 
 def as_channels(array: NDArray[Any], name: str) -> NDArray[Any]:

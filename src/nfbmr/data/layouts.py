@@ -30,7 +30,7 @@ from pathlib import Path
 
 from nfbmr.data.dagm import is_dagm, read_dagm
 from nfbmr.data.folders import find_entry, list_folders
-from nfbmr.data.images import fingerprint, image_size
+from nfbmr.data.images import ends_of, fingerprint, image_size
 from nfbmr.data.masks import marks_something
 from nfbmr.data.samples import LAYOUTS, NAMED, DataSet, Layout, Notes, Sample, Split, lines
 from nfbmr.data.tables import TABLE_SUFFIXES, labels_found, read_rows
@@ -95,12 +95,14 @@ def read_data(root: str | os.PathLike[str]) -> DataSet:
 def find_duplicates(samples: Sequence[Sample]) -> tuple[tuple[Sample, ...], ...]:
     """Groups samples whose files hold the same bytes, whatever their names.
 
-    Only files of equal length are hashed. Groups and their members keep the order of `samples`.
+    Only files of equal length and equal ends are hashed: those of a camera that compresses nothing
+    all have one length. Groups and their members keep the order of `samples`.
 
     Raises:
         ImageError: a file cannot be read.
     """
-    return _groups(_groups([tuple(samples)], _length), lambda s: fingerprint(s.path))
+    alike = _groups(_groups([tuple(samples)], _length), lambda s: ends_of(s.path))
+    return _groups(alike, lambda s: fingerprint(s.path))
 
 
 def _groups(

@@ -34,6 +34,7 @@ _THREADS = min(4, os.cpu_count() or 1)  # each holds a whole picture
 _NAMED = 5  # pictures that a message names
 _FULL = 65535
 _WHITES = (255, 1023, 4095, 16383)  # of 8, 10, 12 and 14 bits
+_STEP = 16  # pixels between those that mostly tell already whether a picture is gray
 _BROKEN_NAMED = 3  # with what is wrong with each
 
 
@@ -212,12 +213,16 @@ def _without_alpha(values: NDArray[Any]) -> NDArray[Any]:
 def _pixel_hash(values: NDArray[np.uint8]) -> str:
     """Hashes (H, W, 1 | 2 | 3 | 4); colours that are gray are gray, since gray becomes RGB."""
     colours = _without_alpha(values)
-    red, last = colours[..., 0], colours[..., -1]
-    if np.array_equal(red, last) and np.array_equal(red, colours[..., colours.shape[2] // 2]):
-        colours = red
+    if _is_gray(colours[::_STEP, ::_STEP]) and _is_gray(colours):
+        colours = colours[..., 0]
     digest = hashlib.sha256(f"{colours.shape} ".encode())
     digest.update(np.ascontiguousarray(colours).data)
     return digest.hexdigest()
+
+
+def _is_gray(colours: NDArray[np.uint8]) -> bool:
+    red, last = colours[..., 0], colours[..., -1]
+    return np.array_equal(red, last) and np.array_equal(red, colours[..., colours.shape[2] // 2])
 
 
 def _unused_range(pictures: Sequence[Surveyed], white: int | None) -> list[str]:

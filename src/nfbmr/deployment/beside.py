@@ -105,8 +105,8 @@ def _asked(
     model: Inspector, good: Sequence[ImageInput], said: Sequence[Inspection], each: int
 ) -> Ask:
     def ask(strength: float) -> Scores:
-        white = model.settings.data.white
-        copies = damaged_copies(good, model.size, strength=strength, each=each, white=white)
+        how = model.settings.data
+        copies = damaged_copies(good, model.size, strength=strength, each=each, how=how)
         try:
             found = model.scores(copies)
         except ImageError as error:

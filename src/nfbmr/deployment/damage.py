@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nfbmr.data.images import ImageInput, load_image
+from nfbmr.data.images import AS_STORED, ImageInput, load_image
+from nfbmr.settings.schema import DataSettings
 
 STRENGTHS = tuple(2 ** (-step / 4) for step in range(32))
 """From the full one down to where bytes hardly change."""
@@ -51,7 +52,7 @@ def damaged_copies(
     *,
     strength: float,
     each: int,
-    white: int | None = None,
+    how: DataSettings = AS_STORED,
 ) -> Iterator[NDArray[np.uint8]]:
     """Yields `each` damaged copies of each good picture in turn, of `size` (H, W).
 
@@ -59,7 +60,7 @@ def damaged_copies(
         ImageError: a picture cannot be read.
     """
     for number, picture in enumerate(good):
-        pixels = load_image(picture, size, white)
+        pixels = load_image(picture, size, how)
         for one in range(each):
             yield damaged(pixels, each * number + one, strength)
 

@@ -258,7 +258,7 @@ def _pictures(bundle: Bundle, good: Sequence[ImageInput], least: int = _LEAST_GO
 
     Args:
         bundle: whose pictures may be cut into tiles; the more tiles, the fewer pictures.
-        good: of which at most 256 are taken.
+        good: of which `_MOST_GOOD` are taken at most.
         least: good ones to take, however many tiles there are.
     """
     rng = np.random.default_rng(0)

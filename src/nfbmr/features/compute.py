@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from nfbmr.data.ignore import Ignored
-from nfbmr.data.images import ImageInput, load_image
+from nfbmr.data.images import AS_STORED, ImageInput, load_image
 from nfbmr.data.pose import Pose
 from nfbmr.data.tiles import Tiling
 from nfbmr.errors import DataError
@@ -30,6 +30,7 @@ from nfbmr.features.chunks import CHUNK, Chunks, MissingChunkError
 from nfbmr.features.entry import FORMAT, Shelf
 from nfbmr.features.store import FeatureStore
 from nfbmr.networks.protocol import FeatureSource
+from nfbmr.settings.schema import DataSettings
 
 __all__ = ["CacheEntry", "FeatureCache", "FeatureStore", "build_features", "shelf_of"]
 
@@ -50,7 +51,7 @@ def build_features(
     *,
     cache: FeatureCache,
     tiling: Tiling | None = None,
-    white: int | None = None,
+    how: DataSettings = AS_STORED,
     pose: Pose | None = None,
     ignore: Ignored | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -67,7 +68,7 @@ def build_features(
         size: (H, W) that the pictures are brought to.
         cache: where to look and to keep.
         tiling: how pictures are cut; its tiles have `size`.
-        white: the value that is white; see `read_image`.
+        how: pictures are read.
         pose: what pictures are turned to; never of pictures that are cut.
         ignore: what is painted over in them; never of pictures that are cut or turned.
         progress: called with (images done, images in all) after each batch.
@@ -80,7 +81,7 @@ def build_features(
     if not pictures:
         raise DataError("no pictures to compute features of; expected at least one")
     device = torch.device(device)
-    shelf = shelf_of(network, size, tiling, pose, ignore=ignore, white=white, device=device)
+    shelf = shelf_of(network, size, tiling, pose, ignore=ignore, how=how, device=device)
     contents = [content for _, content in pictures]
     places = cache.find(shelf, contents)
     lacking = {content: picture for picture, content in pictures if content not in places}
@@ -92,7 +93,7 @@ def build_features(
             progress(before + done, total)
 
     if lacking:
-        rows = _rows(list(lacking.values()), size, tiling, pose, ignore, white)
+        rows = _rows(list(lacking.values()), size, tiling, pose, ignore, how)
         compute = partial(_features, network.ready(device), device)
         places |= _computed(shelf, list(lacking), rows, compute, cache, tell)
     else:
@@ -107,24 +108,26 @@ def shelf_of(
     pose: Pose | None = None,
     *,
     ignore: Ignored | None = None,
-    white: int | None = None,
+    how: DataSettings = AS_STORED,
     device: torch.device = _CPU,
 ) -> Shelf:
     """Returns the shelf of what a network on a device makes of pictures brought to `size` (H, W).
 
-    Its name tells format, backbone, size, tiles, pose, what is ignored, white, and what computes:
-    the kind of device, the versions, and on the CPU its vector instructions and the threads, which
-    divide the sums.
+    Its name tells format, backbone, size, tiles, pose, what is ignored, how pictures are read, and
+    what computes: the kind of device, the versions, and on the CPU its vector instructions and the
+    threads, which divide the sums.
     """
     cut = [] if tiling is None else [tiling.whole, tiling.corners]
     computes = [device.type, *(metadata.version(name) for name in _COMPUTE)]
     if device.type == "cpu":
         computes += [torch.backends.cpu.get_cpu_capability(), str(torch.get_num_threads())]
-    one: list[object] = [FORMAT, network.fingerprint(), size, cut, white, computes]
+    one: list[object] = [FORMAT, network.fingerprint(), size, cut, how.white, computes]
     if pose is not None:
         one.append([pose.key, *(metadata.version(name) for name in _TURN)])
     if ignore is not None:
         one.append(["ignore", ignore.key])
+    if how.reading != "whole":
+        one.append(["reading", how.reading])
     return Shelf(
         name=hashlib.sha256(json.dumps(one).encode()).hexdigest(),
         row=(*network.grid(size), network.outputs),
@@ -220,20 +223,20 @@ def _rows(
     tiling: Tiling | None,
     pose: Pose | None,
     ignore: Ignored | None,
-    white: int | None,
+    how: DataSettings,
 ) -> list[_Row]:
     """Returns what gives the pixels (H, W, 3) of each entry; a picture is decoded once for all."""
     assert [tiling, pose, ignore].count(None) >= 2, "a picture is cut, turned or painted over"
     if pose is not None:
-        return [partial(_aligned, picture, size, pose, white) for picture in pictures]
+        return [partial(_aligned, picture, size, pose, how) for picture in pictures]
     if ignore is not None:
-        return [partial(_painted, picture, size, ignore, white) for picture in pictures]
+        return [partial(_painted, picture, size, ignore, how) for picture in pictures]
     if tiling is None:
-        return [partial(load_image, picture, size, white) for picture in pictures]
+        return [partial(load_image, picture, size, how) for picture in pictures]
 
     @lru_cache(maxsize=1)
     def whole(index: int) -> NDArray[np.uint8]:
-        return load_image(pictures[index], tiling.whole, white)
+        return load_image(pictures[index], tiling.whole, how)
 
     def tile(index: int, number: int) -> NDArray[np.uint8]:
         return tiling.cut_one(whole(index), number)
@@ -242,15 +245,15 @@ def _rows(
 
 
 def _aligned(
-    picture: ImageInput, size: tuple[int, int], pose: Pose, white: int | None
+    picture: ImageInput, size: tuple[int, int], pose: Pose, how: DataSettings
 ) -> NDArray[np.uint8]:
-    return pose.align(load_image(picture, size, white))[0]
+    return pose.align(load_image(picture, size, how))[0]
 
 
 def _painted(
-    picture: ImageInput, size: tuple[int, int], ignore: Ignored, white: int | None
+    picture: ImageInput, size: tuple[int, int], ignore: Ignored, how: DataSettings
 ) -> NDArray[np.uint8]:
-    return ignore.paint(load_image(picture, size, white))
+    return ignore.paint(load_image(picture, size, how))
 
 
 def _decoded(rows: Sequence[_Row], batch: int) -> Iterator[NDArray[np.uint8]]:

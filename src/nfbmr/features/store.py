@@ -125,16 +125,19 @@ class FeatureStore:
         return self._read(indices, None, self.shape[1:])
 
     def read_positions(
-        self, images: NDArray[np.integer[Any]], positions: NDArray[np.integer[Any]]
+        self,
+        images: NDArray[np.integer[Any]],
+        positions: NDArray[np.integer[Any]],
+        channels: int | None = None,
     ) -> NDArray[np.float32]:
         """Copies one vector per pair (image, position), both (P,): float32 (P, C).
 
-        A position is row * W' + column.
+        A position is row * W' + column. With `channels`, only so many of the first are read.
 
         Raises:
             DataError: a file was cut short since it was opened.
         """
-        return self._read(images, positions, (self.channels,))
+        return self._read(images, positions, (channels or self.channels,))
 
     def _read(
         self,
@@ -142,19 +145,20 @@ class FeatureStore:
         positions: NDArray[np.integer[Any]] | None,
         item: tuple[int, ...],
     ) -> NDArray[np.float32]:
-        """Copies items of one shape: whole images, or what lies at one position of each."""
+        """Copies items of one shape: whole images, or the first of one position of each."""
         assert ((images >= 0) & (images < len(self))).all(), "indices outside the store"
         number, place = self._where[images].T
+        apart = 4 * math.prod(self.shape[1:])
         if positions is not None:
             count = self.grid[0] * self.grid[1]
             assert ((positions >= 0) & (positions < count)).all(), "positions outside the grid"
-            place = place * count + positions
+            place, apart = place * count + positions, 4 * self.channels
         out = np.empty((len(images), *item), dtype="<f4")
         length = 4 * math.prod(item)
         target = out.reshape(-1).view(np.uint8).data
         starts = range(0, len(target), length)
         for start, file, offset in zip(
-            starts, number.tolist(), (place * length).tolist(), strict=True
+            starts, number.tolist(), (place * apart).tolist(), strict=True
         ):
             self.files[file].fill(target[start : start + length], offset)
         return out

@@ -39,7 +39,7 @@ def decode(image: ImageInput, bundle: Bundle) -> Decoded:
         ImageError: it cannot be read.
     """
     size = bundle.facts.whole or bundle.facts.size
-    pixels, full = load_with_size(image, size, bundle.settings.data.white)
+    pixels, full = load_with_size(image, size, bundle.settings.data)
     if bundle.ignore is not None:
         pixels = bundle.ignore.paint(pixels)
     if bundle.pose is None:

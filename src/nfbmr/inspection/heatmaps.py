@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from nfbmr.data.folders import is_drawn
@@ -11,6 +13,8 @@ from nfbmr.inspection.pictures import write_heatmap
 from nfbmr.inspection.result import Inspection
 from nfbmr.system.files import written_beside
 
+_THREADS = 2  # each holds a whole picture, and what is drawn over it
+_AHEAD = 2 * _THREADS
 _OF_A_RUN = re.compile(r"\d{6,}_.*\.png")
 
 
@@ -20,6 +24,8 @@ class Heatmaps:
     def __init__(self, folder: Path, white: int | None = None) -> None:
         """Names the folder, and what is white in the pictures, as `read_image` takes it."""
         self.folder, self._white = folder, white
+        self._pool: ThreadPoolExecutor | None = None
+        self._waiting: deque[Future[Path]] = deque()
 
     @classmethod
     def of_one_run(cls, folder: Path, white: int | None = None) -> Heatmaps:
@@ -57,6 +63,23 @@ class Heatmaps:
         with written_beside(file) as beside:
             write_heatmap(beside, image, result)
         return file
+
+    def keep_soon(self, name: str, source: ImageInput, result: Inspection) -> None:
+        """Does what `keep` does in a thread beside; it waits where a few are still to be written.
+
+        Raises:
+            OSError, ImageError: one that was given before could not be kept.
+        """
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="nfbmr-heatmap")
+        self._waiting.append(self._pool.submit(self.keep, name, source, result))
+        while self._waiting and (len(self._waiting) > _AHEAD or self._waiting[0].done()):
+            self._waiting.popleft().result()
+
+    def finish(self) -> None:
+        """Waits until all that was given to `keep_soon` is written; errors as there."""
+        while self._waiting:
+            self._waiting.popleft().result()
 
 
 def _only_ours(place: Path) -> bool:

@@ -218,7 +218,8 @@ def write_heatmap(path: Path, image: NDArray[np.uint8], result: Inspection) -> N
         ("scale", _SCALE),
     ):
         text.add_text(f"nfbmr:{name}", value)
-    Image.fromarray(drawn).save(path, "PNG", pnginfo=text)
+    # Of pictures of parts the least effort makes files as small as any, in half of the time.
+    Image.fromarray(drawn).save(path, "PNG", pnginfo=text, compress_level=1)
 
 
 def to_data_uri(

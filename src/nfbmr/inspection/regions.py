@@ -94,7 +94,7 @@ def regions_of(
     threshold = min(threshold, float(heat.max()))
     low = LOW * threshold if threshold > 0 else threshold  # a share of less than zero is more
     labels, count = ndimage.label(heat >= low, np.ones((3, 3)))
-    peaks = np.asarray(ndimage.maximum(heat, labels, np.arange(1, count + 1)))
+    peaks = _peaks(heat, labels, count)
     order = np.argsort(-peaks, kind="stable")[:MOST]
     boxes = ndimage.find_objects(labels)
     found: list[Region] = []
@@ -116,6 +116,14 @@ def regions_of(
         scale = np.array((size[1] / heat.shape[1], size[0] / heat.shape[0]))
         found.append(_region(place, scale, known, mm_per_pixel))
     return tuple(found)
+
+
+def _peaks(heat: NDArray[np.float32], labels: NDArray[Any], count: int) -> NDArray[np.float32]:
+    """Returns the highest point of each component 1 to `count` of a map, (count,)."""
+    inside = labels > 0  # a few pixels; scipy's maximum sorts all of them
+    found = np.full(count + 1, -np.inf, heat.dtype)
+    np.maximum.at(found, labels[inside], heat[inside])
+    return found[1:]
 
 
 def in_words(boxes: Sequence[Sequence[int]]) -> str:

@@ -123,7 +123,7 @@ def _estimate(settings: Settings, plan: Plan, good: Survey) -> float:
     few, n = good.pictures[:_SAMPLE], len(good.pictures)
     started = time.perf_counter()
     for one in few:
-        load_image(one.picture, plan.size)
+        load_image(one.picture, plan.size, settings.data)
     decoding = (time.perf_counter() - started) / len(few) * n
     network, _ = source_network(settings)
     parts = measure_parts(network, settings, plan.size)

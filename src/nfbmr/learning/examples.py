@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nfbmr.data.images import ImageInput, load_image, resize_image
+from nfbmr.data.images import AS_STORED, ImageInput, load_image, resize_image
 from nfbmr.model.examples import MOST_BYTES
+from nfbmr.settings.schema import DataSettings
 
 _QUALITY = 85
 _MOST_PIXELS = 2**20  # of one, before it is known how well it compresses
@@ -21,7 +22,7 @@ def examples_of(
     pictures: Sequence[ImageInput],
     count: int,
     size: tuple[int, int],
-    white: int | None = None,
+    how: DataSettings = AS_STORED,
 ) -> tuple[bytes, ...]:
     """Makes small copies of good pictures, drawn evenly from all of them.
 
@@ -30,7 +31,7 @@ def examples_of(
         count: how many copies at most.
         size: (H, W) that the model brings pictures to; the copies are smaller where they would
             take more than `MOST_BYTES` together.
-        white: as of `read_image`.
+        how: pictures are read.
 
     Returns:
         JPEGs, in the order of the pictures.
@@ -42,7 +43,7 @@ def examples_of(
         return ()
     chosen = np.linspace(0, len(pictures) - 1, min(count, len(pictures))).round().astype(int)
     now = _smaller(size, _MOST_PIXELS / (size[0] * size[1]))
-    images = [load_image(pictures[index], now, white) for index in chosen]
+    images = [load_image(pictures[index], now, how) for index in chosen]
     while True:
         jpegs = tuple(_jpeg(resize_image(image, now)) for image in images)
         total = sum(map(len, jpegs))

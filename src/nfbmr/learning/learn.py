@@ -123,7 +123,7 @@ def learn(good: Survey, plan: Plan, job: Job, given: Given | None = None) -> Bun
         # A region of a part that lies turned is at another place of an example.
         job.settings.examples if given.pose is None else 0,
         plan.size if plan.tiling is None else plan.tiling.whole,
-        job.settings.data.white,
+        job.settings.data,
     )
     seconds = before + trained.seconds + time.monotonic() - started
     return Bundle(
@@ -195,9 +195,7 @@ def _found(good: Sequence[Surveyed], plan: Plan, split: _Split, job: Job) -> Giv
     network, weights = source_network(job.settings)
     pose = None
     if job.settings.pose == "auto" and plan.tiling is None:
-        pose = pose_of(
-            [good[i] for i in split[0]], plan.size, job.progress, job.settings.data.white
-        )
+        pose = pose_of([good[i] for i in split[0]], plan.size, job.progress, job.settings.data)
     if pose is not None and plan.ignore is not None:
         raise SettingsError(
             "ignore: the good pictures show parts that lie turned, so each is turned to one pose, "
@@ -216,7 +214,7 @@ def _features(
         plan.size,
         cache=job.cache,
         tiling=plan.tiling,
-        white=job.settings.data.white,
+        how=job.settings.data,
         pose=given.pose,
         ignore=plan.ignore,
         progress=lambda done, total: job.progress("features", done, total),

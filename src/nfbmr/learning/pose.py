@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nfbmr.data.images import load_image
+from nfbmr.data.images import AS_STORED, load_image
 from nfbmr.data.pose import FEWEST, MOST, Pose, study_pose
 from nfbmr.data.survey import Surveyed
+from nfbmr.settings.schema import DataSettings
 from nfbmr.system.progress import Progress, silent
 
 _log = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ def pose_of(
     good: Sequence[Surveyed],
     size: tuple[int, int],
     progress: Progress = silent,
-    white: int | None = None,
+    how: DataSettings = AS_STORED,
 ) -> Pose | None:
     """Returns what pictures are to be turned to, None where they stay as they lie; and says so.
 
@@ -28,7 +29,7 @@ def pose_of(
         good: pictures that train, of which `MOST` are looked at, drawn evenly.
         size: (H, W) that they are brought to.
         progress: hears each picture.
-        white: as of `read_image`.
+        how: pictures are read.
 
     Raises:
         ImageError: one cannot be read.
@@ -39,7 +40,7 @@ def pose_of(
 
     def pictures() -> Iterator[NDArray[np.uint8]]:
         for done, one in enumerate(chosen, start=1):
-            yield load_image(one.picture, size, white)
+            yield load_image(one.picture, size, how)
             progress("pose", done, len(chosen))
 
     stretches = [one.size[0] / size[0] / (one.size[1] / size[1]) for one in chosen]

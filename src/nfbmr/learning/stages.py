@@ -242,7 +242,7 @@ class _Run:
         started = time.monotonic()
         seed = self.settings.seed
         if gaussians is not None:
-            gaussians.learn(lambda: (y for y, *_ in self.standardised(self.data.learnt)))
+            gaussians.learn(lambda: self.standardised_y(self.data.learnt))
         for place, fine in ((1, local), (2, detector.finest)):
             if fine is None:
                 continue
@@ -269,6 +269,12 @@ class _Run:
             rows = torch.from_numpy(self.data.store.read(indices)).to(self.device)
             yield self.detector.standardised(rows)
 
+    def standardised_y(self, which: NDArray[np.int64]) -> Iterator[Tensor]:
+        """Gives y alone, likewise."""
+        for indices in _chunks(which):
+            rows = torch.from_numpy(self.data.store.read(indices)).to(self.device)
+            yield self.detector.standardised_y(rows)
+
     def flow_batch(self, step: int) -> tuple[Tensor, Tensor | None]:
         """Draws standardised features and where they lie.
 
@@ -281,12 +287,12 @@ class _Run:
             images = train[generator.integers(len(train), size=how.batch)]
             height, width = store.grid
             positions = generator.integers(height * width, size=how.batch)
-            rows = store.read_positions(images, positions)
+            rows = store.read_positions(images, positions, self.detector.source.channels)
             where = None if self.where is None else self.where.flatten(0, 1)[positions]
         else:
             rows = store.read(train[batch_of_images(how, len(train), (seed, 1), step)])
             where = self.where
-        return self.detector.standardised(torch.from_numpy(rows).to(self.device))[0], where
+        return self.detector.standardised_y(torch.from_numpy(rows).to(self.device)), where
 
     def flow_loss(self, y: Tensor, where: Tensor | None) -> Tensor:
         """Eq. 8, the mean over positions; by `flow.loss` also divided by C."""

@@ -174,12 +174,14 @@ def config_hash(bundle: Bundle) -> str:
     return hashlib.sha256(_config(bundle).encode()).hexdigest()
 
 
-def read_bundle(path: Path, *, tensors: bool = True) -> Bundle:
+def read_bundle(path: Path, *, tensors: bool = True, unopened: bool = True) -> Bundle:
     """Reads a model directory and checks every part of it. Runs no code from it.
 
     Args:
         path: the directory.
         tensors: whether torch's tensors are needed; a graph has its own.
+        unopened: whether graphs, and tensors that are not needed, are checked as well. They are
+            most of the directory; who opens a graph checks it then.
 
     Raises:
         BundleNotFoundError: there is no model directory at `path`.
@@ -187,7 +189,7 @@ def read_bundle(path: Path, *, tensors: bool = True) -> Bundle:
         BundleTamperedError: a part is missing, truncated, changed, or holds impossible values.
     """
     put_back(path)
-    parts = check_parts(path)
+    parts = check_parts(path, tensors=tensors or unopened, graphs=unopened)
     config = read_json(path / CONFIG)
     try:
         settings = from_dict(config["settings"])
@@ -292,8 +294,8 @@ def replace_calibration(path: Path, changed_one: Bundle) -> None:
             written.
     """
     of = changed_one.of
-    with changed(path) as folder:
-        bundle = read_bundle(path, tensors=False)
+    with changed(path) as folder:  # which hashes all that it copies
+        bundle = read_bundle(path, tensors=False, unopened=False)
         if changed_one.identity != identity_of(bundle, of):
             raise BundleError(
                 f"{path} holds another model or graph by now; its calibration was left alone. "
@@ -328,8 +330,8 @@ def add_exports(
         BundleError: as `read_bundle`; another model is there by now; or it cannot be written.
     """
     hashes = {name: sha256_of(file) for name, file in graphs.items()}
-    with changed(path) as folder:
-        bundle = read_bundle(path, tensors=False)
+    with changed(path) as folder:  # which hashes all that it copies
+        bundle = read_bundle(path, tensors=False, unopened=False)
         if bundle.identity != identity:
             raise BundleError(f"{path} holds another model by now; nothing was kept. Export again")
         still = [e for e in bundle.exports if hashes.get(e.file, e.graph) == e.graph]

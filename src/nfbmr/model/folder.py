@@ -41,6 +41,7 @@ _MAYBE = {
     IGNORE,
     *(name(t, p) for name in (graph_file, calibration_file) for t in TARGETS for p in PRECISIONS),
 } - {CALIBRATION}
+_GRAPH = ".onnx"
 _JSON_LIMIT = 64 * 2**20
 _FINAL_FILES = {MANIFEST, *_PARTS, *_MAYBE}
 
@@ -103,8 +104,15 @@ def refuse_to_replace_other_things(path: Path) -> None:
         )
 
 
-def check_parts(path: Path) -> dict[str, str]:
-    """Checks the hash of each part but the card, which is for people and may hold their notes.
+def check_parts(path: Path, *, tensors: bool = True, graphs: bool = True) -> dict[str, str]:
+    """Checks that each part is there, and its hash.
+
+    Not that of the card, which is for people and may hold their notes.
+
+    Args:
+        path: the directory.
+        tensors: whether those of torch are hashed, too: only who reads them needs that.
+        graphs: likewise the graphs, which are hashed where they are opened.
 
     Returns:
         Names and hashes, as the manifest says.
@@ -133,6 +141,8 @@ def check_parts(path: Path) -> dict[str, str]:
         part = path / name
         if not part.is_file():
             raise BundleTamperedError(f"{part} is missing; restore the model or fit again")
+        if (name == TENSORS and not tensors) or (name.endswith(_GRAPH) and not graphs):
+            continue
         if name != CARD and sha256_of(part) != parts[name]:
             raise BundleTamperedError(
                 f"{part} is not the file that was written (its sha256 differs): it was changed "

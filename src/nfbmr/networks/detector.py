@@ -41,6 +41,11 @@ class Standardisation(nn.Module):
         """Maps y (..., C), channels last, to the same shape."""
         return (y - self.mean) / self.std
 
+    def of_first(self, y: Tensor) -> Tensor:
+        """Maps the first channels of y (..., c), c <= C, to the same shape."""
+        count = y.shape[-1]
+        return (y - self.mean[:count]) / self.std[:count]
+
     def learn(self, batches: Iterator[Tensor]) -> None:
         """Sets the statistics from batches of y (..., C), in float64 and one pass."""
         total = torch.zeros_like(self.mean, dtype=torch.float64)
@@ -181,6 +186,11 @@ class Detector(nn.Module):
         parts = [source.channels, source.detail_channels, source.finest_channels]
         y, detail, finest = self.standardisation(features).split(parts, dim=-1)
         return y, detail, finest
+
+    def standardised_y(self, features: Tensor) -> Tensor:
+        """Standardises y alone: of what SNN gives, or of its first channels, to (..., C)."""
+        count = self.source.channels
+        return self.standardisation.of_first(features[..., :count])
 
     def where(self, y: Tensor) -> Tensor | None:
         """Says where positions of y (B, H, W, C) lie, (H, W, E); None where TNF is not told."""

@@ -184,6 +184,7 @@ def _vectors(product: Product, learnt: Learnt, other: SourceNetwork | None) -> d
     runtime = learnt.inspector.runtime
     assert isinstance(runtime, TorchRuntime)
     detector, size = runtime.detector, learnt.inspector.facts.size
+    how = learnt.inspector.settings.data
     masked = any(sample.mask for sample in product.test)
     usable = [s for s in product.test if not (masked and s.is_defect and s.mask is None)]
     samples = []
@@ -193,7 +194,7 @@ def _vectors(product: Product, learnt: Learnt, other: SourceNetwork | None) -> d
         samples += [kind[i] for i in sorted(order)]
     rows: dict[str, list[NDArray[np.float32]]] = {"source": [], "other": [], "target": []}
     for sample in samples:
-        pixels = torch.from_numpy(load_image(sample.path, size)[None]).to(runtime.device)
+        pixels = torch.from_numpy(load_image(sample.path, size, how)[None]).to(runtime.device)
         with torch.inference_mode():
             features = detector.source(pixels).permute(0, 2, 3, 1)
             y, *_ = detector.standardised(features)

@@ -39,7 +39,7 @@ from nfbmr.paper.systems import BackboneName, System, pair_size
 from nfbmr.runtimes.torch import TorchRuntime
 from nfbmr.scoring.calibrate import calibrate
 from nfbmr.scoring.maps import Maps
-from nfbmr.settings.schema import ScoringSettings, Settings
+from nfbmr.settings.schema import DataSettings, ScoringSettings, Settings
 from nfbmr.system import provenance
 from nfbmr.system.files import written_beside
 from nfbmr.system.progress import Progress, silent
@@ -129,8 +129,8 @@ class Product:
         if self._last is not None and self._last[0] == unscored:
             return self._scored_anew(system, plan, *self._last[1:])
         network, weights = source_network(system.settings)
-        seconds = self._features(network, plan.size, self._seen)[1]
-        test, _ = self._features(network, plan.size, self._unseen)
+        seconds = self._features(network, plan.size, self._seen, system.settings.data)[1]
+        test, _ = self._features(network, plan.size, self._unseen, system.settings.data)
         job = Job(
             settings=system.settings,
             work=self._work(system),
@@ -155,7 +155,7 @@ class Product:
         """The same network with another score: nothing but the calibration is new."""
         runtime, facts = learnt.inspector.runtime, learnt.inspector.facts
         assert isinstance(runtime, TorchRuntime)
-        store, _ = self._features(network, plan.size, self._seen)
+        store, _ = self._features(network, plan.size, self._seen, system.settings.data)
         train, held_out = self._split(plan, system.settings)
         calibrating = held_out if len(held_out) else train
         names = [self.good.pictures[i].pixel_hash for i in calibrating]
@@ -184,11 +184,15 @@ class Product:
         good, test, seconds = [], [], self.good.seconds
         for level in system.pair.levels:
             source, target = pair.networks(level)
-            stores = [self._features(network, size, self._seen) for network in (source, target)]
+            stores = [
+                self._features(network, size, self._seen, settings.data)
+                for network in (source, target)
+            ]
             seconds += sum(spent for _, spent in stores)
             good.append(LevelData(source=stores[0][0], target=stores[1][0]))
             others = [
-                self._features(network, size, self._unseen)[0] for network in (source, target)
+                self._features(network, size, self._unseen, settings.data)[0]
+                for network in (source, target)
             ]
             test.append(LevelData(source=others[0], target=others[1]))
         train, held_out = self._split(plan, settings)
@@ -232,6 +236,7 @@ class Product:
         network: SourceNetwork,
         size: tuple[int, int],
         pictures: Sequence[tuple[ImageInput, str]],
+        how: DataSettings,
     ) -> tuple[FeatureStore, float]:
         """Returns y of pictures, and the seconds that computing it takes, now or before."""
         clock = _Clock(self.progress)
@@ -240,6 +245,7 @@ class Product:
             network,
             size,
             cache=self._cache,
+            how=how,
             progress=clock,
             device=self.device,
         )

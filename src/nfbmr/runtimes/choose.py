@@ -109,7 +109,7 @@ def open_runtime(
         MissingExtraError: it is not installed, or lacks what was asked for.
     """
     choice = Choice.parse(name, device=device, threads=threads)
-    head = read_bundle(path, tensors=choice.name == "torch")
+    head = read_bundle(path, tensors=choice.name == "torch", unopened=False)
     if choice.name == "torch" and choice.precision in (None, "fp32"):
         return head, TorchRuntime(head, device, threads)
     if choice.name == "auto":
@@ -132,7 +132,7 @@ def _fastest(path: Path, head: Bundle, choice: Choice) -> tuple[Bundle, Runtime]
             return _opened(path, head, export, choice.threads)
         except (MissingExtraError, BundleTamperedError) as error:
             _log.warning("%s is passed over: %s", export.name, error)
-    bundle = read_bundle(path)
+    bundle = read_bundle(path, unopened=False)
     return bundle, TorchRuntime(bundle, choice.device, choice.threads)
 
 

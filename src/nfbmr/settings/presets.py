@@ -8,6 +8,7 @@ from nfbmr.errors import SettingsError
 from nfbmr.settings.schema import (
     BackboneSettings,
     CalibrationSettings,
+    DataSettings,
     FlowSettings,
     GaussianSettings,
     LocalSettings,
@@ -22,6 +23,7 @@ from nfbmr.settings.schema import (
 def _fast() -> Settings:
     return Settings(
         preset="fast",
+        data=DataSettings(reading="scaled"),
         # The picture at three sizes: fine detail, and what surrounds it (docs/research.md).
         backbone=BackboneSettings(
             stages=(6,),

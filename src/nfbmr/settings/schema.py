@@ -28,6 +28,7 @@ MapName = Literal[
     "source", "target", "likelihood", "norm", "distance", "residual", "fine", "finest", "asm"
 ]
 StatisticName = Literal["max", "top", "mean"]
+Reading = Literal["whole", "scaled"]
 
 
 def weights_kind(weights: str) -> str:
@@ -42,6 +43,11 @@ class DataSettings:
     white: Annotated[int, Field(ge=1, le=65_535)] | None = None
     """The value that is white in pictures of more than 8 bits, such as 4095 where a camera's 12
     bits lie in 16; by default the full range. Inspection applies it, too."""
+    reading: Reading = "whole"
+    """`scaled`: a JPEG with four times the sides that the model looks at, or more, is decoded at a
+    half, a quarter or an eighth of them, still twice what is needed: several times as fast, and
+    levels differ by rounding. `whole`: as models of older versions read. Inspection reads as the
+    fit did."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
