@@ -199,7 +199,7 @@ def test_a_picture_for_a_person_has_the_regions_above_the_lower_threshold(
     looked = replace(result, calibration=far, threshold=1e6, is_defect=False)
     assert looked.verdict == "look"
     heat = result.heatmap
-    expected = regions_of(heat, far.look_threshold, result.size, far.scores)
+    expected = regions_of(heat, far.look_peak, result.size, far.known_peaks)
     assert [one.box for one in looked.regions] == [one.box for one in expected]
 
 
@@ -227,3 +227,26 @@ def test_huge_pictures_are_looked_at_in_about_a_megapixel(
     small = result.regions[0].box
     assert np.array((left, top, right, bottom)) / 100 == pytest.approx(np.array(small), abs=2)
     assert replace(result, size=(1, 9_000_000)).regions[0].box[3] == 1
+
+
+def test_a_region_reaches_down_to_its_edge_and_no_lower_than_asked() -> None:
+    heat = np.zeros((20, 30), np.float32)
+    heat[5:10, 5:25] = 0.5
+    heat[5:10, 8:20] = 0.65
+    heat[6, 10] = 0.8
+    (deep,) = regions_of(heat, 0.75, (20, 30), KNOWN)
+    (shallow,) = regions_of(heat, 0.75, (20, 30), KNOWN, edge=0.6)
+    assert deep.area == 100
+    assert shallow.area == 60
+    (capped,) = regions_of(heat, 0.75, (20, 30), KNOWN, edge=0.9)
+    assert capped.area == deep.area
+
+
+def test_places_that_good_pictures_reach_in_the_share_to_look_at_are_shown(
+    inspector: Inspector,
+) -> None:
+    calibration = replace(inspector.calibration, look_rate=0.5)
+    peaks = np.array(calibration.known_peaks)
+    assert 0 < calibration.look_peak < 1
+    assert (peaks > calibration.look_peak).mean() == pytest.approx(0.5, abs=0.1)
+    assert replace(calibration, look_rate=1e-9).look_peak == pytest.approx(1)

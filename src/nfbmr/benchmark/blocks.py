@@ -46,7 +46,8 @@ def _spread(values: Sequence[float | None], digits: int = 1) -> str:
     known = [100 * value for value in values if value is not None]
     if not known:
         return "no masks"
-    return f"{np.mean(known):.{digits}f} ± {np.std(known, ddof=1):.{digits}f}"
+    spread = f" ± {np.std(known, ddof=1):.{digits}f}" if len(known) > 1 else ""
+    return f"{np.mean(known):.{digits}f}{spread}"
 
 
 def measured(results: Results) -> str:
@@ -256,12 +257,10 @@ def judges(results: Results) -> str:
     lines = []
     for name in dict.fromkeys(row["set"] for row in rows):
         of_set = [row for row in rows if row["set"] == name]
-        cells = [name, ", ".join(str(row["seed"]) for row in of_set)]
-        for key, _ in _OF_JUDGES:
-            found = [100 * row["test"][key] for row in of_set if row["test"][key] is not None]
-            cells.append(", ".join(f"{value:.1f}" for value in found) or "no masks")
+        cells = [name, str(len(of_set))]
+        cells += [_spread([row["test"][key] for row in of_set]) for key, _ in _OF_JUDGES]
         lines.append(cells)
-    return markdown(["", "seed", *(f"{head}, %" for _, head in _OF_JUDGES)], lines)
+    return markdown(["", "seeds", *(f"{head}, %" for _, head in _OF_JUDGES)], lines)
 
 
 BLOCKS: dict[str, Callable[[Results], str]] = {

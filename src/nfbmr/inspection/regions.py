@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from nfbmr.scoring.conformal import p_values
 
 LOW = 0.6
-"""A region reaches down to this share of the threshold. One cut at the threshold itself would leave
-out the flanks of its defect, over which receptive fields and interpolation spread what they saw. A
-share much lower joins neighbours, as good places come near it; by themselves these make no region,
-since each needs a point at the threshold."""
+"""A region reaches down to this share of the verdict's threshold. One cut at the threshold itself
+would leave out the flanks of its defect, over which receptive fields and interpolation spread what
+they saw. A share much lower joins neighbours, as good places come near it; by themselves these make
+no region, since each needs a point that is high."""
 
 MOST = 32
 """Regions of a picture; what is unusual all over need not be told in a thousand pieces."""
@@ -68,21 +68,23 @@ def regions_of(
     size: tuple[int, int],
     known: Sequence[float],
     *,
+    edge: float | None = None,
     highest: float | None = None,
     mm_per_pixel: float | None = None,
 ) -> tuple[Region, ...]:
     """Finds the places of a picture that is called, by hysteresis.
 
-    A region is what hangs together, corners included, at `LOW` of the threshold or above, and has a
-    point at the threshold. Where resizing lost that point, the threshold is the highest that is
+    A region is what hangs together, corners included, at its edge or above, and has a point at the
+    threshold. Where resizing lost that point, the threshold is the highest that is
     left, so a picture that is called has a region.
 
     Args:
         heat: (h, w) finite, of the whole picture, on the score's scale.
-        threshold: that of the verdict, on the same scale.
+        threshold: what a region's highest point reaches, on the same scale.
         size: (H, W) of the picture.
         known: highest points of good pictures that calibrate, ascending; none where heatmaps have
             a scale of their own.
+        edge: what a region reaches down to; by default `LOW` of the threshold, and never more.
         highest: the heatmap's highest point before it was resized; the first region's peak.
         mm_per_pixel: of the picture.
 
@@ -93,6 +95,8 @@ def regions_of(
 
     threshold = min(threshold, float(heat.max()))
     low = LOW * threshold if threshold > 0 else threshold  # a share of less than zero is more
+    if edge is not None and edge < threshold:
+        low = max(low, edge)
     labels, count = ndimage.label(heat >= low, np.ones((3, 3)))
     peaks = _peaks(heat, labels, count)
     order = np.argsort(-peaks, kind="stable")[:MOST]

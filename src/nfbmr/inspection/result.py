@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nfbmr.data.ignore import Ignored
 from nfbmr.data.images import resize_map
 from nfbmr.data.pose import Turn
-from nfbmr.inspection.regions import Region, regions_of
+from nfbmr.inspection.regions import LOW, Region, regions_of
 from nfbmr.scoring.calibration import Calibration, Verdict
 from nfbmr.scoring.heat import heatmap, with_verdict
 from nfbmr.scoring.maps import Maps
@@ -84,8 +84,9 @@ class Inspection:
     def regions(self) -> tuple[Region, ...]:
         """The places that made the verdict, the highest first; none of a good picture.
 
-        Of a defect those above `threshold`, of a picture for a person those above
-        `look_threshold`: at least one. Found on about a megapixel at most, once.
+        Those as high as a good picture has anywhere in the share that a person looks at: at least
+        one. In older models, of a defect those above `threshold`, of a picture for a person those
+        above `look_threshold`. Found on about a megapixel at most, once.
         """
         if self.verdict == "good":
             return ()
@@ -97,6 +98,7 @@ class Inspection:
             self._alarm,
             self.size,
             self.calibration.known_peaks,
+            edge=LOW * self.threshold if self._one_scale else None,
             highest=float(self.heatmap_at((self.maps.shape[1], self.maps.shape[2])).max()),
             mm_per_pixel=self.mm_per_pixel,
         )
@@ -111,6 +113,8 @@ class Inspection:
         """What a place has to reach on the heatmap's scale to be shown."""
         if not self._one_scale:
             return 1.0
+        if self.calibration.judge_peaks:
+            return self.calibration.look_peak
         return self.threshold if self.is_defect else self.look_threshold
 
     def to_dict(self) -> dict[str, Any]:

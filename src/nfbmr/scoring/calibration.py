@@ -151,6 +151,16 @@ class Calibration:
         peaks = np.maximum(np.array(self.judge_peaks[-1]), 0)
         return tuple(to_level(peaks, 0.0, self.judge_peak[-1]).tolist())
 
+    @cached_property
+    def look_peak(self) -> float:
+        """What a place exceeds, on the heatmap's scale, in the share of good pictures to look at.
+
+        Of calibrations with `judge_peaks`; above 0, and 1 at most.
+        """
+        rate = max(self.look_rate, self.false_alarm_rate)
+        peak = max(threshold_for(np.array(self.judge_peaks[-1]), rate)[0], TINY)
+        return min(float(to_level(np.array(peak), 0.0, self.judge_peak[-1])), 1.0)
+
     def shown(self, raw: Floats) -> Floats:
         """Brings raw scores to the scale that is shown."""
         return raw if self.one is None else to_level(raw, self.zero, self.one)
