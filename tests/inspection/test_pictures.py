@@ -103,7 +103,7 @@ def blob() -> tuple[NDArray[np.float32], tuple[Region, ...]]:
     heat[6:16, 8:22] = 0.1
     heat[8:14, 10:20] = 2.5
     heat[9:13, 11:19] = 9
-    return heat, regions_of(heat, 2.0, (20, 30), (0.0,))
+    return heat, regions_of(heat, 2.0, (20, 30), [(heat, (0.0,))])
 
 
 def test_colour_is_inside_regions_alone() -> None:
@@ -119,7 +119,7 @@ def test_colour_is_inside_regions_alone() -> None:
 def test_a_line_goes_around_each_region_of_a_picture_or_a_smaller_copy(share: int) -> None:
     heat = blob()[0]
     size = (20 * share, 30 * share)
-    regions = regions_of(heat, 2.0, size, (0.0,))
+    regions = regions_of(heat, 2.0, size, [(heat, (0.0,))])
     drawn = outline_regions(gray(), regions, size)
     rows, columns = np.nonzero((drawn > 160).all(axis=2))
     assert len(rows) > 20
@@ -134,7 +134,7 @@ def test_a_line_goes_around_each_region_of_a_picture_or_a_smaller_copy(share: in
 
 def test_a_line_along_the_frame_stays_in_the_picture() -> None:
     heat = np.full((20, 30), 3, np.float32)
-    drawn = outline_regions(gray(), regions_of(heat, 2.0, (20, 30), (0.0,)))
+    drawn = outline_regions(gray(), regions_of(heat, 2.0, (20, 30), [(heat, (0.0,))]))
     for edge in (drawn[0], drawn[-1], drawn[:, 0], drawn[:, -1]):
         assert (edge > 140).all()
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nfbmr.scoring.calibrate import calibrate, recalibrate
+from nfbmr.scoring.calibrate import calibrate, recalibrate, without
 from nfbmr.scoring.calibration import Calibration, image_scores
-from nfbmr.scoring.heat import heatmap, with_verdict
+from nfbmr.scoring.heat import heatmap, judged, with_verdict
 from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.settings.schema import ScoringSettings
 
@@ -29,6 +29,19 @@ def good(n: int, seed: int = 0) -> Maps:
 @pytest.fixture(scope="module")
 def calibration() -> Calibration:
     return calibrate(good(60), ANY, 0.05)
+
+
+def test_what_judges_see_compares_with_what_they_saw_in_good_pictures(
+    calibration: Calibration,
+) -> None:
+    maps = good(40, seed=9)
+    highest = [[float(seen.max()) for seen in judged(one, ANY, calibration, GRID)] for one in maps]
+    share = (np.array(highest) > 1).mean(axis=0)
+    assert (share < 0.2).all()
+    (coarse, fine) = judged(seen_by("fine", (5, 2)), ANY, calibration, GRID)
+    assert np.unravel_index(fine.argmax(), GRID) == (5, 2)
+    assert fine.max() > calibration.known_peaks[1][-1]
+    assert coarse.max() < 1.5
 
 
 def seen_by(name: str, place: tuple[int, int]) -> Maps:
@@ -73,16 +86,37 @@ def test_the_grids_are_known_from_what_repeats(calibration: Calibration) -> None
 def test_1_is_where_the_asked_share_of_the_finest_judges_highest_points_ends(
     calibration: Calibration,
 ) -> None:
-    known = np.array(calibration.known_peaks)
-    assert (np.diff(known) >= 0).all()
-    assert (known > 1).mean() == pytest.approx(0.05, abs=0.02)
+    for known in calibration.known_peaks:
+        assert (np.diff(known) >= 0).all()
+        assert (np.array(known) > 1).mean() == pytest.approx(0.05, abs=0.02)
     often = recalibrate(calibration, 0.3)
-    assert (np.array(often.known_peaks) > 1).mean() == pytest.approx(0.3, abs=0.02)
+    assert (np.array(often.known_peaks[-1]) > 1).mean() == pytest.approx(0.3, abs=0.02)
     lower = [a < b for a, b in zip(often.judge_peak, calibration.judge_peak, strict=True)]
     assert all(lower)
     older = replace(calibration, judge_peaks=())
-    assert older.known_peaks == older.scores
+    assert older.known_peaks == ()
     assert recalibrate(older, 0.3).judge_peak == older.judge_peak
+
+
+def test_what_is_left_out_of_the_threshold_is_left_out_of_the_heatmaps_scale() -> None:
+    maps = good(60)
+    maps[7, MAPS.index("fine"), 3, 3] = 40
+    names = [f"{number:02d}" for number in range(60)]
+    found = calibrate(maps, ANY, 0.05, names)
+    assert len(found.judge_peaks[-1]) == 60
+    assert found.judge_peaks[-1][found.pictures.index("07")] == max(found.judge_peaks[-1])
+    fewer = without(found, ["07"])
+    assert len(fewer.judge_peaks[-1]) == 59
+    assert max(fewer.judge_peaks[-1]) < max(found.judge_peaks[-1]) / 2
+    assert fewer.judge_peak[-1] < found.judge_peak[-1]
+
+
+def test_the_map_is_the_same_at_every_size_but_for_resizing(calibration: Calibration) -> None:
+    maps = seen_by("fine", (5, 2))
+    one = shown(maps, calibration, GRID)
+    large = shown(maps, calibration, (160, 120))
+    middle = large[10::20, 10::20]
+    np.testing.assert_allclose(middle, one, atol=0.1)
 
 
 def test_a_defect_reaches_the_threshold_so_it_is_shown_and_a_good_part_is_calm(

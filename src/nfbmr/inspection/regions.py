@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from nfbmr.scoring.conformal import p_values
 
+Judged = Sequence[tuple[NDArray[np.float32], Sequence[float]]]
+"""Of each judge a map (h, w) of what it sees, and its highest points in good pictures."""
+
 LOW = 0.6
 """A region reaches down to this share of the verdict's threshold. One cut at the threshold itself
 would leave out the flanks of its defect, over which receptive fields and interpolation spread what
@@ -26,6 +29,7 @@ MOST = 32
 """Regions of a picture; what is unusual all over need not be told in a thousand pieces."""
 
 _MOST_POINTS = 56  # of an outline; 32 of them as JSON then fit a cell of a spreadsheet
+_RIM = 0.9  # of the threshold: what an edge that is given does not exceed
 _TOLERANCE = 0.3  # pixels of the heatmap
 _TINY = 1e-12
 _ROUNDING = 1e-6  # of a pixel, in products of sizes
@@ -49,8 +53,8 @@ class Region:
     at: tuple[int, int]
     """(x, y), the pixel of the picture where that is."""
     p_value: float | None
-    """Conformal: a good picture has a region this high anywhere with about this probability. None
-    of older models, whose heatmaps have a scale of their own."""
+    """Conformal: with about this probability at most, a judge sees in a good picture anything as
+    unusual anywhere. None of models that do not know what theirs saw."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns its fields as JSON holds them: numbers and lists."""
@@ -66,7 +70,7 @@ def regions_of(
     heat: NDArray[np.float32],
     threshold: float,
     size: tuple[int, int],
-    known: Sequence[float],
+    judged: Judged = (),
     *,
     edge: float | None = None,
     highest: float | None = None,
@@ -82,9 +86,10 @@ def regions_of(
         heat: (h, w) finite, of the whole picture, on the score's scale.
         threshold: what a region's highest point reaches, on the same scale.
         size: (H, W) of the picture.
-        known: highest points of good pictures that calibrate, ascending; none where heatmaps have
-            a scale of their own.
-        edge: what a region reaches down to; by default `LOW` of the threshold, and never more.
+        judged: of each judge what it sees, (h, w), and its highest points in the good pictures
+            that calibrate, ascending; none where they are not known.
+        edge: what a region reaches down to, or `_RIM` of the threshold where that is lower; by
+            default `LOW` of it.
         highest: the heatmap's highest point before it was resized; the first region's peak.
         mm_per_pixel: of the picture.
 
@@ -95,8 +100,8 @@ def regions_of(
 
     threshold = min(threshold, float(heat.max()))
     low = LOW * threshold if threshold > 0 else threshold  # a share of less than zero is more
-    if edge is not None and edge < threshold:
-        low = max(low, edge)
+    if edge is not None:
+        low = min(edge, _RIM * threshold)
     labels, count = ndimage.label(heat >= low, np.ones((3, 3)))
     peaks = _peaks(heat, labels, count)
     order = np.argsort(-peaks, kind="stable")[:MOST]
@@ -118,7 +123,8 @@ def regions_of(
             peak=highest if highest is not None and not found else float(peaks[index]),
         )
         scale = np.array((size[1] / heat.shape[1], size[0] / heat.shape[0]))
-        found.append(_region(place, scale, known, mm_per_pixel))
+        rarity = _rarity([(float(one[crop][mask].max()), peaks) for one, peaks in judged])
+        found.append(_region(place, scale, rarity, mm_per_pixel))
     return tuple(found)
 
 
@@ -128,6 +134,17 @@ def _peaks(heat: NDArray[np.float32], labels: NDArray[Any], count: int) -> NDArr
     found = np.full(count + 1, -np.inf, heat.dtype)
     np.maximum.at(found, labels[inside], heat[inside])
     return found[1:]
+
+
+def _rarity(seen: Sequence[tuple[float, Sequence[float]]]) -> float | None:
+    """Returns the p-value of a place from what each judge sees there and in good pictures.
+
+    By whichever judge it is rarest; so many chances make that as many times likelier (Bonferroni).
+    """
+    if not seen:
+        return None
+    least = min(float(p_values(np.array([peak]), known)[0]) for peak, known in seen)
+    return min(1.0, len(seen) * least)
 
 
 def in_words(boxes: Sequence[Sequence[int]]) -> str:
@@ -162,7 +179,7 @@ class _Place:
 def _region(
     place: _Place,
     scale: NDArray[np.float64],
-    known: Sequence[float],
+    rarity: float | None,
     mm_per_pixel: float | None,
 ) -> Region:
     """Brings a component of a heatmap to the picture, whose pixels are `scale` (x, y) as many."""
@@ -181,7 +198,7 @@ def _region(
         area_mm2=None if mm_per_pixel is None else pixels * mm_per_pixel**2,
         peak=place.peak,
         at=(x, y),
-        p_value=float(p_values(np.array([place.peak]), known)[0]) if known else None,
+        p_value=rarity,
     )
 
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from nfbmr.data.ignore import Ignored
 from nfbmr.data.images import resize_map
 from nfbmr.data.pose import Turn
-from nfbmr.inspection.regions import LOW, Region, regions_of
+from nfbmr.inspection.regions import LOW, Judged, Region, regions_of
 from nfbmr.scoring.calibration import Calibration, Verdict
-from nfbmr.scoring.heat import heatmap, with_verdict
+from nfbmr.scoring.heat import heatmap, judged, with_verdict
 from nfbmr.scoring.maps import Maps
 from nfbmr.settings.schema import ScoringSettings
 
@@ -91,17 +91,27 @@ class Inspection:
         if self.verdict == "good":
             return ()
         share = min(1.0, (_WORK / (self.size[0] * self.size[1])) ** 0.5)
+        size = max(1, round(share * self.size[0])), max(1, round(share * self.size[1]))
         return regions_of(
-            self.heatmap_at(
-                (max(1, round(share * self.size[0])), max(1, round(share * self.size[1])))
-            ),
+            self.heatmap_at(size),
             self._alarm,
             self.size,
-            self.calibration.known_peaks,
+            self._judged(size),
             edge=LOW * self.threshold if self._one_scale else None,
             highest=float(self.heatmap_at((self.maps.shape[1], self.maps.shape[2])).max()),
             mm_per_pixel=self.mm_per_pixel,
         )
+
+    def _judged(self, size: tuple[int, int]) -> Judged:
+        """Returns what each judge sees, and saw in good pictures; nothing where none is known."""
+        known = self.calibration.known_peaks
+        if not known:
+            return ()
+        one = self.maps, self.scoring, self.calibration
+        if self.turn is None:
+            return list(zip(judged(*one, size), known, strict=True))
+        turned = (self.turn.back(seen) for seen in judged(*one, self.turn.size))
+        return [(resize_map(seen, size), peaks) for seen, peaks in zip(turned, known, strict=True)]
 
     @property
     def _one_scale(self) -> bool:

@@ -107,7 +107,7 @@ def calibrate(
     scale = _scale_of_judges(said, scoring)
     raw = heard_left_out(said, *scale, n, scoring.fusion) if scale else said[:, 0]
     order = np.argsort(raw, kind="stable")
-    of_heat = _scale_of_heat(maps, scoring, rate)
+    of_heat = _scale_of_heat(maps[order], scoring, rate)
     calibration = Calibration(
         statistic_mean=tuple(mean.tolist()),
         statistic_std=tuple(table.std(axis=0, ddof=1).tolist()),
@@ -188,15 +188,15 @@ def _peaks(
     scoring: ScoringSettings,
     factors: Factors,
 ) -> tuple[float, ...]:
-    """Returns the highest positions of a judge's map in good pictures, ascending."""
+    """Returns the highest positions of a judge's map in good pictures."""
     own = [scoring.maps.index(name) for name in names]
     fused = on_own_grid(maps, names, mean[own], std[own], factors)
-    return tuple(np.sort(fused.max(axis=(1, 2))).tolist())
+    return tuple(fused.max(axis=(1, 2)).tolist())
 
 
 def _peak(peaks: Sequence[float], rate: float) -> float:
     """Returns what the highest position exceeds in a share of good pictures, above 0."""
-    return max(threshold_for(np.array(peaks), rate)[0], TINY)
+    return max(threshold_for(np.sort(peaks), rate)[0], TINY)
 
 
 def _with_threshold(calibration: Calibration, raw: Floats, *, levels: bool) -> Calibration:
@@ -328,11 +328,15 @@ def without(calibration: Calibration, pictures: Iterable[str]) -> Calibration:
             "are needed"
         )
     raw = calibration.raw(np.array(calibration.scores))[kept]
+    peaks = tuple(tuple(own[n] for n in kept) for own in calibration.judge_peaks)
     # The checks of a calibration hold for each step: scores and pictures change together.
     fewer = replace(
         calibration,
         scores=tuple(calibration.scores[n] for n in kept),
         pictures=tuple(calibration.pictures[n] for n in kept),
+        judge_peaks=peaks,
+        judge_peak=tuple(_peak(own, calibration.false_alarm_rate) for own in peaks)
+        or calibration.judge_peak,
         rank=1,
     )
     return _with_threshold(fewer, raw, levels=calibration.one is not None)

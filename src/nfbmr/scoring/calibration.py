@@ -92,8 +92,8 @@ class Calibration:
     detail_factor: int = 1
     """Likewise of a cell of the detail."""
     judge_peaks: tuple[tuple[float, ...], ...] = ()
-    """Highest positions of each judge's fused map in the good pictures, ascending, (G, n); what
-    `judge_peak` is taken from. None in calibrations of older versions."""
+    """Highest positions of each judge's fused map in the good pictures, in the order of `scores`,
+    (G, n); what `judge_peak` is taken from. Empty in calibrations of older versions."""
     learnt: int = 0
     """Pictures that the Gaussians learnt from, the calibration images among them; 0: none of the
     calibration images was learnt from."""
@@ -122,7 +122,7 @@ class Calibration:
             and (self.one is None or self.one > self.zero)
             and self.factor >= self.detail_factor >= 1
             and len(self.judge_peaks) in (0, len(self.judge_peak))
-            and all(list(peaks) == sorted(peaks) for peaks in self.judge_peaks)
+            and all(len(peaks) == n for peaks in self.judge_peaks)
             and (self.learnt == 0 or self.learnt >= max(n, 2))
             and all(name in MAPS and 0 <= weight <= 1 for name, weight in self.own.items())
         )
@@ -141,15 +141,15 @@ class Calibration:
         return min(float(self.shown(np.array(raw))), self.threshold)
 
     @cached_property
-    def known_peaks(self) -> tuple[float, ...]:
-        """Highest levels of the finest judge in good pictures, ascending, on the heatmap's scale.
+    def known_peaks(self) -> tuple[tuple[float, ...], ...]:
+        """Highest levels of each judge in good pictures, ascending, (G, n), on the heatmap's scale.
 
-        The scores where the calibration knows no more, none where heatmaps have their own scale.
+        Empty where the calibration does not know them.
         """
-        if self.one is None or not self.judge_peaks:
-            return () if self.one is None else self.scores
-        peaks = np.maximum(np.array(self.judge_peaks[-1]), 0)
-        return tuple(to_level(peaks, 0.0, self.judge_peak[-1]).tolist())
+        return tuple(
+            tuple(to_level(np.sort(np.maximum(peaks, 0)), 0.0, peak).tolist())
+            for peaks, peak in zip(self.judge_peaks, self.judge_peak, strict=False)
+        )
 
     @cached_property
     def look_peak(self) -> float:
@@ -158,7 +158,7 @@ class Calibration:
         Of calibrations with `judge_peaks`; above 0, and 1 at most.
         """
         rate = max(self.look_rate, self.false_alarm_rate)
-        peak = max(threshold_for(np.array(self.judge_peaks[-1]), rate)[0], TINY)
+        peak = max(threshold_for(np.sort(self.judge_peaks[-1]), rate)[0], TINY)
         return min(float(to_level(np.array(peak), 0.0, self.judge_peak[-1])), 1.0)
 
     def shown(self, raw: Floats) -> Floats:

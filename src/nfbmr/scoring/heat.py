@@ -73,24 +73,38 @@ def _as_judged(
     size: tuple[int, int],
     counts: NDArray[np.float32] | None,
 ) -> NDArray[np.float32]:
-    shown = [
-        _of_judge(maps, number, scoring, calibration, size)
-        for number in range(len(judges_of(scoring)))
-    ]  # (h, w) each, the finest last
+    own = [
+        _of_judge(maps, number, scoring, calibration) for number in range(len(judges_of(scoring)))
+    ]  # each on its own grid, the finest last
+    shown = [resize_map(one, size) for one in own]  # (h, w)
     if counts is not None:
         shown = [one * counts for one in shown]
     found = shown[-1]
-    highest = float(found.max())
+    # What is decided here is decided before resizing, so that it is the same at every size.
+    highest = float(own[-1].max())
     least = _UNSEEN if highest >= 1 else _BLIND
-    for coarse in shown[:-1]:
-        top = max(float(coarse.max()), 1e-9)
-        seen = coarse / top
+    for coarse, one in zip(shown[:-1], own, strict=False):
+        top = float(one.max())
+        seen = coarse / max(float(coarse.max()), 1e-9)
         # Where the finest judge sees nothing at all, a trace of the other still says where.
         traced = found + _TRACE * seen
         found = traced * (least + (1 - least) * seen)
         if score > 1 and top >= max(highest, 1):
             found = _with_place(found, traced, seen)
     return with_verdict(np.asarray(found, dtype=np.float32), score)
+
+
+def judged(
+    maps: Maps, scoring: ScoringSettings, calibration: Calibration, size: tuple[int, int]
+) -> list[NDArray[np.float32]]:
+    """Returns what each judge sees of one image's raw maps (K, H, W): maps (h, w) of levels.
+
+    Before anything is made of them: their highest points compare with `Calibration.known_peaks`.
+    """
+    return [
+        resize_map(_of_judge(maps, number, scoring, calibration), size)
+        for number in range(len(judges_of(scoring)))
+    ]
 
 
 def _with_place(
@@ -125,17 +139,13 @@ def with_verdict(heat: NDArray[np.float32], score: float) -> NDArray[np.float32]
 
 
 def _of_judge(
-    maps: Maps,
-    number: int,
-    scoring: ScoringSettings,
-    calibration: Calibration,
-    size: tuple[int, int],
+    maps: Maps, number: int, scoring: ScoringSettings, calibration: Calibration
 ) -> NDArray[np.float32]:
-    """Returns one judge's map (h, w), from its own grid, in levels: 1 where good pictures end."""
+    """Returns one judge's map on its own grid, in levels: 1 where good pictures end."""
     names = judges_of(scoring)[number]
     places = [scoring.maps.index(name) for name in names]
     mean, std = np.array(calibration.map_mean)[places], np.array(calibration.map_std)[places]
     factors = calibration.factor, calibration.detail_factor
     fused = on_own_grid(maps[None], names, mean, std, factors)[0]
     levels = to_level(np.maximum(fused, 0), 0.0, calibration.judge_peak[number])
-    return resize_map(np.ascontiguousarray(levels, dtype=np.float32), size)
+    return np.ascontiguousarray(levels, dtype=np.float32)

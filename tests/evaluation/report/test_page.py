@@ -272,7 +272,7 @@ def test_pictures_without_heatmap_or_mask_show_what_there_is() -> None:
 def test_what_was_found_is_outlined_and_stands_beside_a_good_part() -> None:
     plain = picture("dent", "defect", 2.0)
     assert plain.heatmap is not None
-    regions = regions_of(plain.heatmap, 1.0, (240, 320), (0.5,))
+    regions = regions_of(plain.heatmap, 1.0, (240, 320), [(plain.heatmap, (0.5,))])
     crops = np.full((4, 6, 3), 200, np.uint8), np.full((4, 6, 3), 20, np.uint8)
     found = replace(plain, regions=regions, size=(240, 320), pair=crops)
     page = Page(render(content(pictures=(found,))))
