@@ -42,7 +42,7 @@ def draw(inspector: Inspector, data: Path, path: Path) -> None:
         sample = median[name][1]
         result = inspector.inspect(sample.path)
         left = _GAP + column * (_SIDE + _GAP)
-        verdict = "DEFECT" if result.is_defect else "good"
+        verdict = "DEFECT" if result.is_defect else result.verdict
         pen.text((left, 6), name, "black", font=ImageFont.load_default(15))
         line = f"{verdict}, p = {result.p_value:.3f}"
         pen.text((left, 25), line, "black", font=ImageFont.load_default(12))
