@@ -79,7 +79,7 @@ def regions_of(
     left, so a picture that is called has a region.
 
     Args:
-        heat: (h, w) finite, of the whole picture, on the score's scale.
+        heat: (h, w) finite, of the whole picture, on the heatmap's scale.
         threshold: what a region's highest point reaches, on the same scale.
         size: (H, W) of the picture.
         known: highest points of good pictures that calibrate, ascending; none where heatmaps have
