@@ -4,7 +4,8 @@
 
 Prints verdict, score and p-value of each picture, as `nfbmr inspect` does. For models without
 tiles, pose and ignored areas. The same few lines serve in C++ or C#: resize, run the graph, reduce,
-standardise, average, take the highest.
+standardise, join. Large JPEGs are read whole here, where nfbmr may decode them smaller
+(`data.reading`), which moves scores by rounding.
 """
 
 import json
@@ -15,8 +16,18 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-MAPS = ["source", "target", "likelihood", "norm", "distance", "residual", "fine"]  # graph's axis 1
-FINE = ["residual", "fine"]  # of a judge of their own
+MAPS = [
+    "source",
+    "target",
+    "likelihood",
+    "norm",
+    "distance",
+    "residual",
+    "fine",
+    "finest",
+]  # graph's axis 1
+FINE = ["residual", "fine", "finest"]  # of a judge of their own
+FUSIONS = ["mean", "any", "squares"]
 
 
 def statistics(values, scoring):
@@ -33,7 +44,11 @@ def score_of(standardised, scoring, calibration):
     names = np.repeat(scoring["maps"], len(scoring["statistics"]))
     said = [standardised[np.isin(names, FINE) == fine] for fine in (False, True)]
     said = np.array([values.mean() for values in said if len(values)])
-    raw = ((said - calibration["judge_mean"]) / calibration["judge_std"]).max()
+    said = (said - calibration["judge_mean"]) / calibration["judge_std"]
+    if scoring["fusion"] == "any":
+        raw = said.max()
+    else:
+        raw = np.sqrt(np.square(np.maximum(said, 0)).mean()) + 0.1 * said.mean()
     linear = (raw - calibration["zero"]) / (calibration["one"] - calibration["zero"])
     return 1 + np.log(linear) if linear > 1 else linear
 
@@ -43,6 +58,8 @@ def main(model, *pictures):
     scoring, (height, width) = config["settings"]["scoring"], config["facts"]["size"]
     if config["facts"]["whole"] or "asm" in scoring["maps"]:
         sys.exit("this example takes no models with tiles, nor of the preset paper")
+    if scoring["fusion"] not in FUSIONS:
+        sys.exit(f"this example knows the fusions {', '.join(FUSIONS)}, not {scoring['fusion']}")
     if any((Path(model) / part).exists() for part in ("pose.safetensors", "ignore.png")):
         sys.exit("this example takes no models with a pose or ignored areas")
     calibration = json.loads((Path(model) / "calibration.json").read_text())
@@ -58,7 +75,7 @@ def main(model, *pictures):
         (maps,) = session.run(None, {"pixels": pixels[None]})
         if not np.isfinite(maps).all():
             sys.exit(f"{picture}: the graph gave values that are not finite")
-        flat = maps[0].reshape(len(MAPS), -1)
+        flat = maps[0].reshape(len(maps[0]), -1)
         found = [statistics(flat[MAPS.index(name)], scoring) for name in scoring["maps"]]
         score = score_of((np.concatenate(found) - mean) / std, scoring, calibration)
         p_value = (np.sum(good >= score) + 1) / (len(good) + 1)

@@ -382,6 +382,32 @@ def test_parts_that_are_cut_into_tiles_stay_as_they_lie(
     assert read_bundle(tmp_path / "tiled").pose is None
 
 
+def test_tiles_ask_for_a_grid_that_fits_them(
+    good_folder: Path, tiny: Settings, tmp_path: Path
+) -> None:
+    how = {
+        "backbone": {
+            "name": "vit_small_patch14_dinov2",
+            "weights": "random",
+            "scales": [],
+            "scale_stages": [],
+            "stages": [1],
+            "detail": None,
+            "finest": None,
+        },
+        "scoring": {"maps": ["norm", "distance"]},
+    }
+    expected = r"vit_small_patch14_dinov2.* every 14 pixels.*divides 32"
+    with pytest.raises(SettingsError, match=expected):
+        fit(
+            good_folder,
+            tmp_path / "model",
+            settings=with_changes(tiny, how),
+            device="cpu",
+            tiles=True,
+        )
+
+
 def test_two_fits_do_not_write_one_model(good_folder: Path, tiny: Settings, tmp_path: Path) -> None:
     refused = []
 

@@ -78,7 +78,9 @@ def test_the_command_watches_calibrates_and_tells(
 
 
 def test_what_needs_torch_says_so(left: Path, tmp_path: Path) -> None:
-    with pytest.raises(MissingExtraError, match=r"torch is not installed.*nfbmr\[train\]"):
+    with pytest.raises(
+        MissingExtraError, match=r'torch is not installed.*pip install -e "\.\[train\]"'
+    ):
         nfbmr.load(left / "model", runtime="torch")
     if importlib.util.find_spec("openvino") is None:
         with pytest.raises((SettingsError, MissingExtraError), match="openvino"):

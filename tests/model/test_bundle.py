@@ -226,9 +226,19 @@ def test_a_damaged_manifest_is_named(path: Path, manifest: bytes) -> None:
         read_bundle(path)
 
 
+@pytest.mark.parametrize("older", [1, 2, 3])
+def test_an_older_format_is_read(path: Path, older: int) -> None:
+    manifest = json.loads((path / MANIFEST).read_bytes())
+    assert manifest["format"] == 4
+    expected = read_bundle(path)
+    (path / MANIFEST).write_text(json.dumps({**manifest, "format": older}))
+    found = read_bundle(path)
+    assert (found.settings, found.facts) == (expected.settings, expected.facts)
+
+
 def test_a_newer_format_asks_for_an_update(path: Path) -> None:
-    (path / MANIFEST).write_text('{"format": 4, "parts": {}, "more": 1}')
-    with pytest.raises(BundleVersionError, match=r"format 4.*up to 3; update nfbmr"):
+    (path / MANIFEST).write_text('{"format": 5, "parts": {}, "more": 1}')
+    with pytest.raises(BundleVersionError, match=r"format 5.*up to 4; update nfbmr"):
         read_bundle(path)
 
 

@@ -240,6 +240,12 @@ def test_cells_of_the_finest_divide_those_of_the_detail() -> None:
         SourceNetwork(LITE0, (6,), detail=2, finest=4)
 
 
+def test_the_finest_is_not_coarser_than_the_first_stage() -> None:
+    expected = r"finest blocks\.5 .* stride 32, the grid of blocks\.3 has 16: .* not coarser"
+    with pytest.raises(SettingsError, match=expected):
+        SourceNetwork(LITE0, (4,), finest=6)
+
+
 @pytest.mark.parametrize("size", [(100, 76), (75, 101)])
 def test_detail_whose_grid_does_not_fit_is_brought_to_that_of_y(size: tuple[int, int]) -> None:
     network = SourceNetwork(LITE0, (4,), detail=2)

@@ -41,6 +41,11 @@ def pair_of(key: str, backbone: BackboneName = "fast", **options: Any) -> PairSe
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
+def test_pictures_are_read_whole_as_for_the_figures(backbone: BackboneName) -> None:
+    assert base_settings(backbone).data.reading == "whole"
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
 def test_nf_bmr_n_differ_in_n_alone(backbone: BackboneName) -> None:
     plain = base_settings(backbone)
     for n in (1, 2, 3):

@@ -44,3 +44,8 @@ def test_what_training_saw_is_brought_to_the_scale_of_what_it_did_not() -> None:
         table[~trained].std(axis=0, ddof=1) * np.sqrt(39 / 40)
     )
     assert (np.argsort(found[trained], axis=0) == np.argsort(table[trained], axis=0)).all()
+
+
+def test_an_average_of_all_maps_has_no_judges_to_hear() -> None:
+    with pytest.raises(AssertionError, match="no judges"):
+        heard(np.zeros((2, 1)), np.zeros(1), np.ones(1), "mean")

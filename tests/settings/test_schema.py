@@ -150,7 +150,11 @@ def test_wrong_settings_are_refused_by_name(changes: dict[str, Any], named: str)
         ({"backbone": {"detail": None}}, r"fine.*name them as backbone\.detail"),
         ({"local": {"rank": 0}}, r"fine.*give local\.rank"),
         ({"backbone": {"detail": []}}, r"detail: at least one stage, or null"),
-        ({"scoring": {"heat": "fine"}}, r"heat: with fusion 'any'.*fusion 'mean'"),
+        ({"scoring": {"heat": "fine"}}, r"heat: with fusion 'squares'.*fusion 'mean'"),
+        (
+            {"scoring": {"heat": "fine", "fusion": "any"}},
+            r"heat: with fusion 'any'.*fusion 'mean'",
+        ),
         (
             {"scoring": {"maps": ["residual"]}, "calibration": {"everyone": False}},
             r"residual.*give subspace\.rank",

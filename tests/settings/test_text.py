@@ -119,7 +119,9 @@ def test_a_rate_may_be_in_percent(text: str, rate: float) -> None:
     assert changes == {"calibration": {"look_rate": rate}}
 
 
-@pytest.mark.parametrize("text", ["5", "1", "100%", "five", "0,05", "5%%", "%", ""])
+@pytest.mark.parametrize(
+    "text", ["5", "1", "100%", "five", "0,05", "5%%", "%", "", "nan", "nan%", "-5%", "-0.1", "-inf"]
+)
 def test_what_is_no_rate_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=r"such as 0\.05, or 5%"):
         parse_rate(text)

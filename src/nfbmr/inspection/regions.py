@@ -83,7 +83,7 @@ def regions_of(
     left, so a picture that is called has a region.
 
     Args:
-        heat: (h, w) finite, of the whole picture, on the score's scale.
+        heat: (h, w) finite, of the whole picture, on the heatmap's scale.
         threshold: what a region's highest point reaches, on the same scale.
         size: (H, W) of the picture.
         judged: of each judge what it sees, (h, w), and its highest points in the good pictures

@@ -16,7 +16,7 @@ from nfbmr.data.images import ImageInput
 from nfbmr.data.layouts import Sample
 from nfbmr.data.pose import Pose
 from nfbmr.data.survey import Survey, Surveyed, survey
-from nfbmr.data.tiles import Tiling
+from nfbmr.data.tiles import CELL, Tiling
 from nfbmr.errors import SettingsError
 from nfbmr.features.compute import FeatureCache, build_features
 from nfbmr.learning.examples import examples_of
@@ -193,6 +193,12 @@ def _split(plan: Plan, n: int, seed: int) -> _Split:
 def _found(good: Sequence[Surveyed], plan: Plan, split: _Split, job: Job) -> Given:
     """Builds SNN, and learns the pose of what trains: held-out pictures are new to it, too."""
     network, weights = source_network(job.settings)
+    if plan.tiling is not None and CELL % network.stride:
+        raise SettingsError(
+            f"tiles: the grid of '{network.name}' has a position every {network.stride} pixels; "
+            f"expected a stride that divides {CELL}, where tiles begin. Choose another network or "
+            "stage (backbone.name, backbone.stages), or fit without tiles"
+        )
     pose = None
     if job.settings.pose == "auto" and plan.tiling is None:
         pose = pose_of([good[i] for i in split[0]], plan.size, job.progress, job.settings.data)

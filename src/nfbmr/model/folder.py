@@ -18,11 +18,12 @@ from nfbmr.errors import (
 from nfbmr.model.exports import CALIBRATION, PRECISIONS, TARGETS, calibration_file, graph_file
 from nfbmr.system.files import flush_file, sha256_of
 
-FORMAT = 3
+FORMAT = 4
 """Version of the directory's format; a newer one is refused, an older one read.
 
 2: `asm` is half the sum of both errors; each calibration's file says which it was made for.
 3: there may be a pose, which pictures are turned to, a mask of what is ignored, and `examples.zip`.
+4: there may be a map `finest`, fusion `squares`, `judge_peaks`, `detail_factor` and `data.reading`.
 """
 
 MANIFEST = "manifest.json"

@@ -336,6 +336,12 @@ class SourceNetwork(nn.Module):
             self.detail_channels = cells * sum(channels[path] for path in self.detail)
         self.finest_channels, self.finest_factor = 0, 1
         if self.finest is not None:
+            if strides[self.finest] > stride:
+                raise SettingsError(
+                    f"backbone.finest {self.finest} of '{self.name}' has stride "
+                    f"{strides[self.finest]}, the grid of {self.stages[0]} has {stride}: choose a "
+                    "stage that is not coarser, or none: finest=null, and no finest in scoring"
+                )
             self.finest_factor = max(1, round(stride / strides[self.finest]))
             if self.finest_factor % self.detail_factor:
                 raise SettingsError(

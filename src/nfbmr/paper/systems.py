@@ -19,6 +19,7 @@ from nfbmr.settings.presets import preset
 from nfbmr.settings.schema import (
     BackboneSettings,
     CalibrationSettings,
+    DataSettings,
     FlowSettings,
     GaussianSettings,
     LocalSettings,
@@ -189,6 +190,7 @@ def base_settings(backbone: BackboneName) -> Settings:
     return replace(
         preset("fast"),
         pose="off",
+        data=DataSettings(),
         backbone=BackboneSettings(),
         flow=FlowSettings(),
         mapping=MappingSettings(),

@@ -48,7 +48,8 @@ def heatmap(
 ) -> NDArray[np.float32]:
     """Fuses one image's raw maps (K, H, W) to one map (h, w) of `size` on the good images' scale.
 
-    Where grids are judges the scale is the score's: the finest judge's map, dimmed where the others
+    Where grids are judges the scale is the heatmap's own, in levels of what the highest place of
+    good pictures has: the finest judge's map, dimmed where the others
     see nothing: a little, or where it sees nothing itself, nearly to what they see. The highest
     point of what is called a defect lies above 1, that of all else below: a defect shows where,
     and a good part is calm. Otherwise 0 is a typical good position, and 1 is what the

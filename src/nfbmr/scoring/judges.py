@@ -12,15 +12,11 @@ Higher = more anomalous.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.scoring.maps import FINE, Floats
-from nfbmr.settings.schema import MapName, ScoringSettings
-
-Fusion = Literal["mean", "any", "squares"]
+from nfbmr.settings.schema import Fusion, MapName, ScoringSettings
 
 _PLAIN = 0.1  # of the plain average
 
@@ -51,6 +47,7 @@ def heard_left_out(said: Floats, mean: Floats, std: Floats, n: int, fusion: Fusi
 
 
 def _fused(said: Floats, fusion: Fusion) -> Floats:
+    assert fusion != "mean", "an average of all maps has no judges"
     if fusion == "any":
         return np.asarray(said.max(axis=1))
     above = np.sqrt(np.square(np.maximum(said, 0)).mean(axis=1))

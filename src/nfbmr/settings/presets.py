@@ -54,7 +54,7 @@ def _fast() -> Settings:
         local=LocalSettings(rank=64),
         subspace=SubspaceSettings(rank=0),
         # Two judges of a position of y that err on different pictures, and one of small things on
-        # a finer grid; whoever sees a defect is heard.
+        # finer grids, joined by the root mean square of what they see above typical.
         scoring=ScoringSettings(
             maps=("norm", "distance", "fine", "finest"), statistics=("max", "top"), fusion="squares"
         ),

@@ -28,6 +28,7 @@ MapName = Literal[
     "source", "target", "likelihood", "norm", "distance", "residual", "fine", "finest", "asm"
 ]
 StatisticName = Literal["max", "top", "mean"]
+Fusion = Literal["mean", "any", "squares"]
 Reading = Literal["whole", "scaled"]
 
 
@@ -55,8 +56,8 @@ class BackboneSettings:
     """SNN, the frozen source network whose features are y (section 3.1)."""
 
     name: str = "tf_efficientnet_lite0"
-    """Any timm network. Named instead of the preset's, it gets stages, detail and padding by its
-    strides, where they are not given."""
+    """Any timm network. Named instead of the preset's, it gets stages, detail, finest and
+    padding by its strides, where they are not given."""
     stages: tuple[int | str, ...] = (6, 5)
     """1-based block stages or module paths; the first gives the grid of y, others are pooled."""
     neighbours: bool = True
@@ -213,7 +214,7 @@ class ScoringSettings:
     """Raw maps that take part; `asm` is half the sum of source and target, eq. 14."""
     statistics: tuple[StatisticName, ...] = ("max", "top", "mean")
     """How each map is reduced: its maximum, the mean of its highest share, its mean."""
-    fusion: Literal["mean", "any", "squares"] = "mean"
+    fusion: Fusion = "mean"
     """`mean`: the average over all maps and statistics, in standard deviations. Else y and the
     finer stages are a judge each, the average of its maps; they are joined by the highest (`any`),
     or by the root mean square of what lies above typical (`squares`). Score and heatmap are then
@@ -237,8 +238,8 @@ class ScoringSettings:
                 raise ValueError(f"{field}: each name once, and at least one; found {names}")
         if self.by_judges and self.heat is not None:
             raise ValueError(
-                "heat: with fusion 'any' the heatmap shows the maps of the score; leave it out, or "
-                "use fusion 'mean'"
+                f"heat: with fusion '{self.fusion}' the heatmap shows the maps of the score; leave "
+                "it out, or use fusion 'mean'"
             )
         return self
 

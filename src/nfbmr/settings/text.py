@@ -27,14 +27,14 @@ def parse_rate(text: str) -> float:
     """Reads a rate such as `0.05` or `5%`; whether it is one of use is for others to say.
 
     Raises:
-        SettingsError: it is no number, or 1 and more without a percent sign.
+        SettingsError: it is no number, below 0, or 1 and more.
     """
     number, percent, rest = text.strip().partition("%")
     try:
         value = float(number) / (100 if percent else 1)
     except ValueError:
         value = math.inf
-    if rest or value >= 1:
+    if rest or not 0 <= value < 1:
         raise SettingsError(
             f"{text}: expected a share of good pictures between 0 and 1, such as 0.05, or 5%"
         )
