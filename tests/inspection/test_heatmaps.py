@@ -112,8 +112,12 @@ def test_after_one_that_cannot_be_written_no_more_are(
 
 
 def test_an_error_beside_ends_the_threads(inspector: Inspector, draw: Draw, tmp_path: Path) -> None:
+    def ends() -> None:
+        with heatmaps:
+            heatmaps.keep_soon("a", draw(0), inspector.inspect(draw(0)))
+            raise KeyError("beside")
+
     heatmaps = Heatmaps(tmp_path / "soon")
-    with pytest.raises(KeyError, match="beside"), heatmaps:
-        heatmaps.keep_soon("a", draw(0), inspector.inspect(draw(0)))
-        raise KeyError("beside")
+    with pytest.raises(KeyError, match="beside"):
+        ends()
     assert heatmaps._pool is None

@@ -52,6 +52,7 @@ from nfbmr.model.folder import (
 from nfbmr.model.ignore import write_ignored
 from nfbmr.model.place import changed
 from nfbmr.scoring.calibrate import calibrate, recalibrate
+from nfbmr.scoring.calibration import calibration_to_dict
 from nfbmr.scoring.maps import MAPS
 from nfbmr.settings.presets import preset
 from nfbmr.system.files import exchange, sha256_of
