@@ -247,6 +247,27 @@ def test_a_threshold_travels_alone(model_copy: Path, model: Path, tmp_path: Path
     words = ["calibrate", str(other), "--import", str(file), "--look-rate=0.6"]
     refused = CliRunner().invoke(app, words)
     assert "--import brings a whole calibration" in str(refused.exception)
+    words = ["calibrate", str(other), "--import", str(file), "--runtime=torch"]
+    refused = CliRunner().invoke(app, words)
+    assert "the file says which graph it is of" in str(refused.exception)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--runtime=openvino:int99"], "runtime 'openvino' is unknown"),
+        (["--runtime=openvino:int8"], "was not exported for openvino:int8"),
+        (["--false-alarm-rate=0"], "rate"),
+    ],
+)
+def test_an_export_that_cannot_be_is_refused(
+    model_copy: Path, tmp_path: Path, words: list[str], said: str
+) -> None:
+    file = tmp_path / "t.json"
+    refused = CliRunner().invoke(app, ["calibrate", str(model_copy), "--export", str(file), *words])
+    assert refused.exit_code != 0
+    assert said in f"{refused.exception} {refused.output}"
+    assert not file.exists()
 
 
 @pytest.mark.parametrize("command", ["inspect", "calibrate", "evaluate", "watch"])
@@ -462,8 +483,9 @@ def test_a_picture_for_a_person_has_an_exit_code_of_its_own(
     model_copy: Path, pictures: Path
 ) -> None:
     inspector = load(model_copy, device="cpu")
-    above = inspector.inspect(pictures / "1-blob.png").score + 1
-    higher = replace(inspector.calibration, threshold=above)
+    score = inspector.inspect(pictures / "1-blob.png").score
+    one = 1.001 * float(inspector.calibration.raw(np.array(score)))
+    higher = replace(inspector.calibration, one=one)
     bundle = replace(read_bundle(model_copy), calibration=higher)
     replace_calibration(model_copy, bundle)
     done = run("inspect", model_copy, pictures / "1-blob.png", "--exit-code")

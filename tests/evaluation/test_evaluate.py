@@ -154,6 +154,23 @@ def test_without_labels_no_false_alarm_is_counted(
     assert "called a defect" in page
 
 
+def test_rows_without_a_label_are_no_good_pictures(
+    inspector: Inspector, good_folder: Path, tmp_path: Path
+) -> None:
+    names = sorted(path.name for path in good_folder.iterdir())
+    rows = [f"{name},,test" for name in names]
+    table = good_folder / "parts.csv"
+    table.write_text("\n".join(["path,label,split", *rows]))
+    metrics = evaluate(inspector, table, tmp_path / "none").metrics
+    assert (metrics["n_good"], metrics["n_unlabelled"]) == (0, 12)
+    assert metrics["false_alarm_rate_observed"] is None
+    rows[:4] = [f"{name},good,test" for name in names[:4]]
+    table.write_text("\n".join(["path,label,split", *rows]))
+    evaluation = evaluate(inspector, table, tmp_path / "some")
+    assert evaluation.metrics["n_good"] == len(evaluation.scores) == 4
+    assert "8 of 12 test pictures have no label, left out of all figures" in evaluation.warnings
+
+
 def test_what_would_stop_the_report_is_said_before_the_work(
     inspector: Inspector, mvtec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,3 +85,39 @@ def test_what_cannot_be_written_beside_is_said(
         kept(tmp_path / "a.png", tmp_path / "a.png")
     with pytest.raises(ImageError, match="no such file"):
         kept(tmp_path / "soon", tmp_path / "gone.png")
+
+
+def test_after_one_that_cannot_be_written_no_more_are(
+    inspector: Inspector, draw: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Heatmaps, name: str, *_: object) -> Path:
+        began.append(name)
+        assert go.wait(60)
+        raise OSError("no space left")
+
+    began: list[str] = []
+    go = threading.Event()
+    monkeypatch.setattr(Heatmaps, "keep", full)
+    result = inspector.inspect(draw(0))
+    heatmaps = Heatmaps(tmp_path / "full")
+    for number in range(4):
+        heatmaps.keep_soon(str(number), draw(0), result)
+    waiting = list(heatmaps._waiting)
+    go.set()
+    with pytest.raises(OSError, match="no space left"), heatmaps:
+        heatmaps.finish()
+    assert all(one.done() for one in waiting)
+    assert heatmaps._pool is None
+    assert not heatmaps._waiting
+
+
+def test_an_error_beside_ends_the_threads(inspector: Inspector, draw: Draw, tmp_path: Path) -> None:
+    def ends() -> None:
+        with heatmaps:
+            heatmaps.keep_soon("a", draw(0), inspector.inspect(draw(0)))
+            raise KeyError("beside")
+
+    heatmaps = Heatmaps(tmp_path / "soon")
+    with pytest.raises(KeyError, match="beside"):
+        ends()
+    assert heatmaps._pool is None

@@ -52,6 +52,7 @@ from nfbmr.model.folder import (
 from nfbmr.model.ignore import write_ignored
 from nfbmr.model.place import changed
 from nfbmr.scoring.calibrate import calibrate, recalibrate
+from nfbmr.scoring.calibration import calibration_to_dict
 from nfbmr.scoring.maps import MAPS
 from nfbmr.settings.presets import preset
 from nfbmr.system.files import exchange, sha256_of
@@ -707,9 +708,26 @@ def test_a_calibration_of_another_model_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model"
     write_bundle(path, content())
     other = replace(content().calibration, statistic_mean=(1.0,), statistic_std=(1.0,))
-    replace_calibration(path, replace(read_bundle(path), calibration=other))
+    before = snapshot(path)
     with pytest.raises(BundleTamperedError, match="has 1 statistics, the settings have 8"):
+        replace_calibration(path, replace(read_bundle(path), calibration=other))
+    assert snapshot(path) == before
+    put(path, CALIBRATION, json.dumps(calibration_to_dict(other)).encode())
+    with pytest.raises(BundleTamperedError, match=r"calibration\.json: .* has 1 statistics"):
         read_bundle(path)
+
+
+def test_the_card_of_another_version_leaves_no_note(path: Path) -> None:
+    put(path, CARD, b"# A model\n\nAs an older version said it.\n")
+    bundle = read_bundle(path)
+    replace_calibration(path, replace(bundle, calibration=recalibrate(bundle.calibration, 0.3)))
+    assert (path / CARD).read_text() == read_bundle(path).card()
+    (path / CARD).write_text("For line 3.\n\n" + (path / CARD).read_text())
+    for rate in (0.2, 0.3):
+        bundle = read_bundle(path)
+        changed_one = recalibrate(bundle.calibration, rate)
+        replace_calibration(path, replace(bundle, calibration=changed_one))
+        assert (path / CARD).read_text().startswith("For line 3.\n\n" + read_bundle(path).card())
 
 
 def test_two_programs_do_not_change_a_model_at_once(tmp_path: Path) -> None:

@@ -83,3 +83,32 @@ def test_values_that_were_damaged_are_refused(
     (tmp_path / "file.json").write_text(json.dumps(said))
     with pytest.raises(CalibrationError, match=r"file\.json: calibration refused"):
         bring_calibration(model_copy, tmp_path / "file.json")
+
+
+@pytest.mark.parametrize(
+    ("shorter", "change", "said"),
+    [
+        (("statistic_mean", "statistic_std"), {}, "statistics, the settings have"),
+        (("map_mean", "map_std"), {}, "maps, the settings have"),
+        (("judge_mean", "judge_std", "judge_peak", "judge_peaks"), {}, "judges, the settings have"),
+        ((), {"threshold": 1e9}, "its threshold is 1e[+]09, 1 was expected"),
+        ((), {"judge_peaks": [[], []]}, "a judge has no peaks"),
+        ((), {"judge_peaks": [[float("nan")], [1.0]]}, "calibration refused"),
+    ],
+)
+def test_what_does_not_fit_the_model_is_refused_and_it_still_opens(
+    carried: tuple[Path, Path],
+    model_copy: Path,
+    tmp_path: Path,
+    shorter: tuple[str, ...],
+    change: dict[str, object],
+    said: str,
+) -> None:
+    values = json.loads(carried[0].read_text("utf-8"))
+    found = values["calibration"]
+    values["calibration"] = found | {name: found[name][:-1] for name in shorter} | change
+    (tmp_path / "file.json").write_text(json.dumps(values))
+    before = read_bundle(model_copy).calibration
+    with pytest.raises(CalibrationError, match=rf"file\.json: .*{said}"):
+        bring_calibration(model_copy, tmp_path / "file.json")
+    assert load(model_copy, device="cpu").calibration == before

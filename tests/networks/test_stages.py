@@ -65,6 +65,19 @@ def test_what_is_given_stays() -> None:
     assert chosen.scale_stages == (("layer4", "layer3"), ("layer4",))
 
 
+def test_stages_by_their_path_stay() -> None:
+    start = replace(backbone("fast", "resnet18"), stages=("layer2", 7), detail="layer1")
+    chosen, _ = for_network(start)
+    assert (chosen.stages, chosen.detail) == (("layer2", "layer4"), ("layer1",))
+
+
+@pytest.mark.parametrize("number", [0, -1, 8])
+def test_a_number_that_is_no_stage_is_refused(number: int) -> None:
+    start = replace(backbone("fast", "resnet18"), stages=(number,))
+    with pytest.raises(SettingsError, match=rf"stage {number} was found, 1 to 7 were expected"):
+        for_network(start)
+
+
 def test_an_unknown_network_is_refused() -> None:
     with pytest.raises(SettingsError, match="knows no network 'resnet19'"):
         for_network(backbone("fast", "resnet19"))

@@ -123,7 +123,7 @@ def with_coarse(path: Path, target: Target, precision: Precision) -> Calibration
     means = probe(with_maps, bundle.facts.size)
     gate = single.gate.model_copy(update={"milliseconds": 1e-9, "probe": means})
     coarse = single.model_copy(update={"precision": precision, "target": target, "gate": gate})
-    own = replace(bundle.calibration, threshold=bundle.calibration.threshold + 1)
+    own = replace(bundle.calibration, look_rate=0.47)
     add_exports(
         path,
         {coarse.file: path / single.file},

@@ -70,10 +70,11 @@ def calibrate(
     from nfbmr.inspection.inspector import load
 
     refuse_swapped("calibrate", model, [path for path in (good_images,) if path])
-    changes = (good_images, false_alarm_rate, look_rate, without, import_)
+    changes = (good_images, false_alarm_rate, look_rate, without or None)
+    is_changed = any(change is not None for change in changes)
     if import_ is not None:
-        _import(model, import_, alone=not any(changes[:-1]))
-    elif export is None or any(changes):
+        _import(model, import_, runtime, alone=not is_changed)
+    elif export is None or is_changed:
         _calibrate(
             load(model, runtime=runtime, device=device, threads=threads),
             good_images,
@@ -81,7 +82,7 @@ def calibrate(
             without or [],
         )
     if export is not None:
-        _export(model, runtime, export)
+        _export(model, runtime, device, export)
 
 
 def _calibrate(
@@ -104,7 +105,7 @@ def _calibrate(
         _log.warning("Not changed: %s; calibrate each with --runtime", ", ".join(own))
 
 
-def _import(model: Path, file: Path, *, alone: bool) -> None:
+def _import(model: Path, file: Path, runtime: str, *, alone: bool) -> None:
     from nfbmr.model.carried import bring_calibration
 
     if not alone:
@@ -112,18 +113,20 @@ def _import(model: Path, file: Path, *, alone: bool) -> None:
             "--import brings a whole calibration, with its rates: found it beside pictures or "
             "rates; expected one of the two"
         )
+    if runtime != "auto":
+        raise SettingsError(
+            f"--import with --runtime {runtime}: the file says which graph it is of; leave "
+            "--runtime out"
+        )
     _tell(*bring_calibration(model, file))
 
 
-def _export(model: Path, runtime: str, file: Path) -> None:
+def _export(model: Path, runtime: str, device: str, file: Path) -> None:
     """Writes what is in force, of the graph that a runtime of this name opens."""
-    from nfbmr.model.bundle import for_export, read_bundle
     from nfbmr.model.carried import write_calibration
+    from nfbmr.runtimes.choose import calibrated_for
 
-    bundle = read_bundle(model, tensors=False)
-    named = (e for e in bundle.exports if f"{e.target}:{e.precision}" == runtime)
-    if (export := next(named, None)) is not None:
-        bundle = for_export(model, bundle, export)
+    bundle = calibrated_for(model, runtime, device=device)
     write_calibration(file, bundle)
     _log.info(
         "Written: %s; give it to a copy of this model with: nfbmr calibrate COPY --import %s",

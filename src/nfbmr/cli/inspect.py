@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -105,7 +106,7 @@ def inspect(
     )
     found: set[str] = set()
     terminal = StandardOutput()
-    with open_writer(chosen, rows_file, terminal) as write:
+    with open_writer(chosen, rows_file, terminal) as write, drawn or nullcontext():
         for done, result in enumerate(inspector.inspect_many(pictures)):
             write(to_row(result, str(model)))
             if terminal.unread and not exit_code:
@@ -118,8 +119,6 @@ def inspect(
                 # Short enough for a file system, whatever the letters.
                 name = f"{done:06d}_{pictures[done].stem[:50]}"
                 drawn.keep_soon(name, pictures[done], result)
-        if drawn is not None:
-            drawn.finish()
     if rows_file is not None:
         beside = f"; heatmaps: {drawn.folder}" if drawn is not None else ""
         _log.info("%s: %s%s", counted(len(pictures), "picture"), rows_file, beside)

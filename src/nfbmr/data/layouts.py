@@ -231,7 +231,13 @@ def _read_table(table: Path, notes: Notes) -> tuple[list[Sample], str]:
             notes["masks that do not exist"].append(mask)
             mask = None
         split: Split = row.split or ("train" if row.defect == "good" else "test")
-        sample = Sample(path=path, split=split, defect=row.defect, mask=mask)
+        sample = Sample(
+            path=path,
+            split=split,
+            defect=row.defect,
+            mask=mask,
+            is_labelled=bool(row.label or mask),
+        )
         if not path.is_file():
             missing.append(f"{row.path} in row {row.number}")
         elif (first := by_file.setdefault(path.resolve(), sample)) is not sample:

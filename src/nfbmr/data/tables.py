@@ -33,7 +33,7 @@ class Row:
     defect: str
     """"good", "defect", or the name of a type of defect."""
     label: str
-    """As the table has it; empty where it says nothing, which counts as good."""
+    """As the table has it; empty where it says nothing: learnt as good, not tested."""
     mask: str
     """Empty where there is none."""
     split: Literal["train", "test"] | None

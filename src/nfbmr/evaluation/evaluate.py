@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -80,7 +80,7 @@ def evaluate(
     """
     folder = Path(out)
     _refuse_early(folder)
-    found = read_data(data)
+    found = _without_unlabelled(read_data(data))
     _log.info("%s", _described(found))
     for warning in found.warnings:
         _log.warning("%s", warning)
@@ -144,6 +144,19 @@ def _test_samples(data: DataSet) -> tuple[Sample, ...]:
         f"{data.root} has no test pictures; expected a folder test/ with good and defective ones, "
         "a table with split = test, or a plain folder of good pictures"
     )
+
+
+def _without_unlabelled(data: DataSet) -> DataSet:
+    """Leaves test pictures without a label out where others have one: they are not known good."""
+    bare = {sample.path for sample in data.test if not sample.is_labelled}
+    if not bare or len(bare) == len(data.test):
+        return data
+    said = (
+        f"{len(bare)} of {counted(len(data.test), 'test picture')} "
+        f"{'has' if len(bare) == 1 else 'have'} no label, left out of all figures"
+    )
+    kept = tuple(s for s in data.samples if s.split != "test" or s.path not in bare)
+    return replace(data, samples=kept, warnings=(*data.warnings, said))
 
 
 def _cautions(inspector: Inspector, samples: tuple[Sample, ...]) -> list[str]:

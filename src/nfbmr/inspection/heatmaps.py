@@ -6,6 +6,7 @@ import re
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
 
 from nfbmr.data.folders import is_drawn
 from nfbmr.data.images import IMAGE_SUFFIXES, ImageInput, read_image
@@ -19,7 +20,10 @@ _OF_A_RUN = re.compile(r"\d{6,}_.*\.png")
 
 
 class Heatmaps:
-    """A folder that heatmaps are written to; made with the first of them."""
+    """A folder that heatmaps are written to; made with the first of them.
+
+    As a context, it ends with what `finish` does; after an error, what waits is not written.
+    """
 
     def __init__(self, folder: Path, white: int | None = None) -> None:
         """Names the folder, and what is white in the pictures, as `read_image` takes it."""
@@ -73,13 +77,39 @@ class Heatmaps:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="nfbmr-heatmap")
         self._waiting.append(self._pool.submit(self.keep, name, source, result))
-        while self._waiting and (len(self._waiting) > _AHEAD or self._waiting[0].done()):
-            self._waiting.popleft().result()
+        try:
+            while self._waiting and (len(self._waiting) > _AHEAD or self._waiting[0].done()):
+                self._waiting.popleft().result()
+        except BaseException:
+            self._stop()
+            raise
 
     def finish(self) -> None:
-        """Waits until all that was given to `keep_soon` is written; errors as there."""
-        while self._waiting:
-            self._waiting.popleft().result()
+        """Waits until all that was given to `keep_soon` is written; errors as there.
+
+        After one that could not be kept, those that still wait are not written.
+        """
+        try:
+            while self._waiting:
+                self._waiting.popleft().result()
+        finally:
+            self._stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.finish()
+        else:
+            self._stop()
+
+    def _stop(self) -> None:
+        """Ends the threads once they have written what they are at."""
+        self._waiting.clear()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
 
 
 def _only_ours(place: Path) -> bool:

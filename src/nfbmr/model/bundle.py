@@ -57,6 +57,7 @@ from nfbmr.model.folder import (
     TENSORS,
     brief,
     check_parts,
+    parts_said,
     read_json,
     refuse_to_replace_other_things,
     to_json,
@@ -66,7 +67,12 @@ from nfbmr.model.ignore import read_ignored, write_ignored
 from nfbmr.model.note import with_note
 from nfbmr.model.place import changed, put_back, put_together
 from nfbmr.model.pose import read_pose, write_pose
-from nfbmr.scoring.calibration import Calibration, calibration_from_dict, calibration_to_dict
+from nfbmr.scoring.calibration import (
+    Calibration,
+    calibration_from_dict,
+    calibration_to_dict,
+    checked,
+)
 from nfbmr.scoring.maps import OLDER
 from nfbmr.settings.changes import from_dict, to_dict
 from nfbmr.settings.schema import Settings
@@ -263,15 +269,10 @@ def for_export(path: Path, bundle: Bundle, export: Export) -> Bundle:
 
 
 def _calibration(path: Path, settings: Settings) -> Calibration:
-    how = settings.scoring
-    found = calibration_from_dict(read_json(path), how)
-    expected = len(how.maps) * len(how.statistics)
-    if len(found.statistic_mean) != expected or len(found.statistic_std) != expected:
-        raise BundleTamperedError(
-            f"{path} has {len(found.statistic_mean)} statistics, the settings have {expected}: it "
-            "is another model's; restore the file or fit again"
-        )
-    return found
+    try:
+        return checked(calibration_from_dict(read_json(path), settings.scoring), settings.scoring)
+    except BundleTamperedError as error:
+        raise BundleTamperedError(f"{path}: {error}") from None
 
 
 def identity_of(bundle: Bundle, calibration: str) -> Identity | None:
@@ -292,8 +293,10 @@ def replace_calibration(path: Path, changed_one: Bundle) -> None:
     Raises:
         BundleError: as `read_bundle`; another model or graph is there by now; or it cannot be
             written.
+        BundleTamperedError: the calibration does not fit the settings; nothing is written.
     """
     of = changed_one.of
+    checked(changed_one.calibration, changed_one.settings.scoring)
     with changed(path) as folder:  # which hashes all that it copies
         bundle = read_bundle(path, tensors=False, unopened=False)
         if changed_one.identity != identity_of(bundle, of):
@@ -305,7 +308,7 @@ def replace_calibration(path: Path, changed_one: Bundle) -> None:
         if of == CALIBRATION:
             after = replace(bundle, calibration=changed_one.calibration)
         write_text(folder / of, to_json(calibration_to_dict(changed_one.calibration)))
-        _write_card_again(folder, bundle, after)
+        _write_card_again(path, folder, bundle, after)
 
 
 def add_exports(
@@ -342,12 +345,15 @@ def add_exports(
         for name, calibration in (calibrations or {}).items():
             write_text(folder / name, to_json(calibration_to_dict(calibration)))
         write_text(folder / EXPORTS, exports_to_json(after.exports))
-        _write_card_again(folder, bundle, after)
+        _write_card_again(path, folder, bundle, after)
 
 
-def _write_card_again(folder: Path, before: Bundle, after: Bundle) -> None:
+def _write_card_again(path: Path, folder: Path, before: Bundle, after: Bundle) -> None:
+    """Writes the card of `after` into a copy of the model at `path`, with the notes in the old."""
     found = (folder / CARD).read_text(encoding="utf-8", errors="replace")
-    write_text(folder / CARD, with_note(found, before.card(), after.card()))
+    as_written = sha256_of(folder / CARD) == parts_said(path)[CARD]
+    card = with_note(found, before.card(), after.card(), as_written=as_written)
+    write_text(folder / CARD, card)
 
 
 def _read_tensors(path: Path) -> Tensors:

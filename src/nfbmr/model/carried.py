@@ -21,7 +21,12 @@ from nfbmr.model.bundle import (
 )
 from nfbmr.model.exports import CALIBRATION
 from nfbmr.model.folder import read_json, to_json, write_text
-from nfbmr.scoring.calibration import Calibration, calibration_from_dict, calibration_to_dict
+from nfbmr.scoring.calibration import (
+    Calibration,
+    calibration_from_dict,
+    calibration_to_dict,
+    checked,
+)
 from nfbmr.system.files import written_beside
 
 _KIND = "nfbmr calibration"
@@ -51,7 +56,8 @@ def bring_calibration(path: Path, file: Path) -> tuple[Calibration, Calibration]
         The calibration that was in force, and the one that is now.
 
     Raises:
-        CalibrationError: the file is no calibration, or that of another model or graph.
+        CalibrationError: the file is no calibration, that of another model or graph, or does
+            not fit the settings; the model stays as it was.
         BundleError: the model cannot be read or written.
     """
     values, of, name = _read(file)
@@ -68,7 +74,8 @@ def bring_calibration(path: Path, file: Path) -> tuple[Calibration, Calibration]
             )
         mine = for_export(path, bundle, own)
     try:
-        found = calibration_from_dict(values, bundle.settings.scoring)
+        scoring = bundle.settings.scoring
+        found = checked(calibration_from_dict(values, scoring), scoring)
     except BundleTamperedError as error:
         raise CalibrationError(f"{file}: {error}") from None
     replace_calibration(path, replace(mine, calibration=found))

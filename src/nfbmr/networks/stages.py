@@ -35,14 +35,16 @@ def for_network(
     depth. Where there are fewer stages, the finest is taken again.
 
     Args:
-        backbone: with the network's name, and stages numbered as those of EfficientNet.
+        backbone: with the network's name, and stages numbered as those of EfficientNet; what is
+            named by its path stays.
         given: fields that stay as they are.
 
     Returns:
         The settings, and a sentence about the choice; empty where the numbers hold as they are.
 
     Raises:
-        SettingsError: there is no such network, or timm lists no stages of it.
+        SettingsError: there is no such network, timm lists no stages of it, or a number is none of
+            an EfficientNet's stages.
     """
     model = build(backbone.name)
     pads = any(isinstance(module, Conv2dSame) for module in model.modules())
@@ -54,8 +56,7 @@ def for_network(
     paths = [path for path, _ in levels]
 
     def chosen(stages: _Stages) -> _Stages:
-        named = (paths[-1 - min(_doublings(stage), len(paths) - 1)] for stage in stages)
-        return tuple(dict.fromkeys(named))
+        return tuple(dict.fromkeys(_at(stage, paths) for stage in stages))
 
     if "stages" not in given:
         backbone = replace(backbone, stages=chosen(backbone.stages))
@@ -70,10 +71,16 @@ def for_network(
     return backbone, _said(backbone, dict(levels))
 
 
-def _doublings(stage: int | str) -> int:
-    """Returns by how many doublings a preset's stage is finer than the coarsest."""
-    assert isinstance(stage, int), stage  # presets number them
-    return _COARSER[stage - 1]
+def _at(stage: int | str, paths: list[str]) -> int | str:
+    """Returns which of the paths, from fine to coarse, takes a stage's place; a path is its own."""
+    if isinstance(stage, str):
+        return stage
+    if not 1 <= stage <= len(_COARSER):
+        raise SettingsError(
+            f"backbone: stage {stage} was found, 1 to {len(_COARSER)} were expected, the stages of "
+            "an EfficientNet; give one of these, or the path of one of the network's modules"
+        )
+    return paths[-1 - min(_COARSER[stage - 1], len(paths) - 1)]
 
 
 def _levels(model: nn.Module, name: str) -> list[tuple[str, int]]:

@@ -122,6 +122,23 @@ def open_runtime(
     return head, _on_gpu(path, export, choice.provider, device)
 
 
+def calibrated_for(path: Path, name: str, *, device: str = "auto") -> Bundle:
+    """Reads a model directory with the calibration that goes with a runtime, which is not opened.
+
+    Raises:
+        BundleError: there is no sound model.
+        SettingsError: no runtime has this name, or the model was not exported for it.
+    """
+    choice = Choice.parse(name, device=device)
+    head = read_bundle(path, tensors=False)
+    if choice.name == "auto" or str(choice) in ("torch", "torch:fp32"):
+        return head
+    export = next((e for e in choice.among(head.exports) if e.target == choice.target), None)
+    if export is None:
+        raise _not_exported(path, head.exports, choice)
+    return for_export(path, head, export)
+
+
 def _fastest(path: Path, head: Bundle, choice: Choice) -> tuple[Bundle, Runtime]:
     """Opens the fastest export that opens, else torch."""
     usable = choice.among(head.exports) if choice.device in ("auto", "cpu") else []

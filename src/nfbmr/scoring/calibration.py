@@ -21,6 +21,7 @@ from nfbmr.scoring.judges import (
     by_judge,
     heard,
     heard_left_out,
+    judges_of,
     left_out_statistics,
 )
 from nfbmr.scoring.left_out import left_out
@@ -306,6 +307,36 @@ def calibration_from_dict(values: Mapping[str, Any], scoring: ScoringSettings) -
         raise BundleTamperedError(
             f"calibration refused: {where}: {first['msg']}; restore the file or calibrate again"
         ) from None
+
+
+def checked(calibration: Calibration, scoring: ScoringSettings) -> Calibration:
+    """Returns a calibration that is of a model with these settings.
+
+    Raises:
+        BundleTamperedError: it is another model's, or its threshold is not on its own scale.
+    """
+    judges = len(judges_of(scoring)) if scoring.by_judges else 0
+    for what, found, expected in (
+        ("statistics", calibration.statistic_mean, len(scoring.maps) * len(scoring.statistics)),
+        ("maps", calibration.map_mean, len(shown_maps(scoring))),
+        ("judges", calibration.judge_mean, judges),
+    ):
+        if len(found) != expected:
+            raise BundleTamperedError(
+                f"calibration refused: it has {len(found)} {what}, the settings have {expected}: "
+                "it is another model's; restore the file or calibrate again"
+            )
+    if not all(calibration.judge_peaks):
+        raise BundleTamperedError(
+            "calibration refused: a judge has no peaks in judge_peaks, those of every good picture "
+            "were expected; restore the file or calibrate again"
+        )
+    if calibration.one is not None and calibration.threshold != 1:
+        raise BundleTamperedError(
+            f"calibration refused: its threshold is {calibration.threshold:g}, 1 was expected on "
+            "the scale of its scores; restore the file or calibrate again"
+        )
+    return calibration
 
 
 def _with_half_sums(old: Calibration, scoring: ScoringSettings) -> Calibration:

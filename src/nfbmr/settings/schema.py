@@ -48,7 +48,8 @@ class DataSettings:
     """`scaled`: a JPEG with four times the sides that the model looks at, or more, is decoded at a
     half, a quarter or an eighth of them, still twice what is needed: several times as fast, and
     levels differ by rounding. `whole`: as models of older versions read. Inspection reads as the
-    fit did."""
+    fit did. Arrays and Pillow images are taken as they are, so a large JPEG as a file may differ
+    from the same as an array by two levels."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
