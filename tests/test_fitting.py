@@ -604,7 +604,7 @@ def test_a_size_is_chosen_that_has_the_pictures_shape(
     fitted = fit(folder, tmp_path / "model", settings=settings, device="cpu")
     assert fitted.facts.size == (64, 128)
     result = fitted.inspect(folder / "0.png")
-    assert result.maps.shape[1:] == (16, 32)
+    assert result.maps.shape[1:] == (32, 64)
     assert result.heatmap.shape == (50, 100)
 
 

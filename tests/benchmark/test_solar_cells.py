@@ -66,6 +66,6 @@ def test_without_the_pictures_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"nfbmr\[demo\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install -e .\.\[demo\]"):
         write_table("mono", tmp_path / "mono.csv")
     assert not (tmp_path / "mono.csv").exists()

@@ -39,6 +39,7 @@ TINY = [
     "--set=backbone.stages=[3,2]",
     "--set=backbone.scale_stages=[[3],[3]]",
     "--set=backbone.detail=2",
+    "--set=backbone.finest=1",
     "--set=flow.hidden=16",
     "--set=flow.blocks=2",
     "--set=gaussian.rank=8",

@@ -49,7 +49,7 @@ def test_a_file_that_is_no_video_is_refused(tmp_path: Path) -> None:
 
 def test_without_opencv_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(MissingExtraError, match=r"nfbmr\[video\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install -e .\.\[video\]"):
         next(frames(0))
 
 

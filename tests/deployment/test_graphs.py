@@ -131,6 +131,8 @@ def test_an_exporter_that_is_missing_is_named(
     bundle = read_bundle(model)
     detector = TorchRuntime(bundle, "cpu").detector
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(MissingExtraError, match=r"onnxscript not installed.*nfbmr\[train\]"):
+    with pytest.raises(
+        MissingExtraError, match=r"onnxscript not installed.*pip install -e .\.\[train\]"
+    ):
         write_graph(detector, bundle.facts.size, tmp_path / "never.onnx")
     assert not list(tmp_path.iterdir())

@@ -335,5 +335,5 @@ def test_pictures_keep_their_ratio_of_sides() -> None:
 
 def test_matplotlib_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingExtraError, match=r"nfbmr\[report\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install -e .\.\[report\]"):
         draw_figures([row("bottle", "nf-bmr-2")], SETTINGS, tmp_path, tmp_path / "figures")

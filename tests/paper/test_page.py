@@ -155,5 +155,5 @@ def test_a_table_of_names_is_escaped_in_all_forms() -> None:
 
 def test_jinja2_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(MissingExtraError, match=r"nfbmr\[report\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install -e .\.\[report\]"):
         render([], [], [row()])

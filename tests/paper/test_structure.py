@@ -243,7 +243,7 @@ def test_files_are_written_as_asked_for(tmp_path: Path) -> None:
 
 def test_matplotlib_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingExtraError, match=r"nfbmr\[report\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install -e .\.\[report\]"):
         draw_structure(tiny(), {"4": [tmp_path / "a.png"]})
 
 
