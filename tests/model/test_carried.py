@@ -92,7 +92,7 @@ def test_values_that_were_damaged_are_refused(
         (("map_mean", "map_std"), {}, "maps, the settings have"),
         (("judge_mean", "judge_std", "judge_peak", "judge_peaks"), {}, "judges, the settings have"),
         ((), {"threshold": 1e9}, "its threshold is 1e[+]09, 1 was expected"),
-        ((), {"judge_peaks": [[], []]}, "a judge has no peaks"),
+        ((), {"judge_peaks": [[], []]}, "contradict one another"),
         ((), {"judge_peaks": [[float("nan")], [1.0]]}, "calibration refused"),
     ],
 )

@@ -99,9 +99,7 @@ def regions_of(
     from scipy import ndimage  # starting loads none of it
 
     threshold = min(threshold, float(heat.max()))
-    low = LOW * threshold if threshold > 0 else threshold  # a share of less than zero is more
-    if edge is not None:
-        low = min(edge, _RIM * threshold)
+    low = _edge_of(threshold, edge)
     labels, count = ndimage.label(heat >= low, np.ones((3, 3)))
     peaks = _peaks(heat, labels, count)
     order = np.argsort(-peaks, kind="stable")[:MOST]
@@ -123,8 +121,8 @@ def regions_of(
             peak=highest if highest is not None and not found else float(peaks[index]),
         )
         scale = np.array((size[1] / heat.shape[1], size[0] / heat.shape[0]))
-        rarity = _rarity([(float(one[crop][mask].max()), peaks) for one, peaks in judged])
-        found.append(_region(place, scale, rarity, mm_per_pixel))
+        seen = [(float(one[crop][mask].max()), peaks) for one, peaks in judged]
+        found.append(_region(place, scale, _rarity(seen), mm_per_pixel))
     return tuple(found)
 
 
@@ -134,6 +132,12 @@ def _peaks(heat: NDArray[np.float32], labels: NDArray[Any], count: int) -> NDArr
     found = np.full(count + 1, -np.inf, heat.dtype)
     np.maximum.at(found, labels[inside], heat[inside])
     return found[1:]
+
+
+def _edge_of(threshold: float, edge: float | None) -> float:
+    if edge is None:
+        return LOW * threshold if threshold > 0 else threshold  # a share of less than 0 is more
+    return min(edge, _RIM * threshold)
 
 
 def _rarity(seen: Sequence[tuple[float, Sequence[float]]]) -> float | None:

@@ -25,6 +25,7 @@ _MOST_CHANNELS = 256
 _FLOOR = 1e-2  # of the mean variance: what never moved may still move
 _FOLDS, _PLACES, _MEASURED = 4, 64, 512  # of the images, places and images of `measure_own`
 _STEPS = 1000  # of the weight
+_STILL = 1e-8  # mean variance of a place, where that of all is 1
 _AT_ONCE = 64  # places whose directions are searched at once
 
 Batches = Callable[[], Iterator[Tensor]]
@@ -175,6 +176,8 @@ class LocalGaussians(nn.Module):
         for batch in batches():
             white = self._white(batch)
             own.baddbmm_(white.transpose(1, 2), white, alpha=1 / count)
+        # What never moves has noise of rounding, of which LAPACK may make directions that are NaN.
+        own[own.diagonal(dim1=1, dim2=2).mean(dim=1) < _STILL] = 0
         top = torch.zeros(places, rank, device=own.device)
         for start in range(0, places, _AT_ONCE):
             some = slice(start, start + _AT_ONCE)

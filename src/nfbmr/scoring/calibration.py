@@ -326,11 +326,6 @@ def checked(calibration: Calibration, scoring: ScoringSettings) -> Calibration:
                 f"calibration refused: it has {len(found)} {what}, the settings have {expected}: "
                 "it is another model's; restore the file or calibrate again"
             )
-    if not all(calibration.judge_peaks):
-        raise BundleTamperedError(
-            "calibration refused: a judge has no peaks in judge_peaks, those of every good picture "
-            "were expected; restore the file or calibrate again"
-        )
     if calibration.one is not None and calibration.threshold != 1:
         raise BundleTamperedError(
             f"calibration refused: its threshold is {calibration.threshold:g}, 1 was expected on "
