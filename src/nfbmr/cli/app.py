@@ -18,6 +18,7 @@ from nfbmr.cli.fit import fit
 from nfbmr.cli.info import info
 from nfbmr.cli.inspect import inspect
 from nfbmr.cli.paper import paper
+from nfbmr.cli.serve import serve
 from nfbmr.cli.watch import watch
 from nfbmr.errors import NfbmrError
 from nfbmr.system.files import printable
@@ -33,6 +34,7 @@ app = typer.Typer(
 
 for command in (fit, evaluate, inspect, calibrate, info, doctor, cache, export, watch, paper):
     app.command()(command)
+app.command()(serve)
 app.add_typer(bench, name="bench")
 
 

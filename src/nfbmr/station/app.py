@@ -1,0 +1,88 @@
+"""The application: routes joined, errors as answers; and the server that runs it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from nfbmr.errors import StationError
+from nfbmr.station.api import health, inspect, inspections, models
+from nfbmr.station.api.forms import Verdict
+from nfbmr.station.engine.gate import BusyError
+from nfbmr.station.security import Guard
+from nfbmr.station.services.judge import LateError, NoSuchModelError, PictureError, UnrecordedError
+from nfbmr.station.settings import MEGABYTE
+from nfbmr.station.station import Station
+
+_log = logging.getLogger(__name__)
+
+
+def create_app(station: Station) -> FastAPI:
+    """Returns the application of an open station."""
+    app = FastAPI(
+        title="nfbmr station",
+        description="Pictures to recorded verdicts.",
+        version="1",
+        docs_url=None,  # they load scripts from other hosts
+        redoc_url=None,
+    )
+    app.state.station = station
+    for module in (inspect, inspections, models, health):
+        app.include_router(module.router)
+    app.add_exception_handler(StationError, _station_error)
+    app.add_exception_handler(RequestValidationError, _not_as_expected)
+    app.add_middleware(
+        Guard,
+        most_bytes=int(station.settings.most_megabytes * MEGABYTE),
+        local_only=station.tokens is None,
+    )
+    return app
+
+
+async def _station_error(_: Request, error: Exception) -> JSONResponse:
+    headers: dict[str, str] = {}
+    body: dict[str, Any] = {"detail": str(error)}
+    status = 503
+    if isinstance(error, BusyError):
+        headers["Retry-After"] = str(error.retry_after)
+    elif isinstance(error, LateError):
+        headers["Retry-After"] = "1"
+    elif isinstance(error, NoSuchModelError):
+        status = 404
+    elif isinstance(error, PictureError):
+        status = 422
+    elif isinstance(error, UnrecordedError):
+        status = 507
+        body["unrecorded"] = Verdict.of(error.unrecorded).model_dump()
+    if status not in (404, 422):
+        _log.warning("%s", error)
+    return JSONResponse(body, status, headers)
+
+
+async def _not_as_expected(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    said = [
+        f"{'.'.join(str(part) for part in one['loc'][1:]) or one['loc'][0]}: {one['msg']}"
+        for one in error.errors()
+    ]
+    return JSONResponse({"detail": "; ".join(said)}, 422)
+
+
+def serve(station: Station) -> None:
+    """Listens until it is told to stop; then answers what was begun."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        create_app(station),
+        host=station.settings.host,
+        port=station.settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
+    uvicorn.Server(config).run()
