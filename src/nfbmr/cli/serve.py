@@ -22,10 +22,12 @@ _Folder = Annotated[
 _Host = Annotated[
     str, typer.Option(help="Where to listen. Beyond this machine, --token-file is demanded.")
 ]
-_Database = Annotated[
+Database = Annotated[
     str, typer.Option(help="sqlite:///FILE, or postgresql://USER@HOST/NAME.", metavar="ADDRESS")
 ]
-_Pictures = Annotated[Path, typer.Option(metavar="FOLDER", help="Where inspected pictures go.")]
+PicturesFolder = Annotated[
+    Path, typer.Option(metavar="FOLDER", help="Where inspected pictures go.")
+]
 _Tokens = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Who may do what; made by 'nfbmr token'.")
 ]
@@ -46,8 +48,8 @@ def serve(
     folder: _Folder = None,
     host: _Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
-    database: _Database = "sqlite:///station.db",
-    pictures: _Pictures = Path("station-pictures"),
+    database: Database = "sqlite:///station.db",
+    pictures: PicturesFolder = Path("station-pictures"),
     token_file: _Tokens = None,
     runtime: RuntimeName = "auto",
     waiting: _Waiting = 64,
@@ -84,8 +86,7 @@ def serve(
     with Station(settings) as station:
         for loaded in station.pool.all():
             _log.info("Model %s: %s", loaded.name, loaded.inspector)
-        _log.info("Listening on http://%s:%d", host, port)
-        run(station)
+        run(station, ready=lambda address: _log.info("Listening on %s", address))
 
 
 def missing_station(error: ModuleNotFoundError) -> Exception:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import socket
+from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -20,6 +23,9 @@ from nfbmr.station.station import Station
 
 _log = logging.getLogger(__name__)
 
+_LAST_SECONDS = 10  # for what was begun when the station is told to stop
+_BACKLOG = 256
+
 
 def create_app(station: Station) -> FastAPI:
     """Returns the application of an open station."""
@@ -29,6 +35,7 @@ def create_app(station: Station) -> FastAPI:
         version="1",
         docs_url=None,  # they load scripts from other hosts
         redoc_url=None,
+        openapi_url=None,  # a route of ours, with a scope like all others
     )
     app.state.station = station
     for module in (inspect, inspections, models, health):
@@ -72,17 +79,43 @@ async def _not_as_expected(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": "; ".join(said)}, 422)
 
 
-def serve(station: Station) -> None:
-    """Listens until it is told to stop; then answers what was begun."""
+def serve(station: Station, *, ready: Callable[[str], object] = lambda _: None) -> None:
+    """Listens until it is told to stop; then answers what was begun.
+
+    Args:
+        station: that is open.
+        ready: hears the address once it listens there.
+
+    Raises:
+        StationError: it cannot listen there.
+    """
     import uvicorn
 
     config = uvicorn.Config(
         create_app(station),
-        host=station.settings.host,
-        port=station.settings.port,
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=_LAST_SECONDS,
     )
-    uvicorn.Server(config).run()
+    with closing(_listening(station.settings.host, station.settings.port)) as listening:
+        host, port = listening.getsockname()[:2]
+        ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, number, _, place = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        found = socket.socket(family, kind, number)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(place)
+        found.listen(_BACKLOG)
+    except OSError as error:
+        raise StationError(
+            f"cannot listen on {host}, port {port}: {error.strerror}; end what listens there, or "
+            "choose another --port"
+        ) from None
+    return found

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +18,6 @@ from nfbmr.station.store.database import Store
 from nfbmr.station.store.queries import Filter, Inspected
 from nfbmr.station.store.schema import EVENTS, METADATA
 from nfbmr.station.store.writer import StoreError
-
-POSTGRES = Path("/usr/lib/postgresql")
 
 
 def inspected(**changes: Any) -> Inspected:
@@ -51,40 +46,6 @@ def inspected(**changes: Any) -> Inspected:
         "milliseconds": 1.5,
     }
     return Inspected(**(usual | changes))
-
-
-@pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of Debian's PostgreSQL, started for these tests by a user without rights."""
-    pytest.importorskip("psycopg", reason="psycopg is not installed")
-    programs = sorted(POSTGRES.glob("*/bin/pg_ctl"))
-    if not programs:
-        pytest.skip(f"no PostgreSQL under {POSTGRES}")
-    as_nobody: list[str] = []
-    if os.getuid() == 0:  # it refuses to run as root
-        if shutil.which("setpriv") is None:
-            pytest.skip("setpriv, which gives up the rights of root, is not there")
-        as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    folder = Path("/tmp") / f"nfbmr-postgresql-{os.getpid()}"
-    folder.mkdir(mode=0o700)
-    try:
-        if as_nobody:
-            os.chown(folder, 65534, 65534)
-        tool = programs[-1].parent
-        data = folder / "data"
-        run = {"check": True, "capture_output": True, "cwd": folder, "timeout": 60}
-        made = ["initdb", "-D", data, "-U", "station", "--auth=trust", "--no-sync"]
-        subprocess.run([*as_nobody, tool / made[0], *made[1:]], **run)  # type: ignore[call-overload]
-        options = f"-k {folder} -c listen_addresses= -c fsync=off"
-        started = ["-D", data, "-w", "-l", folder / "log", "-o", options, "start"]
-        subprocess.run([*as_nobody, tool / "pg_ctl", *started], **run)  # type: ignore[call-overload]
-        try:
-            yield f"postgresql://station@/postgres?host={folder}"
-        finally:
-            ended = ["-D", data, "-m", "immediate", "stop"]
-            subprocess.run([*as_nobody, tool / "pg_ctl", *ended], **run)  # type: ignore[call-overload]
-    finally:
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
 
 from nfbmr.errors import StationError
 from nfbmr.station.api.forms import PROBLEMS, Problem, State
@@ -19,6 +21,13 @@ _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 async def healthz() -> dict[str, str]:
     """Says so."""
     return {"status": "ok"}
+
+
+@router.get("/openapi.json", dependencies=[Anybody], include_in_schema=False)
+def openapi(request: Request) -> dict[str, Any]:
+    """Describes the API."""
+    found: dict[str, Any] = request.app.openapi()
+    return found
 
 
 @router.get(

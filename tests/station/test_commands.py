@@ -1,0 +1,179 @@
+"""`nfbmr serve`, `token`, `audit`, `reproduce`: the station as a process, and what it leaves."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+from sqlalchemy import update
+from typer.testing import CliRunner, Result
+
+from nfbmr.cli.app import app
+from nfbmr.errors import BundleNotFoundError, StationError
+from nfbmr.inspection.inspector import load
+from nfbmr.station.settings import StationSettings
+from nfbmr.station.station import Station
+from nfbmr.station.store import queries
+from nfbmr.station.store.database import Store
+from nfbmr.station.store.schema import CALIBRATIONS, EVENTS, INSPECTIONS
+
+Encoded = Callable[..., bytes]
+Settings = Callable[..., StationSettings]
+
+PATIENCE = 120.0  # seconds
+
+
+def run(*words: object) -> Result:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@contextmanager
+def serving(*words: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Starts the station as a process; gives it and its address once it is ready."""
+    command = [sys.executable, "-m", "nfbmr", "serve", *map(str, words), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            address = ""
+            for line in process.stderr:
+                if "Listening on " in line:
+                    address = line.partition("Listening on ")[2].strip()
+                    break
+            assert address, "the station ended before it listened"
+            yield process, address
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def place(model: Path, tmp_path: Path) -> list[object]:
+    """Words for a station in this test's folder."""
+    part = Path(shutil.copytree(model, tmp_path / "part"))
+    words = ["--database", f"sqlite:///{tmp_path / 's.db'}", "--pictures", tmp_path / "p"]
+    return [part, *words, "--runtime", "torch"]
+
+
+def test_what_a_client_was_answered_is_there_after_a_kill_and_can_be_reproduced(
+    place: list[object], png: Encoded
+) -> None:
+    answered = {}
+    with serving(*place) as (process, address):
+        for number in range(4):
+            url = f"{address}/v1/models/part/inspect?part_id=P{number}"
+            (said,) = httpx2.post(url, content=png(number, defect=number == 3)).json()[
+                "inspections"
+            ]
+            answered[said["id"]] = said
+        process.send_signal(signal.SIGKILL)
+    with serving(*place) as (process, address):
+        rows = httpx2.get(f"{address}/v1/inspections").json()["inspections"]
+        assert {row["id"]: row for row in rows} == answered
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 143
+    database, pictures = place[2], place[4]
+    result = run("reproduce", 4, "--database", database, "--pictures", pictures)
+    assert result.exit_code == 0
+    assert "The same." in result.stdout
+    assert result.stdout.count("defect") == 2
+    result = run("audit", "--database", database, "--verify")
+    assert result.exit_code == 0
+    assert "1 events are as they were written" in result.stdout
+
+
+@pytest.fixture
+def recorded(settings: Settings, model_copy: Path, png: Encoded) -> tuple[StationSettings, Path]:
+    """A record with one inspection, of a model whose calibration changed since."""
+    made = settings(models=(model_copy,))
+    with Station(made) as station:
+        import asyncio
+
+        from nfbmr.station.services.judge import Given
+
+        name = station.pool.all()[0].name
+        given = Given(data=png(1, defect=True), model=name)
+        asyncio.run(station.judge.inspect(given))
+        station.store.write(queries.label, 1, "good", "dust", "ann").result()
+    load(model_copy, runtime="torch").recalibrated(0.4, look_rate=0.5).save_calibration()
+    return made, model_copy
+
+
+def test_a_verdict_is_reproduced_by_the_calibration_of_its_time(
+    recorded: tuple[StationSettings, Path], inspector: object, model: Path, tmp_path: Path
+) -> None:
+    settings, path = recorded
+    words = ["--database", settings.database, "--pictures", settings.pictures]
+    assert run("reproduce", 1, *words).exit_code == 0
+    moved = path.rename(tmp_path / "elsewhere")
+    with pytest.raises(BundleNotFoundError):
+        run("reproduce", 1, *words)
+    assert run("reproduce", 1, *words, "--model", moved).exit_code == 0
+    with pytest.raises(StationError, match="there is no inspection 7"):
+        run("reproduce", 7, *words, "--model", moved)
+    store = Store(settings.database)
+    store.write(lambda c: c.execute(update(INSPECTIONS).values(score=0.5))).result()
+    result = run("reproduce", 1, *words, "--model", moved)
+    assert result.exit_code == 1
+    assert "NOT THE SAME" in result.stdout
+    store.write(lambda c: c.execute(update(CALIBRATIONS).values(content="{}"))).result()
+    with pytest.raises(StationError, match="not the one that judged it"):
+        run("reproduce", 1, *words, "--model", moved)
+    for picture in settings.pictures.rglob("*.png"):
+        picture.write_bytes(b"another")
+    with pytest.raises(StationError, match="its sha256 differs"):
+        run("reproduce", 1, *words, "--model", moved)
+    store.write(lambda c: c.execute(update(INSPECTIONS).values(bundle="0" * 64))).result()
+    store.write(lambda c: c.execute(update(INSPECTIONS).values(file=None))).result()
+    with pytest.raises(StationError, match="not kept"):
+        run("reproduce", 1, *words, "--model", moved)
+    store.close()
+
+
+def test_audit_shows_and_checks(recorded: tuple[StationSettings, Path]) -> None:
+    address = recorded[0].database
+    shown = run("audit", "--database", address).stdout.splitlines()
+    assert len(shown) == 2
+    assert " station model " in shown[0]
+    assert ' ann feedback 1: {"label": null, "note": ""} -> ' in shown[1]
+    assert shown[1].endswith("dust")
+    sound = run("audit", "--database", address, "--verify")
+    newest = sound.stdout.split()[-1]
+    assert sound.exit_code == 0
+    assert run("audit", "--database", address, "--contains", newest).exit_code == 0
+    assert run("audit", "--database", address, "--contains", "0" * 64).exit_code == 1
+    store = Store(address)
+    store.write(lambda c: c.execute(update(EVENTS).values(reason="forged"))).result()
+    store.close()
+    result = run("audit", "--database", address, "--verify")
+    assert result.exit_code == 1
+    assert "NOT SOUND: event 1" in result.stdout
+
+
+def test_no_database_is_made_by_looking(tmp_path: Path) -> None:
+    with pytest.raises(StationError, match="no such database"):
+        run("audit", "--database", f"sqlite:///{tmp_path / 'none.db'}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_token_is_printed_once(tmp_path: Path) -> None:
+    result = run("token", "ann", "--token-file", tmp_path / "t", "--scope", "review")
+    secret = result.stdout.strip()
+    assert len(secret) > 40
+    text = (tmp_path / "t").read_text()
+    assert text.startswith("ann review ")
+    assert secret not in text
+
+
+def test_other_machines_need_tokens(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(StationError, match="nfbmr token"):
+        run("serve", model, "--host", "0.0.0.0", "--database", f"sqlite:///{tmp_path / 's.db'}")
+    assert list(tmp_path.iterdir()) == []
