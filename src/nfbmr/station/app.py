@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import Callable
 from contextlib import closing
+from types import FrameType
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -16,6 +17,7 @@ from nfbmr.errors import StationError
 from nfbmr.station.api import health, inspect, inspections, models
 from nfbmr.station.api.forms import Verdict
 from nfbmr.station.engine.gate import BusyError
+from nfbmr.station.pages.routes import add_pages
 from nfbmr.station.security import Guard
 from nfbmr.station.services.judge import LateError, NoSuchModelError, PictureError, UnrecordedError
 from nfbmr.station.settings import MEGABYTE
@@ -40,6 +42,7 @@ def create_app(station: Station) -> FastAPI:
     app.state.station = station
     for module in (inspect, inspections, models, health):
         app.include_router(module.router)
+    add_pages(app)
     app.add_exception_handler(StationError, _station_error)
     app.add_exception_handler(RequestValidationError, _not_as_expected)
     app.add_middleware(
@@ -101,7 +104,15 @@ def serve(station: Station, *, ready: Callable[[str], object] = lambda _: None) 
     with closing(_listening(station.settings.host, station.settings.port)) as listening:
         host, port = listening.getsockname()[:2]
         ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
-        uvicorn.Server(config).run(sockets=[listening])
+        server = uvicorn.Server(config)
+        ended = server.handle_exit
+
+        def let_go(sig: int, frame: FrameType | None) -> None:
+            station.live.ending = True  # pages that listen would hold the end up
+            ended(sig, frame)
+
+        server.handle_exit = let_go  # type: ignore[method-assign]
+        server.run(sockets=[listening])
 
 
 def _listening(host: str, port: int) -> socket.socket:

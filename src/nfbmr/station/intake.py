@@ -40,6 +40,10 @@ class Taken:
     uploads: list[Upload]
     fields: dict[str, str]
 
+    def first(self) -> Taken:
+        """Returns it with the first picture alone."""
+        return replace(self, uploads=self.uploads[:1])
+
 
 @asynccontextmanager
 async def taken(request: Request, station: Station) -> AsyncIterator[Taken]:

@@ -11,7 +11,9 @@ from nfbmr.station.auth import Sessions, Tokens
 from nfbmr.station.engine.gate import Gate
 from nfbmr.station.engine.pool import Loaded, Pool
 from nfbmr.station.services.judge import Judge
+from nfbmr.station.services.live import Live
 from nfbmr.station.services.retention import Retention
+from nfbmr.station.services.threshold import Thresholds
 from nfbmr.station.settings import MEGABYTE, StationSettings
 from nfbmr.station.store import queries
 from nfbmr.station.store.database import Store
@@ -52,6 +54,8 @@ class Station:
             opened.callback(self.pool.close)
             gate = Gate(settings.waiting, int(settings.waiting_megabytes * MEGABYTE))
             self.judge = Judge(settings, self.pool, self.store, self.pictures, gate)
+            self.thresholds = Thresholds(self.store, self.pool)
+            self.live = Live(self.store)
             retention = Retention(settings, self.store, self.pictures)
             opened.callback(retention.close)
             self._opened = opened.pop_all()

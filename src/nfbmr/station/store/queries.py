@@ -326,12 +326,14 @@ def strangers(connection: Connection, files: Sequence[str]) -> list[str]:
     return [file for file in files if file not in known]
 
 
-def undone_first(connection: Connection, which: Filter, limit: int) -> list[Recorded]:
+def undone_first(
+    connection: Connection, which: Filter, limit: int, after: int = 0
+) -> list[Recorded]:
     """Returns rows that a person is to review: `look` first, then defects, then the rest."""
     c = INSPECTIONS.c
     order = case((c.verdict == "look", 0), (c.verdict == "defect", 1), else_=2)
     asked = select(*_COLUMNS).where(*_wanted(which)).order_by(order, c.id.desc()).limit(limit)
-    return [Recorded(**row._mapping) for row in connection.execute(asked)]
+    return [Recorded(**row._mapping) for row in connection.execute(asked.offset(after))]
 
 
 def model_loaded(connection: Connection, change: Change, name: str, content: str) -> None:
@@ -341,3 +343,8 @@ def model_loaded(connection: Connection, change: Change, name: str, content: str
     old = last[0].new if last else None
     if old != change.new:
         append(connection, replace(change, old=old))
+
+
+def state(connection: Connection) -> tuple[int, int]:
+    """Returns the numbers of the newest inspection and of the newest event, 0 without any."""
+    return newest(connection), int(connection.scalar(select(func.max(EVENTS.c.number))) or 0)
