@@ -13,13 +13,14 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from nfbmr.errors import StationError
-from nfbmr.station.api import health, inspect, inspections, models
+from nfbmr.errors import BundleError, NfbmrError, SettingsError, StationError
+from nfbmr.station.api import health, inspect, inspections, models, thresholds
 from nfbmr.station.api.forms import Verdict
 from nfbmr.station.engine.gate import BusyError
 from nfbmr.station.pages.routes import add_pages
 from nfbmr.station.security import Guard
 from nfbmr.station.services.judge import LateError, NoSuchModelError, PictureError, UnrecordedError
+from nfbmr.station.services.threshold import ConflictError
 from nfbmr.station.settings import MEGABYTE
 from nfbmr.station.station import Station
 
@@ -40,10 +41,11 @@ def create_app(station: Station) -> FastAPI:
         openapi_url=None,  # a route of ours, with a scope like all others
     )
     app.state.station = station
-    for module in (inspect, inspections, models, health):
+    for module in (inspect, inspections, models, thresholds, health):
         app.include_router(module.router)
     add_pages(app)
-    app.add_exception_handler(StationError, _station_error)
+    for kind in (NfbmrError, OSError):
+        app.add_exception_handler(kind, _our_error)
     app.add_exception_handler(RequestValidationError, _not_as_expected)
     app.add_middleware(
         Guard,
@@ -53,23 +55,32 @@ def create_app(station: Station) -> FastAPI:
     return app
 
 
-async def _station_error(_: Request, error: Exception) -> JSONResponse:
+_STATUS: tuple[tuple[type[Exception], int], ...] = (
+    (NoSuchModelError, 404),
+    (ConflictError, 409),
+    (BundleError, 409),
+    (PictureError, 422),
+    (SettingsError, 422),
+    (UnrecordedError, 507),
+    (OSError, 507),
+)
+"""Answers to errors; to all others 503."""
+
+
+async def _our_error(_: Request, error: Exception) -> JSONResponse:
+    status = next((number for kind, number in _STATUS if isinstance(error, kind)), 503)
     headers: dict[str, str] = {}
     body: dict[str, Any] = {"detail": str(error)}
-    status = 503
     if isinstance(error, BusyError):
         headers["Retry-After"] = str(error.retry_after)
     elif isinstance(error, LateError):
         headers["Retry-After"] = "1"
-    elif isinstance(error, NoSuchModelError):
-        status = 404
-    elif isinstance(error, PictureError):
-        status = 422
     elif isinstance(error, UnrecordedError):
-        status = 507
         body["unrecorded"] = Verdict.of(error.unrecorded).model_dump()
-    if status not in (404, 422):
-        _log.warning("%s", error)
+    elif isinstance(error, OSError):  # a request's files on a full disk
+        body["detail"] = f"the station's disk: {error.strerror}"
+    if status >= 500:
+        _log.warning("%s", body["detail"])
     return JSONResponse(body, status, headers)
 
 

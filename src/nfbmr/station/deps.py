@@ -6,6 +6,8 @@ from typing import Annotated, cast
 from urllib.parse import urlsplit
 
 from fastapi import Depends, HTTPException, Request
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 
 from nfbmr.station.auth import LOCAL, Actor, Scope
 from nfbmr.station.station import Station
@@ -34,11 +36,13 @@ class Open:
         """Lets everybody pass."""
 
 
-class Needs:
+class Needs(SecurityBase):
     """Lets those pass who have a scope; `tests/station/test_scopes.py` reads it of each route."""
 
     def __init__(self, scope: Scope, *, page: bool = False) -> None:
         """Takes the scope, and whether a route is the page's, whose changes bring a form's key."""
+        self.model = HTTPBearer(description="A token, where tokens are demanded.")
+        self.scheme_name = "token"
         self.scope, self.page = scope, page
 
     def __call__(self, request: Request) -> Actor:

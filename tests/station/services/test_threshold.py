@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nfbmr.errors import StationError
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.scoring.calibrate import recalibrate
 from nfbmr.station.audit import verify
 from nfbmr.station.services.judge import Given
-from nfbmr.station.services.threshold import rate_at
+from nfbmr.station.services.threshold import ConflictError, rate_at
 from nfbmr.station.settings import StationSettings
 from nfbmr.station.station import Station
 from nfbmr.station.store import queries
@@ -100,7 +99,7 @@ def test_a_saved_threshold_is_in_the_model_and_in_the_record_and_can_be_undone(
     assert event.new is not None
     assert event.old["false_alarm_rate"] == kept.false_alarm_rate
     assert event.new["false_alarm_rate"] == 0.5
-    with pytest.raises(StationError, match="meanwhile"):
+    with pytest.raises(ConflictError, match="meanwhile"):
         line.thresholds.save(loaded, proposal, "bob", "late")
     again = line.thresholds.undo(new, "bob")
     assert again.inspector.calibration == kept
@@ -113,9 +112,9 @@ def test_a_saved_threshold_is_in_the_model_and_in_the_record_and_can_be_undone(
 
 def test_what_others_changed_is_not_undone(line: Station) -> None:
     (loaded,) = line.pool.all()
-    with pytest.raises(StationError, match="nothing to undo"):
+    with pytest.raises(ConflictError, match="nothing to undo"):
         line.thresholds.undo(loaded, "ann")
     proposal = line.thresholds.propose(loaded, 0.5, 0.7)
     new = line.thresholds.save(loaded, proposal, "ann", "tried")
-    with pytest.raises(StationError, match="something else"):
+    with pytest.raises(ConflictError, match="something else"):
         line.thresholds.undo(replace(new, calibration="0" * 64), "ann")

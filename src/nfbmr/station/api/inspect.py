@@ -75,7 +75,7 @@ async def inspect(
     The answer comes once every verdict is in the record. Where several pictures were sent, those
     that cannot be read say why in their place; where none can be, the answer is 422.
     """
-    station.judge.check_model(name)
+    station.judge.model(name)
     async with taken(request, station) as found:
         part = checked_part_id(found.fields.get("part_id", part_id))
         given = Given(data=b"", model=name, part_id=part, source="rest", actor=actor.name)

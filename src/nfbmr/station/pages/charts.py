@@ -84,8 +84,8 @@ def histogram(scores: Sequence[float], marks: Sequence[float]) -> Histogram:
 
 
 def _round_numbers(low: float, high: float) -> list[float]:
-    """Returns about six numbers of few digits between two."""
-    rough = (high - low) / 6
+    """Returns some ten numbers of few digits between two."""
+    rough = (high - low) / 9
     power = 10.0 ** np.floor(np.log10(rough))
     step = float(next(power * one for one in (1, 2, 5, 10) if power * one >= rough))
     first = int(np.ceil(low / step))

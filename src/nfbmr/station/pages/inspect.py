@@ -29,7 +29,7 @@ async def picture(request: Request, station: StationDep, actor: InspectingPage) 
     """Judges one picture, and shows what was found."""
     async with taken(request, station) as found:
         model = found.fields.get("model", "")
-        station.judge.check_model(model)
+        station.judge.model(model)
         part = checked_part_id(found.fields.get("part_id", ""))
         given = Given(data=b"", model=model, part_id=part, source="page", actor=actor.name)
         (answer,) = await judged(station, found.first(), given)

@@ -33,7 +33,7 @@ def threshold(
     everyone = station.pool.all()
     if not everyone:
         return render.page(request, actor, "threshold.html.j2", {"loaded": None})
-    loaded = _model(station, model or everyone[0].name)
+    loaded = station.judge.model(model or everyone[0].name)
     return render.page(request, actor, "threshold.html.j2", _values(station, loaded))
 
 
@@ -47,7 +47,7 @@ def preview(
     look: Position,
 ) -> HTMLResponse:
     """Shows what the handles' places would mean."""
-    loaded = _model(station, model)
+    loaded = station.judge.model(model)
     values = _of_proposal(_proposed(station, loaded, defect, look))
     return render.page(request, actor, "_preview.html.j2", values)
 
@@ -64,7 +64,7 @@ def save(
     reason: Annotated[str, Form(min_length=1, max_length=2000)],
 ) -> HTMLResponse:
     """Puts them in force."""
-    loaded = _model(station, model)
+    loaded = station.judge.model(model)
     _as_shown(loaded, calibration)
     proposal = _proposed(station, loaded, defect, look)
     new = station.thresholds.save(loaded, proposal, actor.name, reason.strip())
@@ -80,17 +80,10 @@ def undo(
     calibration: Annotated[str, Form(max_length=64)],
 ) -> HTMLResponse:
     """Takes the last change back."""
-    loaded = _model(station, model)
+    loaded = station.judge.model(model)
     _as_shown(loaded, calibration)
     new = station.thresholds.undo(loaded, actor.name)
     return render.page(request, actor, "_threshold.html.j2", _values(station, new))
-
-
-def _model(station: Station, name: str) -> Loaded:
-    loaded = station.pool.get(name)
-    if loaded is None:
-        raise HTTPException(404, "no model of this name is on the line")
-    return loaded
 
 
 def _as_shown(loaded: Loaded, calibration: str) -> None:

@@ -177,23 +177,23 @@ class Judge:
             )
         return form, hashlib.sha256(data).hexdigest()
 
-    def check_model(self, name: str) -> None:
-        """Checks that a model is on the line, before its pictures are read.
+    def model(self, name: str) -> Loaded:
+        """Returns a model on the line.
 
         Raises:
             NoSuchModelError: there is none of this name.
         """
-        if self._pool.get(name) is None:
+        loaded = self._pool.get(name)
+        if loaded is None:
             known = ", ".join(one.name for one in self._pool.all()) or "none"
             raise NoSuchModelError(f"no model of this name is on the line; there: {known}")
+        return loaded
 
     def _submitted(self, given: Given) -> tuple[Loaded, Future[Judged]]:
         for _ in range(3):  # a model that was replaced this very moment has a successor
-            self.check_model(given.model)
-            loaded = self._pool.get(given.model)
+            loaded = self.model(given.model)
             try:
-                if loaded is not None:
-                    return loaded, loaded.batcher.submit(given.data)
+                return loaded, loaded.batcher.submit(given.data)
             except ClosedError:
                 continue
         raise StationError("the model is being replaced; send the picture again")

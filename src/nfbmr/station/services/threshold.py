@@ -55,6 +55,10 @@ def rate_at(calibration: Calibration, score: float) -> float:
     return float(np.exp(high))
 
 
+class ConflictError(StationError):
+    """Something else was changed meanwhile, or there is nothing to take back."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Otherwise:
     """A recorded part, and what would be said of it."""
@@ -144,7 +148,8 @@ class Thresholds:
         """Puts proposed thresholds in force, in the model directory and on the line.
 
         Raises:
-            StationError: somebody changed them meanwhile, or the database takes nothing.
+            ConflictError: somebody changed them meanwhile.
+            StationError: the database takes nothing.
             BundleError: the model directory cannot be written, or holds another model.
         """
         return self._replaced(loaded, proposal.inspector, actor, reason)
@@ -153,20 +158,20 @@ class Thresholds:
         """Puts the thresholds in force that were there before the last change.
 
         Raises:
-            StationError: there is nothing to undo, or something else changed them since.
+            ConflictError: there is nothing to undo, or something else changed them since.
             BundleError: as `save`.
         """
         last = self.history(loaded.name, 1)
         if not last or last[0].new is None or last[0].old is None:
-            raise StationError("no change of the thresholds is recorded: there is nothing to undo")
+            raise ConflictError("no change of the thresholds is recorded: there is nothing to undo")
         if last[0].new["calibration"] != loaded.calibration:
-            raise StationError(
+            raise ConflictError(
                 "the thresholds were changed since by something else, such as 'nfbmr calibrate' or "
                 "a new fit; set them by the handles"
             )
         before = self._calibration(last[0].old["calibration"], loaded.inspector)
         if before is None:
-            raise StationError("the calibration before is not in the record")
+            raise ConflictError("the calibration before is not in the record")
         changed = loaded.inspector.with_calibration(before)
         return self._replaced(loaded, changed, actor, f"undoes change {last[0].number}")
 
@@ -174,7 +179,7 @@ class Thresholds:
         with self._lock:
             current = self._pool.get(loaded.name)
             if current is None or current.calibration != loaded.calibration:
-                raise StationError("somebody changed the model meanwhile; load the page again")
+                raise ConflictError("somebody changed the model meanwhile; load the page again")
             changed.save_calibration()
             new = self._pool.put(loaded, changed)
             change = Change(
