@@ -32,6 +32,7 @@ _Tokens = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Who may do what; made by 'nfbmr token'.")
 ]
 _Waiting = Annotated[int, typer.Option(min=1, help="Pictures in work at once; beyond: 503.")]
+_All = Annotated[float, typer.Option(help="Of all requests in work; beyond: 503.")]
 _Megabytes = Annotated[float, typer.Option(help="Of a request's body, at most.")]
 _Megapixels = Annotated[float, typer.Option(help="Of a picture, at most.")]
 _Seconds = Annotated[float, typer.Option(help="For a request, at most.")]
@@ -53,6 +54,7 @@ def serve(
     token_file: _Tokens = None,
     runtime: RuntimeName = "auto",
     waiting: _Waiting = 64,
+    waiting_megabytes: _All = 1024.0,
     most_megabytes: _Megabytes = 64.0,
     most_megapixels: _Megapixels = 100.0,
     seconds: _Seconds = 30.0,
@@ -72,6 +74,7 @@ def serve(
         token_file=token_file,
         runtime=runtime,
         waiting=waiting,
+        waiting_megabytes=waiting_megabytes,
         most_megabytes=most_megabytes,
         most_megapixels=most_megapixels,
         seconds=seconds,
