@@ -89,7 +89,7 @@ def test_a_threshold_is_tried_saved_and_undone(
     kept = loaded.inspector.calibration
     places = {"defect": kept.scores[1], "look": kept.scores[0]}
     preview = user.get("/threshold/preview", params={"model": "model-copy", **places}).text
-    assert "would be judged otherwise" in preview
+    assert "would be judged otherwise than is recorded" in preview
     assert "95 % interval of the true rate" in preview
     form = {
         "model": "model-copy",

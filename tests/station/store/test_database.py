@@ -149,6 +149,22 @@ def test_those_go_first_that_may(store: Store) -> None:
     assert store.read(queries.reviewed, Filter()) == {("good", "good"): 1}
 
 
+def test_a_full_disk_is_said_and_once_there_is_space_writing_goes_on(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'station.db'}")
+    long = Change(kind="k", subject="s", actor="a", reason="x" * 5000)
+    store.write(lambda c: c.exec_driver_sql("PRAGMA max_page_count=1")).result()
+    errors = [store.write(queries.append, long).exception() for _ in range(100)]
+    assert isinstance(errors[-1], StoreError)
+    assert "is full" in str(errors[-1])
+    assert "free space" in str(errors[-1])
+    kept = store.read(lambda c: list(queries.whole_chain(c)))
+    store.write(lambda c: c.exec_driver_sql("PRAGMA max_page_count=1000000")).result()
+    assert store.write(queries.append, long).result().number == len(kept) + 1
+    assert len(kept) == errors.count(None)
+    assert verify(store.read(lambda c: list(queries.whole_chain(c)))).trouble is None
+    store.close()
+
+
 def test_reading_cannot_write(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path / 'station.db'}")
     with pytest.raises(StationError, match="readonly"):

@@ -26,7 +26,11 @@ PAGES = (
 )
 """Addresses and names, in the order of the menu."""
 
-MEDIA = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
+MEDIA = {
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
 
 
 @cache

@@ -41,7 +41,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 function step(by) {
-  const cards = all(".card");
+  const cards = all(".card[id]");
   const at = cards.findIndex((card) => card.classList.contains("current"));
   const next = cards[Math.min(cards.length - 1, Math.max(0, at + by))];
   if (!next) return;
@@ -117,7 +117,9 @@ document.addEventListener("htmx:afterOnLoad", (event) => event.detail.successful
 document.addEventListener("htmx:sendError", () => light("no connection, trying again", false));
 document.addEventListener("htmx:afterSwap", () => {
   showOpacity();
-  if (!one(".card.current")) one(".card")?.classList.add("current");
+});
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.target.matches(".card.current")) step(1);
 });
 
 // ---- Inspect: files that are chosen, dropped or pasted, and frames of a camera
@@ -198,6 +200,7 @@ async function toggleCamera(button) {
     }
   }
   video.hidden = shoot.hidden = on;
+  if (!on) shoot.focus();
   button.textContent = on ? "Use the camera" : "Camera off";
 }
 
@@ -238,5 +241,5 @@ document.addEventListener("input", (event) => {
 
 showOpacity();
 startInspect();
-one(".card")?.classList.add("current");
+one(".card[id]")?.classList.add("current");
 listen();
