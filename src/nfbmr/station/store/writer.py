@@ -113,7 +113,10 @@ def _made(connection: Connection, job: _Job) -> tuple[Any, Exception | None]:
         found = job.change(connection)
         point.commit()
     except SQLAlchemyError as error:
-        point.rollback()  # raises, and ends the whole, where the transaction is gone
+        try:
+            point.rollback()
+        except SQLAlchemyError:  # the transaction is gone, as on a full disk: the whole fails by it
+            raise error from None
         return None, _store_error(error)
     except Exception as error:  # of whoever asked
         point.rollback()
