@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 PACKAGES = ("alembic", "fastapi", "httpx2", "jinja2", "python_multipart", "sqlalchemy", "uvicorn")
-for package in PACKAGES:
-    pytest.importorskip(package, reason="the extra [station] is not installed")
+MISSING = [package for package in PACKAGES if not find_spec(package)]
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
@@ -29,6 +29,19 @@ if TYPE_CHECKING:
 Draw = Callable[..., NDArray[np.uint8]]
 Encoded = Callable[..., bytes]
 Settings = Callable[..., "StationSettings"]
+
+
+class NotInstalled(pytest.Module):
+    """A module of tests that cannot even be imported without the station's packages."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        pytest.skip(f"the extra [station] is not installed: no {', '.join(MISSING)}")
+
+
+def pytest_pycollect_makemodule(
+    module_path: Path, parent: pytest.Collector
+) -> pytest.Module | None:
+    return NotInstalled.from_parent(parent, path=module_path) if MISSING else None
 
 
 POSTGRESQL = Path("/usr/lib/postgresql")
