@@ -77,6 +77,8 @@ class Answer:
     recorded: Recorded
     trouble: str | None = None
     """Why the picture itself is not kept."""
+    heat: bytes | None = None
+    """The heatmap as it is kept; None where nothing of it would show."""
 
 
 class Judge:
@@ -135,7 +137,7 @@ class Judge:
         except StationError as error:
             await self._dropped(file)
             raise UnrecordedError(str(error), replace(done, file=None)) from None
-        return Answer(recorded=recorded, trouble=trouble)
+        return Answer(recorded=recorded, trouble=trouble, heat=png)
 
     async def _verdict(self, judging: Future[Judged]) -> Inspection:
         """Waits for a verdict; from then on it is written down, however long that takes.
