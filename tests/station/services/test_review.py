@@ -20,7 +20,7 @@ INSPECT = "/v1/models/fitted/inspect"
 
 
 @pytest.mark.parametrize(("hits", "of"), [(0, 5), (5, 5), (3, 10), (1, 200)])
-def test_the_interval_is_clopper_and_pearsons(hits: int, of: int) -> None:
+def test_a_share_has_its_exact_interval(hits: int, of: int) -> None:
     expected = binomtest(hits, of).proportion_ci(0.95, "exact")
     assert Share(hits=hits, of=of).interval == pytest.approx((expected.low, expected.high))
     assert Share(hits=hits, of=of).value == hits / of

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nfbmr.scoring.intervals import share_interval
 from nfbmr.station.store import queries
 from nfbmr.station.store.database import Store
 from nfbmr.station.store.queries import Filter, Label, Recorded
@@ -46,12 +47,7 @@ class Share:
     @property
     def interval(self) -> tuple[float, float]:
         """Low and high."""
-        from scipy.special import betaincinv  # scipy.stats takes seconds to load
-
-        misses = self.of - self.hits
-        low = float(betaincinv(self.hits, misses + 1, 0.025)) if self.hits else 0.0
-        high = float(betaincinv(self.hits + 1, misses, 0.975)) if misses else 1.0
-        return low, high
+        return share_interval(self.hits, self.of)
 
 
 @dataclass(frozen=True, kw_only=True)
