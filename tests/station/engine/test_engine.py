@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import queue
 import shutil
 import threading
 import time
@@ -11,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from nfbmr.errors import SettingsError
+from nfbmr.errors import BundleError, SettingsError
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.inspection.result import Failure, Inspection
+from nfbmr.station.engine import pool as pool_module
 from nfbmr.station.engine.batcher import Batcher, ClosedError
 from nfbmr.station.engine.gate import BusyError, Gate
-from nfbmr.station.engine.pool import Loaded, Pool
+from nfbmr.station.engine.pool import Loaded, Pool, stamp_of
 
 Encoded = Callable[..., bytes]
 
@@ -146,6 +149,49 @@ def test_a_network_that_fails_in_a_real_stream_goes_on(
     batcher.join()
 
 
+def test_after_a_failure_each_verdict_belongs_to_its_own_picture() -> None:
+    """The old stream's reader still waits for a picture when the next stream has begun."""
+    readers: list[threading.Thread] = []
+
+    class Ahead(Stub):
+        def inspect_many(self, images: Iterator[bytes], **_: object) -> Iterator[Any]:
+            read: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+
+            def reading() -> None:
+                for image in images:
+                    read.put(image)
+                read.put(None)
+
+            readers.append(threading.Thread(target=reading, daemon=True))
+            readers[-1].start()
+            while (image := read.get()) is not None:
+                yield self._judge(image)
+
+    def judge(image: bytes) -> bytes:
+        if image.startswith(b"bad"):
+            raise MemoryError("out of memory")
+        return image
+
+    batcher = Batcher(Ahead(judge), 1)  # type: ignore[arg-type]
+    answered = 0
+    for turn in range(20):
+        given = [f"{'bad' if n == 2 else 'good'} {turn} {n}".encode() for n in range(6)]
+        found = [batcher.submit(data) for data in given]
+        for data, future in zip(given, found, strict=True):
+            if data.startswith(b"bad"):
+                assert isinstance(future.exception(PATIENCE), RuntimeError)
+            elif future.exception(PATIENCE) is None:
+                assert future.result() == data  # type: ignore[comparison-overlap]
+                answered += 1
+    assert batcher.submit(b"last").result(PATIENCE) == b"last"  # type: ignore[comparison-overlap]
+    batcher.close()
+    batcher.join()
+    assert answered >= 40, "the two before each failure, at least"
+    for reader in readers:
+        reader.join(PATIENCE)
+        assert not reader.is_alive()
+
+
 def test_a_changed_directory_is_loaded_again_and_nothing_is_lost(
     model_copy: Path, png: Encoded
 ) -> None:
@@ -184,6 +230,103 @@ def test_a_folder_of_models_is_looked_at_again(model: Path, tmp_path: Path) -> N
         shutil.rmtree(folder / "two")
         shutil.rmtree(folder / "one")
         wait_for(lambda: not pool.all() and not pool.troubles)
+    finally:
+        pool.close()
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool looks only where a test asks it to."""
+    monkeypatch.setattr(pool_module, "_EVERY", 3600.0)
+
+
+@pytest.mark.usefixtures("still")
+def test_one_bad_directory_blocks_no_other_and_a_passing_trouble_is_tried_again(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "models"
+    for name in ("a", "b"):
+        shutil.copytree(model, folder / name)
+    troubles: dict[str, Exception] = {"a": RuntimeError("no memory on the device")}
+    tried: list[str] = []
+
+    def loading(path: Path, **options: Any) -> Inspector:
+        tried.append(path.name)
+        if path.name in troubles:
+            raise troubles[path.name]
+        return load(path, **options)
+
+    monkeypatch.setattr(pool_module, "load", loading)
+    monkeypatch.setattr(pool_module, "_AGAIN", 0.0)
+    pool = Pool((), folder, runtime="torch")
+    try:
+        assert [one.name for one in pool.all()] == ["b"]
+        assert pool.troubles == {"a": "no memory on the device"}
+        troubles["a"] = BundleError("damaged")
+        pool._look()
+        pool._look()
+        assert tried == ["a", "b", "a"], "what is damaged stays so until it changes"
+        troubles.clear()
+        os.utime(folder / "a" / "manifest.json")
+        pool._look()
+        assert [one.name for one in pool.all()] == ["a", "b"]
+        assert pool.troubles == {}
+    finally:
+        pool.close()
+
+
+@pytest.mark.usefixtures("still")
+def test_a_model_goes_after_several_looks_without_it_and_an_unreadable_folder_keeps_all(
+    model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models"
+    shutil.copytree(model, folder / "one")
+    pool = Pool((), folder, runtime="torch")
+    try:
+        first = pool.get("one")
+        folder.rename(tmp_path / "away")
+        for _ in range(5):
+            pool._look()
+        assert pool.get("one") is first
+        (tmp_path / "away").rename(folder)
+        (folder / "one").rename(folder / ".one")
+        pool._look()
+        pool._look()
+        assert pool.get("one") is first
+        (folder / ".one").rename(folder / "one")
+        pool._look()
+        (folder / "one").rename(folder / ".one")
+        pool._look()
+        pool._look()
+        assert pool.get("one") is first, "it was there between"
+        pool._look()
+        assert pool.all() == []
+    finally:
+        pool.close()
+
+
+@pytest.mark.usefixtures("still")
+@pytest.mark.parametrize("after_the_stamp", [False, True])
+def test_what_another_program_wrote_meanwhile_is_loaded(
+    model_copy: Path, *, after_the_stamp: bool
+) -> None:
+    pool = Pool((model_copy,), None, runtime="torch")
+    try:
+        (loaded,) = pool.all()
+        changed = loaded.inspector.recalibrated(0.5)
+        changed.save_calibration()
+        stamp = stamp_of(model_copy)
+        load(model_copy, runtime="torch").recalibrated(0.3).save_calibration()
+        if not after_the_stamp:
+            stamp = stamp_of(model_copy)
+        assert pool.put(loaded, changed, stamp).inspector is changed
+        pool._look()
+        assert pool.all()[0].inspector.calibration.false_alarm_rate == 0.3
+        changed = pool.all()[0].inspector.recalibrated(0.5)
+        changed.save_calibration()
+        new = pool.put(pool.all()[0], changed, stamp_of(model_copy))
+        pool._look()
+        assert pool.all() == [new], "nobody else wrote"
     finally:
         pool.close()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nfbmr.errors import BundleError
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.scoring.calibrate import recalibrate
 from nfbmr.station.audit import verify
@@ -108,6 +109,50 @@ def test_a_saved_threshold_is_in_the_model_and_in_the_record_and_can_be_undone(
     assert line.thresholds.history(loaded.name)[0].reason == f"undoes change {event.number}"
     chain = line.store.read(lambda c: list(queries.whole_chain(c)))
     assert verify(chain).trouble is None
+
+
+def test_what_cannot_be_recorded_is_not_done(line: Station, model_copy: Path) -> None:
+    (loaded,) = line.pool.all()
+    before = {file.name: file.read_bytes() for file in model_copy.iterdir()}
+    proposal = line.thresholds.propose(loaded, 0.5, 0.7)
+
+    def failing(*_: object) -> None:
+        raise ValueError("no space")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queries, "append", failing)
+        with pytest.raises(ValueError, match="no space"):
+            line.thresholds.save(loaded, proposal, "ann", "tried")
+    assert {file.name: file.read_bytes() for file in model_copy.iterdir()} == before
+    assert line.pool.all() == [loaded]
+    assert line.thresholds.history(loaded.name) == []
+
+
+def test_a_change_that_cannot_be_saved_is_taken_back_in_the_record(
+    line: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (loaded,) = line.pool.all()
+    kept = loaded.inspector.calibration
+    first = line.thresholds.propose(loaded, 0.5, 0.7)
+    now = line.thresholds.save(loaded, first, "ann", "tried")
+    proposal = line.thresholds.propose(now, 0.6, 0.7)
+
+    def failing(_: Inspector) -> None:
+        raise BundleError("it cannot be written")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Inspector, "save_calibration", failing)
+        with pytest.raises(BundleError, match="cannot be written"):
+            line.thresholds.save(now, proposal, "ann", "again")
+    back, done, _ = line.thresholds.history(now.name)
+    assert (done.reason, done.actor) == ("again", "ann")
+    assert (back.actor, back.old) == ("station", done.new)
+    assert back.new is not None
+    assert back.new["calibration"] == now.calibration
+    assert back.new["takes_back"] == done.number
+    assert line.pool.all() == [now]
+    again = line.thresholds.undo(now, "bob")
+    assert again.inspector.calibration == kept, "what came about is undone, not what did not"
 
 
 def test_what_others_changed_is_not_undone(line: Station) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.result import Failure, Inspection
@@ -23,6 +23,16 @@ class ClosedError(Exception):
     """This batcher takes no more: another has its place."""
 
 
+@dataclass
+class _Stream:
+    """One passage of pictures through the network, from its start or a failure to the next."""
+
+    given: deque[Future[Judged]] = field(default_factory=deque)
+    """Of the pictures that it took, in its order."""
+    broken: bool = False
+    """Whether the network failed; it takes no more then."""
+
+
 class Batcher:
     """A model's queue and the threads behind it. How much may wait is for the gate to say."""
 
@@ -34,9 +44,8 @@ class Batcher:
             batch: pictures that pass the network at once, at most.
         """
         self._inspector, self._batch = inspector, batch
-        self._waiting: queue.SimpleQueue[tuple[bytes, Future[Judged]] | None] = queue.SimpleQueue()
-        self._given: deque[Future[Judged]] = deque()  # that the stream has, in its order
-        self._lock = threading.Lock()
+        self._waiting: deque[tuple[bytes, Future[Judged]]] = deque()
+        self._changed = threading.Condition()  # guards all that is waiting, given or closed
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="nfbmr-batcher", daemon=True)
         self._thread.start()
@@ -48,60 +57,54 @@ class Batcher:
             ClosedError: it takes no more.
         """
         future: Future[Judged] = Future()
-        with self._lock:
+        with self._changed:
             if self._closed:
                 raise ClosedError
-            self._waiting.put((data, future))
+            self._waiting.append((data, future))
+            self._changed.notify_all()
         return future
 
     def close(self) -> None:
         """Takes no more; what was given is still judged, by and by."""
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._waiting.put(None)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     def join(self) -> None:
         """Waits until all that was given is judged; to be closed first."""
         self._thread.join()
 
     def _work(self) -> None:
-        ended = threading.Event()
-        while not ended.is_set():
-            broken = threading.Event()
+        while True:
+            stream = _Stream()
             try:
-                feed = self._feed(ended, broken)
                 for result in self._inspector.inspect_many(
-                    feed, batch=self._batch, workers=_DECODERS
+                    self._feed(stream), batch=self._batch, workers=_DECODERS
                 ):
-                    self._given.popleft().set_result(result)
+                    stream.given.popleft().set_result(result)
+                return
             except Exception as error:  # of the network: those at hand fail, the next may not
                 _log.exception("The network failed")
-                broken.set()
-                self._waiting.put(None)  # wakes the reader that waits for the next picture
-                while self._given:
-                    self._given.popleft().set_exception(_failed(error))
+                with self._changed:
+                    stream.broken = True
+                    failed = list(stream.given)
+                    self._changed.notify_all()
+                for future in failed:
+                    future.set_exception(_failed(error))
 
-    def _feed(self, ended: threading.Event, broken: threading.Event) -> Iterator[bytes]:
+    def _feed(self, stream: _Stream) -> Iterator[bytes]:
+        """Yields what waits, until the stream breaks or nothing more can come."""
         while True:
-            item = self._waiting.get()
-            if item is None:
-                if broken.is_set():
+            with self._changed:
+                self._changed.wait_for(lambda: stream.broken or self._waiting or self._closed)
+                if stream.broken or not self._waiting:
                     return
-                if self._closed and self._waiting.empty():
-                    ended.set()
-                    return
-                continue
-            data, future = item
-            if not future.set_running_or_notify_cancel():
-                continue
-            if broken.is_set():
-                future.set_exception(_failed(None))
-                return
-            self._given.append(future)
+                data, future = self._waiting.popleft()
+                if not future.set_running_or_notify_cancel():
+                    continue
+                stream.given.append(future)
             yield data
 
 
-def _failed(error: Exception | None) -> RuntimeError:
-    why = "" if error is None else f" ({type(error).__name__}: {error})"
-    return RuntimeError(f"the network failed{why}")
+def _failed(error: Exception) -> RuntimeError:
+    return RuntimeError(f"the network failed ({type(error).__name__}: {error})")

@@ -5,25 +5,41 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import re
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from nfbmr.errors import NfbmrError, SettingsError
+from nfbmr.errors import BundleError, SettingsError
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.model.exports import PRECISIONS
-from nfbmr.model.folder import MANIFEST, is_bundle, to_json
+from nfbmr.model.folder import MANIFEST, is_bundle, parts_said, to_json
 from nfbmr.scoring.calibration import Calibration, calibration_to_dict
 from nfbmr.station.engine.batcher import Batcher
 
 _log = logging.getLogger(__name__)
 
 _EVERY = 2.0  # seconds between two looks at the directories
+_AGAIN = 30.0  # seconds until what may have been a passing trouble is tried again
+_LOOKS = 3  # in a row without a model, until it is gone and not only being replaced
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 Stamp = tuple[int, int, int]
+
+_NO_STAMP: Stamp = (0, 0, 0)
+"""Of no directory, so that the next look loads whatever is there."""
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """A directory that could not be loaded."""
+
+    stamp: Stamp
+    again: float
+    """When it is tried again though nothing has changed, of `time.monotonic`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +75,11 @@ Heard = Callable[[Loaded], object]
 def calibration_text(calibration: Calibration) -> str:
     """Returns a calibration as the text that is kept of it."""
     return to_json(calibration_to_dict(calibration))
+
+
+def calibration_hash(calibration: Calibration) -> str:
+    """Names a calibration: sha256 of its text, as of its file in a model directory."""
+    return hashlib.sha256(calibration_text(calibration).encode()).hexdigest()
 
 
 def bundle_hash(inspector: Inspector) -> str:
@@ -110,7 +131,8 @@ class Pool:
             raise SettingsError(f"--models {folder}: there is no such folder")
         self._loaded: dict[str, Loaded] = {}
         self._troubles: dict[str, str] = {}
-        self._failed: dict[str, Stamp] = {}
+        self._failed: dict[str, _Failed] = {}
+        self._missed: dict[str, int] = {}  # looks in a row without it
         self._lock = threading.Lock()
         self._ending = threading.Event()
         for name, path in self._named.items():
@@ -125,21 +147,29 @@ class Pool:
 
     def all(self) -> list[Loaded]:
         """Returns the models by their names' order."""
-        return [self._loaded[name] for name in sorted(self._loaded)]
+        return [one for _, one in sorted(self._loaded.copy().items())]
 
     @property
     def troubles(self) -> dict[str, str]:
         """Models that cannot be loaded, and why."""
-        return dict(self._troubles)
+        return self._troubles.copy()
 
-    def put(self, loaded: Loaded, changed: Inspector) -> Loaded:
+    def put(self, loaded: Loaded, changed: Inspector, stamp: Stamp | None) -> Loaded:
         """Gives a model on the line another calibration, which its directory has already.
+
+        Args:
+            loaded: the model as it is.
+            changed: the same with the other calibration.
+            stamp: of its directory, read after that was saved; None where there was none. Where
+                somebody else wrote there meanwhile, it is loaded again at the next look.
 
         Returns:
             The model as it then is.
         """
+        if stamp is None or not _holds(loaded.path, changed):
+            stamp = _NO_STAMP
         with self._lock:
-            return self._place(loaded.name, loaded.path, changed, stamp_of(loaded.path))
+            return self._place(loaded.name, loaded.path, changed, stamp)
 
     def close(self) -> None:
         """Ends the threads, once all that was given is judged."""
@@ -158,36 +188,66 @@ class Pool:
                 _log.exception("The models' directories cannot be looked at")
 
     def _look(self) -> None:
-        """Loads what is new or changed, and takes away what is gone from the folder."""
-        there = dict(self._named)
-        if self._folder is not None and self._folder.is_dir():
-            for path in sorted(self._folder.iterdir()):
-                if _NAME.fullmatch(path.name) and path.name not in there and is_bundle(path):
-                    there[path.name] = path.resolve()
+        """Loads what is new or changed, and takes away what stays away from the folder."""
+        there, readable = self._named, True
+        try:
+            there = self._in_folder() | there
+        except OSError as error:
+            _log.warning("The models' folder %s cannot be read: %s", self._folder, error.strerror)
+            readable = False
         for name, path in there.items():
-            try:
-                stamp = stamp_of(path)
-            except OSError:
-                continue  # being replaced
-            known = self._loaded.get(name)
-            if (known is None or known.stamp != stamp) and self._failed.get(name) != stamp:
-                try:
-                    self._load(name, path)
-                except NfbmrError as error:
-                    _log.warning("Model %s: %s", name, error)
-                    self._troubles[name], self._failed[name] = str(error), stamp
-        for name in set(self._loaded) - set(there):
-            with self._lock:
-                self._loaded.pop(name).batcher.close()
-        for name in set(self._troubles) - set(there):
-            self._troubles.pop(name)
+            self._missed.pop(name, None)
+            self._look_at(name, path)
+        if not readable:  # all stay, as nobody can say which are gone
+            return
+        for name in (set(self._loaded) | set(self._troubles)) - set(there):
+            self._missed[name] = self._missed.get(name, 0) + 1
+            if self._missed[name] >= _LOOKS:
+                self._forget(name)
+
+    def _in_folder(self) -> dict[str, Path]:
+        if self._folder is None:
+            return {}
+        return {
+            path.name: path.resolve()
+            for path in sorted(self._folder.iterdir())
+            if _NAME.fullmatch(path.name) and is_bundle(path)
+        }
+
+    def _look_at(self, name: str, path: Path) -> None:
+        """Loads one directory if it is new or changed; its troubles are its own."""
+        try:
+            stamp = stamp_of(path)
+        except OSError:
+            return  # being replaced
+        known, failed = self._loaded.get(name), self._failed.get(name)
+        if known is not None and known.stamp == stamp:
+            return
+        if failed is not None and failed.stamp == stamp and time.monotonic() < failed.again:
+            return
+        try:
+            self._load(name, path)
+        except Exception as error:  # whatever one directory does, the others go on
+            lasting = isinstance(error, BundleError | SettingsError)
+            again = math.inf if lasting else time.monotonic() + _AGAIN
+            _log.warning("Model %s: %s", name, error)
+            self._troubles[name] = str(error) or type(error).__name__
+            self._failed[name] = _Failed(stamp, again)
+
+    def _forget(self, name: str) -> None:
+        with self._lock:
+            gone = self._loaded.pop(name, None)
+            if gone is not None:
+                gone.batcher.close()
+        for known in (self._missed, self._troubles, self._failed):
+            known.pop(name, None)
 
     def _load(self, name: str, path: Path) -> None:
         with self._lock:
             try:
                 stamp = stamp_of(path)
             except OSError:
-                stamp = (0, 0, 0)  # what is missing is said by the loading
+                stamp = _NO_STAMP  # what is missing is said by the loading
             known = self._loaded.get(name)
             if known is not None and known.stamp == stamp:
                 return
@@ -196,7 +256,6 @@ class Pool:
             self._failed.pop(name, None)
 
     def _place(self, name: str, path: Path, inspector: Inspector, stamp: Stamp) -> Loaded:
-        text = calibration_text(inspector.calibration)
         new = Loaded(
             name=name,
             path=path,
@@ -204,7 +263,7 @@ class Pool:
             batcher=Batcher(inspector, self._batch),
             stamp=stamp,
             bundle=bundle_hash(inspector),
-            calibration=hashlib.sha256(text.encode()).hexdigest(),
+            calibration=calibration_hash(inspector.calibration),
         )
         try:
             self._heard(new)
@@ -216,6 +275,14 @@ class Pool:
         if old is not None:
             old.batcher.close()
         return new
+
+
+def _holds(path: Path, inspector: Inspector) -> bool:
+    """Whether a directory still has the calibration of a model."""
+    try:
+        return calibration_hash(inspector.calibration) in parts_said(path).values()
+    except BundleError:  # being replaced
+        return False
 
 
 def _name_of(path: Path) -> str:

@@ -7,6 +7,7 @@ chart stands at a score, so the rate that a score stands for is looked for here.
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +20,15 @@ from nfbmr.scoring.calibrate import Odd, odd_ones
 from nfbmr.scoring.calibration import Calibration, Verdict, calibration_from_dict
 from nfbmr.scoring.conformal import threshold_for
 from nfbmr.station.audit import Change, Event
-from nfbmr.station.engine.pool import Loaded, Pool
+from nfbmr.station.engine.pool import Loaded, Pool, Stamp, calibration_hash, stamp_of
 from nfbmr.station.store import queries
 from nfbmr.station.store.database import Store
 from nfbmr.station.store.queries import Filter, Recorded
+
+_log = logging.getLogger(__name__)
+
+_TAKES_BACK = "takes_back"
+"""In an event's new values: the number of the change that did not come about."""
 
 LAST = 200
 """Recorded parts that a change is tried on."""
@@ -161,37 +167,66 @@ class Thresholds:
             ConflictError: there is nothing to undo, or something else changed them since.
             BundleError: as `save`.
         """
-        last = self.history(loaded.name, 1)
-        if not last or last[0].new is None or last[0].old is None:
+        last = self._last(loaded.name)
+        if last is None or last.new is None or last.old is None:
             raise ConflictError("no change of the thresholds is recorded: there is nothing to undo")
-        if last[0].new["calibration"] != loaded.calibration:
+        if last.new["calibration"] != loaded.calibration:
             raise ConflictError(
                 "the thresholds were changed since by something else, such as 'nfbmr calibrate' or "
                 "a new fit; set them by the handles"
             )
-        before = self._calibration(last[0].old["calibration"], loaded.inspector)
+        before = self._calibration(last.old["calibration"], loaded.inspector)
         if before is None:
             raise ConflictError("the calibration before is not in the record")
         changed = loaded.inspector.with_calibration(before)
-        return self._replaced(loaded, changed, actor, f"undoes change {last[0].number}")
+        return self._replaced(loaded, changed, actor, f"undoes change {last.number}")
 
     def _replaced(self, loaded: Loaded, changed: Inspector, actor: str, reason: str) -> Loaded:
         with self._lock:
             current = self._pool.get(loaded.name)
             if current is None or current.calibration != loaded.calibration:
                 raise ConflictError("somebody changed the model meanwhile; load the page again")
-            changed.save_calibration()
-            new = self._pool.put(loaded, changed)
-            change = Change(
-                kind="threshold",
-                subject=loaded.name,
-                actor=actor,
-                old=_said(loaded),
-                new=_said(new),
-                reason=reason,
-            )
-            self._store.write(queries.append, change).result()
-            return new
+            old, new = _said(loaded.inspector), _said(changed)
+            event = self._told(loaded, actor, old, new, reason)
+            try:
+                changed.save_calibration()
+            except BaseException as error:
+                self._take_back(loaded, event, error)
+                raise
+            return self._pool.put(loaded, changed, _stamp(loaded))
+
+    def _told(
+        self, loaded: Loaded, actor: str, old: dict[str, Any], new: dict[str, Any], reason: str
+    ) -> Event:
+        change = Change(
+            kind="threshold", subject=loaded.name, actor=actor, old=old, new=new, reason=reason
+        )
+        return self._store.write(queries.append, change).result()
+
+    def _take_back(self, loaded: Loaded, event: Event, error: BaseException) -> None:
+        """Records that a recorded change did not come about."""
+        now = _said(loaded.inspector) | {_TAKES_BACK: event.number}
+        why = f"change {event.number} could not be saved: {error}"
+        try:
+            self._told(loaded, "station", event.new or {}, now, why)
+        except StationError:
+            _log.exception("Change %d was not saved, and the record cannot say so", event.number)
+
+    def _last(self, name: str) -> Event | None:
+        """Returns the last change of a model's thresholds that came about."""
+        before: int | None = None
+        taken_back: set[int] = set()
+        while found := self._store.read(
+            queries.events, kinds=("threshold",), subject=name, before=before
+        ):
+            for event in found:
+                number = (event.new or {}).get(_TAKES_BACK)
+                if number is not None:
+                    taken_back.add(number)
+                elif event.number not in taken_back:
+                    return event
+            before = found[-1].number
+        return None
 
     def history(self, name: str, limit: int = 10) -> list[Event]:
         """Returns the last changes of a model's thresholds, the newest first."""
@@ -203,10 +238,17 @@ def odd(calibration: Calibration) -> tuple[Odd, ...]:
     return odd_ones(calibration)
 
 
-def _said(loaded: Loaded) -> dict[str, Any]:
-    calibration = loaded.inspector.calibration
+def _stamp(loaded: Loaded) -> Stamp | None:
+    try:
+        return stamp_of(loaded.path)
+    except OSError:  # being replaced by somebody else
+        return None
+
+
+def _said(inspector: Inspector) -> dict[str, Any]:
+    calibration = inspector.calibration
     return {
-        "calibration": loaded.calibration,
+        "calibration": calibration_hash(calibration),
         "false_alarm_rate": calibration.false_alarm_rate,
         "look_rate": calibration.look_rate,
         "threshold": calibration.threshold,
