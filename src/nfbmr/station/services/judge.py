@@ -133,7 +133,8 @@ class Judge:
         done, png = await asyncio.to_thread(_row, given, loaded, result, sha256)
         done = replace(done, file=file, milliseconds=1000 * (time.monotonic() - began))
         try:
-            recorded = await asyncio.wrap_future(self._store.write(queries.record, done, png))
+            writing = asyncio.wrap_future(self._store.write(queries.record, done, png))
+            recorded = await asyncio.shield(writing)  # whoever gives up does not take it back
         except StationError as error:
             await self._dropped(file)
             raise UnrecordedError(str(error), replace(done, file=None)) from None

@@ -9,7 +9,8 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -34,6 +35,14 @@ class _Job:
     change: Callable[[Connection], Any]
     future: Future[Any]
 
+    def answer(self, found: Any) -> None:
+        with suppress(InvalidStateError):  # whoever asked has settled it
+            self.future.set_result(found)
+
+    def fail(self, error: Exception) -> None:
+        with suppress(InvalidStateError):
+            self.future.set_exception(error)
+
 
 class Writer:
     """Makes changes in the order in which they were given."""
@@ -42,22 +51,32 @@ class Writer:
         """Starts the thread."""
         self._engine = engine
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._at_hand: list[_Job] = []
         self._lock = threading.Lock()
         self._closed = False
+        self._dead = False
         self._thread = threading.Thread(target=self._work, name="nfbmr-writer", daemon=True)
         self._thread.start()
 
     @property
     def alive(self) -> bool:
         """Whether it takes changes."""
-        return not self._closed and self._thread.is_alive()
+        return not self._closed and not self._dead and self._thread.is_alive()
 
     def submit(self, change: Callable[[Connection], Found]) -> Future[Found]:
-        """Has a change made; its result, or a StoreError, is there once it is decided."""
+        """Has a change made; its result, or a StoreError, is there once it is decided.
+
+        A change that is cancelled before its turn is not made.
+
+        Raises:
+            StoreError: nothing is written any more.
+        """
         job = _Job(change, Future())
         with self._lock:
             if self._closed:
                 raise StoreError("the station is ending; nothing is written any more")
+            if self._dead:
+                raise _dead_error()
             self._jobs.put(job)
         return job.future
 
@@ -72,24 +91,41 @@ class Writer:
         self._engine.dispose()
 
     def _work(self) -> None:
-        ended = False
-        while not ended:
-            first = self._jobs.get()
-            if first is None:
-                return
-            group = [first]
-            while len(group) < _AT_ONCE:
-                try:
-                    job = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-                if job is None:
-                    ended = True
-                    break
-                group.append(job)
-            self._make(group)
+        try:
+            while self._take():
+                self._make(self._at_hand)
+            self._make(self._at_hand)
+        except BaseException:  # whatever it was, nobody may wait for an answer that never comes
+            _log.critical("The writer of the database has ended", exc_info=True)
+            with self._lock:
+                self._dead = True
+            for job in (*self._at_hand, *self._left()):
+                if not job.future.done():
+                    job.fail(_dead_error())
+
+    def _take(self) -> bool:
+        """Waits for changes, and claims those that nobody cancelled; False after the last ones."""
+        group = [self._jobs.get()]
+        with suppress(queue.Empty):
+            while group[-1] is not None and len(group) < _AT_ONCE:
+                group.append(self._jobs.get_nowait())
+        self._at_hand = [
+            job for job in group if job is not None and job.future.set_running_or_notify_cancel()
+        ]
+        return group[-1] is not None
+
+    def _left(self) -> list[_Job]:
+        found = []
+        with suppress(queue.Empty):
+            while True:
+                job = self._jobs.get_nowait()
+                if job is not None:
+                    found.append(job)
+        return found
 
     def _make(self, group: list[_Job]) -> None:
+        if not group:
+            return
         done: list[tuple[_Job, Any, Exception | None]] = []
         try:
             with self._engine.begin() as connection:
@@ -97,13 +133,13 @@ class Writer:
         except Exception as error:  # of the whole transaction: nothing of it is kept
             _log.warning("The database took nothing: %s", brief(error))
             for job in group:
-                job.future.set_exception(_store_error(error))
+                job.fail(_store_error(error))
             return
         for job, found, failed in done:
             if failed is not None:
-                job.future.set_exception(failed)
+                job.fail(failed)
             else:
-                job.future.set_result(found)
+                job.answer(found)
 
 
 def _made(connection: Connection, job: _Job) -> tuple[Any, Exception | None]:
@@ -128,6 +164,10 @@ def _store_error(error: Exception) -> StoreError:
     return StoreError(
         f"the database takes nothing ({brief(error)}); check its disk's free space and permissions"
     )
+
+
+def _dead_error() -> StoreError:
+    return StoreError("what writes the database has ended; see the log, start the station again")
 
 
 def brief(error: Exception) -> str:
