@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 import threading
@@ -21,11 +22,15 @@ from typing import Literal, get_args
 from nfbmr.errors import StationError
 from nfbmr.system.files import written_beside
 
+_log = logging.getLogger(__name__)
+
 Scope = Literal["inspect", "review", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 """Each includes those before it."""
 
 SESSION_SECONDS = 12 * 3600
+
+_NEVER = (-1, -1)  # time and size of a file that was not read yet
 
 _LINE = re.compile(r"([A-Za-z0-9_-]{1,60}) (inspect|review|admin) ([0-9a-f]{64})")
 
@@ -71,7 +76,7 @@ class Tokens:
         """
         self._path = path
         self._lock = threading.Lock()
-        self._stamp: tuple[int, int] = (-1, -1)
+        self._stamp = _NEVER
         self._tokens: tuple[Token, ...] = ()
         self._current()
 
@@ -93,7 +98,7 @@ class Tokens:
                 found = self._path.stat()
                 stamp = (found.st_mtime_ns, found.st_size)
                 if stamp != self._stamp:
-                    self._tokens = read_tokens(self._path)
+                    self._tokens = self._read()
                     self._stamp = stamp
             except OSError as error:
                 raise StationError(
@@ -102,16 +107,32 @@ class Tokens:
                 ) from None
             return self._tokens
 
+    def _read(self) -> tuple[Token, ...]:
+        """Reads them; where the file became another kind of file, those that were there hold."""
+        try:
+            return read_tokens(self._path)
+        except StationError as error:
+            if self._stamp == _NEVER:
+                raise
+            _log.warning("%s; the tokens that were read before stay in force", error)
+            return self._tokens
+
 
 def read_tokens(path: Path) -> tuple[Token, ...]:
     """Reads a file of tokens.
 
     Raises:
-        StationError: a line is none of ours, or two have one name.
+        StationError: a line is none of ours, or two have one name, or it is no UTF-8.
         OSError: it cannot be read.
     """
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise StationError(
+            f"{path}: found other bytes than UTF-8; let 'nfbmr token' write it"
+        ) from None
     found: dict[str, Token] = {}
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         match = _LINE.fullmatch(line.strip())
@@ -126,24 +147,27 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
 
 
 def new_token(path: Path, name: str, scope: Scope) -> str:
-    """Adds a token to a file, which is made where it is absent, or replaces the one of this name.
+    """Adds a token to a file, which is made where it is absent.
 
     Returns:
         The token, which is kept nowhere.
 
     Raises:
-        StationError: the name is none, or the file is not one of ours.
+        StationError: the name is none, or has a token, or the file is not one of ours.
         OSError: it cannot be written.
     """
     secret = secrets.token_urlsafe(32)
     kept = {token.name: token for token in (read_tokens(path) if path.exists() else ())}
+    if name in kept:
+        raise StationError(
+            f"'{name}' has a token in {path}; take its line out, or choose another name"
+        )
     kept[name] = Token(name=name, scope=scope, hash=_hash(secret))
     lines = [f"{one.name} {one.scope} {one.hash}" for one in kept.values()]
     if not all(_LINE.fullmatch(line) for line in lines):
         raise StationError(f"'{name}': letters, digits, - and _ were expected, 60 at most")
-    with written_beside(path) as beside:
+    with written_beside(path, mode=0o600) as beside:
         beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    path.chmod(0o600)
     return secret
 
 
