@@ -45,8 +45,9 @@ def test_a_token_is_known_by_its_hash_alone(file: Path) -> None:
     assert (found.name, found.scope) == ("ann", "review")
     assert tokens.of_secret(other + "x") is None
     assert tokens.of_secret("") is None
-    new_token(file, "ann", "admin")
-    assert tokens.of_secret(other) is None, "a new one takes the place of the old"
+    with pytest.raises(StationError, match="'ann' has a token"):
+        new_token(file, "ann", "admin")
+    assert tokens.of_secret(other) == found
     assert [token.name for token in read_tokens(file)] == ["line-1", "ann"]
     with pytest.raises(StationError, match="letters, digits"):
         new_token(file, "two words", "inspect")
@@ -76,6 +77,35 @@ def test_a_file_of_another_kind_is_refused(file: Path) -> None:
     file.write_text("# mine\n\nann review secret\n")
     with pytest.raises(StationError, match="line 3"):
         Tokens(file)
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(StationError, match="other bytes than UTF-8"):
+        Tokens(file)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"half a li"])
+def test_a_file_that_cannot_be_read_any_more_locks_nobody_out(file: Path, content: bytes) -> None:
+    secret = new_token(file, "ann", "review")
+    tokens = Tokens(file)
+    before = file.read_bytes()
+    file.write_bytes(content)
+    assert tokens.of_secret(secret) is not None
+    assert tokens.of_name("ann") is not None
+    file.write_bytes(before.replace(b"ann", b"bob"))
+    assert tokens.of_name("ann") is None
+    assert tokens.of_name("bob") is not None
+
+
+def test_a_token_file_is_never_open_to_others(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes = []
+    replace = Path.replace
+
+    def seen(beside: Path, target: Path) -> Path:
+        modes.append(stat.S_IMODE(beside.stat().st_mode))
+        return replace(beside, target)
+
+    monkeypatch.setattr(Path, "replace", seen)
+    new_token(file, "ann", "review")
+    assert modes == [0o600]
 
 
 def test_beyond_this_machine_tokens_are_demanded(settings: Settings) -> None:
@@ -106,6 +136,7 @@ def test_a_session_dies_with_its_time_its_token_and_any_change(
     monkeypatch.setattr("nfbmr.station.auth.time.time", lambda: now + SESSION_SECONDS + 1)
     assert sessions.actor(cookie, tokens) is None
     monkeypatch.undo()
+    file.write_text("".join(line for line in file.open() if not line.startswith("ann ")))
     new_token(file, "ann", "review")
     assert sessions.actor(cookie, tokens) is None
 
@@ -115,6 +146,7 @@ def test_another_sites_page_changes_nothing(client: TestClient, png: Encoded) ->
         {"Origin": "http://evil.example"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Origin": "null"},
+        {"Origin": "http://["},
     ):
         assert client.post(INSPECT, content=png(1), headers=headers).status_code == 403
     same = {"Origin": "http://127.0.0.1", "Sec-Fetch-Site": "same-origin"}
@@ -128,9 +160,24 @@ def test_without_tokens_another_hosts_name_leads_nowhere(client: TestClient) -> 
         assert client.get("/v1/inspections", headers={"Host": host}).status_code == 200
 
 
-def test_every_answer_has_the_headers(client: TestClient) -> None:
-    for path in ("/healthz", "/v1/inspections/9", "/nowhere", "/openapi.json"):
-        headers = client.get(path).headers
+def test_every_answer_has_the_headers(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing() -> None:
+        raise ZeroDivisionError
+
+    app = create_app(station)
+    client = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
+    monkeypatch.setattr(station.pool, "all", failing)
+    expected = {
+        "/healthz": 200,
+        "/v1/inspections/9": 404,
+        "/nowhere": 404,
+        "/openapi.json": 200,
+        "/v1/models": 500,
+    }
+    for path, status in expected.items():
+        answer = client.get(path)
+        assert answer.status_code == status
+        headers = answer.headers
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
@@ -138,6 +185,8 @@ def test_every_answer_has_the_headers(client: TestClient) -> None:
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-frame-options"] == "DENY"
         assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cache-control"] == "no-store"
+    assert client.get("/v1/models").json() == {"detail": "the station failed; its log says where"}
 
 
 def test_limits_are_kept(settings: Settings, png: Encoded) -> None:

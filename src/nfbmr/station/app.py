@@ -2,37 +2,64 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Callable
 from contextlib import closing
 from types import FrameType
-from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
-from nfbmr.errors import BundleError, NfbmrError, SettingsError, StationError
+from nfbmr.errors import NfbmrError, StationError
+from nfbmr.station import problems
 from nfbmr.station.api import health, inspect, inspections, models, thresholds
-from nfbmr.station.api.forms import Verdict
-from nfbmr.station.engine.gate import BusyError
+from nfbmr.station.deps import who_asks
 from nfbmr.station.pages.routes import add_pages
-from nfbmr.station.security import Guard
-from nfbmr.station.services.judge import LateError, NoSuchModelError, PictureError, UnrecordedError
-from nfbmr.station.services.threshold import ConflictError
+from nfbmr.station.security import Guard, Limits
 from nfbmr.station.settings import MEGABYTE
 from nfbmr.station.station import Station
 
-_log = logging.getLogger(__name__)
-
 _LAST_SECONDS = 10  # for what was begun when the station is told to stop
 _BACKLOG = 256
+_CONNECTIONS = 512  # half of the files that a process may usually have open
+
+
+_NO_TOKEN = ("/login", "/logout")  # changes that anybody may ask for
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+class _Guarded(FastAPI):
+    """All that is answered goes through the guard, failures of the application, too."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        station: Station = self.state.station
+        limits = Limits(
+            picture_bytes=int(station.settings.most_megabytes * MEGABYTE),
+            seconds=station.settings.seconds,
+            local_only=station.tokens is None,
+        )
+        return Guard(super().build_middleware_stack(), limits, _asked)
+
+
+async def _asked(request: Request) -> Response | None:
+    """Refuses a change by whoever shows no token, before its body is read."""
+    if request.method in _SAFE or request.url.path in _NO_TOKEN:
+        return None
+    try:
+        await run_in_threadpool(who_asks, request)
+    except HTTPException as error:
+        return await problems.refused(request, error)
+    except StationError as error:
+        return await problems.ours(request, error)
+    return None
 
 
 def create_app(station: Station) -> FastAPI:
     """Returns the application of an open station."""
-    app = FastAPI(
+    app = _Guarded(
         title="nfbmr station",
         description="Pictures to recorded verdicts.",
         version="1",
@@ -45,52 +72,11 @@ def create_app(station: Station) -> FastAPI:
         app.include_router(module.router)
     add_pages(app)
     for kind in (NfbmrError, OSError):
-        app.add_exception_handler(kind, _our_error)
-    app.add_exception_handler(RequestValidationError, _not_as_expected)
-    app.add_middleware(
-        Guard,
-        most_bytes=int(station.settings.most_megabytes * MEGABYTE),
-        local_only=station.tokens is None,
-    )
+        app.add_exception_handler(kind, problems.ours)
+    app.add_exception_handler(RequestValidationError, problems.not_as_expected)
+    app.add_exception_handler(HTTPException, problems.refused)
+    app.add_exception_handler(Exception, problems.failed)
     return app
-
-
-_STATUS: tuple[tuple[type[Exception], int], ...] = (
-    (NoSuchModelError, 404),
-    (ConflictError, 409),
-    (BundleError, 409),
-    (PictureError, 422),
-    (SettingsError, 422),
-    (UnrecordedError, 507),
-    (OSError, 507),
-)
-"""Answers to errors; to all others 503."""
-
-
-async def _our_error(_: Request, error: Exception) -> JSONResponse:
-    status = next((number for kind, number in _STATUS if isinstance(error, kind)), 503)
-    headers: dict[str, str] = {}
-    body: dict[str, Any] = {"detail": str(error)}
-    if isinstance(error, BusyError):
-        headers["Retry-After"] = str(error.retry_after)
-    elif isinstance(error, LateError):
-        headers["Retry-After"] = "1"
-    elif isinstance(error, UnrecordedError):
-        body["unrecorded"] = Verdict.of(error.unrecorded).model_dump()
-    elif isinstance(error, OSError):  # a request's files on a full disk
-        body["detail"] = f"the station's disk: {error.strerror}"
-    if status >= 500:
-        _log.warning("%s", body["detail"])
-    return JSONResponse(body, status, headers)
-
-
-async def _not_as_expected(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    said = [
-        f"{'.'.join(str(part) for part in one['loc'][1:]) or one['loc'][0]}: {one['msg']}"
-        for one in error.errors()
-    ]
-    return JSONResponse({"detail": "; ".join(said)}, 422)
 
 
 def serve(station: Station, *, ready: Callable[[str], object] = lambda _: None) -> None:
@@ -110,6 +96,7 @@ def serve(station: Station, *, ready: Callable[[str], object] = lambda _: None) 
         log_config=None,
         access_log=False,
         server_header=False,
+        limit_concurrency=_CONNECTIONS,
         timeout_graceful_shutdown=_LAST_SECONDS,
     )
     with closing(_listening(station.settings.host, station.settings.port)) as listening:

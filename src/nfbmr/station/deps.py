@@ -52,7 +52,7 @@ class Needs(SecurityBase):
             HTTPException: 401 without a token or session, 403 where it does not suffice.
         """
         station = station_of(request)
-        actor = _actor(request, station)
+        actor = who_asks(request)
         if not actor.may(self.scope):
             raise HTTPException(
                 403, f"'{actor.name}' has the scope {actor.scope}, this needs {self.scope}"
@@ -67,7 +67,13 @@ class Needs(SecurityBase):
         return actor
 
 
-def _actor(request: Request, station: Station) -> Actor:
+def who_asks(request: Request) -> Actor:
+    """Returns who asks, by the token or the session that comes with it.
+
+    Raises:
+        HTTPException: 401 without one.
+    """
+    station = station_of(request)
     if station.tokens is None:
         return LOCAL
     kind, _, secret = request.headers.get("authorization", "").partition(" ")
@@ -91,9 +97,17 @@ def refuse_other_sites(request: Request) -> None:
         HTTPException: 403.
     """
     origin = request.headers.get("origin")
-    other = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    other = origin is not None and _place(origin) != request.headers.get("host", "")
     if other or request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise HTTPException(403, "another site's page asked for this")
+
+
+def _place(origin: str) -> str | None:
+    """Returns host and port; None where there is none to be read."""
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None
 
 
 Inspecting = Annotated[Actor, Depends(Needs("inspect"))]

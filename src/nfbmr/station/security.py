@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from fastapi import HTTPException
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nfbmr.station.settings import is_local
@@ -36,26 +42,39 @@ _HEADERS = {
 }
 
 
+SMALL_BODY = 64_000
+"""Bytes of a body that holds no picture."""
+_PICTURES = re.compile(r"/v1/models/[^/]+/inspect|/inspect/picture")
+
+Asked = Callable[[Request], Awaitable[Response | None]]
+"""The refusal of a request, before its body is read; None where it may pass."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Of what is let in."""
+
+    picture_bytes: int
+    """Of a body of one of the routes that take pictures; others take `SMALL_BODY`."""
+    seconds: float
+    """Until a body is there."""
+    local_only: bool
+    """Whether the host that is asked for has to be this machine, so that no other site's name can
+    be made to lead here."""
+
+
 class Guard:
-    """Wraps the application."""
+    """Wraps the finished application, so that what it fails to answer has the headers, too."""
 
-    def __init__(self, app: ASGIApp, most_bytes: int, *, local_only: bool) -> None:
-        """Wraps it.
-
-        Args:
-            app: the application.
-            most_bytes: of a request's body.
-            local_only: whether the host that is asked for has to be this machine, so that no
-                other site's name can be made to lead here.
-        """
-        self._app, self._most, self._local_only = app, most_bytes, local_only
+    def __init__(self, app: ASGIApp, limits: Limits, asked: Asked) -> None:
+        """Wraps it."""
+        self._app, self._limits, self._asked = app, limits, asked
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hands on what may pass."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -66,29 +85,50 @@ class Guard:
                     found["Cache-Control"] = "no-store"
             await send(message)
 
-        if self._local_only and not is_local(_host(headers.get("host", ""))):
-            answer = JSONResponse({"detail": "this station answers to this machine alone"}, 400)
-            await answer(scope, receive, sent)
+        most = self._limits.picture_bytes if _PICTURES.fullmatch(scope["path"]) else SMALL_BODY
+        refusal = await self._refusal(Request(scope), most)
+        if refusal is not None:
+            await refusal(scope, receive, sent)
             return
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self._most:
-            await JSONResponse({"detail": self._too_large}, 413)(scope, receive, sent)
-            return
-        got = 0
+        await self._app(scope, _limited(receive, most, self._limits.seconds), sent)
 
-        async def received() -> Message:
-            nonlocal got
-            message = await receive()
-            got += len(message.get("body", b""))
-            if got > self._most:
-                raise HTTPException(413, self._too_large)
-            return message
+    async def _refusal(self, request: Request, most: int) -> Response | None:
+        if self._limits.local_only and not is_local(_host(request.headers.get("host", ""))):
+            return JSONResponse({"detail": "this station answers to this machine alone"}, 400)
+        refusal = await self._asked(request)
+        if refusal is not None:
+            return refusal
+        length = request.headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > most:
+            return JSONResponse({"detail": _too_large(most)}, 413)
+        return None
 
-        await self._app(scope, received, sent)
 
-    @property
-    def _too_large(self) -> str:
-        return f"a request holds at most {self._most / 1e6:g} megabytes; send fewer or smaller ones"
+def _limited(receive: Receive, most: int, seconds: float) -> Receive:
+    """Returns what receives a body of so many bytes within its time, then whatever comes."""
+    got, whole, until = 0, False, time.monotonic() + seconds
+
+    async def received() -> Message:
+        nonlocal got, whole
+        if whole:  # what comes now is that the client goes away
+            return await receive()
+        try:
+            async with asyncio.timeout(until - time.monotonic()):
+                message = await receive()
+        except TimeoutError:
+            said = f"the request did not arrive within {seconds:g} s; send it again"
+            raise HTTPException(503, said, {"Retry-After": "1"}) from None
+        got += len(message.get("body", b""))
+        whole = not message.get("more_body", False)
+        if got > most:
+            raise HTTPException(413, _too_large(most))
+        return message
+
+    return received
+
+
+def _too_large(most: int) -> str:
+    return f"this request holds at most {most / 1e6:g} megabytes; send fewer or smaller ones"
 
 
 def _host(header: str) -> str:

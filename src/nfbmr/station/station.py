@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -52,7 +53,9 @@ class Station:
                 heard=self._model_loaded,
             )
             opened.callback(self.pool.close)
-            gate = Gate(settings.waiting, int(settings.waiting_megabytes * MEGABYTE))
+            most_bytes = int(settings.waiting_megabytes * MEGABYTE)
+            gate = Gate(settings.waiting, most_bytes)
+            self.arriving = Gate(sys.maxsize, most_bytes)
             self.judge = Judge(settings, self.pool, self.store, self.pictures, gate)
             self.thresholds = Thresholds(self.store, self.pool)
             self.live = Live(self.store)

@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from nfbmr.errors import StationError
 from nfbmr.inspection.inspector import Inspector
+from nfbmr.station import intake
+from nfbmr.station.auth import LOCAL
+from nfbmr.station.services.judge import Answer, Given, LateError
 from nfbmr.station.station import Station
 from nfbmr.station.store import queries
 
@@ -56,12 +60,13 @@ def test_several_pictures_are_answered_in_order_and_a_broken_one_says_why(
     parts = [("a.png", png(1)), ("b.png", png(2, defect=True)), ("c.png", b"no picture")]
     files = [("files", (name, data, "image/png")) for name, data in parts]
     answer = client.post(INSPECT, files=files, data={"part_id": "B-1"})
-    assert answer.status_code == 200
+    assert answer.status_code == 207
     first, second, third = answer.json()["inspections"]
     assert (first["name"], first["verdict"]) == ("a.png", "good")
     assert (second["name"], second["verdict"]) == ("b.png", "defect")
     assert third["name"] == "c.png"
     assert "expected a JPEG, PNG" in third["error"]
+    assert (third["status"], third["unrecorded"]) == (422, None)
     assert {first["part_id"], second["part_id"]} == {"B-1"}
     assert len(client.get("/v1/inspections").json()["inspections"]) == 2
 
@@ -151,3 +156,111 @@ def test_a_picture_that_cannot_be_kept_is_said_beside_its_verdict(
     assert said["picture_kept"] is False
     assert client.get(f"/v1/inspections/{said['id']}").json()["verdict"] == said["verdict"]
     assert client.get(f"/v1/inspections/{said['id']}/picture").status_code == 404
+
+
+def sent(*pictures: bytes) -> list[tuple[str, tuple[str, bytes, str]]]:
+    return [("files", (f"{n}.png", data, "image/png")) for n, data in enumerate(pictures)]
+
+
+FAILURES = [
+    (LateError("no verdict within 30 s"), 503, "no verdict within"),
+    (StationError("the network failed"), 503, "the network failed"),
+    (OSError(28, "No space left on device"), 507, "No space left"),
+    (ZeroDivisionError("a secret"), 500, "its log says where"),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "said"), FAILURES)
+def test_one_failure_among_several_takes_no_verdict_away(
+    client: TestClient,
+    station: Station,
+    png: Encoded,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    status: int,
+    said: str,
+) -> None:
+    inspect = station.judge.inspect
+
+    async def failing(given: Given) -> Answer:
+        if given.name == "1.png":
+            raise error
+        return await inspect(given)
+
+    monkeypatch.setattr(station.judge, "inspect", failing)
+    answer = client.post(INSPECT, files=sent(png(1), png(2), png(3), b"no picture"))
+    assert answer.status_code == 207
+    first, second, third, fourth = answer.json()["inspections"]
+    assert {first["id"], third["id"]} == {1, 2}
+    assert (second["name"], second["status"], second["unrecorded"]) == ("1.png", status, None)
+    assert said in second["error"]
+    assert fourth["status"] == 422
+
+
+def test_unrecorded_verdicts_of_several_are_each_in_their_place(
+    client: TestClient, png: Encoded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StationError("database or disk is full")
+
+    monkeypatch.setattr(queries, "record", full)
+    answer = client.post(INSPECT, files=sent(png(100), png(1, defect=True)))
+    assert answer.status_code == 207
+    outcomes = answer.json()["inspections"]
+    assert [one["status"] for one in outcomes] == [507, 507]
+    assert [one["unrecorded"]["verdict"] for one in outcomes] == ["good", "defect"]
+
+
+def test_several_without_any_verdict_are_one_error(
+    client: TestClient, station: Station, png: Encoded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = client.post(INSPECT, files=sent(b"no picture", b"nor this"))
+    assert answer.status_code == 422
+    assert answer.json()["detail"].count("another kind of content") == 2
+
+    async def late(given: Given) -> Answer:
+        raise LateError(f"{given.name} is late")
+
+    monkeypatch.setattr(station.judge, "inspect", late)
+    answer = client.post(INSPECT, files=sent(png(1), png(2)))
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+
+
+def test_nothing_is_read_back_once_a_verdict_is_recorded(
+    client: TestClient, station: Station, png: Encoded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = {"X-Form-Key": station.sessions.form_key(LOCAL)}
+
+    def failing(*_: object, **__: object) -> None:
+        raise StationError("the database cannot be read")
+
+    monkeypatch.setattr(station.store, "read", failing)
+    answer = client.post(f"{INSPECT}?heatmap=true", content=png(1, defect=True))
+    assert answer.status_code == 200
+    assert answer.json()["inspections"][0]["heatmap_png"]
+    form = {"model": "fitted", "part_id": "A-1"}
+    page = client.post("/inspect/picture", data=form, files=sent(png(2)), headers=key)
+    assert page.status_code == 200
+    assert "part A-1" in page.text
+
+
+def test_a_body_that_arrives_takes_no_place_of_what_is_judged(
+    client: TestClient, station: Station, png: Encoded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    read = intake._read
+
+    async def looked(request: Request, most: int) -> intake.Taken:
+        seen.append((station.judge.gate.inside, station.arriving.bytes_inside))
+        return await read(request, most)
+
+    monkeypatch.setattr(intake, "_read", looked)
+    assert client.post(INSPECT, content=png(1)).status_code == 200
+    assert seen == [(0, len(png(1)))]
+    assert station.arriving.inside == station.judge.gate.inside == 0
+    with station.arriving.passed(station.arriving.most_bytes):
+        answer = client.post(INSPECT, content=png(1))
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    assert "too much arrives" in answer.json()["detail"]

@@ -46,7 +46,9 @@ def test_the_newest_part_is_shown_in_words(client: TestClient, png: Encoded) -> 
     assert "<b>A-2" not in text
     assert "Defect</span>" in text
     assert re.search(r"about one good part in \d+ looks this unusual", text)
-    assert 'src="/picture/2?side=1280"' in text
+    (named,) = set(re.findall(r'src="/picture/2\?side=1280&amp;of=(\w{12})"', text))
+    assert client.get("/v1/inspections/2").json()["picture"].startswith(named)
+    assert f'src="/heat/2?of={named}"' in text
     assert "<polygon" in text
     assert "50 %" in text, "of the last hour"
     earlier = client.get("/?at=1").text
@@ -137,6 +139,7 @@ def test_a_token_opens_a_session_that_ends_with_it(
     assert sent.status_code == 200
     (row,) = client.get("/v1/inspections").json()["inspections"]
     assert row["actor"] == "ann"
+    (tmp_path / "tokens").write_text("")
     new_token(tmp_path / "tokens", "ann", "review")
     assert client.get("/", headers=HTML, follow_redirects=False).status_code == 303
 

@@ -77,22 +77,28 @@ _OF_INSPECTION = set(InspectionForm.model_fields) - {"picture_kept", "trouble", 
 
 
 class Refused(BaseModel):
-    """A picture among others that got no verdict."""
+    """A picture among others that got no verdict, or none that is in the record."""
 
     name: str
     error: str
+    status: int = Field(description="What its answer would have been, had it come alone.")
+    unrecorded: Verdict | None = Field(
+        None, description="Of status 507: the verdict, where there is one, which is in no record."
+    )
 
 
 class Inspections(BaseModel):
-    """Verdicts in the order of the pictures."""
+    """Outcomes in the order of the pictures."""
 
     inspections: list[InspectionForm | Refused]
 
 
 class Unrecorded(Problem):
-    """A verdict that is not in the record, since the database did not take it."""
+    """The database or the disk took nothing."""
 
-    unrecorded: Verdict
+    unrecorded: Verdict | None = Field(
+        None, description="The verdict, where there is one, which is in no record."
+    )
 
 
 class Page(BaseModel):
@@ -140,5 +146,6 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     413: {"model": Problem, "description": "The body is too large"},
     422: {"model": Problem, "description": "Something given is not as expected"},
     503: {"model": Problem, "description": "Too much is in work; see Retry-After"},
+    507: {"model": Unrecorded, "description": "The database or the disk took nothing"},
 }
 """Answers that any route may give."""

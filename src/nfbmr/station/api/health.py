@@ -14,6 +14,7 @@ from nfbmr.station.store import queries
 
 router = APIRouter(tags=["health"], responses={400: PROBLEMS[400]})
 
+_AGAIN_SECONDS = "5"
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -39,7 +40,9 @@ def openapi(request: Request) -> dict[str, Any]:
 def readyz(station: StationDep, response: Response) -> State:
     """Looks at the database, its writer, and the models."""
     troubles = _troubles(station)
-    response.status_code = 503 if troubles else 200
+    if troubles:
+        response.status_code = 503
+        response.headers["Retry-After"] = _AGAIN_SECONDS
     return State(ready=not troubles, troubles=troubles)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from nfbmr.station.api.forms import (
@@ -13,15 +13,15 @@ from nfbmr.station.api.forms import (
     InspectionForm,
     Inspections,
     Refused,
-    Unrecorded,
+    Verdict,
 )
 from nfbmr.station.deps import Inspecting, StationDep
 from nfbmr.station.intake import checked_part_id, judged, taken
+from nfbmr.station.problems import said_of, status_of
 from nfbmr.station.services import heat
-from nfbmr.station.services.judge import Answer, Given
-from nfbmr.station.station import Station
-from nfbmr.station.store import queries
+from nfbmr.station.services.judge import Answer, Given, UnrecordedError
 from nfbmr.station.store.pictures import MEDIA
+from nfbmr.station.text import PLAIN
 
 router = APIRouter(tags=["inspect"])
 
@@ -43,7 +43,7 @@ _BODY: dict[str, Any] = {
                             "minItems": 1,
                             "items": {"type": "string", "format": "binary"},
                         },
-                        "part_id": {"type": "string", "maxLength": 200},
+                        "part_id": {"type": "string", "maxLength": 200, "pattern": PLAIN},
                     },
                 }
             },
@@ -58,47 +58,52 @@ _BODY: dict[str, Any] = {
     summary="Judge pictures",
     responses={
         **PROBLEMS,
-        507: {"model": Unrecorded, "description": "A verdict that could not be recorded"},
+        207: {"model": Inspections, "description": "Some pictures have no recorded verdict"},
     },
     openapi_extra=_BODY,
 )
 async def inspect(
     request: Request,
+    response: Response,
     station: StationDep,
     actor: Inspecting,
     name: ModelName,
-    part_id: Annotated[str, Query(max_length=200, description="Which part it is.")] = "",
+    part_id: Annotated[
+        str, Query(max_length=200, pattern=PLAIN, description="Which part it is.")
+    ] = "",
     heatmap: Annotated[bool, Query(description="Whether to send heatmaps, too.")] = False,
 ) -> Inspections:
     """Judges one picture (the body itself), or several (`files` of a form).
 
-    The answer comes once every verdict is in the record. Where several pictures were sent, those
-    that cannot be read say why in their place; where none can be, the answer is 422.
+    The answer comes once every verdict is in the record. Of several pictures each has its outcome
+    in its place: the answer is 200 where all have a verdict that is recorded, 207 where some do
+    not, which say why. Where none has a verdict, one error is the answer, as for a single picture.
     """
     station.judge.model(name)
     async with taken(request, station) as found:
         part = checked_part_id(found.fields.get("part_id", part_id))
         given = Given(data=b"", model=name, part_id=part, source="rest", actor=actor.name)
-        answers = await judged(station, found, given)
-        if all(not isinstance(answer, Answer) for answer in answers):
-            raise HTTPException(422, "; ".join(str(answer) for answer in answers))
-        return Inspections(
-            inspections=[
-                await _form(station, answer, heatmap)
-                if isinstance(answer, Answer)
-                else Refused(name=upload.name, error=str(answer))
-                for answer, upload in zip(answers, found.uploads, strict=True)
-            ]
-        )
+        outcomes = await judged(station, found, given)
+        forms = [
+            await _form(outcome, heatmap)
+            if isinstance(outcome, Answer)
+            else _refused(outcome, upload.name)
+            for outcome, upload in zip(outcomes, found.uploads, strict=True)
+        ]
+    if any(isinstance(form, Refused) for form in forms):
+        response.status_code = 207
+    return Inspections(inspections=forms)
 
 
-async def _form(station: Station, answer: Answer, heatmap: bool) -> InspectionForm:
+async def _form(answer: Answer, heatmap: bool) -> InspectionForm:
     png = None
     if heatmap:
-        png = await run_in_threadpool(_heatmap, station, answer.recorded.id)
+        drawn = await run_in_threadpool(heat.drawn, answer.heat)
+        png = base64.b64encode(drawn).decode("ascii")
     return InspectionForm.of_row(answer.recorded, answer.trouble, png)
 
 
-def _heatmap(station: Station, number: int) -> str:
-    kept = station.store.read(queries.heatmap, number)
-    return base64.b64encode(heat.drawn(kept)).decode("ascii")
+def _refused(error: Exception, name: str) -> Refused:
+    found = Verdict.of(error.unrecorded) if isinstance(error, UnrecordedError) else None
+    status, said = status_of(error), said_of(error)
+    return Refused(name=name, error=said, status=status, unrecorded=found)

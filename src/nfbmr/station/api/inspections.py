@@ -14,11 +14,12 @@ from nfbmr.station.station import Station
 from nfbmr.station.store import queries
 from nfbmr.station.store.pictures import MEDIA
 from nfbmr.station.store.queries import Filter, Recorded
+from nfbmr.station.text import PLAIN
 
 router = APIRouter(tags=["inspections"], responses=PROBLEMS)
 
 Number = Annotated[int, Path(ge=1, le=2**62, description="An inspection's `id`.")]
-Text = Annotated[str, Query(max_length=200)]
+Text = Annotated[str, Query(max_length=200, pattern=PLAIN)]
 When = Annotated[
     str,
     Query(
@@ -33,7 +34,7 @@ class Feedback(BaseModel):
     """What a person says of a part."""
 
     label: Literal["good", "defect"] | None = Field(description="None takes back what was said.")
-    note: str = Field("", max_length=2000)
+    note: str = Field("", max_length=2000, pattern=PLAIN)
 
 
 @router.get("/v1/inspections", summary="The record, newest first")

@@ -12,6 +12,7 @@ from nfbmr.station.api.inspect import ModelName
 from nfbmr.station.deps import Administrating, Inspecting, Reviewing, StationDep
 from nfbmr.station.services.threshold import Proposal
 from nfbmr.station.store import queries
+from nfbmr.station.text import PLAIN
 
 router = APIRouter(
     tags=["thresholds"],
@@ -53,7 +54,7 @@ class Wanted(BaseModel):
 
     false_alarm_rate: float = Field(ge=1e-6, le=0.99, allow_inf_nan=False)
     look_rate: float = Field(ge=1e-6, le=0.99, allow_inf_nan=False)
-    reason: str = Field(min_length=1, max_length=2000)
+    reason: str = Field(min_length=1, max_length=2000, pattern=PLAIN)
 
 
 class EventForm(BaseModel):

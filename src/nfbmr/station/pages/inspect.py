@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 
 from nfbmr.station.auth import Actor
@@ -30,10 +31,9 @@ async def picture(request: Request, station: StationDep, actor: InspectingPage) 
     async with taken(request, station) as found:
         model = found.fields.get("model", "")
         station.judge.model(model)
-        part = checked_part_id(found.fields.get("part_id", ""))
-        given = Given(data=b"", model=model, part_id=part, source="page", actor=actor.name)
+        part_id = checked_part_id(found.fields.get("part_id", ""))
+        given = Given(data=b"", model=model, part_id=part_id, source="page", actor=actor.name)
         (answer,) = await judged(station, found.first(), given)
-    if not isinstance(answer, Answer):
-        raise answer
+    assert isinstance(answer, Answer)  # the only picture's error was raised
     values = {"row": answer.recorded, "trouble": answer.trouble}
-    return render.page(request, actor, "_judged.html.j2", values)
+    return await run_in_threadpool(render.part, request, actor, "_judged.html.j2", values)

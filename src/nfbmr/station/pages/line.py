@@ -16,14 +16,15 @@ from nfbmr.station.services import review
 from nfbmr.station.station import Station
 from nfbmr.station.store import queries
 from nfbmr.station.store.queries import Filter
+from nfbmr.station.text import PLAIN
 
 router = APIRouter(include_in_schema=False)
 
-Model = Annotated[str, Query(max_length=100)]
+Model = Annotated[str, Query(max_length=100, pattern=PLAIN)]
 At = Annotated[int | None, Query(ge=1, le=2**62)]
 ReviewingPage = Annotated[Actor, Depends(Needs("review", page=True))]
 Said = Annotated[Literal["good", "defect", "none"], Form()]
-Note = Annotated[str, Form(max_length=2000)]
+Note = Annotated[str, Form(max_length=2000, pattern=PLAIN)]
 
 _STRIP = 12  # parts before and after
 
@@ -52,7 +53,7 @@ def label(
     number: Number,
     said: Said,
     note: Note = "",
-    model: Annotated[str, Form(max_length=100)] = "",
+    model: Annotated[str, Form(max_length=100, pattern=PLAIN)] = "",
     live: Annotated[bool, Form()] = False,
 ) -> HTMLResponse:
     """Writes down what a person says of the part, and shows it again."""

@@ -82,7 +82,18 @@ def page(
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> HTMLResponse:
-    """Renders a page or a part of one."""
+    """Renders a page or a part of one, with where the record stands."""
+    state = "{}.{}".format(*station_of(request).store.read(queries.state))
+    text = _rendered(request, actor, template, values | {"state": state})
+    return HTMLResponse(text, status, headers)
+
+
+def part(request: Request, actor: Actor, template: str, values: dict[str, Any]) -> HTMLResponse:
+    """Renders a part of a page without a look at the database, which may fail by now."""
+    return HTMLResponse(_rendered(request, actor, template, values))
+
+
+def _rendered(request: Request, actor: Actor, template: str, values: dict[str, Any]) -> str:
     station = station_of(request)
     known = {
         "here": request.url.path,
@@ -92,10 +103,8 @@ def page(
         "sessions": station.tokens is not None,
         "models": [loaded.name for loaded in station.pool.all()],
         "troubles": _troubles(request),
-        "state": "{}.{}".format(*station.store.read(queries.state)),
     }
-    text = _environment().get_template(template).render(known | values)
-    return HTMLResponse(text, status, headers)
+    return _environment().get_template(template).render(known | values)
 
 
 def plain(template: str, values: dict[str, Any], status: int = 200) -> HTMLResponse:

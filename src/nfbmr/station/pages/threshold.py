@@ -13,12 +13,13 @@ from nfbmr.station.engine.pool import Loaded
 from nfbmr.station.pages import charts, render
 from nfbmr.station.services.threshold import Proposal, odd, rate_at
 from nfbmr.station.station import Station
+from nfbmr.station.text import PLAIN
 
 router = APIRouter(include_in_schema=False)
 
-Model = Annotated[str, Query(max_length=100)]
+Model = Annotated[str, Query(max_length=100, pattern=PLAIN)]
 Position = Annotated[float, Query(ge=-1e6, le=1e6, allow_inf_nan=False)]
-FormModel = Annotated[str, Form(max_length=100)]
+FormModel = Annotated[str, Form(max_length=100, pattern=PLAIN)]
 FormPosition = Annotated[float, Form(ge=-1e6, le=1e6, allow_inf_nan=False)]
 AdminPage = Annotated[Actor, Depends(Needs("admin", page=True))]
 
@@ -61,7 +62,7 @@ def save(
     calibration: Annotated[str, Form(max_length=64)],
     defect: FormPosition,
     look: FormPosition,
-    reason: Annotated[str, Form(min_length=1, max_length=2000)],
+    reason: Annotated[str, Form(min_length=1, max_length=2000, pattern=PLAIN)],
 ) -> HTMLResponse:
     """Puts them in force."""
     loaded = station.judge.model(model)
