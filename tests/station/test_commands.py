@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 from typer.testing import CliRunner, Result
 
 from nfbmr.cli.app import app
@@ -61,41 +61,43 @@ def test_what_a_client_was_answered_is_there_after_a_kill_and_can_be_reproduced(
 ) -> None:
     made = settings()
     words = ["--database", made.database, "--pictures", made.pictures]
-    answered: dict[int, dict[str, Any]] = {}
+    answered: dict[str, dict[str, Any]] = {}
     pictures = [png(seed, defect=seed % 2 == 0) for seed in range(8)]
 
-    def send(address: str, picture: bytes) -> None:
-        for _ in range(1000):  # until the kill
+    def send(address: str, client: int, picture: bytes) -> None:
+        for turn in range(1000):  # until the kill
+            part = f"{client}-{turn}"
+            inspect = f"{address}/v1/models/fitted/inspect?part_id={part}"
             try:
-                answer = httpx2.post(f"{address}/v1/models/fitted/inspect", content=picture)
+                answer = httpx2.post(inspect, content=picture)
             except httpx2.HTTPError:
                 return
             assert answer.status_code in (200, 503)
             for row in answer.json().get("inspections", ()):
-                assert row["id"] not in answered
-                answered[row["id"]] = row
+                assert row["part_id"] == part
+                answered[part] = row
 
     with serving(model, *words, "--runtime", "torch") as (process, address):
         with ThreadPoolExecutor(len(pictures)) as clients:
-            sending = [clients.submit(send, address, picture) for picture in pictures]
+            sending = [clients.submit(send, address, *one) for one in enumerate(pictures)]
             while len(answered) < 2 * len(pictures) and not any(s.done() for s in sending):
                 threading.Event().wait(0.01)
             process.send_signal(signal.SIGKILL)
         for client in sending:
             client.result()
     with Station(made) as station:
-        rows = {row.id: row for row in station.store.read(queries.page, Filter(), limit=10_000)}
+        rows = station.store.read(queries.page, Filter(), limit=10_000)
     assert len(answered) >= 2 * len(pictures)
-    for number, row in answered.items():
-        kept = rows[number]
-        said = (row["score"], row["picture"], row["verdict"], row["time"])
-        assert (kept.score, kept.picture, kept.verdict, kept.time) == said
-    result = run("reproduce", max(answered), *words)
+    for part, row in answered.items():
+        (kept,) = [one for one in rows if one.part_id == part]
+        said = (row["id"], row["score"], row["picture"], row["verdict"], row["time"])
+        assert (kept.id, kept.score, kept.picture, kept.verdict, kept.time) == said
+    result = run("reproduce", max(row["id"] for row in answered.values()), *words)
     assert result.exit_code == 0
     assert "The same." in result.stdout
     result = run("audit", "--database", made.database, "--verify")
     assert result.exit_code == 0
-    assert "1 events are as they were written" in result.stdout
+    assert "1 events form an unbroken chain" in result.stdout
 
 
 @pytest.fixture
@@ -154,11 +156,19 @@ def test_audit_shows_and_checks(recorded: tuple[StationSettings, Path]) -> None:
     assert ' ann feedback 1: {"label": null, "note": ""} -> ' in shown[1]
     assert shown[1].endswith("dust")
     sound = run("audit", "--database", address, "--verify")
-    newest = sound.stdout.split()[-1]
+    first, limit = sound.stdout.splitlines()
+    newest = first.split()[-1]
     assert sound.exit_code == 0
+    assert "deleted at the end" in limit
     assert run("audit", "--database", address, "--contains", newest).exit_code == 0
     assert run("audit", "--database", address, "--contains", "0" * 64).exit_code == 1
     store = Store(address)
+    store.write(lambda c: c.execute(delete(EVENTS).where(EVENTS.c.number == 2))).result()
+    cut = run("audit", "--database", address, "--verify")
+    assert cut.exit_code == 0, "a chain without its end is a chain"
+    assert newest not in cut.stdout
+    noted = run("audit", "--database", address, "--contains", newest)
+    assert noted.exit_code == 1, "a noted hash shows it"
     store.write(lambda c: c.execute(update(EVENTS).values(reason="forged"))).result()
     store.close()
     result = run("audit", "--database", address, "--verify")

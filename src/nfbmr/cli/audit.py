@@ -10,7 +10,9 @@ import typer
 from nfbmr.cli.serve import Database, missing_station
 from nfbmr.system.files import printable
 
-_Verify = Annotated[bool, typer.Option("--verify", help="Check that nothing was changed since.")]
+_Verify = Annotated[
+    bool, typer.Option("--verify", help="Check the chain of the events, and name its last hash.")
+]
 _Contains = Annotated[
     str | None,
     typer.Option(metavar="HASH", help="With --verify: a hash that was written down before."),
@@ -28,10 +30,10 @@ def audit(
     try:
         from nfbmr.station.audit import verify as check
         from nfbmr.station.store import queries
-        from nfbmr.station.store.database import Store
+        from nfbmr.station.store.database import Reader
     except ModuleNotFoundError as error:
         raise missing_station(error) from None
-    store = Store(database, upgrade=False)
+    store = Reader(database)
     try:
         if not verify and contains is None:
             for event in reversed(store.read(queries.events, limit=limit)):
@@ -42,7 +44,11 @@ def audit(
         found = store.read(lambda connection: check(queries.whole_chain(connection), contains))
     finally:
         store.close()
-    print(f"{found.events} events are as they were written; the newest hash is {found.newest}")
+    print(f"{found.events} events form an unbroken chain; the hash of the last is {found.newest}")
+    print(
+        "Events deleted at the end, or a chain written anew, show only by a hash noted elsewhere: "
+        "note this one, and ask for it later with --contains"
+    )
     if found.trouble is not None:
         print(f"NOT SOUND: {found.trouble}")
     if not found.contains:

@@ -25,11 +25,11 @@ def reproduce(
     """Give a recorded verdict again, from its picture, its model and its calibration."""
     try:
         from nfbmr.station.services.reproduce import reproduce as again
-        from nfbmr.station.store.database import Store
+        from nfbmr.station.store.database import Reader
         from nfbmr.station.store.pictures import Pictures
     except ModuleNotFoundError as error:
         raise missing_station(error) from None
-    store = Store(database, upgrade=False)
+    store = Reader(database)
     try:
         found = again(store, Pictures(pictures), inspection, model)
     finally:

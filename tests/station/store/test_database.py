@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, select, text
+from sqlalchemy import URL, Connection, make_url, select, text
 
 from nfbmr.errors import StationError
 from nfbmr.station.audit import Change, verify
 from nfbmr.station.store import queries
-from nfbmr.station.store.database import Store
+from nfbmr.station.store.database import Reader, Store, _engine, _limits, _url
 from nfbmr.station.store.queries import Filter, Inspected
 from nfbmr.station.store.schema import EVENTS, METADATA
 from nfbmr.station.store.writer import StoreError
@@ -205,5 +206,59 @@ def test_a_newer_database_is_left_alone(tmp_path: Path) -> None:
     newer = text("UPDATE alembic_version SET version_num = '9999'")
     store.write(lambda c: c.execute(newer)).result()
     store.close()
-    with pytest.raises(StationError, match="update nfbmr"):
-        Store(address)
+    for opened in (Store, Reader):
+        with pytest.raises(StationError, match="update nfbmr"):
+            opened(address)
+    store = Store(f"sqlite:///{tmp_path / 'other.db'}")
+    store.write(lambda c: c.execute(text("DELETE FROM alembic_version"))).result()
+    store.close()
+    with pytest.raises(StationError, match="no station's database"):
+        Reader(store.shown.replace("+pysqlite", ""))
+
+
+def test_a_reader_reads_beside_the_station_and_writes_nothing(store: Store, address: str) -> None:
+    change = Change(kind="k", subject="first", actor="a")
+    store.write(queries.append, change).result()
+    reader = Reader(address)
+    assert [event.subject for event in reader.read(queries.events)] == ["first"]
+    with pytest.raises(StationError, match=r"read-?only"):
+        reader.read(lambda c: c.execute(EVENTS.delete()).rowcount)
+    store.write(queries.append, change).result()
+    assert reader.read(queries.state) == (0, 2)
+    reader.close()
+
+
+def test_a_reader_leaves_the_file_of_a_closed_station_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a ? b%20.db"
+    path.touch()
+    store = Store(str(URL.create("sqlite", database=str(path))))
+    store.write(queries.append, Change(kind="k", subject="first", actor="a")).result()
+    store.close()
+    before = path.read_bytes()
+    reader = Reader(str(URL.create("sqlite", database=str(path))))
+    assert reader.read(queries.state) == (0, 1)
+    reader.close()
+    assert path.read_bytes() == before
+
+
+def test_two_starts_at_once_agree_on_the_tables_and_the_secret(address: str) -> None:
+    with ThreadPoolExecutor(4) as starts:
+        stores = list(starts.map(Store, [address] * 4))
+    assert len({store.secret for store in stores}) == 1
+    for store in stores:
+        store.close()
+
+
+def test_postgresql_may_not_keep_anybody_waiting(postgresql: str) -> None:
+    limits = _limits(make_url(postgresql), write=False)
+    assert limits["connect_timeout"] == 10
+    engine = _engine(_url(postgresql), write=False)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SHOW statement_timeout")) == "30s"
+        assert connection.scalar(text("SHOW default_transaction_read_only")) == "on"
+    engine.dispose()
+    own = make_url(postgresql).update_query_dict(
+        {"connect_timeout": "3", "options": "-c statement_timeout=5000"}
+    )
+    assert "connect_timeout" not in _limits(own, write=True)
+    assert _limits(own, write=True)["options"].endswith("-c statement_timeout=5000")

@@ -12,7 +12,7 @@ from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.scoring.calibration import Verdict, calibration_from_dict
 from nfbmr.station.engine.pool import bundle_hash
 from nfbmr.station.store import queries
-from nfbmr.station.store.database import Store
+from nfbmr.station.store.database import Reader
 from nfbmr.station.store.pictures import Pictures
 from nfbmr.station.store.queries import Recorded
 
@@ -40,7 +40,7 @@ class Reproduced:
 
 
 def reproduce(
-    store: Store, pictures: Pictures, number: int, model: Path | None = None
+    store: Reader, pictures: Pictures, number: int, model: Path | None = None
 ) -> Reproduced:
     """Inspects a recorded picture once more, as it was inspected.
 
@@ -92,7 +92,7 @@ def _picture(pictures: Pictures, row: Recorded) -> bytes:
     return data
 
 
-def _where(store: Store, row: Recorded) -> Path:
+def _where(store: Reader, row: Recorded) -> Path:
     before: int | None = None
     while found := store.read(queries.events, kinds=("model",), subject=row.model, before=before):
         for event in found:
@@ -102,7 +102,7 @@ def _where(store: Store, row: Recorded) -> Path:
     raise StationError(f"where the model of inspection {row.id} lay is not known: give --model")
 
 
-def _as_then(inspector: Inspector, store: Store, row: Recorded) -> Inspector:
+def _as_then(inspector: Inspector, store: Reader, row: Recorded) -> Inspector:
     text = store.read(queries.calibration, row.calibration)
     if text is None or hashlib.sha256(text.encode()).hexdigest() != row.calibration:
         raise StationError(f"the calibration of inspection {row.id} is not the one that judged it")

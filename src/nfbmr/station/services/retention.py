@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
-from nfbmr.errors import StationError
 from nfbmr.station.settings import GIGABYTE, StationSettings
 from nfbmr.station.store import queries
 from nfbmr.station.store.database import Store
@@ -16,6 +16,7 @@ from nfbmr.station.store.pictures import Pictures
 _log = logging.getLogger(__name__)
 
 _EVERY = 60.0  # seconds
+_SWEEP_EVERY = 3600.0  # seconds
 _AT_ONCE = 200  # pictures in a transaction
 
 
@@ -35,15 +36,15 @@ class Retention:
         self._thread.join()
 
     def _work(self) -> None:
-        swept = False
+        sweep_at = time.monotonic()
         while True:
             try:
-                if not swept:
+                if time.monotonic() >= sweep_at:
                     sweep(self._store, self._pictures)
-                    swept = True
+                    sweep_at = time.monotonic() + _SWEEP_EVERY
                 tidy(self._settings, self._store, self._pictures)
-            except (StationError, OSError) as error:
-                _log.warning("Old pictures are not deleted: %s", error)
+            except Exception:  # whatever it was, the next turn may do better
+                _log.exception("Old pictures are not deleted")
             if self._ending.wait(_EVERY):
                 return
 
@@ -84,14 +85,15 @@ def _drop(store: Store, pictures: Pictures, files: list[str], why: str) -> int:
 
 
 def sweep(store: Store, pictures: Pictures) -> int:
-    """Deletes recent pictures that no row has, as a kill leaves them; returns how many.
+    """Deletes pictures that no row has, and halves, as a kill leaves them; returns how many.
 
     Raises:
         StationError: the database does not answer.
+        OSError: half a picture cannot be deleted.
     """
-    left = 0
-    recent = pictures.recent()
-    while group := list(itertools.islice(recent, _AT_ONCE)):
+    left = pictures.delete_halves()
+    settled = pictures.settled()
+    while group := list(itertools.islice(settled, _AT_ONCE)):
         for file in store.read(queries.strangers, group):
             pictures.delete(file)
             left += 1

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from nfbmr.errors import StationError
-from nfbmr.system.files import flush_file, flush_folder, written_beside
+from nfbmr.system.files import flush_file, flush_folder, made_folder, written_beside
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ MEDIA = {
 }
 
 _NAME = re.compile(rf"\d{{4}}/\d\d/\d\d/[0-9a-f]{{32}}\.({'|'.join(ENDINGS.values())})")
-_DAYS_SWEPT = 3
+_DAYS = "[0-9][0-9][0-9][0-9]/[0-9][0-9]/[0-9][0-9]"
 _YOUNG_SECONDS = 3600.0  # a file whose row may still come
 
 
@@ -44,8 +45,9 @@ class Pictures:
             StationError: it cannot be made.
         """
         self.folder = folder
+        self._making = threading.Lock()  # nobody writes to a folder before its name is kept
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            made_folder(folder, 0o700)
         except OSError as error:
             raise StationError(
                 f"{folder}: no folder for pictures can be made ({error.strerror})"
@@ -61,7 +63,9 @@ class Pictures:
         name = f"{day}/{uuid.uuid4().hex}.{ENDINGS[form]}"
         path = self._path(name)
         try:
-            with written_beside(path) as beside:
+            with self._making:
+                made_folder(path.parent, 0o700)
+            with written_beside(path, 0o600) as beside:
                 beside.write_bytes(data)
                 flush_file(beside)
             flush_folder(path.parent)
@@ -73,29 +77,56 @@ class Pictures:
         return name
 
     def read(self, name: str) -> bytes | None:
-        """Returns a kept picture's file; None where it is gone."""
+        """Returns a kept picture's file; None where it is gone.
+
+        Raises:
+            StationError: it is no name of a picture.
+        """
         try:
             return self._path(name).read_bytes()
         except OSError:
             return None
 
     def delete(self, name: str) -> None:
-        """Deletes a kept picture, if it is there."""
+        """Deletes a kept picture, if it is there.
+
+        Raises:
+            StationError: it is no name of a picture.
+        """
         try:
             self._path(name).unlink(missing_ok=True)
         except OSError as error:
             _log.warning("%s is not deleted: %s", name, error.strerror)
 
-    def recent(self) -> Iterator[str]:
-        """Yields the names of pictures of the last days that are old enough to have a row."""
-        today, now = datetime.now(UTC), time.time()
-        for back in range(_DAYS_SWEPT):
-            day = (today - timedelta(days=back)).strftime("%Y/%m/%d")
-            for path in sorted((self.folder / day).glob("*.*")):
-                name = f"{day}/{path.name}"
-                if _NAME.fullmatch(name) and now - path.stat().st_mtime > _YOUNG_SECONDS:
+    def settled(self) -> Iterator[str]:
+        """Yields the names of all pictures that are old enough to have a row."""
+        for day in self._days():
+            for path in sorted(day.glob("*.*")):
+                name = path.relative_to(self.folder).as_posix()
+                if _NAME.fullmatch(name) and _is_settled(path):
                     yield name
 
+    def delete_halves(self) -> int:
+        """Deletes pictures whose writing was cut off; returns how many."""
+        deleted = 0
+        for day in self._days():
+            for path in day.glob(".*.part"):
+                if _is_settled(path):
+                    path.unlink(missing_ok=True)
+                    deleted += 1
+        return deleted
+
+    def _days(self) -> list[Path]:
+        return sorted(self.folder.glob(_DAYS))
+
     def _path(self, name: str) -> Path:
-        assert _NAME.fullmatch(name), name
+        if not _NAME.fullmatch(name):
+            raise StationError(f"{name!r} is no name of a kept picture; the record was damaged")
         return self.folder / name
+
+
+def _is_settled(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > _YOUNG_SECONDS
+    except OSError:  # gone meanwhile
+        return False
