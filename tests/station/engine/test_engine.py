@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -176,12 +177,12 @@ def test_after_a_failure_each_verdict_belongs_to_its_own_picture() -> None:
     answered = 0
     for turn in range(20):
         given = [f"{'bad' if n == 2 else 'good'} {turn} {n}".encode() for n in range(6)]
-        found = [batcher.submit(data) for data in given]
+        found: list[Future[Any]] = [*map(batcher.submit, given)]
         for data, future in zip(given, found, strict=True):
             if data.startswith(b"bad"):
                 assert isinstance(future.exception(PATIENCE), RuntimeError)
             elif future.exception(PATIENCE) is None:
-                assert future.result() == data  # type: ignore[comparison-overlap]
+                assert future.result() == data
                 answered += 1
     assert batcher.submit(b"last").result(PATIENCE) == b"last"  # type: ignore[comparison-overlap]
     batcher.close()

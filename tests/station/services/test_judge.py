@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
@@ -30,8 +32,8 @@ def test_a_cancelled_request_still_records(
     station.store.write(held)  # the row waits behind it, so that it can still be cancelled
     write = station.store.write
 
-    def writing(change: object, *args: object) -> object:
-        found = write(change, *args)  # type: ignore[arg-type]
+    def writing(change: Callable[..., Any], *args: Any) -> Future[Any]:
+        found: Future[Any] = write(change, *args)
         asked.set()
         return found
 

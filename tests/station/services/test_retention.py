@@ -98,7 +98,8 @@ def test_what_a_kill_left_is_swept_and_what_may_still_get_its_row_is_not(
 def test_the_thread_survives_what_a_turn_raises_and_sweeps_again(
     station: Station, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turns, done = [], threading.Event()
+    turns: list[int] = []
+    done = threading.Event()
 
     def sweeping(*_: object) -> int:
         turns.append(len(turns))

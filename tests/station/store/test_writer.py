@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
@@ -74,7 +76,7 @@ def test_when_the_thread_ends_nobody_waits_for_ever(store: Store) -> None:
         assert go.wait(PATIENCE)
         raise SystemExit
 
-    found = [store.write(ends)]
+    found: list[Future[Any]] = [store.write(ends)]
     assert begun.wait(PATIENCE)
     found += [store.write(queries.append, told(str(n))) for n in range(100)]
     assert found[7].cancel()
