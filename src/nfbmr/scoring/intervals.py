@@ -1,4 +1,4 @@
-"""Exact intervals of a share that was counted."""
+"""Exact intervals of a share that was counted. Shapes: single numbers, no arrays."""
 
 from __future__ import annotations
 
