@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import unescape
 
 import pytest
 import uvicorn
@@ -55,7 +56,7 @@ def test_each_error_has_its_status(
     assert page.status_code == status
     assert page.headers.get("retry-after") == again
     assert page.headers["content-type"].startswith("text/html")
-    assert said in page.text
+    assert said in unescape(page.text)
 
 
 def test_what_is_not_as_expected_is_a_page_in_a_browser(client: TestClient) -> None:

@@ -90,7 +90,9 @@ def small(data: bytes, white: int | None, side: int) -> bytes:
     if header_of(data)[0] == "JPEG":
         name = f"{len(data)} bytes"
         with blamed_on(name), decoded(io.BytesIO(data), name) as opened:
-            opened.draft(opened.mode, (side, side))  # decodes at an eighth, where that suffices
+            share = side / max(opened.size)
+            wanted = [max(1, int(share * length)) for length in opened.size]
+            opened.draft(opened.mode, (wanted[0], wanted[1]))  # decodes at an eighth, say
             image = Image.fromarray(read_image(opened, white))
     else:
         image = Image.fromarray(read_image(data, white))
