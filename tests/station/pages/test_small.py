@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from nfbmr.data.images import read_image
 from nfbmr.station.pages import small as module
 from nfbmr.station.pages.small import AT_ONCE, SmallPictures, small
 
@@ -87,7 +88,7 @@ def test_a_small_picture_is_upright_and_looks_the_same(png: Encoded, form: str) 
 
 def test_a_jpeg_is_decoded_at_a_fraction(png: Encoded, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    read = module.read_image
+    read = read_image
 
     def seen(source: Image.Image, white: int | None) -> object:
         sizes.append(source.size)
