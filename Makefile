@@ -11,7 +11,7 @@ WORKERS ?= 2
 DEMO := out/demo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-torch test-inference check bench clean help
+.PHONY: demo station test test-torch test-inference check bench clean help
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -22,6 +22,10 @@ demo: .venv/.installed ## Install into .venv, learn from pictures of good solar 
 	$(BIN)/nfbmr evaluate $(DEMO)/model $(DEMO)/solar_mono.csv -o $(DEMO)/report
 	@echo
 	@echo "Done. Open the report in a browser: $(CURDIR)/$(DEMO)/report/report.html"
+
+station: .venv/.installed ## Put the demo's model on the line: http://127.0.0.1:8000 (after make demo)
+	@test -d $(DEMO)/model || { echo "no model in $(DEMO)/model: run 'make demo' first" >&2; exit 1; }
+	$(BIN)/nfbmr serve $(DEMO)/model --database sqlite:///$(DEMO)/station.db --pictures $(DEMO)/station-pictures
 
 test: .venv/.installed .venv-inference/.installed ## Run the tests, those without torch in an environment of their own
 	@$(MAKE) --no-print-directory --jobs=2 test-torch test-inference

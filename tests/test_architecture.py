@@ -38,7 +38,7 @@ ROOMS = (
     "cli",
     "__main__",
 )
-PLANNED = {"station", "fleet"}
+PLANNED = {"fleet"}
 """Rooms that have a place and no module yet."""
 MODULES_OUTSIDE_ROOMS = {"", "__main__", "errors", "fitting"}
 MOST_ROOMS = 17
@@ -57,6 +57,7 @@ KNOWN_TO_ONE = {
     "uvicorn": "station",
     "sqlalchemy": "station",
     "alembic": "station",
+    "psycopg": "station",
     "ray": "fleet",
 }
 

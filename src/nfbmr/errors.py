@@ -10,6 +10,7 @@
     ├── CalibrationError       scores of good images are too few or unusable
     ├── ExportError            an exported graph does not answer as torch does, or cannot be made
     ├── MissingExtraError      an optional dependency is not installed
+    ├── StationError           the inspection station's database, pictures or tokens are unusable
     └── BundleError            a model directory cannot be used
         ├── BundleNotFoundError    there is none at this path
         ├── BundleTamperedError    a part is missing, truncated, or not the one that was written
@@ -60,6 +61,10 @@ class ExportError(NfbmrError):
 
 class MissingExtraError(NfbmrError):
     """An optional dependency is not installed."""
+
+
+class StationError(NfbmrError):
+    """The inspection station's database, pictures or tokens are unusable."""
 
 
 class BundleError(NfbmrError):

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nfbmr.data.decoding import PIXEL_LIMIT
-from nfbmr.data.images import image_size, load_image, load_with_size, read_image, resize_image
+from nfbmr.data.images import (
+    header_of,
+    image_size,
+    load_image,
+    load_with_size,
+    read_image,
+    resize_image,
+)
 from nfbmr.data.masks import read_mask
 from nfbmr.errors import ImageError
 
@@ -439,3 +446,18 @@ def test_a_real_gray_png() -> None:
     assert image.shape == (300, 300, 3) == (*image_size(path), 3)
     assert (image[..., 0] == image[..., 1]).all()
     assert image.std() > 5
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "TIFF", "WEBP"])
+def test_a_header_says_format_and_size_without_its_pixels(form: str) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (70, 30), (200, 100, 50)).save(buffer, form)
+    assert header_of(buffer.getvalue()) == (form, (30, 70))
+    with pytest.raises(ImageError, match="another kind of content"):
+        header_of(b"text, no picture")
+
+
+def test_a_header_is_enough_where_pixels_are_missing() -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (70, 30)).save(buffer, "PNG")
+    assert header_of(buffer.getvalue()[:60]) == ("PNG", (30, 70))

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy import stats
 from sklearn.metrics import average_precision_score
 
 from nfbmr.errors import MissingExtraError
@@ -93,16 +92,6 @@ def test_monotone_change_of_scores_leaves_the_ranking_figures(
 
 
 # --- intervals of the false-alarm rate ---------------------------------------------------------
-
-
-@pytest.mark.parametrize(("alarms", "n"), [(0, 20), (3, 190), (7, 50), (20, 20), (1, 1)])
-def test_clopper_pearson_agrees_with_scipy(alarms: int, n: int) -> None:
-    exact = stats.binomtest(alarms, n).proportion_ci(0.95, "exact")
-    assert metrics.false_alarm_interval(alarms, n) == pytest.approx((exact.low, exact.high))
-
-
-def test_no_good_pictures_leave_the_rate_unknown() -> None:
-    assert metrics.false_alarm_interval(0, 0) == (0.0, 1.0)
 
 
 def test_predictive_interval_holds_what_a_simulation_sees() -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.pictures import (
     colour_regions,
+    heatmap_layer,
     heatmap_overlay,
     outline_mask,
     outline_regions,
@@ -68,6 +69,19 @@ def test_alarm_level_stands_out_on_black_gray_and_white() -> None:
     for value in (0, 128, 255):
         shown = heatmap_overlay(gray(value=value), level(1.0)).astype(int)
         assert np.abs(shown - value).sum(axis=2).min() > 100
+
+
+def test_a_layer_laid_over_later_gives_the_same_picture() -> None:
+    heatmap = np.linspace(0, 3, 64, dtype=np.float32).reshape(8, 8)
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    layer = heatmap_layer(heatmap)
+    assert layer.shape == (8, 8, 4)
+    assert (layer[heatmap < 0.5, 3] == 0).all()
+    laid = Image.alpha_composite(
+        Image.fromarray(image).convert("RGBA"), Image.fromarray(layer)
+    ).convert("RGB")
+    expected = heatmap_overlay(image, heatmap).astype(int)
+    assert np.abs(np.asarray(laid).astype(int) - expected).max() <= 2
 
 
 def test_overlay_leaves_its_input_alone() -> None:

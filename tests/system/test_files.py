@@ -1,9 +1,11 @@
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from nfbmr.system.files import printable, spreadsheet_cell, written_beside
+from nfbmr.system import files
+from nfbmr.system.files import made_folder, printable, spreadsheet_cell, written_beside
 
 
 def test_a_file_is_whole_and_readable_by_others(tmp_path: Path) -> None:
@@ -49,3 +51,21 @@ def test_names_cannot_steer_a_terminal() -> None:
 def test_names_are_no_formulas(name: str) -> None:
     assert spreadsheet_cell(name) == f"'{name}"
     assert spreadsheet_cell(f"a{name}") == f"a{name}"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_a_file_and_its_folders_are_for_whom_they_are_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[Path] = []
+    monkeypatch.setattr(files, "flush_folder", flushed.append)
+    made_folder(tmp_path / "a" / "b", 0o700)
+    assert flushed == [tmp_path, tmp_path / "a"], "their names survive a power loss"
+    made_folder(tmp_path / "a" / "b", 0o755)
+    assert len(flushed) == 2
+    for mode in (0o600, 0o644):
+        with written_beside(tmp_path / "a" / "b" / "file", mode) as beside:
+            beside.write_text("text")
+        assert stat.S_IMODE((tmp_path / "a" / "b" / "file").stat().st_mode) == mode
+    folders = [tmp_path / "a", tmp_path / "a" / "b"]
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700, 0o700]

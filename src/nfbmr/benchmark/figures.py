@@ -126,7 +126,8 @@ def tested(inspector: Inspector, data: str, report: Path) -> Row:
 
 
 def _alarms(inspector: Inspector, scores: Floats) -> Row:
-    from nfbmr.evaluation.metrics import false_alarm_interval, predictive_interval
+    from nfbmr.evaluation.metrics import predictive_interval
+    from nfbmr.scoring.intervals import share_interval
 
     calibration = inspector.calibration
     n = len(calibration.scores)
@@ -138,7 +139,7 @@ def _alarms(inspector: Inspector, scores: Floats) -> Row:
         "n_calibration": n,
         "extrapolated": calibration.extrapolated,
         "expected": [0 if calibration.extrapolated else low, high],
-        "interval": false_alarm_interval(count, len(scores)),
+        "interval": share_interval(count, len(scores)),
     }
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from nfbmr.cli.audit import audit
 from nfbmr.cli.bench import bench
 from nfbmr.cli.cache import cache
 from nfbmr.cli.calibrate import calibrate
@@ -18,6 +19,9 @@ from nfbmr.cli.fit import fit
 from nfbmr.cli.info import info
 from nfbmr.cli.inspect import inspect
 from nfbmr.cli.paper import paper
+from nfbmr.cli.reproduce import reproduce
+from nfbmr.cli.serve import serve
+from nfbmr.cli.token import token
 from nfbmr.cli.watch import watch
 from nfbmr.errors import NfbmrError
 from nfbmr.system.files import printable
@@ -34,6 +38,8 @@ app = typer.Typer(
 
 for command in (fit, evaluate, inspect, calibrate, info, doctor, cache, export, watch, paper):
     app.command()(command)
+for of_the_station in (serve, token, audit, reproduce):
+    app.command()(of_the_station)
 app.add_typer(bench, name="bench")
 
 

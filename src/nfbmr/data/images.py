@@ -188,6 +188,20 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         return (width, height) if orientation(image) >= 5 else (height, width)
 
 
+def header_of(data: bytes) -> tuple[str, tuple[int, int]]:
+    """Reads what a picture's file is from its header alone, as stored: nothing is decoded.
+
+    Returns:
+        Pillow's name of its format, such as `JPEG`, and (H, W) before it is turned upright.
+
+    Raises:
+        ImageError: as `read_image`, as far as the header shows it.
+    """
+    name = f"{len(data)} bytes"
+    with blamed_on(name), decoded(io.BytesIO(data), name) as image:
+        return str(image.format), (image.size[1], image.size[0])
+
+
 def fingerprint(source: str | os.PathLike[str]) -> str:
     """Names a file's content: the SHA-256 of its bytes, 64 hexadecimal digits.
 

@@ -19,6 +19,7 @@ from scipy import stats
 
 from nfbmr.errors import MissingExtraError
 from nfbmr.evaluation.pixel_metrics import PixelResult
+from nfbmr.scoring.intervals import share_interval
 from nfbmr.system.packages import how_to_install
 
 Floats = NDArray[np.floating[Any]]
@@ -135,29 +136,6 @@ def best_f1(scores: Floats, is_defect: Bools) -> BestF1:
     }
 
 
-def false_alarm_interval(
-    false_alarms: int, n_good: int, confidence: float = 0.95
-) -> tuple[float, float]:
-    """Exact interval of the true false-alarm rate, given the observed count.
-
-    Clopper and Pearson (1934): it covers the true rate in at least `confidence` of all cases.
-
-    Args:
-        false_alarms: good pictures that were flagged, in 0..n_good.
-        n_good: good pictures looked at; with 0 the answer is (0, 1).
-        confidence: in (0, 1).
-
-    Returns:
-        low, high: in [0, 1].
-    """
-    assert 0 <= false_alarms <= n_good
-    tail = (1 - confidence) / 2
-    clear = n_good - false_alarms
-    low = stats.beta.ppf(tail, false_alarms, clear + 1) if false_alarms else 0.0
-    high = stats.beta.isf(tail, false_alarms + 1, clear) if clear else 1.0
-    return float(low), float(high)
-
-
 def predictive_interval(
     n_calibration: int, rank: int, n_good: int, confidence: float = 0.95
 ) -> tuple[int, int]:
@@ -262,7 +240,7 @@ def summarise(
         "recall": recall,
         "threshold": float(threshold) if math.isfinite(threshold) else None,
         "false_alarm_rate_observed": alarms / n_good if n_good else None,
-        "false_alarm_interval": list(false_alarm_interval(alarms, n_good)) if n_good else None,
+        "false_alarm_interval": list(share_interval(alarms, n_good)) if n_good else None,
         "pixel_auroc": pixel.pixel_auroc if pixel else None,
         "aupro": pixel.aupro if pixel else None,
         "per_defect": per_defect(scores, is_defect, defects, predicted),

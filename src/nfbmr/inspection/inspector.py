@@ -65,6 +65,8 @@ class Inspector:
         """
         self._bundle = bundle
         self._tiling = bundle.tiling
+        self.identity = bundle.identity
+        """Which fit and which of its graphs."""
         self.runtime = runtime
         self.path = path
         self._opened = opened or _Opened("torch" if runtime.name == "torch" else "auto")
@@ -110,10 +112,8 @@ class Inspector:
     @property
     def others(self) -> tuple[str, ...]:
         """Exports that have another calibration than this one, e.g. `openvino:int8`."""
-        exports = self._bundle.exports
-        return tuple(
-            f"{e.target}:{e.precision}" for e in exports if e.calibration != self._bundle.of
-        )
+        of, exports = self._bundle.of, self._bundle.exports
+        return tuple(f"{e.target}:{e.precision}" for e in exports if e.calibration != of)
 
     @property
     def threshold(self) -> float:
@@ -219,9 +219,7 @@ class Inspector:
             ImageError: one is not.
         """
         found = [result.maps for result in self._each(images)]
-        if not found:
-            return np.empty((0, len(MAPS), 1, 1), np.float32)
-        return np.stack(found)
+        return np.stack(found) if found else np.empty((0, len(MAPS), 1, 1), np.float32)
 
     def _each(self, images: Iterable[ImageInput]) -> Iterator[Inspection]:
         for result in self._stream(images, 8, 2, full=True):
@@ -265,6 +263,10 @@ class Inspector:
             calibration = calibrated_on(
                 good_images, self.facts, self.settings, self.maps, (rate, look_rate)
             )
+        return self.with_calibration(calibration)
+
+    def with_calibration(self, calibration: Calibration) -> Inspector:
+        """Returns an inspector with another calibration of the same model."""
         bundle = replace(self._bundle, calibration=calibration)
         return Inspector(bundle, self.runtime, self.path, self._opened)
 
@@ -362,13 +364,12 @@ def _again(path: Path, opened: _Opened, identity: Identity, calibration: Calibra
         BundleError: there is another at its place by now; or as `load`.
     """
     found = load(path, runtime=opened.runtime, device=opened.device, threads=opened.threads)
-    if found._bundle.identity != identity:
+    if found.identity != identity:
         raise BundleError(
             f"{path} holds another model than the one that was sent to this process: it was "
             "replaced meanwhile; load it again where it was sent from"
         )
-    bundle = replace(found._bundle, calibration=calibration)
-    return Inspector(bundle, found.runtime, path, opened)
+    return found.with_calibration(calibration)
 
 
 def load(

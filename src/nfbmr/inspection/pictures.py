@@ -82,13 +82,29 @@ def heatmap_overlay(image: NDArray[np.uint8], heatmap: NDArray[np.float32]) -> N
     """
     _check_image(image)
     assert heatmap.shape == image.shape[:2], "heatmap and picture differ in size"
+    colour, alpha = _coloured(heatmap)
+    mixed: NDArray[np.float32] = (1 - alpha) * image + alpha * colour
+    return np.rint(mixed).astype(np.uint8)
+
+
+def heatmap_layer(heatmap: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Returns what `heatmap_overlay` lays over a picture, RGBA (H, W, 4), to be laid there later.
+
+    Args:
+        heatmap: (H, W), finite; 0 = typical good.
+    """
+    colour, alpha = _coloured(heatmap)
+    layer: NDArray[np.float32] = np.concatenate([colour, 255 * alpha], axis=2)
+    return np.rint(layer).astype(np.uint8)
+
+
+def _coloured(heatmap: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Returns colours (H, W, 3) in 0..255 and how opaque they are (H, W, 1), 0..1."""
     level = heatmap.astype(np.float32)
     fade = np.clip((level - HEATMAP_VISIBLE) / (_ALARM - HEATMAP_VISIBLE), 0, 1)
     alpha = (_MAX_ALPHA * fade * fade * (3 - 2 * fade))[..., None]  # H W 1
     u = np.clip((level - HEATMAP_VISIBLE) / (HEATMAP_FULL - HEATMAP_VISIBLE), 0, 1)
-    colour = _TABLE[np.rint(u * 255).astype(np.intp)]  # H W 3
-    mixed: NDArray[np.float32] = (1 - alpha) * image + alpha * colour
-    return np.rint(mixed).astype(np.uint8)
+    return _TABLE[np.rint(u * 255).astype(np.intp)], alpha
 
 
 def outline_mask(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -18,11 +18,12 @@ _EXCHANGE = 2  # RENAME_EXCHANGE
 
 
 @contextmanager
-def written_beside(path: Path) -> Iterator[Path]:
+def written_beside(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """Gives a new file beside `path` to write to, and renames it when the block ends well.
 
     Its name cannot be guessed, so nobody can have put a link there. A failure leaves `path` as it
-    was and nothing beside it. The folder is made where it is absent.
+    was and nothing beside it. The folder is made where it is absent. Until it has its name it is
+    its owner's alone, then `mode` says whose.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
@@ -33,7 +34,7 @@ def written_beside(path: Path) -> Iterator[Path]:
     beside = Path(name)
     try:
         yield beside
-        beside.chmod(0o644)  # mkstemp writes for the owner alone
+        beside.chmod(mode)  # mkstemp writes for the owner alone
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
@@ -57,6 +58,21 @@ def flush_folder(path: Path) -> None:
             raise
     finally:
         os.close(handle)
+
+
+def made_folder(path: Path, mode: int = 0o777) -> None:
+    """Makes a folder and those above it, each with `mode`, and brings their names to the disk.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for folder in reversed(missing):
+        folder.mkdir(mode, exist_ok=True)
+        flush_folder(folder.parent)
 
 
 def swap_into_place(beside: Path, path: Path, instead_of: int | None = None) -> None:

@@ -1,0 +1,116 @@
+"""What routes ask for: the station, who asks, and the scope that each route needs."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+from urllib.parse import urlsplit
+
+from fastapi import Depends, HTTPException, Request
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
+
+from nfbmr.station.auth import LOCAL, Actor, Scope
+from nfbmr.station.station import Station
+
+SESSION = "nfbmr_session"
+"""The cookie's name."""
+
+FORM_KEY = "x-form-key"
+"""The header that each change by the page brings."""
+
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+def station_of(request: Request) -> Station:
+    """Returns the station behind a request."""
+    return cast(Station, request.app.state.station)
+
+
+StationDep = Annotated[Station, Depends(station_of)]
+
+
+class Open:
+    """Says of a route that it needs no scope: whoever reaches the station may ask."""
+
+    def __call__(self) -> None:
+        """Lets everybody pass."""
+
+
+class Needs(SecurityBase):
+    """Lets those pass who have a scope; `tests/station/test_scopes.py` reads it of each route."""
+
+    def __init__(self, scope: Scope, *, page: bool = False) -> None:
+        """Takes the scope, and whether a route is the page's, whose changes bring a form's key."""
+        self.model = HTTPBearer(description="A token, where tokens are demanded.")
+        self.scheme_name = "token"
+        self.scope, self.page = scope, page
+
+    def __call__(self, request: Request) -> Actor:
+        """Returns who asks.
+
+        Raises:
+            HTTPException: 401 without a token or session, 403 where it does not suffice.
+        """
+        station = station_of(request)
+        actor = who_asks(request)
+        if not actor.may(self.scope):
+            raise HTTPException(
+                403, f"'{actor.name}' has the scope {actor.scope}, this needs {self.scope}"
+            )
+        if request.method not in _SAFE and not actor.shown:
+            refuse_other_sites(request)
+            if actor.session is not None and not self.page:
+                raise HTTPException(403, "a session is for the page; show a token here")
+            key = request.headers.get(FORM_KEY, "")
+            if self.page and not station.sessions.is_form_key(actor, key):
+                raise HTTPException(403, "this page is out of date; load it again")
+        return actor
+
+
+def who_asks(request: Request) -> Actor:
+    """Returns who asks, by the token or the session that comes with it.
+
+    Raises:
+        HTTPException: 401 without one.
+    """
+    station = station_of(request)
+    if station.tokens is None:
+        return LOCAL
+    kind, _, secret = request.headers.get("authorization", "").partition(" ")
+    if kind:
+        token = station.tokens.of_secret(secret.strip()) if kind.lower() == "bearer" else None
+        if token is None:
+            raise HTTPException(401, "no such token", {"WWW-Authenticate": "Bearer"})
+        return Actor(name=token.name, scope=token.scope, shown=True)
+    actor = station.sessions.actor(request.cookies.get(SESSION, ""), station.tokens)
+    if actor is None:
+        raise HTTPException(
+            401, "show a token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"}
+        )
+    return actor
+
+
+def refuse_other_sites(request: Request) -> None:
+    """Refuses what another site's page had a browser send.
+
+    Raises:
+        HTTPException: 403.
+    """
+    origin = request.headers.get("origin")
+    other = origin is not None and _place(origin) != request.headers.get("host", "")
+    if other or request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise HTTPException(403, "another site's page asked for this")
+
+
+def _place(origin: str) -> str | None:
+    """Returns host and port; None where there is none to be read."""
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None
+
+
+Inspecting = Annotated[Actor, Depends(Needs("inspect"))]
+Reviewing = Annotated[Actor, Depends(Needs("review"))]
+Administrating = Annotated[Actor, Depends(Needs("admin"))]
+Anybody = Depends(Open())

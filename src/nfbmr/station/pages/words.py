@@ -1,0 +1,42 @@
+"""What a number means, in words for whoever stands at the line."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from nfbmr.scoring.calibration import Verdict
+
+SYMBOLS: dict[Verdict, str] = {"good": "✓", "look": "?", "defect": "✕"}
+
+WORDS: dict[Verdict, str] = {"good": "Good", "look": "Look", "defect": "Defect"}
+
+MEANINGS: dict[Verdict, str] = {
+    "good": "as good parts are",
+    "look": "a person is to look at it",
+    "defect": "unlike good parts",
+}
+
+SOURCES = {"rest": "REST", "page": "this page"}
+
+
+def rarity(p_value: float) -> str:
+    """Says how unusual a part is among good ones, p in (0, 1]."""
+    if p_value > 0.5:
+        return "most good parts look at least this unusual"
+    return f"about one good part in {round(1 / p_value)} looks this unusual"
+
+
+def percent(share: float) -> str:
+    """Returns a share in percent, in few digits."""
+    found = 100 * share
+    return f"{found:.0f} %" if found >= 9.5 else f"{found:.2g} %"
+
+
+def clock(time: str) -> str:
+    """Returns a recorded time as this machine's clock shows it."""
+    return datetime.fromisoformat(time).astimezone().strftime("%H:%M:%S")
+
+
+def day_and_clock(time: str) -> str:
+    """Likewise, with the day."""
+    return datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,106 @@
+"""Errors to answers: status, headers, and what is said; in a browser as a page."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse
+from starlette.exceptions import HTTPException
+
+from nfbmr.errors import BundleError, NfbmrError, SettingsError
+from nfbmr.station.api.forms import Verdict
+from nfbmr.station.engine.gate import BusyError
+from nfbmr.station.pages import render
+from nfbmr.station.services.judge import NoSuchModelError, PictureError, UnrecordedError
+from nfbmr.station.services.threshold import ConflictError
+from nfbmr.station.store.writer import StoreError
+
+_log = logging.getLogger(__name__)
+
+_STATUS: tuple[tuple[type[Exception], int], ...] = (
+    (NoSuchModelError, 404),
+    (ConflictError, 409),
+    (BundleError, 409),
+    (PictureError, 422),
+    (SettingsError, 422),
+    (UnrecordedError, 507),
+    (StoreError, 507),
+    (OSError, 507),
+)
+"""To all others of ours 503."""
+
+_FAILED = "the station failed; its log says where"
+
+
+def status_of(error: Exception) -> int:
+    """Returns the status that says what an error is; 500 where nobody foresaw it."""
+    other = 503 if isinstance(error, NfbmrError) else 500
+    return next((number for kind, number in _STATUS if isinstance(error, kind)), other)
+
+
+def said_of(error: Exception) -> str:
+    """Returns what is told of it: of a disk's error no path, of what nobody foresaw nothing."""
+    if isinstance(error, OSError):
+        return f"the station's disk: {error.strerror}"
+    return str(error) if isinstance(error, NfbmrError) else _FAILED
+
+
+def retry_after(error: Exception) -> str:
+    """Returns after how many seconds to come again."""
+    return str(error.retry_after) if isinstance(error, BusyError) else "1"
+
+
+async def ours(request: Request, error: Exception) -> Response:
+    """Answers an error of this program."""
+    status = status_of(error)
+    body: dict[str, Any] = {"detail": said_of(error)}
+    if isinstance(error, UnrecordedError):
+        body["unrecorded"] = Verdict.of(error.unrecorded).model_dump()
+    if status >= 500:
+        _log.warning("%s", body["detail"])
+    headers = {"Retry-After": retry_after(error)} if status == 503 else {}
+    return _answer(request, status, body, headers)
+
+
+async def not_as_expected(request: Request, error: Exception) -> Response:
+    """Answers what does not have the form that a route asks for."""
+    assert isinstance(error, RequestValidationError)
+    said = [
+        f"{'.'.join(str(part) for part in one['loc'][1:]) or one['loc'][0]}: {one['msg']}"
+        for one in error.errors()
+    ]
+    return _answer(request, 422, {"detail": "; ".join(said)}, {})
+
+
+async def refused(request: Request, error: Exception) -> Response:
+    """Answers a route's refusal; where a token is missing, a browser is led to the login."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 401 and "hx-request" in request.headers:
+        return Response(status_code=401, headers={"HX-Redirect": "/login"})
+    if error.status_code == 401 and _browses(request):
+        return RedirectResponse("/login", 303)
+    headers = dict(error.headers or {})
+    return _answer(request, error.status_code, {"detail": error.detail}, headers)
+
+
+async def failed(request: Request, _: Exception) -> Response:
+    """Answers what nobody foresaw; the server writes it down."""
+    return _answer(request, 500, {"detail": _FAILED}, {})
+
+
+def _answer(
+    request: Request, status: int, body: dict[str, Any], headers: dict[str, str]
+) -> Response:
+    if _browses(request):
+        values = {"status": status, "detail": body["detail"]}
+        answer: Response = render.plain("nothing.html.j2", values, status)
+        answer.headers.update(headers)
+        return answer
+    return JSONResponse(body, status, headers)
+
+
+def _browses(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "")

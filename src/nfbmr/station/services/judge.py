@@ -1,0 +1,243 @@
+"""A picture to a recorded verdict: checked, judged, kept, written down, and only then answered."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+
+from nfbmr.data.images import header_of
+from nfbmr.errors import ImageError, StationError
+from nfbmr.inspection.result import Failure, Inspection
+from nfbmr.station.audit import now
+from nfbmr.station.engine.batcher import ClosedError, Judged
+from nfbmr.station.engine.gate import Gate
+from nfbmr.station.engine.pool import Loaded, Pool
+from nfbmr.station.services import heat
+from nfbmr.station.services.metrics import Metrics
+from nfbmr.station.settings import StationSettings
+from nfbmr.station.store import queries
+from nfbmr.station.store.database import Store
+from nfbmr.station.store.pictures import ENDINGS, Pictures
+from nfbmr.station.store.queries import Inspected, Recorded
+from nfbmr.system.files import printable
+
+LONGEST_PART_ID = 200
+"""Letters of a part's name."""
+_LONGEST_NAME = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """A picture that came in."""
+
+    data: bytes
+    model: str
+    part_id: str = ""
+    name: str = ""
+    """What the sender calls the file; never used as a path."""
+    source: str = "rest"
+    actor: str = "local"
+
+
+class NoSuchModelError(StationError):
+    """No model of this name is on the line."""
+
+
+class PictureError(StationError):
+    """The picture is to blame, and gets no verdict."""
+
+
+class LateError(StationError):
+    """It took longer than a request may."""
+
+
+class UnrecordedError(StationError):
+    """A verdict that the database did not take."""
+
+    def __init__(self, message: str, unrecorded: Inspected) -> None:
+        """Takes what was found, so that it is not lost."""
+        super().__init__(message)
+        self.unrecorded = unrecorded
+
+
+_WHY: dict[type[StationError], str] = {
+    LateError: "late",
+    PictureError: "picture",
+    UnrecordedError: "unrecorded",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A recorded verdict."""
+
+    recorded: Recorded
+    trouble: str | None = None
+    """Why the picture itself is not kept."""
+    heat: bytes | None = None
+    """The heatmap as it is kept; None where nothing of it would show."""
+
+
+class Judge:
+    """What every source of pictures calls."""
+
+    def __init__(
+        self, settings: StationSettings, pool: Pool, store: Store, pictures: Pictures, gate: Gate
+    ) -> None:
+        """Joins what it needs."""
+        self._settings, self._pool, self._store = settings, pool, store
+        self._pictures, self.gate = pictures, gate
+        self.metrics = Metrics()
+        self.trouble: str | None = None
+        """Of the disk, at the last inspection; None where all was kept."""
+
+    async def inspect(self, given: Given) -> Answer:
+        """Judges a picture, and answers once its row is kept. Pass the gate first.
+
+        Raises:
+            NoSuchModelError: no model of this name is on the line.
+            PictureError: it is no picture, or not one that may be sent.
+            LateError: it took too long.
+            UnrecordedError: there is a verdict, and the database did not take it.
+            StationError: the network failed.
+        """
+        began = time.monotonic()
+        try:
+            answer = await self._inspect(given, began)
+        except (LateError, PictureError, UnrecordedError) as error:
+            self.metrics.count("nfbmr_refused_total", why=_WHY[type(error)])
+            if isinstance(error, UnrecordedError):
+                self.trouble = str(error)
+            raise
+        verdict = answer.recorded.verdict
+        self.trouble = answer.trouble
+        self.metrics.count("nfbmr_inspections_total", model=given.model, verdict=verdict)
+        self.metrics.took(given.model, time.monotonic() - began)
+        if answer.trouble is not None:
+            self.metrics.count("nfbmr_pictures_not_kept_total")
+        return answer
+
+    async def _inspect(self, given: Given, began: float) -> Answer:
+        form, sha256 = await asyncio.to_thread(self._looked_at, given.data)
+        loaded, judging = self._submitted(given)
+        keeping = asyncio.create_task(asyncio.to_thread(self._kept, given.data, form))
+        try:
+            result = await self._verdict(judging)
+        except BaseException:
+            await self._dropped((await asyncio.shield(keeping))[0])
+            raise
+        file, trouble = await keeping
+        done, png = await asyncio.to_thread(_row, given, loaded, result, sha256)
+        done = replace(done, file=file, milliseconds=1000 * (time.monotonic() - began))
+        try:
+            writing = asyncio.wrap_future(self._store.write(queries.record, done, png))
+            recorded = await asyncio.shield(writing)  # whoever gives up does not take it back
+        except StationError as error:
+            await self._dropped(file)
+            raise UnrecordedError(str(error), replace(done, file=None)) from None
+        return Answer(recorded=recorded, trouble=trouble, heat=png)
+
+    async def _verdict(self, judging: Future[Judged]) -> Inspection:
+        """Waits for a verdict; from then on it is written down, however long that takes.
+
+        Raises:
+            LateError: it took too long.
+            PictureError: there is none to be had of this picture.
+            StationError: the network failed.
+        """
+        try:
+            async with asyncio.timeout(self._settings.seconds):
+                result = await asyncio.wrap_future(judging)
+        except TimeoutError:
+            raise LateError(
+                f"no verdict within {self._settings.seconds:g} s; come again when less is in work"
+            ) from None
+        except RuntimeError as error:  # of the network
+            raise StationError(f"{error}; the picture was not judged, send it again") from None
+        if isinstance(result, Failure):
+            raise PictureError(result.error)
+        return result
+
+    def _looked_at(self, data: bytes) -> tuple[str, str]:
+        """Returns a picture's format and the hash of its file, from its header alone.
+
+        Raises:
+            PictureError: it is none that may be sent.
+        """
+        try:
+            form, (height, width) = header_of(data)
+        except ImageError as error:
+            raise PictureError(str(error)) from None
+        if form not in ENDINGS:
+            raise PictureError(f"found {form}; expected one of {', '.join(ENDINGS)}")
+        most = self._settings.most_megapixels
+        if height * width > most * 1e6:
+            raise PictureError(
+                f"found {width} x {height} pixels; expected at most {most:g} megapixels; shrink it"
+            )
+        return form, hashlib.sha256(data).hexdigest()
+
+    def model(self, name: str) -> Loaded:
+        """Returns a model on the line.
+
+        Raises:
+            NoSuchModelError: there is none of this name.
+        """
+        loaded = self._pool.get(name)
+        if loaded is None:
+            known = ", ".join(one.name for one in self._pool.all()) or "none"
+            raise NoSuchModelError(f"no model of this name is on the line; there: {known}")
+        return loaded
+
+    def _submitted(self, given: Given) -> tuple[Loaded, Future[Judged]]:
+        for _ in range(3):  # a model that was replaced this very moment has a successor
+            loaded = self.model(given.model)
+            try:
+                return loaded, loaded.batcher.submit(given.data)
+            except ClosedError:
+                continue
+        raise StationError("the model is being replaced; send the picture again")
+
+    def _kept(self, data: bytes, form: str) -> tuple[str | None, str | None]:
+        try:
+            return self._pictures.keep(data, form), None
+        except StationError as error:
+            return None, str(error)
+
+    async def _dropped(self, file: str | None) -> None:
+        if file is not None:
+            await asyncio.to_thread(self._pictures.delete, file)
+
+
+def _row(
+    given: Given, loaded: Loaded, result: Inspection, sha256: str
+) -> tuple[Inspected, bytes | None]:
+    """Returns what is written down, but for where the picture lies, and the heatmap."""
+    done = Inspected(
+        time=now(),
+        model=loaded.name,
+        product=loaded.inspector.facts.name,
+        part_id=given.part_id,
+        source=given.source,
+        actor=given.actor,
+        name=printable(given.name)[:_LONGEST_NAME],
+        picture=sha256,
+        file=None,
+        bytes=len(given.data),
+        height=result.size[0],
+        width=result.size[1],
+        bundle=loaded.bundle,
+        calibration=loaded.calibration,
+        runtime=loaded.runtime,
+        threshold=result.threshold,
+        look_threshold=result.look_threshold,
+        score=result.score,
+        p_value=result.p_value,
+        verdict=result.verdict,
+        regions=[region.to_dict() for region in result.regions],
+        milliseconds=0.0,
+    )
+    return done, heat.to_keep(result)

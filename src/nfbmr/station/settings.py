@@ -1,0 +1,95 @@
+"""What a station is started with; each setting is described in docs/station.md, too."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from nfbmr.errors import SettingsError
+
+MEGABYTE = 10**6
+GIGABYTE = 10**9
+
+
+@dataclass(frozen=True, kw_only=True)
+class StationSettings:
+    """The station's settings; checked where it is made."""
+
+    models: tuple[Path, ...] = ()
+    """Model directories; each is called by its folder's name."""
+    folder: Path | None = None
+    """A folder of model directories, looked at again while the station runs."""
+    host: str = "127.0.0.1"
+    """Where it listens. Beyond this machine's own addresses tokens are demanded."""
+    port: int = 8000
+    """Likewise; 0 takes a free one."""
+    database: str = "sqlite:///station.db"
+    """SQLite's file, or the address of a PostgreSQL database."""
+    pictures: Path = Path("station-pictures")
+    """A folder for inspected pictures, under names of the station's own."""
+    token_file: Path | None = None
+    """Who may do what; written by `nfbmr token`."""
+    runtime: str = "auto"
+    """What computes the models, as for `nfbmr inspect`."""
+    waiting: int = 64
+    """Pictures that may be in work at once; what comes beyond is told to come again."""
+    waiting_megabytes: float = 1024.0
+    """Of all requests that are in work."""
+    batch: int = 8
+    """Pictures that pass the network at once, at most."""
+    most_pictures: int = 64
+    """Pictures in one request."""
+    most_megabytes: float = 64.0
+    """Of a request's body."""
+    most_megapixels: float = 100.0
+    """Of a picture."""
+    seconds: float = 30.0
+    """From the first byte of a request to its answer."""
+    keep_days: float | None = None
+    """Older pictures are deleted; their rows stay. None: whatever their age."""
+    keep_gigabytes: float = 50.0
+    """Of pictures; beyond it the oldest good ones that nobody reviewed go first."""
+
+    def __post_init__(self) -> None:
+        """Checks ranges.
+
+        Raises:
+            SettingsError: one is out of range, or there is no model to come.
+        """
+        least = {
+            "waiting": 1,
+            "batch": 1,
+            "most_pictures": 1,
+            "waiting_megabytes": 0.001,
+            "most_megabytes": 0.001,
+            "most_megapixels": 0.0001,
+            "seconds": 0.01,
+            "keep_gigabytes": 0.0,
+        }
+        for name, smallest in least.items():
+            if not getattr(self, name) >= smallest:
+                raise SettingsError(f"{name} {getattr(self, name)}: at least {smallest} is needed")
+        if self.keep_days is not None and not self.keep_days > 0:
+            raise SettingsError(f"keep_days {self.keep_days}: a number above 0 was expected")
+        if not 0 <= self.port <= 65535:
+            raise SettingsError(f"port {self.port}: 0 to 65535 was expected")
+        if not self.models and self.folder is None:
+            raise SettingsError(
+                "no model was given: name a model directory, or a folder of them with --models"
+            )
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine reaches the station."""
+        return is_local(self.host)
+
+
+def is_local(host: str) -> bool:
+    """Whether a host's name or address is this machine's own, by what it says of itself."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
