@@ -27,6 +27,7 @@ from nfbmr.evaluation.report.page import (
 )
 from nfbmr.inspection.regions import regions_of
 from nfbmr.scoring.calibration import Verdict
+from nfbmr.scoring.intervals import share_interval
 
 EVIL = "<script>alert('x')</script>\"><img src=http://evil.example/x onerror=alert(1)>"
 
@@ -172,7 +173,7 @@ def test_a_rate_is_in_line_only_where_so_many_pictures_could_show_it(
     n_good: int, rate: float, said: str
 ) -> None:
     made = content()
-    interval = list(metrics.false_alarm_interval(round(rate * n_good), n_good))
+    interval = list(share_interval(round(rate * n_good), n_good))
     more = {"n_good": n_good, "false_alarm_rate_observed": rate, "false_alarm_interval": interval}
     summary = {**made.summary, **more, "false_alarm_rate_asked": 0.01}
     text = Page(render(replace(made, summary=summary))).text
