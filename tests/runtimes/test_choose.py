@@ -152,10 +152,11 @@ def test_auto_takes_no_coarser_arithmetic_unasked(exported_copy: Path) -> None:
 def test_a_calibration_is_saved_to_the_graph_that_it_came_from(exported_copy: Path) -> None:
     with_coarse(exported_copy, "onnx", "int8")
     inspector = load(exported_copy, runtime="onnx:int8")
-    single = load(exported_copy, runtime="onnx").threshold
+    single = load(exported_copy, runtime="onnx").calibration
     inspector.recalibrated(0.4).save_calibration()
-    assert load(exported_copy, runtime="onnx:int8").threshold != inspector.threshold
-    assert load(exported_copy, runtime="onnx").threshold == single
+    assert load(exported_copy, runtime="onnx:int8").calibration.false_alarm_rate == 0.4
+    assert single.false_alarm_rate != 0.4
+    assert load(exported_copy, runtime="onnx").calibration == single
 
 
 def test_what_was_learnt_for_the_processor_runs_on_no_gpu(exported_copy: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from nfbmr.cli.arguments import RuntimeName
 from nfbmr.errors import MissingExtraError
+from nfbmr.system.packages import how_to_install
 
 _log = logging.getLogger(__name__)
 
@@ -97,5 +98,5 @@ def missing_station(error: ModuleNotFoundError) -> Exception:
     if (error.name or "nfbmr").partition(".")[0] == "nfbmr":
         return error
     return MissingExtraError(
-        f"{error.name} is not installed, and the station needs it: pip install 'nfbmr[station]'"
+        f"{error.name} is not installed, and the station needs it; {how_to_install('station')}"
     )

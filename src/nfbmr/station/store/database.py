@@ -26,6 +26,7 @@ from sqlalchemy.pool import NullPool
 from nfbmr.errors import MissingExtraError, StationError
 from nfbmr.station.store.schema import FACTS
 from nfbmr.station.store.writer import Writer, brief
+from nfbmr.system.packages import how_to_install
 
 Asked = ParamSpec("Asked")
 Found = TypeVar("Found")
@@ -128,8 +129,8 @@ def _opening(shown: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"{error.name} is not installed, and PostgreSQL needs it: "
-            "pip install 'nfbmr[postgresql]'"
+            f"{error.name} is not installed, and PostgreSQL needs it; "
+            f"{how_to_install('postgresql')}"
         ) from None
     except CommandError as error:
         raise _unknown(shown, str(error)) from None
