@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from nfbmr.system import provenance
 
 Row = dict[str, Any]
 
@@ -86,3 +89,16 @@ def do_job(path: Path, works: Mapping[str, Callable[..., Row]]) -> None:
         path.with_name(_ERROR).write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
         raise
     path.with_name(_ROW).write_text(json.dumps(row), encoding="utf-8")
+
+
+def say_row(row: Row, out: Path | None) -> None:
+    """Prints a row with machine, commit and time; adds it to a file of rows, if one is named."""
+    row = row | {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "commit": provenance.commit(),
+        "time": provenance.now(),
+    }
+    print(json.dumps(row), flush=True)
+    if out is not None:
+        with out.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")

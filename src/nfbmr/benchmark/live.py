@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import os
-import platform
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from nfbmr.benchmark.child import say_row
 from nfbmr.data.layouts import read_data
 from nfbmr.inspection.inspector import Inspector, load
-from nfbmr.system import provenance
 
 Row = dict[str, Any]
 
@@ -99,16 +96,7 @@ def main() -> None:
     paths = [sample.path for sample in found.test or found.samples]
     pictures = [path.read_bytes() for path in paths[:: max(1, len(paths) // 100)]]
     row = measure(inspector, pictures, rate=arguments.rate, seconds=arguments.seconds)
-    row |= {
-        "preset": inspector.settings.preset,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "commit": provenance.commit(),
-        "time": provenance.now(),
-    }
-    print(json.dumps(row), flush=True)
-    if arguments.out is not None:
-        with arguments.out.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
+    say_row(row | {"preset": inspector.settings.preset}, arguments.out)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from nfbmr.benchmark.child import say_row
 from nfbmr.data.images import load_image, stored_values
 from nfbmr.data.sizes import choose_size
 from nfbmr.settings.presets import preset
 from nfbmr.settings.schema import DataSettings
-from nfbmr.system import provenance
 
 Row = dict[str, Any]
 Size = tuple[int, int]
@@ -118,15 +115,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, help="JSONL that rows are added to")
     arguments = parser.parse_args()
     for row in rows(arguments.rounds):
-        row |= {
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "commit": provenance.commit(),
-            "time": provenance.now(),
-        }
-        print(json.dumps(row), flush=True)
-        if arguments.out is not None:
-            with arguments.out.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(row) + "\n")
+        say_row(row, arguments.out)
 
 
 if __name__ == "__main__":
