@@ -40,7 +40,8 @@ from nfbmr.system.progress import Progress, silent
 _log = logging.getLogger(__name__)
 
 _DRAWN = 16
-_MOST_GOOD = 256  # pictures of the gate; more prove no more
+_MOST_GOOD = 256  # pictures of the gate where models are compared; more prove no more
+_SPOT_CHECKED = 40  # where two computations of one model are: each has thousands of positions
 _LEAST_GOOD = 8
 _LEAST_HELD_OUT = 40  # where models are compared, whose difference fewer would leave open
 
@@ -112,7 +113,7 @@ def add_graphs(
         bundle: with its tensors.
         reference: what the graphs are compared with.
         wanted: runtimes and precisions.
-        good: good pictures.
+        good: good pictures; of many some are taken, from the first to the last.
         threads: for one picture.
         keep_going: rather keep those that can be made; what fails is a warning, all is an error.
         calibrated: where the good pictures calibrated the model, the hashes of their pixels: then
@@ -125,10 +126,11 @@ def add_graphs(
     """
     with tempfile.TemporaryDirectory(prefix="nfbmr-export-") as made:
         work = Path(made)
-        pictures = _pictures(bundle, good)
+        apart = max(1, -(-len(good) // max(_LEAST_GOOD, _SPOT_CHECKED // _tiles(bundle))))
+        pictures = _pictures(bundle, good[::apart])
         gate = Prover(bundle, reference, pictures, _counted(progress, pictures, len(wanted)))
         if calibrated:
-            gate.check_calibration(calibrated[: len(pictures.good)])
+            gate.check_calibration(calibrated[::apart][: len(pictures.good)])
         exports: list[Export] = []
         for number, (target, precision) in enumerate(wanted, start=1):
             try:
