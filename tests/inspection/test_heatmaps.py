@@ -57,6 +57,25 @@ def test_what_was_drawn_is_no_picture_to_read(
     assert list_pictures(drawn.parents[1], deep=True)[0] == [drawn], "asked for by name"
 
 
+def test_of_a_large_picture_a_smaller_one_is_drawn(
+    inspector: Inspector, draw: Draw, tmp_path: Path
+) -> None:
+    small = draw(3, defect=True)
+    Image.fromarray(small).resize((3072, 2304), Image.Resampling.NEAREST).save(tmp_path / "a.png")
+    result = inspector.inspect(tmp_path / "a.png")
+    drawn = Heatmaps(tmp_path / "drawn").keep("a", tmp_path / "a.png", result)
+    with Image.open(drawn) as found:
+        assert found.size == (1536, 1152)
+        assert found.info["nfbmr:picture"] == "3072 x 2304"
+        shown = np.asarray(found.convert("RGB").resize((96, 96)))
+    plain = np.asarray(Image.fromarray(small).resize((96, 96)))
+    changed = (abs(shown.astype(int) - plain) > 60).any(axis=2)
+    rows, columns = np.nonzero(changed)
+    (region,) = result.regions[:1]
+    assert abs(rows.mean() / 96 - (region.box[1] + region.box[3]) / 2 / 2304) < 0.05
+    assert abs(columns.mean() / 96 - (region.box[0] + region.box[2]) / 2 / 3072) < 0.05
+
+
 def test_those_that_are_written_beside_are_the_same_and_all_there_at_the_end(
     inspector: Inspector, draw: Draw, tmp_path: Path
 ) -> None:

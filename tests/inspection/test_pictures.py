@@ -120,9 +120,12 @@ def blob() -> tuple[NDArray[np.float32], tuple[Region, ...]]:
     return heat, regions_of(heat, 2.0, (20, 30), [(heat, (0.0,))])
 
 
-def test_colour_is_inside_regions_alone() -> None:
-    heat, regions = blob()
-    changed = (colour_regions(gray(), heat, regions) != 128).any(axis=2)
+@pytest.mark.parametrize("share", [1, 10])
+def test_colour_is_inside_regions_alone(share: int) -> None:
+    heat = blob()[0]
+    size = (20 * share, 30 * share)
+    regions = regions_of(heat, 2.0, size, [(heat, (0.0,))])
+    changed = (colour_regions(gray(), heat, regions, size) != 128).any(axis=2)
     expected = np.zeros((20, 30), bool)
     expected[8:14, 10:20] = True
     np.testing.assert_array_equal(changed, expected)

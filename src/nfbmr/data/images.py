@@ -91,16 +91,22 @@ def read_image(source: ImageInput, white: int | None = None) -> NDArray[np.uint8
 
 
 def load_image(
-    source: ImageInput, size: tuple[int, int], how: DataSettings = AS_STORED
+    source: ImageInput, size: tuple[int, int], how: DataSettings = AS_STORED, *, room: int = _ROOM
 ) -> NDArray[np.uint8]:
     """Returns what `load_with_size` does, without the picture's own size."""
-    return load_with_size(source, size, how)[0]
+    return load_with_size(source, size, how, room=room)[0]
 
 
 def load_with_size(
-    source: ImageInput, size: tuple[int, int], how: DataSettings = AS_STORED
+    source: ImageInput, size: tuple[int, int], how: DataSettings = AS_STORED, *, room: int = _ROOM
 ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Reads one picture and brings it to `size` (H, W).
+
+    Args:
+        source: as for `read_image`.
+        size: (H, W).
+        how: whether a JPEG may be decoded smaller, and what is white.
+        room: times `size` that it is decoded at least, then; 1 where people look at it.
 
     Returns:
         `resize_image(read_image(source, how.white), size)`, and the (H, W) that the picture had.
@@ -115,7 +121,7 @@ def load_with_size(
     with _image_of(source, None) as (image, name):
         if is_plain(image):
             may_scale = how.reading == "scaled" and not isinstance(source, Image.Image)
-            found = _resized_in_place(image, size, may_scale=may_scale)
+            found = _resized_in_place(image, size, room if may_scale else None)
             if found is not None:
                 return found
         values, white = _of_image(image, name)
@@ -243,17 +249,22 @@ def _brought_to(
 
 
 def _resized_in_place(
-    image: Image.Image, size: tuple[int, int], *, may_scale: bool
+    image: Image.Image, size: tuple[int, int], room: int | None
 ) -> tuple[NDArray[np.uint8], tuple[int, int]] | None:
     """Resizes a plain image to `size` (H, W) without copies of all its pixels.
+
+    Args:
+        image: not decoded yet.
+        size: (H, W).
+        room: times `size` that a JPEG is decoded at least; None: whole.
 
     Returns:
         As `load_with_size`; None where it has to be turned before.
     """
     width, height = image.size
     box = None
-    if may_scale and isinstance(image, JpegImageFile):
-        box = _scaled(image, size[::-1] if orientation(image) >= 5 else size)
+    if room is not None and isinstance(image, JpegImageFile):
+        box = _scaled(image, size[::-1] if orientation(image) >= 5 else size, room)
     image.load()
     turn = orientation(image)
     if box is None and turn != 1:
@@ -266,9 +277,9 @@ def _resized_in_place(
 
 
 def _scaled(
-    image: JpegImageFile, size: tuple[int, int]
+    image: JpegImageFile, size: tuple[int, int], room: int
 ) -> tuple[float, float, float, float] | None:
-    """Has a JPEG decoded smaller, `_ROOM` times `size` (H, W) at least.
+    """Has a JPEG decoded smaller, `room` times `size` (H, W) at least.
 
     Returns:
         Left, top, right and bottom of the picture in it, whose last pixels may stand for less
@@ -276,7 +287,7 @@ def _scaled(
     """
     before = image.size
     height, width = size
-    drafted = image.draft(None, (_ROOM * width, _ROOM * height))
+    drafted = image.draft(None, (room * width, room * height))
     return None if drafted is None or image.size == before else drafted[1]
 
 

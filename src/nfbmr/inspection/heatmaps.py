@@ -8,14 +8,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nfbmr.data.folders import is_drawn
-from nfbmr.data.images import IMAGE_SUFFIXES, ImageInput, read_image
+from nfbmr.data.images import IMAGE_SUFFIXES, ImageInput, load_image, read_image
 from nfbmr.inspection.pictures import write_heatmap
 from nfbmr.inspection.result import Inspection
+from nfbmr.settings.schema import DataSettings
 from nfbmr.system.files import written_beside
 
 _THREADS = 2  # each holds a whole picture, and what is drawn over it
 _AHEAD = 2 * _THREADS
+_MOST_SIDE = 2048  # pixels: as much as a screen shows, in a fraction of a large picture's time
 _OF_A_RUN = re.compile(r"\d{6,}_.*\.png")
 
 
@@ -53,6 +58,8 @@ class Heatmaps:
     def keep(self, name: str, source: ImageInput, result: Inspection) -> Path:
         """Draws a picture's heatmap over it, whole or not at all; returns the file.
 
+        One of more than 2,048 pixels on a side is drawn at a half, a third ... of its sides.
+
         Args:
             name: below the folder, without its ending; the same name is written over.
             source: what was inspected.
@@ -63,10 +70,18 @@ class Heatmaps:
             ImageError: the picture is not there any more.
         """
         file = self.folder / f"{name}.png"
-        image = read_image(source, self._white)
+        image = self._read(source, result.size)
         with written_beside(file) as beside:
             write_heatmap(beside, image, result)
         return file
+
+    def _read(self, source: ImageInput, size: tuple[int, int]) -> NDArray[np.uint8]:
+        pieces = -(-max(size) // _MOST_SIDE)
+        if pieces == 1:
+            return read_image(source, self._white)
+        small = max(1, size[0] // pieces), max(1, size[1] // pieces)
+        how = DataSettings(reading="scaled", white=self._white)
+        return load_image(source, small, how, room=1)  # a JPEG's half is decoded as such
 
     def keep_soon(self, name: str, source: ImageInput, result: Inspection) -> None:
         """Does what `keep` does in a thread beside; it waits where a few are still to be written.

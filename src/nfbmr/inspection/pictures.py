@@ -137,25 +137,29 @@ def colour_regions(
     image: NDArray[np.uint8],
     heatmap: NDArray[np.float32],
     regions: Sequence[Region],
+    size: tuple[int, int] | None = None,
 ) -> NDArray[np.uint8]:
     """Lays the heatmap over the regions of a picture alone: one without any stays as it is.
 
     Args:
-        image: (H, W, 3), the picture.
+        image: (H, W, 3), the picture or a smaller copy.
         heatmap: (H, W), as for `heatmap_overlay`.
-        regions: of this picture.
+        regions: of the picture.
+        size: (H, W) of the picture, where the image has another.
 
     Returns:
         A new picture (H, W, 3).
     """
     _check_image(image)
+    scale = _scale_to(image, size)
     drawn = image.copy()
     for region in regions:
-        left, top, right, bottom = region.box
+        left, top = np.floor(region.box[:2] * scale).astype(int).tolist()
+        right, bottom = np.ceil(region.box[2:] * scale).astype(int).tolist()
         part = np.s_[top:bottom, left:right]
         stencil = Image.new("1", (right - left, bottom - top))
-        corners = [(x - left - 0.5, y - top - 0.5) for x, y in region.outline]
-        ImageDraw.Draw(stencil).polygon(corners, fill=1)
+        corners = np.array(region.outline) * scale - (left + 0.5, top + 0.5)
+        ImageDraw.Draw(stencil).polygon(corners.ravel().tolist(), fill=1)
         inside = np.asarray(stencil)
         drawn[part][inside] = heatmap_overlay(image[part], heatmap[part])[inside]
     return drawn
@@ -176,8 +180,7 @@ def outline_regions(
     """
     _check_image(image)
     height, width = image.shape[:2]
-    full = size or (height, width)
-    scale = (width / full[1], height / full[0])
+    scale = _scale_to(image, size)
     line = max(1.5, max(height, width) / 400)
     drawn = image.copy()
     for colour, wide in ((_REGION_EDGE, 2.4 * line), (_REGION, line)):
@@ -187,6 +190,13 @@ def outline_regions(
                 drawn, points.clip(0.5 * line, np.array((width, height)) - 0.5 * line), wide, colour
             )
     return drawn
+
+
+def _scale_to(image: NDArray[np.uint8], size: tuple[int, int] | None) -> NDArray[np.float64]:
+    """Returns pixels of the image for one of its picture, (H, W) = `size`: across and down."""
+    height, width = image.shape[:2]
+    full = size or (height, width)
+    return np.array((width / full[1], height / full[0]))
 
 
 def _draw_line(
@@ -208,29 +218,29 @@ def _draw_line(
 def write_heatmap(path: Path, image: NDArray[np.uint8], result: Inspection) -> None:
     """Writes a picture as PNG: its regions in the heatmap's colours, with a line around each.
 
-    The text chunks `nfbmr:verdict`, `nfbmr:score`, `nfbmr:threshold` and `nfbmr:scale` say in the
-    file what was found.
+    The text chunks `nfbmr:verdict`, `nfbmr:score`, `nfbmr:threshold`, `nfbmr:picture` (its width
+    and height) and `nfbmr:scale` say in the file what was found.
 
     Args:
         path: of the PNG; its folder is there.
-        image: (H, W, 3), the picture that was inspected.
+        image: (H, W, 3), the picture that was inspected, or a smaller copy.
         result: what was said of it.
 
     Raises:
         OSError: the file cannot be written.
     """
-    assert image.shape[:2] == result.size, "another picture than the one inspected"
-    regions = result.regions
+    regions, size = result.regions, result.size
     drawn = image
     if regions:
-        drawn = colour_regions(image, result.heatmap, regions)
-        drawn = outline_regions(drawn, regions)
+        drawn = colour_regions(image, result.heatmap_at(image.shape[:2]), regions, size)
+        drawn = outline_regions(drawn, regions, size)
     text = PngInfo()
     text.add_text(*DRAWN)
     for name, value in (
         ("verdict", result.verdict),
         ("score", repr(result.score)),
         ("threshold", repr(result.threshold)),
+        ("picture", f"{size[1]} x {size[0]}"),
         ("scale", _SCALE),
     ):
         text.add_text(f"nfbmr:{name}", value)
