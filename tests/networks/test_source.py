@@ -294,6 +294,13 @@ def test_a_copy_is_never_smaller_than_a_cell() -> None:
     assert network(pixels((64, 96))).shape == (1, 3 * 80, 4, 6)
 
 
+def test_pictures_that_a_network_is_too_deep_for_are_refused() -> None:
+    network = SourceNetwork("inception_v3", ("Mixed_7c",), padding="native", neighbours=False)
+    assert network.grid((128, 160)) == (2, 3)
+    with pytest.raises(SettingsError, match=r"64 x 80 pixels, at scales \[1\], are too few for"):
+        network.grid((64, 80))
+
+
 def test_lite_and_imagenet_networks_normalise_in_their_own_way() -> None:
     lite, b5 = SourceNetwork(LITE0, (1,)), SourceNetwork("resnet18", (1,))
     assert lite.mean.flatten().tolist() == lite.std.flatten().tolist() == [0.5] * 3

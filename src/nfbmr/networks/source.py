@@ -202,10 +202,16 @@ class SourceNetwork(nn.Module):
         return self.channels + self.detail_channels + self.finest_channels
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Returns (H', W') for images of `size` (H, W); computes shapes only, and once."""
+        """Returns (H', W') for images of `size` (H, W), by shapes; SettingsError: too small."""
         key = (self.name, self.stages[0], self.padding, size)
         if key not in _grids:
-            height, width = _on_meta(self, _on_no_device(*size)).shape[-2:]
+            try:
+                height, width = _on_meta(self, _on_no_device(*size)).shape[-2:]
+            except RuntimeError as error:
+                raise SettingsError(
+                    f"{size[0]} x {size[1]} pixels, at scales {[1, *self.scales]}, are too few for "
+                    f"'{self.name}' ({error}); fit at a larger --size or with another --backbone"
+                ) from error
             _grids[key] = int(height), int(width)
         return _grids[key]
 
