@@ -22,6 +22,7 @@ from nfbmr.system.packages import how_to_install
 _log = logging.getLogger(__name__)
 
 _SECONDS = 5.0  # until an address counts as wrong
+_TRIES = 3  # to start Ray here
 _ANSWER_SECONDS = 120.0  # for a node's first answer: it starts a process for it
 _STORE_BYTES = 128 * 2**20  # of a cluster on this machine; what it computes goes to files
 
@@ -134,20 +135,27 @@ def _ray() -> Any:
 
 def _joined(ray: Any, options: dict[str, Any], address: str | None) -> None:
     where = "Ray on this machine" if address is None else f"the cluster at {options['address']}"
-    try:
-        ray.init(**options)
-    except (SystemExit, ConnectionError, ValueError) as error:
-        raise FleetError(
-            f"{where} does not answer as Ray does ({_brief(error)}); is this the address that "
-            "'ray start --head' printed, and does 'ray status' work there?"
-        ) from None
-    except RuntimeError as error:
-        if "ersion" in str(error):
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            ray.init(**options)
+            return
+        except (SystemExit, ConnectionError, ValueError) as error:
             raise FleetError(
-                f"{where} has other versions than this machine (Ray {ray.__version__}, Python "
-                f"{platform.python_version()}): {_brief(error)}; install the same on all nodes"
+                f"{where} does not answer as Ray does ({_brief(error)}); is this the address that "
+                "'ray start --head' printed, and does 'ray status' work there?"
             ) from None
-        raise FleetError(f"{where} cannot be used: {_brief(error)}") from None
+        except Exception as error:  # Ray has no kinds of its own for what follows
+            ray.shutdown()
+            if "ersion mismatch" in str(error):
+                raise FleetError(
+                    f"{where} has other versions than this machine (Ray {ray.__version__}, Python "
+                    f"{platform.python_version()}): {' '.join(str(error).split())}; install the "
+                    "same on all nodes"
+                ) from None
+            # It gives itself 30 s, which a busy machine may need more of.
+            if "timed out during startup" not in str(error) or not tries_left:
+                raise FleetError(f"{where} cannot be used: {_brief(error)}") from None
+            _log.warning("Ray did not start in time; it is started again")
 
 
 def _reached(address: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from nfbmr.errors import BundleError, SettingsError
 from nfbmr.inspection.inspector import Inspector, load
+from nfbmr.model.bundle import Bundle
 from nfbmr.model.exports import PRECISIONS
 from nfbmr.model.folder import MANIFEST, is_bundle, parts_said, to_json
 from nfbmr.scoring.calibration import Calibration, calibration_to_dict
@@ -82,9 +83,9 @@ def calibration_hash(calibration: Calibration) -> str:
     return hashlib.sha256(calibration_text(calibration).encode()).hexdigest()
 
 
-def bundle_hash(inspector: Inspector) -> str:
+def bundle_hash(model: Inspector | Bundle) -> str:
     """Names a model by what it learnt: 64 hexadecimal digits."""
-    said = json.dumps(asdict(inspector.identity), sort_keys=True)
+    said = json.dumps(asdict(model.identity), sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()
 
 
