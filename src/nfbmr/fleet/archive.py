@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nfbmr.errors import FleetError, NfbmrError
+from nfbmr.errors import FleetError
 from nfbmr.fleet import cluster
 from nfbmr.fleet.listing import Part, read_part
 from nfbmr.fleet.results import Counts
@@ -236,7 +236,7 @@ class _Crew:
                 return  # of one that died: its parts are with others
             counts: Counts = self._ray.get(call)
         except self._ray.exceptions.RayTaskError as error:
-            raise _of_the_work(error) from None
+            raise cluster.of_the_work(error) from None
         except self._ray.exceptions.RayError as error:
             assert worker is not None
             self._died(worker, error)
@@ -280,11 +280,3 @@ def _judged(
 ) -> Iterator[Counts]:
     fitting = min(workers, len(waiting))
     return _Crew(job, run, waiting, fitting, 1 if options.on_gpu else 0).finished()
-
-
-def _of_the_work(error: Any) -> Exception:
-    """Returns what a worker raised, as if it had been raised here."""
-    cause = error.cause
-    if isinstance(cause, NfbmrError | OSError | MemoryError):
-        return cause
-    return FleetError(f"a worker failed: {type(cause).__name__}: {cause}")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nfbmr.errors import FleetError, MissingExtraError
+from nfbmr.errors import FleetError, MissingExtraError, NfbmrError
 from nfbmr.fleet.node import Asked, Node, look_around
 from nfbmr.system.packages import how_to_install
 
@@ -57,7 +57,7 @@ def connected(address: str | None = None, *, workers: int | None = None) -> Iter
         FleetError: there is none at this address, or its Ray or Python is another version.
         MissingExtraError: Ray is not installed.
     """
-    ray = _ray()
+    ray, found = _ray(), None
     options: dict[str, Any] = {
         "include_dashboard": False,
         "log_to_driver": False,
@@ -69,14 +69,15 @@ def connected(address: str | None = None, *, workers: int | None = None) -> Iter
         options |= {"address": "local", "object_store_memory": _STORE_BYTES}
         options["num_cpus"] = max(1, workers or _cores())
     else:
-        options = {"address": _reached(address), "log_to_driver": False} | {
-            name: options[name] for name in ("configure_logging", "logging_level")
-        }
-    _joined(ray, options, address)
+        del options["include_dashboard"]
+        found = _reached(address)
+        # Of a cluster that it finds itself Ray also finds the token.
+        options["address"] = "auto" if address == "auto" else found
+    _joined(ray, options, f"the cluster at {found}" if found else "Ray on this machine")
     try:
         has = ray.cluster_resources()
         yield Cluster(
-            address=None if address is None else options["address"],
+            address=found,
             cpus=max(1, int(has.get("CPU", 0))),
             gpus=int(has.get("GPU", 0)),
         )
@@ -117,6 +118,14 @@ def check_nodes(
     return found
 
 
+def of_the_work(error: Any) -> Exception:
+    """Returns what a task raised, as if it had been raised here; takes Ray's error of the task."""
+    cause = error.cause
+    if isinstance(cause, NfbmrError | OSError | MemoryError):
+        return cause
+    return FleetError(f"a worker failed: {type(cause).__name__}: {cause}")
+
+
 def _ray() -> Any:
     """Imports Ray, which reads these when it is imported."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -133,8 +142,7 @@ def _ray() -> Any:
     return ray
 
 
-def _joined(ray: Any, options: dict[str, Any], address: str | None) -> None:
-    where = "Ray on this machine" if address is None else f"the cluster at {options['address']}"
+def _joined(ray: Any, options: dict[str, Any], where: str) -> None:
     for tries_left in reversed(range(_TRIES)):
         try:
             ray.init(**options)
@@ -142,7 +150,8 @@ def _joined(ray: Any, options: dict[str, Any], address: str | None) -> None:
         except (SystemExit, ConnectionError, ValueError) as error:
             raise FleetError(
                 f"{where} does not answer as Ray does ({_brief(error)}); is this the address that "
-                "'ray start --head' printed, and does 'ray status' work there?"
+                "'ray start --head' printed, and does 'ray status' work? A cluster with a token "
+                "needs RAY_AUTH_MODE=token here, and the token of 'ray get-auth-token' there"
             ) from None
         except Exception as error:  # Ray has no kinds of its own for what follows
             ray.shutdown()
