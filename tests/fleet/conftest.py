@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from nfbmr.inspection.inspector import Inspector
 
 SOURCE = Path(__file__).parents[2] / "src"
 _STARTED = "Ray runtime started"
@@ -156,6 +159,7 @@ def ray_environment() -> Iterator[None]:
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 4)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # else all that a busy machine does comes first
         patch.delenv("RAY_ADDRESS", raising=False)
         yield
 
@@ -184,6 +188,30 @@ def cluster(s3: str) -> Iterator[Cluster]:
     """A head with two CPUs whose workers reach the S3 server."""
     with started(2) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def light(model: Path, once: Callable[..., Path]) -> Path:
+    """The fitted model with a graph for ONNX Runtime: workers load it in a second, without torch."""
+
+    def build(root: Path) -> None:
+        from nfbmr.deployment.export import add_graphs
+        from nfbmr.model.bundle import read_bundle
+        from nfbmr.runtimes.torch import TorchRuntime
+
+        path = Path(shutil.copytree(model, root / "light"))
+        bundle = read_bundle(path)
+        add_graphs(path, bundle, TorchRuntime(bundle, "cpu"), ["onnx"], [])
+
+    return once("light", build) / "light"
+
+
+@pytest.fixture(scope="session")
+def judge(light: Path) -> Inspector:
+    """That model in this process; tests only read it."""
+    from nfbmr.inspection.inspector import load
+
+    return load(light, runtime="onnx", threads=1)
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def assert_each_once(out: Path, pictures: Path) -> None:
 
 
 def options(cluster: Cluster, **changes: Any) -> Options:
-    usual: dict[str, Any] = {"address": cluster.address, "runtime": "torch", "per_part": 5}
+    usual: dict[str, Any] = {"address": cluster.address, "runtime": "onnx", "per_part": 5}
     return Options(**(usual | changes))
 
 
@@ -69,10 +69,21 @@ def test_an_archive_is_judged_as_inspect_does_and_a_bad_picture_is_a_row(
     pictures: Path,
     tmp_path: Path,
     command: Command,
-    inspector: Inspector,
+    judge: Inspector,
 ) -> None:
     out = tmp_path / "out"
-    words = (model, pictures, "-o", out, "--engine", "ray", "--address", cluster.address)
+    words = (
+        light,
+        pictures,
+        "-o",
+        out,
+        "--engine",
+        "ray",
+        "--address",
+        cluster.address,
+        "--runtime",
+        "onnx",
+    )
     process = command("inspect", *words, "--part", 8, "--heatmaps", "--exit-code")
     said, _ = process.communicate()
     assert process.returncode == 3, said  # one is unreadable
@@ -80,7 +91,7 @@ def test_an_archive_is_judged_as_inspect_does_and_a_bad_picture_is_a_row(
     rows = {row["path"]: row for row in rows_of(out)}
     assert [row["path"] for row in rows.values() if row["error"]] == [str(pictures / "broken.png")]
     readable = sorted(pictures.glob("0*.png"))
-    for path, one in zip(readable, inspector.inspect_many(readable), strict=True):
+    for path, one in zip(readable, judge.inspect_many(readable), strict=True):
         assert rows[str(path)]["score"] == pytest.approx(getattr(one, "score", None), rel=1e-3)
         assert rows[str(path)]["bundle"] == rows[str(readable[0])]["bundle"]
     drawn = {path.stem.partition("_")[2] for path in out.glob("_heatmaps/*/*.png")}
@@ -89,10 +100,21 @@ def test_an_archive_is_judged_as_inspect_does_and_a_bad_picture_is_a_row(
 
 
 def test_a_driver_that_is_killed_goes_on(
-    cluster: Cluster, model: Path, pictures: Path, tmp_path: Path, command: Command
+    cluster: Cluster, light: Path, pictures: Path, tmp_path: Path, command: Command
 ) -> None:
     out = tmp_path / "out"
-    words = (model, pictures, "-o", out, "--engine", "ray", "--address", cluster.address)
+    words = (
+        light,
+        pictures,
+        "-o",
+        out,
+        "--engine",
+        "ray",
+        "--address",
+        cluster.address,
+        "--runtime",
+        "onnx",
+    )
     process = command("inspect", *words, "--part", 2)
     while not list(out.glob("part-*.parquet")):
         assert process.poll() is None, process.communicate()[0]
@@ -110,7 +132,7 @@ def test_a_driver_that_is_killed_goes_on(
 
 
 def test_workers_that_are_killed_cost_no_picture(
-    cluster: Cluster, model: Path, pictures: Path, tmp_path: Path
+    cluster: Cluster, light: Path, pictures: Path, tmp_path: Path
 ) -> None:
     killed: list[int] = []
 
@@ -120,7 +142,7 @@ def test_workers_that_are_killed_cost_no_picture(
             killed.append(workers[-1])
             os.kill(workers[-1], signal.SIGKILL)
 
-    judged = judge_archive(model, [str(pictures)], tmp_path / "out", options(cluster), hear)
+    judged = judge_archive(light, [str(pictures)], tmp_path / "out", options(cluster), hear)
     assert len(killed) == 3
     assert_each_once(tmp_path / "out", pictures)
     assert judged.counts.total() == judged.pictures == _COUNT + 1
@@ -128,7 +150,7 @@ def test_workers_that_are_killed_cost_no_picture(
 
 
 def test_a_picture_that_workers_die_of_is_a_row_and_the_others_are_judged(
-    cluster: Cluster, model: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, light: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Fragile(archive.Scorer):
         def ready(self) -> str:
@@ -145,7 +167,7 @@ def test_a_picture_that_workers_die_of_is_a_row_and_the_others_are_judged(
             return super().ready()
 
     monkeypatch.setattr(archive, "Scorer", Fragile)
-    judged = judge_archive(model, [str(pictures)], tmp_path / "out", options(cluster, workers=1))
+    judged = judge_archive(light, [str(pictures)], tmp_path / "out", options(cluster, workers=1))
     errors = {row["path"]: row["error"] for row in rows_of(tmp_path / "out") if row["error"]}
     assert set(errors) == {str(pictures / "007.png"), str(pictures / "broken.png")}
     assert "died" in errors[str(pictures / "007.png")]
@@ -153,16 +175,16 @@ def test_a_picture_that_workers_die_of_is_a_row_and_the_others_are_judged(
 
 
 def test_a_model_that_cannot_be_opened_is_said_as_without_ray(
-    cluster: Cluster, model_copy: Path, pictures: Path, tmp_path: Path
+    cluster: Cluster, light: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    tensors = model_copy / "model.safetensors"
-    tensors.write_bytes(tensors.read_bytes()[:-1])
-    with pytest.raises(BundleError, match=r"model\.safetensors"):
-        judge_archive(model_copy, [str(pictures)], tmp_path / "out", options(cluster))
+    broken = Path(shutil.copytree(light, tmp_path / "broken"))
+    (broken / "model.onnx").write_bytes((broken / "model.onnx").read_bytes()[:-1])
+    with pytest.raises(BundleError, match=r"model\.onnx"):
+        judge_archive(broken, [str(pictures)], tmp_path / "out", options(cluster))
 
 
 def test_pictures_of_an_object_store_are_judged(
-    cluster: Cluster, s3: str, model: Path, pictures: Path, tmp_path: Path
+    cluster: Cluster, s3: str, light: Path, pictures: Path, tmp_path: Path
 ) -> None:
     from pyarrow import fs
 
@@ -176,7 +198,7 @@ def test_pictures_of_an_object_store_are_judged(
     with store.open_output_stream("parts/list.csv") as stream:
         stream.write(listed.encode())
     sources = ["s3://parts/list.csv", "s3://parts/line/night", "s3://parts/line/00[12].png"]
-    judge_archive(model, sources, tmp_path / "out", options(cluster))
+    judge_archive(light, sources, tmp_path / "out", options(cluster))
     rows = {row["path"].removeprefix("s3://parts/line/"): row for row in rows_of(tmp_path / "out")}
     names = [*(f"{number:03d}.png" for number in range(6)), "broken.png"]
     night = {f"night/{name}" for name in names}
@@ -189,7 +211,7 @@ def test_pictures_of_an_object_store_are_judged(
 
 
 def test_a_node_that_is_killed_costs_no_picture(
-    cluster: Cluster, model: Path, pictures: Path, tmp_path: Path
+    cluster: Cluster, light: Path, pictures: Path, tmp_path: Path
 ) -> None:
     second, third = cluster.add(1), cluster.add(1)
     killed = []
@@ -201,7 +223,7 @@ def test_a_node_that_is_killed_costs_no_picture(
 
     try:
         judged = judge_archive(
-            model, [str(pictures)], tmp_path / "out", options(cluster, per_part=2), hear
+            light, [str(pictures)], tmp_path / "out", options(cluster, per_part=2), hear
         )
     finally:
         second.kill()
@@ -211,7 +233,7 @@ def test_a_node_that_is_killed_costs_no_picture(
 
 
 def test_a_node_with_another_version_is_refused(
-    cluster: Cluster, model: Path, pictures: Path, tmp_path: Path
+    cluster: Cluster, light: Path, pictures: Path, tmp_path: Path
 ) -> None:
     said = tmp_path / "nfbmr-9.9.9.dist-info"
     said.mkdir()
@@ -219,16 +241,16 @@ def test_a_node_with_another_version_is_refused(
     node = cluster.add(1, PYTHONPATH=f"{tmp_path}:{cluster.env['PYTHONPATH']}")
     try:
         with pytest.raises(FleetError, match=r"has nfbmr 9\.9\.9, this machine 0"):
-            judge_archive(model, [str(pictures)], tmp_path / "out", options(cluster))
+            judge_archive(light, [str(pictures)], tmp_path / "out", options(cluster))
     finally:
         node.kill()
 
 
 @pytest.mark.parametrize("hidden", ["pictures", "model"])
 def test_a_node_that_does_not_see_what_it_needs_is_refused(
-    cluster: Cluster, model: Path, pictures: Path, tmp_path: Path, hidden: str
+    cluster: Cluster, light: Path, pictures: Path, tmp_path: Path, hidden: str
 ) -> None:
-    place = {"pictures": pictures, "model": model}[hidden]
+    place = {"pictures": pictures, "model": light}[hidden]
     hide = ("unshare", "-m", "sh", "-c", f"mount -t tmpfs none '{place}' && exec \"$@\"", "sh")
     if shutil.which("unshare") is None or subprocess.run([*hide, "true"], check=False).returncode:
         pytest.skip("a process cannot have mounts of its own here")
@@ -236,6 +258,6 @@ def test_a_node_that_does_not_see_what_it_needs_is_refused(
     said = {"pictures": "does not see .*storage that all nodes share", "model": "the model"}
     try:
         with pytest.raises(FleetError, match=said[hidden]):
-            judge_archive(model, [str(pictures)], tmp_path / "out", options(cluster))
+            judge_archive(light, [str(pictures)], tmp_path / "out", options(cluster))
     finally:
         node.kill()

@@ -15,9 +15,10 @@ from nfbmr.fleet.serving import RayJudges
 from nfbmr.inspection.result import Failure, Inspection
 
 if TYPE_CHECKING:
+    from tests.fleet.conftest import Cluster
+
     from nfbmr.inspection.inspector import Inspector
     from nfbmr.station.engine.pool import Pool
-    from tests.fleet.conftest import Cluster
 
 pytestmark = pytest.mark.fleet
 
@@ -25,14 +26,14 @@ pytestmark = pytest.mark.fleet
 @pytest.fixture(scope="module")
 def judges(cluster: Cluster) -> Iterator[RayJudges]:
     with connected(cluster.address) as joined:
-        yield RayJudges(joined, "torch", 2, 4)
+        yield RayJudges(joined, "onnx", 2, 4)
 
 
 @pytest.fixture
-def pool(model: Path, judges: RayJudges) -> Iterator[Pool]:
+def pool(light: Path, judges: RayJudges) -> Iterator[Pool]:
     from nfbmr.station.engine.pool import Pool
 
-    made = Pool((model,), None, runtime="torch", batch=4, judges=judges)
+    made = Pool((light,), None, runtime="onnx", batch=4, judges=judges)
     yield made
     made.close()
 
@@ -44,29 +45,29 @@ def files(model: Path) -> list[bytes]:
 
 
 def verdicts(pool: Pool, files: list[bytes]) -> list[Inspection | Failure]:
-    loaded = pool.get("fitted")
+    loaded = pool.get("light")
     assert loaded is not None
     return [future.result() for future in [loaded.batcher.submit(one) for one in files]]
 
 
-def assert_as_without(found: list[Any], files: list[bytes], inspector: Inspector) -> None:
-    for one, expected in zip(found, inspector.inspect_many(files), strict=True):
+def assert_as_without(found: list[Any], files: list[bytes], judge: Inspector) -> None:
+    for one, expected in zip(found, judge.inspect_many(files), strict=True):
         assert one.score == pytest.approx(getattr(expected, "score", None), rel=1e-3)
         assert one.verdict == getattr(expected, "verdict", None)
 
 
 def test_verdicts_are_those_of_the_inspector_and_a_bad_picture_fails_alone(
-    pool: Pool, files: list[bytes], inspector: Inspector
+    pool: Pool, files: list[bytes], judge: Inspector
 ) -> None:
     found = verdicts(pool, [*files[:3], b"no picture", *files[3:]])
     assert isinstance(found.pop(3), Failure)
-    assert_as_without(found, files, inspector)
+    assert_as_without(found, files, judge)
 
 
 def test_a_changed_threshold_is_in_force_and_needs_no_new_workers(
     pool: Pool, files: list[bytes], cluster: Cluster
 ) -> None:
-    loaded = pool.get("fitted")
+    loaded = pool.get("light")
     assert loaded is not None
     before = networks(cluster)
     changed = loaded.inspector.recalibrated(0.5)
@@ -77,14 +78,14 @@ def test_a_changed_threshold_is_in_force_and_needs_no_new_workers(
 
 
 def test_a_worker_that_is_killed_costs_no_verdict(
-    pool: Pool, files: list[bytes], cluster: Cluster, inspector: Inspector
+    pool: Pool, files: list[bytes], cluster: Cluster, judge: Inspector
 ) -> None:
-    loaded = pool.get("fitted")
+    loaded = pool.get("light")
     assert loaded is not None
     futures = [loaded.batcher.submit(one) for one in files]
     futures[0].result()
     os.kill(networks(cluster)[0], signal.SIGKILL)
-    assert_as_without([future.result() for future in futures], files, inspector)
+    assert_as_without([future.result() for future in futures], files, judge)
 
 
 def networks(cluster: Cluster) -> list[int]:

@@ -105,11 +105,9 @@ def serve(
     except ModuleNotFoundError as error:
         raise missing_station(error) from None
     with ExitStack() as stack:
-        judges = (
-            stack.enter_context(_on_ray(settings, address, workers))
-            if engine is Engine.ray
-            else None
-        )
+        judges = None
+        if engine is Engine.ray:
+            judges = stack.enter_context(_on_ray(settings, address, workers))
         station = stack.enter_context(Station(settings, judges))
         for loaded in station.pool.all():
             _log.info("Model %s: %s", loaded.name, loaded.inspector)
