@@ -192,7 +192,7 @@ def cluster(s3: str) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def light(model: Path, once: Callable[..., Path]) -> Path:
-    """The fitted model with a graph for ONNX Runtime: workers load it in a second, without torch."""
+    """The fitted model with a graph for ONNX Runtime: workers load it without torch."""
 
     def build(root: Path) -> None:
         from nfbmr.deployment.export import add_graphs

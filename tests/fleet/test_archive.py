@@ -65,7 +65,7 @@ def options(cluster: Cluster, **changes: Any) -> Options:
 
 def test_an_archive_is_judged_as_inspect_does_and_a_bad_picture_is_a_row(
     cluster: Cluster,
-    model: Path,
+    light: Path,
     pictures: Path,
     tmp_path: Path,
     command: Command,
