@@ -45,10 +45,11 @@ class Node:
         self._reader.start()
 
     def _read(self, stream: IO[str]) -> None:
-        for line in stream:
-            self.log.append(line)
-            if _STARTED in line:
-                self._started.set()
+        with stream:
+            for line in stream:
+                self.log.append(line)
+                if _STARTED in line:
+                    self._started.set()
         self._started.set()  # it ended
 
     def wait(self) -> None:
@@ -144,7 +145,7 @@ def started(cpus: int) -> Iterator[Cluster]:
     cluster = Cluster(f"127.0.0.1:{port}", folder, env, [])
     head = ["--head", f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false"]
     try:
-        _started(cluster, [*head, f"--ray-client-server-port={free_port()}", *_words(cpus)])
+        _started(cluster, [*head, *_words(cpus)])
         yield cluster
     finally:
         for node in reversed(cluster.nodes):

@@ -99,7 +99,8 @@ def judge_archive(
         sources=tuple(w if is_stored(w) else str(Path(w).absolute()) for w in sources),
         heatmaps=options.heatmaps,
     )
-    with cluster.connected(options.address, workers=options.workers) as joined:
+    cpus = options.workers and options.workers * options.threads
+    with cluster.connected(options.address, workers=cpus) as joined:
         workers = _how_many(options, joined)
         with opened(out.absolute(), wanted, workers, options.per_part) as run:
             counts = no_counts()
@@ -146,7 +147,7 @@ def _job(model: Path, wanted: Wanted, run: Run, options: Options) -> Job:
         bundle=wanted.bundle,
         calibration=wanted.calibration,
         runtime=options.runtime,
-        device=options.device if options.on_gpu else "cpu",
+        device="cuda" if options.on_gpu else "cpu",  # Ray gives each worker a GPU of its own
         threads=options.threads,
         out=run.out,
         run=run.name,

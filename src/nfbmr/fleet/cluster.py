@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 _SECONDS = 5.0  # until an address counts as wrong
 _TRIES = 3  # to start Ray here
-_ANSWER_SECONDS = 120.0  # for a node's first answer: it starts a process for it
+_ANSWER_SECONDS = 180.0  # for a node's first answer: it starts a process for it
 _STORE_BYTES = 128 * 2**20  # of a cluster on this machine; what it computes goes to files
 
 
@@ -105,16 +105,15 @@ def check_nodes(
 
     names = ("nfbmr", "ray", *packages)
     here = look_around(Asked(model=_text(model), seen=tuple(map(str, seen)), packages=names))
-    found: list[Node] = []
-    for node in (one for one in ray.nodes() if one["Alive"]):
-        name = node["NodeManagerHostname"] or node["NodeManagerAddress"]
-        if not node["Resources"].get("CPU"):
-            continue  # a head that computes nothing
-        there = _asked(node["NodeID"], name, here.asked)
-        _refuse_difference(name, here, there)
-        found.append(there)
-    if not found:
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    if not nodes:  # a head alone that computes nothing
         raise FleetError("no node of the cluster has a CPU for work; start one with 'ray start'")
+    calls = [_ask(node["NodeID"], here.asked) for node in nodes]
+    found = []
+    for node, call in zip(nodes, calls, strict=True):
+        name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+        found.append(_answer(name, call))
+        _refuse_difference(name, here, found[-1])
     return found
 
 
@@ -203,22 +202,27 @@ def _found_here() -> str:
         ) from None
 
 
-def _asked(node_id: str, name: str, asked: Asked) -> Node:
-    """Runs `look_around` on one node.
-
-    Raises:
-        FleetError: it cannot, or gives no answer.
-    """
+def _ask(node_id: str, asked: Asked) -> Any:
+    """Has a node run `look_around`; returns what Ray calls its answer."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     there = NodeAffinitySchedulingStrategy(node_id, soft=False)
     # Without a CPU of its own, so that it is not kept waiting by other work.
-    ask = ray.remote(num_cpus=0, max_retries=2)(look_around)
+    ask = ray.remote(num_cpus=0, max_retries=2, scheduling_strategy=there)(look_around)
+    return ask.remote(asked)
+
+
+def _answer(name: str, call: Any) -> Node:
+    """Waits for what a node says.
+
+    Raises:
+        FleetError: it cannot, or gives no answer.
+    """
+    import ray
+
     try:
-        answer: Node = ray.get(
-            ask.options(scheduling_strategy=there).remote(asked), timeout=_ANSWER_SECONDS
-        )
+        answer: Node = ray.get(call, timeout=_ANSWER_SECONDS)
     except ray.exceptions.GetTimeoutError:
         raise FleetError(
             f"node {name} gave no answer within {_ANSWER_SECONDS:.0f} s; see 'ray status'"

@@ -32,10 +32,10 @@ _FORMAT = 1
 _OURS = "_nfbmr"
 _SAID = {
     "bundle": "another model",
-    "calibration": "the model with other thresholds",
+    "calibration": "other thresholds",
     "runtime": "another runtime",
     "sources": "other pictures",
-    "heatmaps": "or without heatmaps",
+    "heatmaps": "another choice of --heatmaps",
 }
 """What of a run may not change, and how it is called."""
 
@@ -148,8 +148,8 @@ def _again(out: Path, wanted: Wanted) -> Run:
     differs = [what for key, what in _SAID.items() if before.get(key) != now[key]]
     if differs:
         raise FleetError(
-            f"{out} holds results with {' and '.join(differs)}: rows of both in one folder could "
-            "not be told apart; choose another folder, or give the words of before to go on"
+            f"{out} belongs to a run with {' and '.join(differs)}: rows of both in one folder "
+            "could not be told apart; choose another folder, or give the words of before to go on"
         )
     listing = Listing(out / _OURS / "listing.jsonl", pictures, size)
     return Run(out=out, name=name, listing=listing)
