@@ -202,7 +202,7 @@ def light(model: Path, once: Callable[..., Path]) -> Path:
 
         path = Path(shutil.copytree(model, root / "light"))
         bundle = read_bundle(path)
-        add_graphs(path, bundle, TorchRuntime(bundle, "cpu"), ["onnx"], [])
+        add_graphs(path, bundle, TorchRuntime(bundle, "cpu"), [("onnx", "fp32")], [])
 
     return once("light", build) / "light"
 

@@ -20,9 +20,10 @@ from PIL import Image
 from nfbmr.errors import BundleError, FleetError
 from nfbmr.fleet import archive
 from nfbmr.fleet.archive import Options, judge_archive
+from nfbmr.fleet.scorer import Scorer
 
 if TYPE_CHECKING:
-    from tests.fleet.conftest import Cluster
+    from tests.fleet.conftest import Cluster, Node
 
     from nfbmr.inspection.inspector import Inspector
 
@@ -152,7 +153,7 @@ def test_workers_that_are_killed_cost_no_picture(
 def test_a_picture_that_workers_die_of_is_a_row_and_the_others_are_judged(
     cluster: Cluster, light: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Fragile(archive.Scorer):
+    class Fragile(Scorer):
         def ready(self) -> str:
             from nfbmr.fleet import scorer
 
@@ -214,7 +215,7 @@ def test_a_node_that_is_killed_costs_no_picture(
     cluster: Cluster, light: Path, pictures: Path, tmp_path: Path
 ) -> None:
     second, third = cluster.add(1), cluster.add(1)
-    killed = []
+    killed: list[Node] = []
 
     def hear(what: str, done: int, total: int, loss: float | None = None) -> None:
         if done and not killed and third.workers():

@@ -109,7 +109,7 @@ def inspect(
     refuse_swapped("inspect", model, [Path(path) for path in paths])
     refuse_without_ray(engine, address=address, workers=workers, part=part)
     opened = Opened(runtime=runtime, device=device, threads=threads, tiles=tiles)
-    written = form.value if form else None
+    written: Format | None = form.value if form else None
     if engine is Engine.ray:
         from nfbmr.cli.archive import OnRay, inspect_on_ray
 
