@@ -38,7 +38,7 @@ ROOMS = (
     "cli",
     "__main__",
 )
-PLANNED = {"fleet"}
+PLANNED: set[str] = set()
 """Rooms that have a place and no module yet."""
 MODULES_OUTSIDE_ROOMS = {"", "__main__", "errors", "fitting"}
 MOST_ROOMS = 17

@@ -11,6 +11,7 @@
     ├── ExportError            an exported graph does not answer as torch does, or cannot be made
     ├── MissingExtraError      an optional dependency is not installed
     ├── StationError           the inspection station's database, pictures or tokens are unusable
+    ├── FleetError             a cluster cannot be used, or a run on it cannot go on
     └── BundleError            a model directory cannot be used
         ├── BundleNotFoundError    there is none at this path
         ├── BundleTamperedError    a part is missing, truncated, or not the one that was written
@@ -65,6 +66,10 @@ class MissingExtraError(NfbmrError):
 
 class StationError(NfbmrError):
     """The inspection station's database, pictures or tokens are unusable."""
+
+
+class FleetError(NfbmrError):
+    """A cluster cannot be used, or a run on it cannot go on."""
 
 
 class BundleError(NfbmrError):

@@ -87,7 +87,10 @@ def _run() -> None:
     except (KeyboardInterrupt, SystemExit) as end:  # typer turns Ctrl-C into an exit with 130
         if isinstance(end, SystemExit) and end.code != 130:
             raise
-        _end("interrupted; a fit goes on when it is started again, anything else begins anew", 130)
+        _end(
+            "interrupted; a fit, or a run on Ray, goes on when started again, all else begins anew",
+            130,
+        )
 
 
 def _end(message: str, status: int = 2) -> NoReturn:

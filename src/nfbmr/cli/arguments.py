@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ from nfbmr.settings.text import parse_rate
 
 if TYPE_CHECKING:
     from nfbmr.inspection.rows import Format
+    from nfbmr.model.facts import Facts
 
 ENDINGS: dict[Format, str] = {
     "table": ".txt",
@@ -62,12 +64,57 @@ RuntimeName = Annotated[
 Threads = Annotated[int | None, typer.Option(min=1, help="For one picture. [default: all cores]")]
 
 
+class Engine(enum.StrEnum):
+    """Where pictures are judged."""
+
+    local = "local"
+    ray = "ray"
+
+
 class Preset(enum.StrEnum):
     """The presets by name."""
 
     fast = "fast"
     accurate = "accurate"
     paper = "paper"
+
+
+EngineName = Annotated[
+    Engine,
+    typer.Option("--engine", help="ray: on all cores, or on a cluster."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Of a Ray cluster, or auto for the one that 'ray start' made here. [default: none]",
+    ),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes on Ray. [default: one a CPU, or a GPU]")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """The words that say how a model is opened."""
+
+    runtime: str
+    device: str
+    threads: int | None
+    tiles: bool
+
+    def check_tiles(self, model: Path, facts: Facts) -> None:
+        """Refuses to cut tiles for a model that learnt none.
+
+        Raises:
+            SettingsError: tiles were insisted on, and it did.
+        """
+        if self.tiles and facts.whole is None:
+            raise SettingsError(
+                f"{model} learnt whole pictures, and where on them a place lies: to a tile that "
+                "means nothing. Learn tiles: nfbmr fit DATA -o MODEL --tiles"
+            )
 
 
 def refuse_swapped(command: str, model: Path, others: Sequence[Path]) -> None:
@@ -87,6 +134,17 @@ def refuse_swapped(command: str, model: Path, others: Sequence[Path]) -> None:
         f"{found} is a model, and {model} is none: the model comes first. Did you mean: "
         f"nfbmr {command} {words}"
     )
+
+
+def refuse_without_ray(engine: Engine, **words: object) -> None:
+    """Says that options are for a cluster, where none was asked for.
+
+    Raises:
+        SettingsError: one of `words` was given, and the engine is another.
+    """
+    given = ", ".join(f"--{name}" for name, value in words.items() if value is not None)
+    if given and engine is not Engine.ray:
+        raise SettingsError(f"{given}: this is for --engine ray; name the engine, too")
 
 
 def where_to_write(

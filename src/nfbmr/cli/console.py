@@ -169,5 +169,5 @@ class _PlainLog:
         self._said = now
         left = (now - start) / max(1, done - first) * (total - done)
         shown = "" if loss is None or not _says_more() else f", loss {loss:.4f}"
-        rest = f", {left:.0f} s left" if done < total else ""
+        rest = f", {left:.0f} s left" if start < now and done < total else ""
         self._log.info("%s: %d of %d%s%s", title_of(what), done, total, rest, shown)

@@ -7,21 +7,30 @@ import logging
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nfbmr.cli.arguments import (
     ENDINGS,
+    Address,
     Device,
+    Engine,
+    EngineName,
     ModelPath,
+    Opened,
     RuntimeName,
     Threads,
+    Workers,
     refuse_swapped,
+    refuse_without_ray,
     where_to_write,
 )
 from nfbmr.errors import DataError, SettingsError
 from nfbmr.system.words import counted
+
+if TYPE_CHECKING:
+    from nfbmr.inspection.rows import Format
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +51,14 @@ class RowFormat(enum.StrEnum):
     parquet = "parquet"
 
 
-_Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures or folders.")]
+_Paths = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PATH...",
+        help="Pictures or folders; with --engine ray also globs, lists of paths (.txt, .csv, "
+        ".parquet), s3:// and gs://.",
+    ),
+]
 _Out = Annotated[
     Path | None,
     typer.Option(
@@ -67,6 +83,10 @@ _ExitCode = Annotated[
 _Tiles = Annotated[
     bool, typer.Option("--tiles", help="Insist on tiles; a model fitted so cuts them anyway.")
 ]
+_PerPart = Annotated[
+    int | None,
+    typer.Option("--part", min=1, metavar="N", help="Pictures of a Parquet file on Ray."),
+]
 
 
 def inspect(
@@ -80,25 +100,58 @@ def inspect(
     runtime: RuntimeName = "auto",
     device: Device = "auto",
     threads: Threads = None,
+    engine: EngineName = Engine.local,
+    address: Address = None,
+    workers: Workers = None,
+    part: _PerPart = None,
 ) -> None:
     """Judge pictures: good, look (for a person) or defect, how sure, and where."""
+    refuse_swapped("inspect", model, [Path(path) for path in paths])
+    refuse_without_ray(engine, address=address, workers=workers, part=part)
+    opened = Opened(runtime=runtime, device=device, threads=threads, tiles=tiles)
+    written: Format | None = form.value if form else None
+    if engine is Engine.ray:
+        from nfbmr.cli.archive import OnRay, inspect_on_ray
+
+        where = OnRay(address=address, workers=workers, per_part=part, heatmaps=heatmaps)
+        found = inspect_on_ray(model, paths, out, written, opened, where)
+    else:
+        to = where_to_write(written, out)
+        found = _inspect_here(model, paths, to, opened, heatmaps, exit_code)
+    if exit_code:
+        raise typer.Exit(next((code for what, code in _EXIT_CODES if what in found), 0))
+
+
+def _inspect_here(
+    model: Path,
+    paths: list[str],
+    where: tuple[Format, Path | None, Path | None],
+    opened: Opened,
+    heatmaps: bool,
+    all_counts: bool,
+) -> set[str]:
+    """Inspects in this process; returns which verdicts there were.
+
+    Args:
+        model: its directory.
+        paths: pictures and folders.
+        where: as of `where_to_write`.
+        opened: how the model is opened.
+        heatmaps: whether they are drawn.
+        all_counts: whether it goes on though nobody reads its rows.
+    """
     from nfbmr.cli.console import StandardOutput
     from nfbmr.inspection.heatmaps import Heatmaps
     from nfbmr.inspection.inspector import load
     from nfbmr.inspection.result import Failure
     from nfbmr.inspection.rows import open_writer, to_row
 
-    refuse_swapped("inspect", model, paths)
-    chosen, rows_file, folder = where_to_write(form.value if form else None, out)
+    chosen, rows_file, folder = where
     if heatmaps and folder is None:
         raise SettingsError("--heatmaps needs a place: give a folder with -o")
     pictures = list(_pictures(paths))
-    inspector = load(model, runtime=runtime, device=device, threads=threads)
-    if tiles and inspector.facts.whole is None:
-        raise SettingsError(
-            f"{model} learnt whole pictures, and where on them a place lies: to a tile that means "
-            "nothing. Learn tiles: nfbmr fit DATA -o MODEL --tiles"
-        )
+    inspector = load(model, runtime=opened.runtime, device=opened.device, threads=opened.threads)
+    opened.check_tiles(model, inspector.facts)
     drawn = (
         Heatmaps.of_one_run(folder, inspector.settings.data.white)
         if heatmaps and folder is not None
@@ -109,7 +162,7 @@ def inspect(
     with open_writer(chosen, rows_file, terminal) as write, drawn or nullcontext():
         for done, result in enumerate(inspector.inspect_many(pictures)):
             write(to_row(result, str(model)))
-            if terminal.unread and not exit_code:
+            if terminal.unread and not all_counts:
                 raise typer.Exit
             if isinstance(result, Failure):
                 found.add("unreadable")
@@ -122,15 +175,17 @@ def inspect(
     if rows_file is not None:
         beside = f"; heatmaps: {drawn.folder}" if drawn is not None else ""
         _log.info("%s: %s%s", counted(len(pictures), "picture"), rows_file, beside)
-    if exit_code:
-        raise typer.Exit(next((code for what, code in _EXIT_CODES if what in found), 0))
+    return found
 
 
-def _pictures(paths: list[Path]) -> Iterator[Path]:
+def _pictures(paths: list[str]) -> Iterator[Path]:
     """Yields files as given, and the pictures of folders, ascending, but none drawn by nfbmr."""
     from nfbmr.data.folders import list_pictures
 
-    for path in paths:
+    for word in paths:
+        path = Path(word)
+        if "://" in word:
+            raise DataError(f"{word}: pictures in a store are read by --engine ray; name it, too")
         if path.is_dir():
             found, others = list_pictures(path, deep=True)
             _say_left_out(path, others)

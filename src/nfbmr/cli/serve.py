@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nfbmr.cli.arguments import RuntimeName
+from nfbmr.cli.arguments import (
+    Address,
+    Engine,
+    EngineName,
+    RuntimeName,
+    Workers,
+    refuse_without_ray,
+)
 from nfbmr.errors import MissingExtraError
 from nfbmr.system.packages import how_to_install
+
+if TYPE_CHECKING:
+    from nfbmr.station.engine.pool import Judges
+    from nfbmr.station.settings import StationSettings
 
 _log = logging.getLogger(__name__)
 
@@ -61,10 +74,14 @@ def serve(
     seconds: _Seconds = 30.0,
     keep_days: _Days = None,
     keep_gigabytes: _Gigabytes = 50.0,
+    engine: EngineName = Engine.local,
+    address: Address = None,
+    workers: Workers = None,
 ) -> None:
     """Run the inspection station: a page for people, an API for machines, a record of it all."""
     from nfbmr.station.settings import StationSettings
 
+    refuse_without_ray(engine, address=address, workers=workers)
     settings = StationSettings(
         models=tuple(models or ()),
         folder=folder,
@@ -87,10 +104,26 @@ def serve(
         from nfbmr.station.station import Station
     except ModuleNotFoundError as error:
         raise missing_station(error) from None
-    with Station(settings) as station:
+    with ExitStack() as stack:
+        judges = None
+        if engine is Engine.ray:
+            judges = stack.enter_context(_on_ray(settings, address, workers))
+        station = stack.enter_context(Station(settings, judges))
         for loaded in station.pool.all():
             _log.info("Model %s: %s", loaded.name, loaded.inspector)
         run(station, ready=lambda address: _log.info("Listening on %s", address))
+
+
+@contextmanager
+def _on_ray(
+    settings: StationSettings, address: str | None, workers: int | None
+) -> Iterator[Judges]:
+    """Joins a cluster for as long as the station runs; gives what finds workers for its models."""
+    from nfbmr.fleet.cluster import connected
+    from nfbmr.fleet.serving import RayJudges
+
+    with connected(address, workers=workers) as cluster:
+        yield RayJudges(cluster, settings.runtime, workers, settings.batch)
 
 
 def missing_station(error: ModuleNotFoundError) -> Exception:

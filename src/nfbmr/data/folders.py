@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from nfbmr.data.images import IMAGE_SUFFIXES
@@ -27,6 +28,22 @@ def list_pictures(folder: Path, *, deep: bool) -> tuple[list[Path], list[Path]]:
     """
     pictures: list[Path] = []
     others: list[Path] = []
+    for here, names, rest in walk_pictures(folder, deep=deep):
+        pictures.extend(Path(here, name) for name in names)
+        others.extend(Path(here, name) for name in rest)
+    return sorted(pictures), sorted(others)
+
+
+def walk_pictures(folder: Path, *, deep: bool) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walks as `list_pictures` does, and holds the names of one folder at a time.
+
+    Yields:
+        Each folder, the names of the pictures in it and of the other files, sorted; a folder comes
+        before those in it.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
     entered: set[Path] = set()
     for here, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
         real = Path(here).resolve()
@@ -35,9 +52,16 @@ def list_pictures(folder: Path, *, deep: bool) -> tuple[list[Path], list[Path]]:
             continue
         entered.add(real)
         folders[:] = sorted(name for name in folders if deep and not is_hidden(name))
-        for path in (Path(here, name) for name in files if not is_hidden(name)):
-            (pictures if path.suffix.lower() in IMAGE_SUFFIXES else others).append(path)
-    return sorted(pictures), sorted(others)
+        names: list[str] = []
+        others: list[str] = []
+        for name in sorted(name for name in files if not is_hidden(name)):
+            (names if is_picture(name) else others).append(name)
+        yield here, names, others
+
+
+def is_picture(name: str) -> bool:
+    """Tells by its ending whether a file is taken for a picture."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - of many names
 
 
 def list_folders(folder: Path | None) -> list[Path]:

@@ -99,7 +99,7 @@ def _text_writer(form: Format, stream: Stream) -> Writer:
         table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         table.writeheader()
         return lambda row: table.writerow(
-            {k: spreadsheet_cell(v) if isinstance(v, str) else v for k, v in _flat(row).items()}
+            {k: spreadsheet_cell(v) if isinstance(v, str) else v for k, v in flat(row).items()}
         )
     print(f"{'verdict':<8} {'score':>8} {'p-value':>8}  path", file=stream, flush=True)
     return lambda row: print(_table_line(row), file=stream, flush=True)
@@ -116,11 +116,19 @@ def _table_line(row: Row) -> str:
     return f"{verdict:<8} {row['score']:>8.2f} {row['p_value']:>8.3f}  {where}"
 
 
-def _flat(row: Row) -> Row:
+def flat(row: Row) -> Row:
     """Returns a row for a table of cells: its regions as JSON, short enough for a spreadsheet's."""
     if "regions" not in row:
         return row
     return row | {"regions": json.dumps(row["regions"], separators=(",", ":"))}
+
+
+def parquet_schema(*more: str) -> Any:
+    """Returns the types of the `COLUMNS` in Parquet, and of more columns of text; needs pyarrow."""
+    import pyarrow as pa
+
+    kinds = {"is_defect": pa.bool_()} | dict.fromkeys(_NUMBERS, pa.float64())
+    return pa.schema([(name, kinds.get(name, pa.string())) for name in (*COLUMNS, *more)])
 
 
 @contextmanager
@@ -132,8 +140,7 @@ def _parquet_writer(path: Path) -> Iterator[Writer]:
         raise MissingExtraError(
             f"pyarrow is not installed; {how_to_install('parquet')}; or use --format csv"
         ) from None
-    kinds = {"is_defect": pa.bool_()} | dict.fromkeys(_NUMBERS, pa.float64())
-    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
+    schema = parquet_schema()
     rows: list[Row] = []
     with pq.ParquetWriter(path, schema) as table:
 
@@ -142,7 +149,7 @@ def _parquet_writer(path: Path) -> Iterator[Writer]:
             rows.clear()
 
         def write(row: Row) -> None:
-            rows.append(_flat(row))
+            rows.append(flat(row))
             if len(rows) >= _PARQUET_ROWS:
                 flush()
 

@@ -10,7 +10,7 @@ from nfbmr.errors import StationError
 from nfbmr.station.audit import Change
 from nfbmr.station.auth import Sessions, Tokens
 from nfbmr.station.engine.gate import Gate
-from nfbmr.station.engine.pool import Loaded, Pool
+from nfbmr.station.engine.pool import Judges, Loaded, Pool
 from nfbmr.station.services.judge import Judge
 from nfbmr.station.services.live import Live
 from nfbmr.station.services.retention import Retention
@@ -24,8 +24,12 @@ from nfbmr.station.store.pictures import Pictures
 class Station:
     """What is open while the station runs; a context manager that closes it."""
 
-    def __init__(self, settings: StationSettings) -> None:
+    def __init__(self, settings: StationSettings, judges: Judges | None = None) -> None:
         """Opens the database, loads the models, starts the threads.
+
+        Args:
+            settings: what it is started with.
+            judges: gives what judges in a model's place, such as workers on other machines.
 
         Raises:
             StationError: the database, the folder of pictures or the tokens cannot be used; or it
@@ -51,6 +55,7 @@ class Station:
                 runtime=settings.runtime,
                 batch=settings.batch,
                 heard=self._model_loaded,
+                judges=judges,
             )
             opened.callback(self.pool.close)
             most_bytes = int(settings.waiting_megabytes * MEGABYTE)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.result import Failure, Inspection
 
 _log = logging.getLogger(__name__)
@@ -17,6 +17,16 @@ _log = logging.getLogger(__name__)
 Judged = Inspection | Failure
 
 _DECODERS = 2
+
+
+class Judging(Protocol):
+    """What judges a stream of pictures, as an inspector does."""
+
+    def inspect_many(
+        self, images: Iterable[bytes], *, batch: int, workers: int
+    ) -> Iterator[Judged]:
+        """Judges in order, each result given as soon as it is ready."""
+        ...
 
 
 class ClosedError(Exception):
@@ -36,11 +46,11 @@ class _Stream:
 class Batcher:
     """A model's queue and the threads behind it. How much may wait is for the gate to say."""
 
-    def __init__(self, inspector: Inspector, batch: int) -> None:
+    def __init__(self, inspector: Judging, batch: int) -> None:
         """Starts the threads.
 
         Args:
-            inspector: the model.
+            inspector: the model, or what judges in its place.
             batch: pictures that pass the network at once, at most.
         """
         self._inspector, self._batch = inspector, batch

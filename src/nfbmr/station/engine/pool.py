@@ -15,10 +15,11 @@ from pathlib import Path
 
 from nfbmr.errors import BundleError, SettingsError
 from nfbmr.inspection.inspector import Inspector, load
+from nfbmr.model.bundle import Bundle
 from nfbmr.model.exports import PRECISIONS
 from nfbmr.model.folder import MANIFEST, is_bundle, parts_said, to_json
 from nfbmr.scoring.calibration import Calibration, calibration_to_dict
-from nfbmr.station.engine.batcher import Batcher
+from nfbmr.station.engine.batcher import Batcher, Judging
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class Loaded:
 
 
 Heard = Callable[[Loaded], object]
+Judges = Callable[[Inspector], Judging]
 
 
 def calibration_text(calibration: Calibration) -> str:
@@ -82,9 +84,9 @@ def calibration_hash(calibration: Calibration) -> str:
     return hashlib.sha256(calibration_text(calibration).encode()).hexdigest()
 
 
-def bundle_hash(inspector: Inspector) -> str:
+def bundle_hash(model: Inspector | Bundle) -> str:
     """Names a model by what it learnt: 64 hexadecimal digits."""
-    said = json.dumps(asdict(inspector.identity), sort_keys=True)
+    said = json.dumps(asdict(model.identity), sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()
 
 
@@ -109,6 +111,7 @@ class Pool:
         runtime: str = "auto",
         batch: int = 8,
         heard: Heard = lambda _: None,
+        judges: Judges | None = None,
     ) -> None:
         """Loads all models.
 
@@ -118,12 +121,14 @@ class Pool:
             runtime: as for `load`.
             batch: pictures that pass a network at once, at most.
             heard: hears of each model that is loaded, before it judges.
+            judges: gives what judges in a model's place; by default that does it itself.
 
         Raises:
             NfbmrError: one of `models` cannot be loaded, or two have one name.
             SettingsError: there is no such folder.
         """
         self._folder, self._runtime, self._batch, self._heard = folder, runtime, batch, heard
+        self._judges: Judges = judges or (lambda inspector: inspector)
         self._named = {_name_of(path): path.resolve() for path in models}
         if len(self._named) < len(models):
             raise SettingsError("two models have the same folder's name; rename one of them")
@@ -260,7 +265,7 @@ class Pool:
             name=name,
             path=path,
             inspector=inspector,
-            batcher=Batcher(inspector, self._batch),
+            batcher=Batcher(self._judges(inspector), self._batch),
             stamp=stamp,
             bundle=bundle_hash(inspector),
             calibration=calibration_hash(inspector.calibration),

@@ -1,0 +1,272 @@
+"""Ray, started here or joined; what each of its nodes has is asked before any work.
+
+Nothing is sent to Ray's makers and no dashboard is started. Ray is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nfbmr.errors import FleetError, MissingExtraError, NfbmrError
+from nfbmr.fleet.node import Asked, Node, look_around
+from nfbmr.system.packages import how_to_install
+
+_log = logging.getLogger(__name__)
+
+_SECONDS = 5.0  # until an address counts as wrong
+_TRIES = 3  # to start Ray here
+_ANSWER_SECONDS = 180.0  # for a node's first answer: it starts a process for it
+_STORE_BYTES = 128 * 2**20  # of a cluster on this machine; what it computes goes to files
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """A cluster that this process is connected to."""
+
+    address: str | None
+    """Where it was joined; None of one that was started here and ends with this process."""
+    cpus: int
+    """Of all nodes that were there when it was joined; at least 1."""
+    gpus: int
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Returns the nodes that are alive, as Ray describes them."""
+        import ray
+
+        return [node for node in ray.nodes() if node["Alive"]]
+
+
+@contextmanager
+def connected(address: str | None = None, *, workers: int | None = None) -> Iterator[Cluster]:
+    """Joins a cluster, or starts one on this machine, while the body runs.
+
+    Args:
+        address: `HOST:PORT` of a cluster, or `auto` for the one that `ray start` made on this
+            machine; None starts one here, which ends with the body.
+        workers: processes that a cluster started here may run at once; by default one a core.
+
+    Raises:
+        FleetError: there is none at this address, or its Ray or Python is another version.
+        MissingExtraError: Ray is not installed.
+    """
+    ray, found = _ray(), None
+    options: dict[str, Any] = {
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "configure_logging": False,
+        "logging_level": logging.ERROR,
+    }
+    if address is None:
+        # Never `ray.init()` alone: that joins whatever runs on this machine.
+        options |= {"address": "local", "object_store_memory": _STORE_BYTES}
+        options["num_cpus"] = max(1, workers or _cores())
+    else:
+        del options["include_dashboard"]
+        found = _reached(address)
+        # Of a cluster that it finds itself Ray also finds the token.
+        options["address"] = "auto" if address == "auto" else found
+    _joined(ray, options, f"the cluster at {found}" if found else "Ray on this machine")
+    try:
+        has = ray.cluster_resources()
+        yield Cluster(
+            address=found,
+            cpus=max(1, int(has.get("CPU", 0))),
+            gpus=int(has.get("GPU", 0)),
+        )
+    finally:
+        ray.shutdown()
+
+
+def check_nodes(
+    *, model: Path | None = None, seen: Sequence[Path] = (), packages: Sequence[str] = ()
+) -> list[Node]:
+    """Asks each node what it has, and refuses the first that differs from this machine.
+
+    Args:
+        model: a model directory that each has to see as it is here.
+        seen: files and folders that each has to see.
+        packages: whose versions have to be those of this machine.
+
+    Returns:
+        What each node said.
+
+    Raises:
+        FleetError: one lacks something, or has another version.
+    """
+    import ray
+
+    names = ("nfbmr", "ray", *packages)
+    here = look_around(Asked(model=_text(model), seen=tuple(map(str, seen)), packages=names))
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    if not nodes:  # a head alone that computes nothing
+        raise FleetError("no node of the cluster has a CPU for work; start one with 'ray start'")
+    calls = [_ask(node["NodeID"], here.asked) for node in nodes]
+    found = []
+    for node, call in zip(nodes, calls, strict=True):
+        name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+        found.append(_answer(name, call))
+        _refuse_difference(name, here, found[-1])
+    return found
+
+
+def of_the_work(error: Any) -> Exception:
+    """Returns what a task raised, as if it had been raised here; takes Ray's error of the task."""
+    cause = error.cause
+    if isinstance(cause, NfbmrError | OSError | MemoryError):
+        return cause
+    return FleetError(f"a worker failed: {type(cause).__name__}: {cause}")
+
+
+def _ray() -> Any:
+    """Imports Ray, which reads these when it is imported."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "ray":
+            raise
+        raise MissingExtraError(
+            f"Ray is not installed, and the fleet needs it; {how_to_install('fleet')}"
+        ) from None
+    return ray
+
+
+def _joined(ray: Any, options: dict[str, Any], where: str) -> None:
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            ray.init(**options)
+            return
+        except (SystemExit, ConnectionError, ValueError) as error:
+            raise FleetError(
+                f"{where} does not answer as Ray does ({_brief(error)}); is this the address that "
+                "'ray start --head' printed, and does 'ray status' work? A cluster with a token "
+                "needs RAY_AUTH_MODE=token here, and the token of 'ray get-auth-token' there"
+            ) from None
+        except Exception as error:  # Ray has no kinds of its own for what follows
+            ray.shutdown()
+            if "ersion mismatch" in str(error):
+                raise FleetError(
+                    f"{where} has other versions than this machine (Ray {ray.__version__}, Python "
+                    f"{platform.python_version()}): {' '.join(str(error).split())}; install the "
+                    "same on all nodes"
+                ) from None
+            # It gives itself 30 s, which a busy machine may need more of.
+            if "timed out during startup" not in str(error) or not tries_left:
+                raise FleetError(f"{where} cannot be used: {_brief(error)}") from None
+            _log.warning("Ray did not start in time; it is started again")
+
+
+def _reached(address: str) -> str:
+    """Returns `HOST:PORT` of an address that something listens at.
+
+    Raises:
+        FleetError: nothing does.
+    """
+    found = _found_here() if address == "auto" else address.removeprefix("ray://")
+    host, colon, port = found.rpartition(":")
+    if not colon or not port.isdigit():
+        raise FleetError(
+            f"--address {address}: found no port; expected HOST:PORT as 'ray start --head' prints "
+            "it, such as 10.0.0.5:6379, or auto"
+        )
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS):
+            return found
+    except (OSError, OverflowError) as error:
+        raise FleetError(
+            f"--address {address}: no cluster answers at {found} ({_brief(error)}); start one with "
+            "'ray start --head', and give the address that it prints"
+        ) from None
+
+
+def _found_here() -> str:
+    """Returns the address of this machine's cluster; Ray has no public name for finding it."""
+    from ray._private.services import canonicalize_bootstrap_address_or_die
+
+    try:
+        return str(canonicalize_bootstrap_address_or_die("auto"))
+    except ConnectionError:
+        raise FleetError(
+            "--address auto: no cluster runs on this machine; start one with 'ray start --head', "
+            "or leave --address out to use this machine alone"
+        ) from None
+
+
+def _ask(node_id: str, asked: Asked) -> Any:
+    """Has a node run `look_around`; returns what Ray calls its answer."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    there = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    # Without a CPU of its own, so that it is not kept waiting by other work.
+    ask = ray.remote(num_cpus=0, max_retries=2, scheduling_strategy=there)(look_around)
+    return ask.remote(asked)
+
+
+def _answer(name: str, call: Any) -> Node:
+    """Waits for what a node says.
+
+    Raises:
+        FleetError: it cannot, or gives no answer.
+    """
+    import ray
+
+    try:
+        answer: Node = ray.get(call, timeout=_ANSWER_SECONDS)
+    except ray.exceptions.GetTimeoutError:
+        raise FleetError(
+            f"node {name} gave no answer within {_ANSWER_SECONDS:.0f} s; see 'ray status'"
+        ) from None
+    except ray.exceptions.RayError as error:
+        why = _brief(error)
+        if "No module named 'nfbmr" in str(error):
+            why = "nfbmr is not installed there; install the same version as here"
+        raise FleetError(f"node {name} cannot work: {why}") from None
+    return answer
+
+
+def _refuse_difference(name: str, here: Node, there: Node) -> None:
+    for package, version in here.versions.items():
+        found = there.versions.get(package) or "none"
+        if found != (version or "none"):
+            raise FleetError(
+                f"node {name} has {package} {found}, this machine {version or 'none'}; install "
+                "the same version on all nodes"
+            )
+    for path in here.asked.seen:
+        if path not in there.sees:
+            raise FleetError(
+                f"node {name} does not see {path}; put it on storage that all nodes share under "
+                "the same path (NFS, or s3:// and the like for pictures)"
+            )
+    if there.model != here.model:
+        what = "does not see the model" if there.model is None else "has another model at"
+        raise FleetError(
+            f"node {name} {what} {here.asked.model}; put the model on storage that all nodes "
+            "share under the same path"
+        )
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _brief(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__

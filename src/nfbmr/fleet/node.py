@@ -1,0 +1,53 @@
+"""What a node of a cluster has, said by a task that runs there."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from nfbmr.model.folder import MANIFEST
+from nfbmr.system.files import sha256_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a node is asked for."""
+
+    model: str | None
+    """A model directory, an absolute path."""
+    seen: tuple[str, ...]
+    """Files and folders, absolute paths."""
+    packages: tuple[str, ...]
+    """As pip calls them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """What a node answers."""
+
+    asked: Asked
+    versions: dict[str, str | None]
+    """Of Python and the packages; None of one that is not installed."""
+    sees: frozenset[str]
+    """Of the files and folders."""
+    model: str | None
+    """sha256 of the model's list of parts, which holds the hash of each; None where it is not."""
+
+
+def look_around(asked: Asked) -> Node:
+    """Answers for the machine on which it runs."""
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for package in asked.packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    manifest = None if asked.model is None else Path(asked.model) / MANIFEST
+    return Node(
+        asked=asked,
+        versions=versions,
+        sees=frozenset(path for path in asked.seen if Path(path).exists()),
+        model=sha256_of(manifest) if manifest is not None and manifest.is_file() else None,
+    )

@@ -1,0 +1,46 @@
+"""Pictures of an archive are made the same each time; a driver's own workers are found."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from nfbmr.benchmark.archive import Bench, make_links, make_pictures, workers_of
+from nfbmr.data.folders import list_pictures
+from nfbmr.data.images import image_size
+
+
+def test_pictures_are_made_of_real_ones_and_the_same_each_time(
+    good_folder: Path, tmp_path: Path
+) -> None:
+    made = [make_pictures(good_folder, tmp_path / name, 15, 40) for name in ("a", "b")]
+    first, second = (list_pictures(folder, deep=True)[0] for folder in made)
+    assert len(first) == 15
+    contents = [path.read_bytes() for path in first]
+    assert contents == [path.read_bytes() for path in second]
+    assert len(set(contents)) == 15
+    assert all(max(image_size(path)) == 40 for path in first)
+
+
+def test_links_are_names_of_few_files(good_folder: Path, tmp_path: Path) -> None:
+    found, _ = list_pictures(make_links(good_folder, tmp_path / "links", 1200, 16), deep=True)
+    assert len(found) == 1200
+    assert len({path.stat().st_ino for path in found}) == 2
+
+
+def test_a_process_without_workers_has_none() -> None:
+    assert workers_of(os.getpid()) == []
+
+
+def test_what_is_missing_or_twice_is_counted(good_folder: Path, tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    bench = Bench(tmp_path / "model", tmp_path / "runs", "torch")
+    bench.results.mkdir()
+    paths = [str(path) for path in sorted(good_folder.iterdir())]
+    table = pa.table({"path": [*paths[:10], paths[0], "/elsewhere.png"]})
+    parquet.write_table(table, bench.results / "part-000000.parquet")
+    assert bench.counted(good_folder) == {"pictures": 12, "missing": 2, "twice": 1, "unknown": 1}

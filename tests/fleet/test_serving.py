@@ -1,0 +1,93 @@
+"""A station whose networks run on Ray says what it says without, and outlives its workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nfbmr.fleet.cluster import connected
+from nfbmr.fleet.serving import RayJudges
+from nfbmr.inspection.result import Failure, Inspection
+
+if TYPE_CHECKING:
+    from tests.fleet.conftest import Cluster
+
+    from nfbmr.inspection.inspector import Inspector
+    from nfbmr.station.engine.pool import Pool
+
+pytestmark = pytest.mark.fleet
+
+
+@pytest.fixture(scope="module")
+def judges(cluster: Cluster) -> Iterator[RayJudges]:
+    with connected(cluster.address) as joined:
+        yield RayJudges(joined, "onnx", 2, 4)
+
+
+@pytest.fixture
+def pool(light: Path, judges: RayJudges) -> Iterator[Pool]:
+    from nfbmr.station.engine.pool import Pool
+
+    made = Pool((light,), None, runtime="onnx", batch=4, judges=judges)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def files(model: Path) -> list[bytes]:
+    paths = sorted(model.parent.glob("widget/test/*/*.png"))
+    return [path.read_bytes() for path in paths] * 3
+
+
+def verdicts(pool: Pool, files: list[bytes]) -> list[Inspection | Failure]:
+    loaded = pool.get("light")
+    assert loaded is not None
+    return [future.result() for future in [loaded.batcher.submit(one) for one in files]]
+
+
+def assert_as_without(found: list[Any], files: list[bytes], judge: Inspector) -> None:
+    for one, expected in zip(found, judge.inspect_many(files), strict=True):
+        assert one.score == pytest.approx(getattr(expected, "score", None), rel=1e-3)
+        assert one.verdict == getattr(expected, "verdict", None)
+
+
+def test_verdicts_are_those_of_the_inspector_and_a_bad_picture_fails_alone(
+    pool: Pool, files: list[bytes], judge: Inspector
+) -> None:
+    found = verdicts(pool, [*files[:3], b"no picture", *files[3:]])
+    assert isinstance(found.pop(3), Failure)
+    assert_as_without(found, files, judge)
+
+
+def test_a_changed_threshold_is_in_force_and_needs_no_new_workers(
+    pool: Pool, files: list[bytes], cluster: Cluster
+) -> None:
+    loaded = pool.get("light")
+    assert loaded is not None
+    before = networks(cluster)
+    changed = loaded.inspector.recalibrated(0.5)
+    pool.put(loaded, changed, None)
+    found = verdicts(pool, files[:4])
+    assert {one.threshold for one in found if isinstance(one, Inspection)} == {changed.threshold}
+    assert networks(cluster) == before
+
+
+def test_a_worker_that_is_killed_costs_no_verdict(
+    pool: Pool, files: list[bytes], cluster: Cluster, judge: Inspector
+) -> None:
+    loaded = pool.get("light")
+    assert loaded is not None
+    futures = [loaded.batcher.submit(one) for one in files]
+    futures[0].result()
+    os.kill(networks(cluster)[0], signal.SIGKILL)
+    assert_as_without([future.result() for future in futures], files, judge)
+
+
+def networks(cluster: Cluster) -> list[int]:
+    named = [node.processes().items() for node in cluster.nodes]
+    return sorted(pid for one in named for pid, words in one if words.startswith("ray::Network"))
