@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias, Unpack
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from nfbmr.data.ignore import ignored_in
@@ -249,6 +250,7 @@ def _export(path: Path, good: Survey, job: Job) -> None:
             TorchRuntime(bundle, "cpu"),
             wanted,
             [one.picture for one in held_out],
+            threads=torch.get_num_threads(),
             keep_going=True,
             calibrated=names if set(names) <= set(bundle.calibration.pictures) else (),
             progress=job.progress,

@@ -15,7 +15,7 @@ from nfbmr.scoring.calibrate import LEAST_HELD_OUT, held_out_count
 from nfbmr.scoring.conformal import images_needed
 from nfbmr.settings.schema import Settings
 
-_ENOUGH = 10_000  # pictures to calibrate with
+_ENOUGH = 5_000  # pictures to calibrate with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Plan:
         """Pictures that calibrate at most, for their maps are in memory together.
 
         Ten times as many as the asked rate needs, which leaves it uncertain by a third of itself,
-        and ten thousand at least; of more, so many are drawn evenly.
+        and five thousand at least; of more, so many are drawn evenly.
         """
         return max(_ENOUGH, 10 * images_needed(self.rate))
 
