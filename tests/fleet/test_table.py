@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ STATES = (
         seconds=1.0,
     ),
     State(product="screw", status="failed", error="9 good pictures; at least 10 are needed"),
-    State(product="zipper", status="running", what="flow", done=30, total=120),
+    State(product="zipper", status="running", what="flow", done=30, total=120, changed=time.time()),
 )
 
 
