@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from nfbmr.errors import SettingsError
-from nfbmr.fleet import place as places
 from nfbmr.fleet.place import Place, State
 from nfbmr.fleet.report import render, write_report
 from nfbmr.fleet.table import state_of, table
 
+NOW = 1e9
 GOOD = {
     "n_train": 80,
     "n_held_out": 20,
@@ -36,8 +36,13 @@ STATES = (
         seconds=1.0,
     ),
     State(product="screw", status="failed", error="9 good pictures; at least 10 are needed"),
-    State(product="zipper", status="running", what="flow", done=30, total=120, changed=time.time()),
+    State(product="zipper", status="running", what="flow", done=30, total=120, changed=NOW),
 )
+
+
+@pytest.fixture(autouse=True)
+def _now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOW)
 
 
 @pytest.fixture
@@ -72,7 +77,7 @@ def test_one_that_was_killed_with_its_machine_shows(
     state = place.read("zipper")
     assert state is not None
     later = state.changed + 3600
-    monkeypatch.setattr(places.time, "time", lambda: later)
+    monkeypatch.setattr(time, "time", lambda: later)
     assert state_of(state).startswith("killed? silent for 1 h")
     assert "1 of those at work not heard of for long" in table([state])[-1]
 
