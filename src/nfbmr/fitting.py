@@ -24,7 +24,7 @@ from nfbmr.deployment.export import add_graphs, runtimes_here
 from nfbmr.errors import BundleError, SettingsError
 from nfbmr.features.compute import FeatureCache
 from nfbmr.inspection.inspector import Inspector, load
-from nfbmr.learning.helpers import HERE, Helpers
+from nfbmr.learning.crew import HERE, Helpers
 from nfbmr.learning.learn import Job, learn, look_over
 from nfbmr.learning.plan import Plan, plan_fit
 from nfbmr.learning.work import forget, is_finished, mark_of, note_finished, workplace

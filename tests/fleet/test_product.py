@@ -14,7 +14,7 @@ from nfbmr.fleet import product as products
 from nfbmr.fleet.place import Marks, Place, State
 from nfbmr.fleet.plan import Product, Resources
 from nfbmr.fleet.product import Order, fit_product
-from nfbmr.learning.helpers import HERE
+from nfbmr.learning.crew import HERE
 from nfbmr.model.bundle import read_bundle
 from nfbmr.settings.schema import Settings
 

@@ -29,7 +29,7 @@ from nfbmr.fleet.fitness import misfits
 from nfbmr.fleet.place import BEAT_SECONDS, Place, State, this_process
 from nfbmr.fleet.plan import Product, Resources
 from nfbmr.inspection.inspector import Inspector, load
-from nfbmr.learning.helpers import HERE, Helpers
+from nfbmr.learning.crew import HERE, Helpers
 from nfbmr.settings.changes import from_dict, to_dict
 from nfbmr.system.files import written_beside
 

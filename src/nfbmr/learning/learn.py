@@ -19,8 +19,8 @@ from nfbmr.data.survey import Survey, Surveyed, survey
 from nfbmr.data.tiles import CELL, Tiling
 from nfbmr.errors import SettingsError
 from nfbmr.features.compute import FeatureCache
+from nfbmr.learning.crew import HERE, Helpers
 from nfbmr.learning.examples import examples_of
-from nfbmr.learning.helpers import HERE, Helpers
 from nfbmr.learning.maps import calibration_maps
 from nfbmr.learning.plan import Plan
 from nfbmr.learning.pose import pose_of
