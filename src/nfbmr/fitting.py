@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias, Unpack
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from nfbmr.data.ignore import ignored_in
@@ -23,6 +24,7 @@ from nfbmr.deployment.export import add_graphs, runtimes_here
 from nfbmr.errors import BundleError, SettingsError
 from nfbmr.features.compute import FeatureCache
 from nfbmr.inspection.inspector import Inspector, load
+from nfbmr.learning.crew import HERE, Helpers
 from nfbmr.learning.learn import Job, learn, look_over
 from nfbmr.learning.plan import Plan, plan_fit
 from nfbmr.learning.work import forget, is_finished, mark_of, note_finished, workplace
@@ -59,6 +61,7 @@ def fit(
     progress: Progress = silent,
     checkpoint_seconds: float = 10.0,
     export: bool = True,
+    helpers: Helpers = HERE,
     **keywords: Unpack[Keywords],
 ) -> Inspector:
     """Learns good pictures and writes a model directory; goes on where an interrupted fit stopped.
@@ -81,6 +84,7 @@ def fit(
         checkpoint_seconds: between two checkpoints, and what a kill loses; more where saving one
             takes more than a 20th of it.
         export: also make graphs for the other runtimes that are here; a failure is a warning.
+        helpers: who computes features and trains; by default this process.
         **keywords: single settings over `changes`, e.g. `seed=1`, `false_alarm_rate=0.05` or
             `flow={"hidden": 256}`; see `Keywords`.
 
@@ -101,6 +105,7 @@ def fit(
             cache=cache or FeatureCache(),
             progress=progress,
             checkpoint_seconds=checkpoint_seconds,
+            helpers=helpers,
         )
         return _fit(data, out, path, job, device, mask=mask, export=export)
 
@@ -245,6 +250,7 @@ def _export(path: Path, good: Survey, job: Job) -> None:
             TorchRuntime(bundle, "cpu"),
             wanted,
             [one.picture for one in held_out],
+            threads=torch.get_num_threads(),
             keep_going=True,
             calibrated=names if set(names) <= set(bundle.calibration.pictures) else (),
             progress=job.progress,

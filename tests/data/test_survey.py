@@ -13,9 +13,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from nfbmr.data import survey as surveys
 from nfbmr.data.images import ImageInput, fingerprint, read_image
 from nfbmr.data.layouts import Sample, read_data
-from nfbmr.data.survey import Surveyed, survey
+from nfbmr.data.survey import Surveyed, looked_at, survey
 from nfbmr.errors import ImageError
 
 
@@ -244,3 +245,23 @@ def test_ctrl_c_ends_it(good_folder: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         survey("product", sorted(good_folder.iterdir()), stop)
+
+
+def test_of_many_pictures_few_are_begun_before_the_first_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[int] = []
+    original = surveys._try_look
+
+    def noted(white: int | None, given: Any, number: int) -> Surveyed | ImageError:
+        begun.append(number)
+        return original(white, given, number)
+
+    monkeypatch.setattr(surveys, "_try_look", noted)
+    monkeypatch.setattr(surveys, "_AHEAD", 5)
+    pictures = [noise(4, 4, seed=number) for number in range(40)]
+    found = looked_at(pictures)
+    assert isinstance(next(found), Surveyed)
+    assert len(begun) <= 6
+    names = [one.name for one in found if isinstance(one, Surveyed)]
+    assert names == [f"picture {number}" for number in range(2, 41)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -93,3 +94,15 @@ def test_what_was_read_does_not_pile_up(tmp_path: Path) -> None:
         store.read_positions(rng.integers(640, size=500), rng.integers(256, size=500))
         peak = max(peak, resident() - before)
     assert peak < 8 * MIB
+
+
+def test_a_store_goes_to_another_process_by_its_files(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(4, 2, 2, 3)).astype(np.float32)
+    files = [
+        write_store(tmp_path / name, part.shape, [part]).files[0]
+        for name, part in (("a", values[:3]), ("b", values[3:]))
+    ]
+    store = FeatureStore(files, np.array([[1, 0], [0, 2]]), key="some")
+    again = pickle.loads(pickle.dumps(store))
+    assert (again.key, again.shape) == ("some", (2, 2, 2, 3))
+    np.testing.assert_array_equal(again.read(np.arange(2)), values[[3, 2]])

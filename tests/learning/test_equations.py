@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from nfbmr.features.store import write_store
-from nfbmr.learning.stages import TrainingData, _Run
+from nfbmr.learning.stages import _Run
+from nfbmr.learning.training_data import TrainingData
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.scoring.maps import MAPS, chosen_maps
@@ -143,7 +144,7 @@ def mapped(run: _Run, x: Floats, network: str) -> Floats:
 
 
 def test_the_loss_of_stage_one_is_eq_8(run: _Run) -> None:
-    y, where = run.flow_batch(0)
+    y, where, _ = run.flow_batch(0)
     found = float(run.flow_loss(y, where).detach())
     z, log_det = flow(run, y.double().numpy())
     expected = ((z**2).sum(axis=-1) / 2 - log_det).mean()
@@ -153,7 +154,7 @@ def test_the_loss_of_stage_one_is_eq_8(run: _Run) -> None:
 
 
 def test_the_loss_of_stage_two_is_eq_13(run: _Run) -> None:
-    y, z = run.mapping_batch(0)
+    y, z, _ = run.mapping_batch(0)
     found = float(run.mapping_loss(y, z).detach())
     pairs = zip(y.permute(0, 2, 3, 1).double().numpy(), z.permute(0, 2, 3, 1).double().numpy(),
                 strict=True)  # fmt: skip

@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from nfbmr.errors import TrainingError
 from nfbmr.features.store import FeatureStore, write_store
 from nfbmr.learning import checkpoint, stages
+from nfbmr.learning.maps import calibration_maps
 from nfbmr.learning.stages import (
     Trained,
-    TrainingData,
-    calibration_maps,
     split_held_out,
     stage_keys,
     train,
 )
+from nfbmr.learning.training_data import TrainingData
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.flow import TargetFlow, position_code
 from nfbmr.networks.gaussian import PositionGaussians
@@ -520,9 +520,9 @@ def test_gaussians_and_subspace_are_found_once(
 def noting(kind: type[PositionGaussians] | type[Subspace], calls: list[str]) -> Callable[..., None]:
     original: Callable[..., None] = kind.learn
 
-    def learn(self: nn.Module, *args: object) -> None:
+    def learn(self: nn.Module, *args: object, **words: object) -> None:
         calls.append(kind.__name__)
-        original(self, *args)
+        original(self, *args, **words)
 
     return learn
 

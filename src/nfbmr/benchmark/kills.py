@@ -287,7 +287,7 @@ def fit_and_tell(data: Path, model: Path, log: Path, *, export: bool) -> None:
     import nfbmr
     from nfbmr import fitting
     from nfbmr.features import compute
-    from nfbmr.learning import learn, stage, stages
+    from nfbmr.learning import crew, learn, stage, stages
     from nfbmr.networks.gaussian import PositionGaussians
     from nfbmr.networks.subspace import Subspace
 
@@ -331,7 +331,7 @@ def fit_and_tell(data: Path, model: Path, log: Path, *, export: bool) -> None:
 
     for owner, name, told in ((compute, "_run", run_told), (stage.Optimiser, "run", stage_told)):
         setattr(owner, name, told)
-    watch(learn, "build_features", "features", "begin", "end")
+    watch(crew.HERE, "build_features", "features", "begin", "end")
     watch(stages._Run, "learn_gaussians_and_subspace", "gaussians", "begin", "end")
     watch(PositionGaussians, "learn", "gaussians", "unit")
     watch(Subspace, "learn", "gaussians", "unit")

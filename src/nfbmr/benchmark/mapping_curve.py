@@ -32,8 +32,10 @@ from nfbmr.features.cache import FeatureCache
 from nfbmr.features.compute import build_features
 from nfbmr.features.store import FeatureStore
 from nfbmr.learning.learn import look_over, source_network
+from nfbmr.learning.maps import feature_maps
 from nfbmr.learning.plan import plan_fit
-from nfbmr.learning.stages import TrainingData, feature_maps, split_held_out, train
+from nfbmr.learning.stages import split_held_out, train
+from nfbmr.learning.training_data import TrainingData
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.paper.plan import read_source

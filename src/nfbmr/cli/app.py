@@ -16,6 +16,7 @@ from nfbmr.cli.doctor import doctor
 from nfbmr.cli.evaluate import evaluate
 from nfbmr.cli.export import export
 from nfbmr.cli.fit import fit
+from nfbmr.cli.fleet import fleet
 from nfbmr.cli.info import info
 from nfbmr.cli.inspect import inspect
 from nfbmr.cli.paper import paper
@@ -41,6 +42,7 @@ for command in (fit, evaluate, inspect, calibrate, info, doctor, cache, export, 
 for of_the_station in (serve, token, audit, reproduce):
     app.command()(of_the_station)
 app.add_typer(bench, name="bench")
+app.add_typer(fleet, name="fleet")
 
 
 @app.callback(invoke_without_command=True)

@@ -33,6 +33,7 @@ _TITLES = {
     "flow": ("Learning good parts", "stage one, TNF"),
     "mapping": ("Learning how they belong together", "stage two, BMR"),
     "inspect": ("Inspecting", ""),
+    "fleet": ("Products", ""),
 }
 """What is done -> in plain words, and in the paper's."""
 _LOG_EVERY_SECONDS = 10.0

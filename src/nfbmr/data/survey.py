@@ -11,11 +11,10 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from nfbmr.system.progress import Progress, silent
 from nfbmr.system.words import counted
 
 _THREADS = min(4, os.cpu_count() or 1)  # each holds a whole picture
+_AHEAD = 16 * _THREADS  # pictures that wait for a thread
 _NAMED = 5  # pictures that a message names
 _FULL = 65535
 _WHITES = (255, 1023, 4095, 16383)  # of 8, 10, 12 and 14 bits
@@ -164,8 +164,14 @@ def looked_at(
 ) -> Iterator[Surveyed | ImageError]:
     """Looks at pictures on a few threads; yields what is known of each, in order, or its error."""
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="nfbmr-survey")
+    waiting: deque[Future[Surveyed | ImageError]] = deque()
     try:
-        yield from pool.map(partial(_try_look, white), given, range(1, len(given) + 1))
+        for number, one in enumerate(given, start=1):
+            waiting.append(pool.submit(_try_look, white, one, number))
+            if len(waiting) > _AHEAD:  # a million at once would take gigabytes
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 

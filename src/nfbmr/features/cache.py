@@ -57,7 +57,7 @@ _log = logging.getLogger(__name__)
 Places = dict[str, tuple[FeatureFile, int]]
 """Hash of a picture -> the file that holds its rows, and the first of them there."""
 
-MOST_FILES = 32
+MOST_FILES = 128
 """Of one store; a process may hold a thousand or so open."""
 
 _STALE_SECONDS = 24 * 3600

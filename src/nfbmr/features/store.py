@@ -14,8 +14,9 @@ import threading
 import uuid
 import weakref
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,10 @@ class FeatureFile:
         self._file = path.open("rb", buffering=0)
         self._lock = threading.Lock()
         weakref.finalize(self, self._file.close)
+
+    def __reduce__(self) -> tuple[Callable[..., FeatureFile], tuple[Path, Shape]]:
+        """Goes to another process by its path: it is opened there."""
+        return FeatureFile, (self.path, self.shape)
 
     def fill(self, target: memoryview, offset: int) -> None:
         """Fills `target` with the bytes from `offset` on.
@@ -101,6 +106,12 @@ class FeatureStore:
         self.files, self.key = tuple(files), key
         self.shape: Shape = (len(where), *files[0].shape[1:])
         self._where = where.astype(np.int64)  # offsets of bytes pass 2 GiB
+
+    def __reduce__(
+        self,
+    ) -> tuple[Callable[..., FeatureStore], tuple[tuple[FeatureFile, ...], NDArray[np.int64]]]:
+        """Goes to another process as its files."""
+        return partial(FeatureStore, key=self.key), (self.files, self._where)
 
     def __len__(self) -> int:
         """Returns N."""

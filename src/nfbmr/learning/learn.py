@@ -18,11 +18,14 @@ from nfbmr.data.pose import Pose
 from nfbmr.data.survey import Survey, Surveyed, survey
 from nfbmr.data.tiles import CELL, Tiling
 from nfbmr.errors import SettingsError
-from nfbmr.features.compute import FeatureCache, build_features
+from nfbmr.features.compute import FeatureCache
+from nfbmr.learning.crew import HERE, Helpers
 from nfbmr.learning.examples import examples_of
+from nfbmr.learning.maps import calibration_maps
 from nfbmr.learning.plan import Plan
 from nfbmr.learning.pose import pose_of
-from nfbmr.learning.stages import TrainingData, calibration_maps, split_held_out, train
+from nfbmr.learning.stages import split_held_out
+from nfbmr.learning.training_data import TrainingData
 from nfbmr.model.bundle import Bundle
 from nfbmr.model.facts import Facts
 from nfbmr.networks.detector import Detector
@@ -55,6 +58,8 @@ class Job:
     progress: Progress = silent
     checkpoint_seconds: float = 10.0
     """Pause between two checkpoints, at least; what a kill loses."""
+    helpers: Helpers = HERE
+    """Who computes features, and who trains."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +111,7 @@ def learn(good: Survey, plan: Plan, job: Job, given: Given | None = None) -> Bun
     features = _features(good.pictures, given, plan, split, job)
     detector = Detector(given.network, job.settings, plan.size)
     before = good.seconds + time.monotonic() - started
-    trained = train(
+    trained = job.helpers.train(
         detector,
         features,
         job.settings,
@@ -147,7 +152,7 @@ def _calibration(
     calibrating, known = np.unique(features.calibrating // tiles), None
     if features.everyone:
         known = Known(
-            learnt=len(calibrating),
+            learnt=len(features.learnt),
             own=detector.own_weights(),
             trained=np.isin(calibrating, split[0]),
         )
@@ -214,7 +219,7 @@ def _found(good: Sequence[Surveyed], plan: Plan, split: _Split, job: Job) -> Giv
 def _features(
     good: Sequence[Surveyed], given: Given, plan: Plan, split: _Split, job: Job
 ) -> TrainingData:
-    store = build_features(
+    store = job.helpers.build_features(
         [(one.picture, one.fingerprint) for one in good],
         given.network,
         plan.size,
@@ -232,6 +237,7 @@ def _features(
         train=train_entries,
         held_out=held_out_entries,
         everyone=plan.everyone,
+        most_calibrating=plan.most_calibrating,
         tiling=plan.tiling,
     )
 

@@ -15,6 +15,8 @@ from nfbmr.scoring.calibrate import LEAST_HELD_OUT, held_out_count
 from nfbmr.scoring.conformal import images_needed
 from nfbmr.settings.schema import Settings
 
+_ENOUGH = 5_000  # pictures to calibrate with
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -36,6 +38,15 @@ class Plan:
     ignore: Ignored | None = None
     """What never counts; never of pictures that are cut."""
 
+    @property
+    def most_calibrating(self) -> int:
+        """Pictures that calibrate at most, for their maps are in memory together.
+
+        Ten times as many as the asked rate needs, which leaves it uncertain by a third of itself,
+        and five thousand at least; of more, so many are drawn evenly.
+        """
+        return max(_ENOUGH, 10 * images_needed(self.rate))
+
     def describe(self) -> list[str]:
         """Returns sentences for the screen."""
         height, width = self.size
@@ -56,12 +67,16 @@ class Plan:
                 "threshold to rest a verdict on",
             ]
         split = f"{self.n_train} good pictures to train on, {self.n_held_out} held out"
-        calibrating, kind = self.n_held_out, "held-out"
+        may, kind = self.n_held_out, "held-out"
         if self.everyone:
-            calibrating, kind = self.n_train + self.n_held_out, "good"
-            split += f"; all {calibrating} calibrate, each judged without itself"
+            may, kind = self.n_train + self.n_held_out, "good"
+        calibrating = min(may, self.most_calibrating)
+        drawn = f"{calibrating} of {'all' if self.everyone else 'them'}, drawn evenly,"
+        if self.everyone:
+            who = f"all {may}" if may == calibrating else drawn
+            split += f"; {who} calibrate, each judged without itself"
         else:
-            split += " to calibrate"
+            split += " to calibrate" if may == calibrating else f"; {drawn} calibrate"
         needed = images_needed(self.rate)
         if calibrating >= needed:
             return [size, split]

@@ -22,6 +22,14 @@ from torch import Tensor, nn
 
 from nfbmr.errors import TrainingError
 from nfbmr.learning.checkpoint import Position, Saver, load_checkpoint
+from nfbmr.learning.share import (
+    ALONE,
+    Loss,
+    Share,
+    draws_seed,
+    mean_over,
+    refuse_strange_place,
+)
 from nfbmr.settings.schema import Precision, StageSettings
 from nfbmr.system.progress import Progress, silent
 
@@ -48,7 +56,7 @@ class Stage:
     """What a checkpoint holds: the network, and what else belongs to it."""
     batch: Callable[[int], tuple[Tensor | None, ...]]
     """Step -> what `loss` is called with."""
-    loss: Callable[..., Tensor]
+    loss: Loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +69,8 @@ class Optimiser:
     progress: Progress = silent
     checkpoint_seconds: float = 10.0
     """Pause between two checkpoints, at least; what a kill loses. See `Saver`."""
+    share: Share = ALONE
+    """Of this worker, where several run the same stages; the first writes the checkpoints."""
 
     def restore(self, stage: Stage) -> tuple[Position, dict[str, Tensor]] | None:
         """Loads the state of a stage's checkpoint; returns its position and Adam's tensors.
@@ -85,39 +95,43 @@ class Optimiser:
                 checkpoint stays.
         """
         position, adam = at or (Position(key=stage.key, step=0, seconds=0.0, loss=None), {})
+        refuse_strange_place(self.share, position.step, self.device)
         if position.step == stage.steps and not adam:  # an earlier run saved the result
             stage.network.eval()
             return position
         optimiser = self._adam(stage, adam)
         started = time.monotonic() - position.seconds
-        weights = _Weights()
+        weights, loss_of = _Weights(), self.share.averaged(stage.network, stage.loss)
+        writes = self.share.rank == 0
         stage.network.train()
         with Saver(self._file(stage), self.checkpoint_seconds) as saver:
             try:
                 for step in range(position.step, stage.steps):
                     with weights.changing():
-                        loss = self._step(stage, optimiser, step)
+                        loss = self._step(stage, loss_of, optimiser, step)
                         seconds = time.monotonic() - started
                         position = replace(position, step=step + 1, seconds=seconds, loss=loss)
                     self.progress(stage.name, step + 1, stage.steps, loss)
-                    if saver.is_due():
+                    if writes and saver.is_due():
                         saver.save(_state(stage, optimiser), position)
             except (KeyboardInterrupt, SystemExit):
-                if weights.are_of_position:  # else the last checkpoint is the one to go on from
+                # Else the last checkpoint is the one to go on from.
+                if writes and weights.are_of_position:
                     saver.save(_state(stage, optimiser), position)
                 raise
             stage.network.eval()
-            saver.save(_state(stage, None), position)  # a finished stage needs no moments of Adam
+            if writes:
+                saver.save(_state(stage, None), position)  # finished, it needs no moments of Adam
         return position
 
-    def _step(self, stage: Stage, optimiser: torch.optim.Adam, step: int) -> float:
+    def _step(self, stage: Stage, loss_of: Loss, optimiser: torch.optim.Adam, step: int) -> float:
         how = stage.how
         optimiser.param_groups[0]["lr"] = learning_rate(how, step, stage.steps)
         with autocast(how.precision, self.device), self._draws_of(stage, step):
-            loss = stage.loss(*stage.batch(step))
+            loss = loss_of(*stage.batch(step))
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        value = _finite(loss, stage, step)
+        value = _finite(mean_over(self.share, loss), stage, step)
         if how.clip_norm is not None:
             nn.utils.clip_grad_norm_(stage.network.parameters(), how.clip_norm)
         optimiser.step()
@@ -126,7 +140,7 @@ class Optimiser:
     @contextmanager
     def _draws_of(self, stage: Stage, step: int) -> Iterator[None]:
         """Makes torch's own draws a function of the step; the caller's generators stay."""
-        seed = int(rng(stage.seed, 4, step).integers(2**63))
+        seed = draws_seed(self.share, stage.seed, step)
         # The latter seeds every kind of device, also those that are not there.
         on_cpu = self.device.type == "cpu"
         seeded = torch.default_generator.manual_seed if on_cpu else torch.manual_seed
@@ -179,7 +193,7 @@ class _Weights:
 
 
 def _finite(loss: Tensor, stage: Stage, step: int) -> float:
-    value = float(loss.detach())
+    value = float(loss)
     if math.isfinite(value):
         return value
     raise TrainingError(

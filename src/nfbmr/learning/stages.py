@@ -17,6 +17,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -25,9 +26,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nfbmr.data.tiles import Tiling
-from nfbmr.features.store import FeatureStore, write_store
+from nfbmr.features.store import FeatureFile, FeatureStore, write_store
 from nfbmr.learning.checkpoint import Position, Saver, load_checkpoint
+from nfbmr.learning.share import (
+    ALONE,
+    Share,
+    part_of,
+    part_of_batch,
+    refuse_to_share,
+    weighted,
+)
 from nfbmr.learning.stage import (
     Optimiser,
     Stage,
@@ -37,48 +45,13 @@ from nfbmr.learning.stage import (
     rng,
     total_steps,
 )
+from nfbmr.learning.training_data import TrainingData, chunks_of
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.flow import negative_log_likelihood, position_code
 from nfbmr.networks.mapping import BidirectionalMapping
-from nfbmr.scoring.left_out import left_out
+from nfbmr.networks.sums import Sums
 from nfbmr.settings.schema import Settings
 from nfbmr.system.progress import Progress, silent
-
-CHUNK = 16
-"""Images at a time wherever all of them pass a network once."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingData:
-    """Features y of the good images, and which of them train."""
-
-    store: FeatureStore
-    """(N, H, W, C) float32 of every good image."""
-    train: NDArray[np.int64]
-    """Indices (n,) that are trained on."""
-    held_out: NDArray[np.int64]
-    """Indices that are not trained on, and calibrate."""
-    everyone: bool = False
-    """Whether Gaussians learn from those held out as well, and those trained on calibrate, too."""
-    tiling: Tiling | None = None
-    """Where entries are tiles, how they were cut; then indices are those of tiles, and all tiles
-    of a picture are on one side."""
-
-    @property
-    def learnt(self) -> NDArray[np.int64]:
-        """Indices that the Gaussians learn from."""
-        return np.sort(np.concatenate([self.train, self.held_out])) if self.everyone else self.train
-
-    @property
-    def calibrating(self) -> NDArray[np.int64]:
-        """Indices that the scales of scores and heatmap come from: the held-out ones, or everyone.
-
-        Where none are held out it is those that train. Their order is that of one statistic
-        whatever its scale, so an AUROC can be taken; a threshold would mean nothing.
-        """
-        if self.everyone:
-            return self.learnt
-        return self.held_out if len(self.held_out) else self.train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,27 +70,34 @@ def split_held_out(n: int, held_out: int, seed: int) -> tuple[NDArray[np.int64],
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def stage_keys(settings: Settings, data: TrainingData, device: torch.device) -> tuple[str, str]:
+def stage_keys(
+    settings: Settings, data: TrainingData, device: torch.device, workers: int = 1
+) -> tuple[str, str]:
     """Returns what the checkpoints of stage one and stage two must agree with.
 
     Settings, seed, features, which of them train, and what computes; stage two also depends on
     all that stage one does.
     """
-    both = _shared(settings, data, device)
+    both = _shared(settings, data, device, workers)
     one = [*both, asdict(settings.flow), asdict(settings.stage_one)]
     two = [*one, asdict(settings.mapping), asdict(settings.stage_two)]
     return _hash(one), _hash(two)
 
 
-def gaussians_key(settings: Settings, data: TrainingData, device: torch.device) -> str:
+def gaussians_key(
+    settings: Settings, data: TrainingData, device: torch.device, workers: int = 1
+) -> str:
     """Returns what kept Gaussians and a kept subspace must agree with; no stage is part of it."""
     how = [asdict(settings.gaussian), asdict(settings.local), asdict(settings.subspace)]
     which = hashlib.sha256(data.learnt.tobytes()).hexdigest()
-    return _hash([*_shared(settings, data, device), *how, which])
+    return _hash([*_shared(settings, data, device, workers), *how, which])
 
 
-def _shared(settings: Settings, data: TrainingData, device: torch.device) -> list[object]:
+def _shared(
+    settings: Settings, data: TrainingData, device: torch.device, workers: int
+) -> list[object]:
     """Returns what all that is learnt depends on."""
+    together = [] if workers == 1 else [f"{workers} workers"]  # who divide the sums
     return [
         settings.seed,
         settings.standardise,
@@ -125,6 +105,7 @@ def _shared(settings: Settings, data: TrainingData, device: torch.device) -> lis
         hashlib.sha256(data.train.tobytes()).hexdigest(),
         *[device.type, computes_in_bfloat16(device), *computation()],
         metadata.version("nfbmr"),
+        *together,
     ]
 
 
@@ -141,6 +122,7 @@ def train(
     device: torch.device,
     progress: Progress = silent,
     checkpoint_seconds: float = 10.0,
+    share: Share = ALONE,
 ) -> Trained:
     """Trains TNF, then BMR, in place; goes on from the checkpoints in `work` where they fit.
 
@@ -152,16 +134,24 @@ def train(
         device: where to compute.
         progress: hears each step.
         checkpoint_seconds: pause between two checkpoints, at least; what a kill loses.
+        share: of this worker, where several call this with the same words and end with the same
+            weights; `work` is then one folder that all of them see.
 
     Raises:
         TrainingError: a loss that is not finite, or no room for a checkpoint; the last good
-            checkpoint stays.
+            checkpoint stays. Or the workers are too many, or do not see one folder.
+        SettingsError: what is to be learnt cannot be shared.
     """
-    run = _Run(detector, data, settings, work, device)
+    refuse_to_share(settings, len(data.train), share.workers)
+    run = _Run(detector, data, settings, work, device, share)
     optimiser = Optimiser(
-        work=work, device=device, progress=progress, checkpoint_seconds=checkpoint_seconds
+        work=work,
+        device=device,
+        progress=progress,
+        checkpoint_seconds=checkpoint_seconds,
+        share=share,
     )
-    keys = stage_keys(settings, data, device)
+    keys = stage_keys(settings, data, device, share.workers)
     stages = {"flow": run.flow_stage(keys[0])}
     if detector.mapping is not None:
         stages["mapping"] = run.mapping_stage(keys[1], detector.mapping)
@@ -174,7 +164,9 @@ def train(
         seconds += position.seconds
         assert position.loss is not None, "a stage has at least one step"
         losses[name] = position.loss
-    seconds += run.learn_gaussians_and_subspace(gaussians_key(settings, data, device))
+    seconds += run.learn_gaussians_and_subspace(
+        gaussians_key(settings, data, device, share.workers)
+    )
     return Trained(seconds=seconds, losses=losses)
 
 
@@ -188,7 +180,9 @@ class _Run:
         settings: Settings,
         work: Path,
         device: torch.device,
+        share: Share = ALONE,
     ) -> None:
+        self.share = share
         self.detector = detector.to(device)
         self.data = data
         self.settings = settings
@@ -203,9 +197,11 @@ class _Run:
         if name == "mapping":
             self.write_z()
         elif fresh and self.settings.standardise == "channel":
-            chunks = _chunks(self.data.train)
+            chunks = chunks_of(part_of(self.share, self.data.train))
             rows = (torch.from_numpy(self.data.store.read(i)) for i in chunks)
-            self.detector.standardisation.learn(row.to(self.device) for row in rows)
+            self.detector.standardisation.learn(
+                (row.to(self.device) for row in rows), self.share.together
+            )
 
     # ---- stage one: TNF, eq. 8
 
@@ -240,43 +236,51 @@ class _Run:
             parts.load_state_dict(found[0])
             return found[1].seconds
         started = time.monotonic()
-        seed = self.settings.seed
+        seed, everyone, together = self.settings.seed, self.data.learnt, self.share.together
+        own = part_of(self.share, everyone)
         if gaussians is not None:
-            gaussians.learn(lambda: self.standardised_y(self.data.learnt))
+            gaussians.learn(
+                lambda: self.standardised_y(own),
+                together=together,
+                some=lambda: self.standardised_y(everyone),
+            )
         for place, fine in ((1, local), (2, detector.finest)):
             if fine is None:
                 continue
 
-            def cells(place: int = place) -> Iterator[Tensor]:
-                return (found[place] for found in self.standardised(self.data.learnt))
+            def cells(which: NDArray[np.int64], place: int = place) -> Iterator[Tensor]:
+                return (found[place] for found in self.standardised(which))
 
-            fine.learn(cells, seed)
+            some = partial(cells, everyone)
+            fine.learn(partial(cells, own), seed, together=together, some=some)
             if self.data.everyone:
-                fine.measure_own(cells, seed)
+                fine.measure_own(some, seed)
         if subspace is not None:
+            train = part_of(self.share, self.data.train)
             subspace.learn(
-                lambda: (fine for _, fine, _ in self.standardised(self.data.train)), seed
+                lambda: (fine for _, fine, _ in self.standardised(train)), seed, together=together
             )
         seconds = time.monotonic() - started
-        with Saver(file, math.inf) as saver:
-            position = Position(key=key, step=1, seconds=seconds, loss=None)
-            saver.save(parts.state_dict(), position)
+        if self.share.rank == 0:
+            with Saver(file, math.inf) as saver:
+                position = Position(key=key, step=1, seconds=seconds, loss=None)
+                saver.save(parts.state_dict(), position)
         return seconds
 
     def standardised(self, which: NDArray[np.int64]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Gives y, detail and finest, each (B, H, W, .), of images `which` once."""
-        for indices in _chunks(which):
+        for indices in chunks_of(which):
             rows = torch.from_numpy(self.data.store.read(indices)).to(self.device)
             yield self.detector.standardised(rows)
 
     def standardised_y(self, which: NDArray[np.int64]) -> Iterator[Tensor]:
         """Gives y alone, likewise."""
-        for indices in _chunks(which):
+        for indices in chunks_of(which):
             rows = torch.from_numpy(self.data.store.read(indices)).to(self.device)
             yield self.detector.standardised_y(rows)
 
-    def flow_batch(self, step: int) -> tuple[Tensor, Tensor | None]:
-        """Draws standardised features and where they lie.
+    def flow_batch(self, step: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Draws standardised features, where they lie, and the weight of this worker's part.
 
         Of positions, (P, C) and (P, E); or of images, (B, H, W, C) and (H, W, E).
         """
@@ -287,17 +291,19 @@ class _Run:
             images = train[generator.integers(len(train), size=how.batch)]
             height, width = store.grid
             positions = generator.integers(height * width, size=how.batch)
+            (images, positions), weight = part_of_batch(self.share, images, positions)
             rows = store.read_positions(images, positions, self.detector.source.channels)
             where = None if self.where is None else self.where.flatten(0, 1)[positions]
         else:
-            rows = store.read(train[batch_of_images(how, len(train), (seed, 1), step)])
-            where = self.where
-        return self.detector.standardised_y(torch.from_numpy(rows).to(self.device)), where
+            drawn = batch_of_images(how, len(train), (seed, 1), step)
+            (drawn,), weight = part_of_batch(self.share, drawn)
+            rows, where = store.read(train[drawn]), self.where
+        return self.detector.standardised_y(torch.from_numpy(rows).to(self.device)), where, weight
 
-    def flow_loss(self, y: Tensor, where: Tensor | None) -> Tensor:
+    def flow_loss(self, y: Tensor, where: Tensor | None, weight: Tensor | None = None) -> Tensor:
         """Eq. 8, the mean over positions; by `flow.loss` also divided by C."""
         z, log_det = self.detector.flow(y, where)
-        loss = negative_log_likelihood(z, log_det).mean()
+        loss = weighted(negative_log_likelihood(z, log_det).mean(), weight)
         return loss / y.shape[-1] if self.settings.flow.loss == "channel" else loss
 
     # ---- stage two: BMR, eq. 11-13
@@ -319,63 +325,47 @@ class _Run:
         )
 
     def write_z(self) -> None:
-        """Passes every training image through TNF once, into a file."""
+        """Passes every training image through TNF once, into a file for each worker."""
 
         @torch.no_grad()
         def batches() -> Iterator[NDArray[np.float32]]:
-            for indices in _chunks(self.data.train):
+            for indices in chunks_of(part_of(self.share, self.data.train)):
                 y = torch.from_numpy(self.data.store.read(indices)).to(self.device)
                 z, _ = self.detector.flow(self.detector.standardised(y)[0], self.where)
                 yield z.cpu().numpy()
 
-        shape = (len(self.data.train), *self.data.store.grid, self.detector.source.channels)
+        ranks = range(self.share.workers)
+        names = ["z.f32"] if len(ranks) == 1 else [f"z.{rank}.f32" for rank in ranks]
+        counts = [len(part) for part in np.array_split(self.data.train, len(ranks))]
+        row = (*self.data.store.grid, self.detector.source.channels)
+        own = names[self.share.rank]
         self.work.mkdir(parents=True, exist_ok=True)
-        for left in self.work.glob(".z.f32.*"):  # by a kill
+        for left in self.work.glob(f".{own}.*"):  # by a kill
             left.unlink(missing_ok=True)
-        self.z = write_store(self.work / "z.f32", shape, batches())
+        self.z = write_store(self.work / own, (counts[self.share.rank], *row), batches())
+        if len(ranks) > 1:
+            self.share.together(Sums())  # all have written theirs
+            self.z = FeatureStore(
+                [
+                    FeatureFile(self.work / name, (count, *row))
+                    for name, count in zip(names, counts, strict=True)
+                ]
+            )
 
-    def mapping_batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Draws y and z of images, each (B, C, H, W) in channels-last memory."""
+    def mapping_batch(self, step: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Draws y and z of images, (B, C, H, W) in channels-last memory, and their weight."""
         assert self.z is not None, "write_z comes first"
         how, seed = self.settings.stage_two, self.settings.seed
-        chosen = batch_of_images(how, len(self.data.train), (seed, 2), step)
+        drawn = batch_of_images(how, len(self.data.train), (seed, 2), step)
+        (chosen,), weight = part_of_batch(self.share, drawn)
         y = torch.from_numpy(self.data.store.read(self.data.train[chosen])).to(self.device)
         z = torch.from_numpy(self.z.read(chosen)).to(self.device)
-        return self.detector.standardised(y)[0].permute(0, 3, 1, 2), z.permute(0, 3, 1, 2)
+        y = self.detector.standardised(y)[0]
+        return y.permute(0, 3, 1, 2), z.permute(0, 3, 1, 2), weight
 
-    def mapping_loss(self, y: Tensor, z: Tensor) -> Tensor:
+    def mapping_loss(self, y: Tensor, z: Tensor, weight: Tensor | None = None) -> Tensor:
         """loss_S + loss_T, each a mean square over positions and channels."""
         assert self.detector.mapping is not None
         z_mt, y_ms = self.detector.mapping(y, z)
-        return nn.functional.mse_loss(y_ms.float(), y) + nn.functional.mse_loss(z_mt.float(), z)
-
-
-def calibration_maps(
-    detector: Detector, data: TrainingData, device: torch.device
-) -> NDArray[np.float32]:
-    """Returns the raw maps (n, K, H, W) of `data.calibrating`, as wholes where they were cut.
-
-    Those of images that Gaussians learnt from are what Gaussians without them would have given.
-    """
-    maps = feature_maps(detector, data.store, data.calibrating, device)
-    if data.everyone:
-        return left_out(maps, len(data.learnt), detector.own_weights())
-    return maps if data.tiling is None else data.tiling.join(maps)
-
-
-@torch.inference_mode()
-def feature_maps(
-    detector: Detector, store: FeatureStore, indices: NDArray[np.int64], device: torch.device
-) -> NDArray[np.float32]:
-    """Returns the raw maps (n, K, H, W) of images whose features y lie in a store."""
-    return np.concatenate(
-        [
-            detector.maps(torch.from_numpy(store.read(i)).to(device)).cpu().numpy()
-            for i in _chunks(indices)
-        ]
-    )
-
-
-def _chunks(indices: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    for start in range(0, len(indices), CHUNK):
-        yield indices[start : start + CHUNK]
+        errors = nn.functional.mse_loss(y_ms.float(), y) + nn.functional.mse_loss(z_mt.float(), z)
+        return weighted(errors, weight)

@@ -23,6 +23,7 @@ from nfbmr.networks.local import LocalGaussians
 from nfbmr.networks.mapping import BidirectionalMapping, b_pfm, bmr, mapping_errors
 from nfbmr.networks.protocol import FeatureSource
 from nfbmr.networks.subspace import Subspace
+from nfbmr.networks.sums import Sums, Together, alone
 from nfbmr.settings.schema import Settings
 
 
@@ -46,16 +47,23 @@ class Standardisation(nn.Module):
         count = y.shape[-1]
         return (y - self.mean[:count]) / self.std[:count]
 
-    def learn(self, batches: Iterator[Tensor]) -> None:
-        """Sets the statistics from batches of y (..., C), in float64 and one pass."""
+    def learn(self, batches: Iterator[Tensor], together: Together = alone) -> None:
+        """Sets the statistics from batches of y (..., C), in float64 and one pass.
+
+        Args:
+            batches: of the training images; of several workers, of this one's share.
+            together: joins the sums of all workers.
+        """
         total = torch.zeros_like(self.mean, dtype=torch.float64)
         squares = torch.zeros_like(total)
-        count = 0
+        rows_seen = torch.zeros((), dtype=torch.int64, device=total.device)
         for batch in batches:
             rows = batch.reshape(-1, batch.shape[-1]).double()
             total += rows.sum(dim=0)
             squares += rows.square().sum(dim=0)
-            count += len(rows)
+            rows_seen += len(rows)
+        together(Sums(total=total, squares=squares, rows=rows_seen))
+        count = int(rows_seen)
         mean = total / count
         variance = (squares / count - mean.square()).clamp_min(0)
         self.mean.copy_(mean)

@@ -11,12 +11,11 @@ Shapes: B = images, H W = grid of y, P = H * W positions, C = channels of y, d =
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import torch
 from torch import Tensor, nn
 
 from nfbmr.networks.shrinkage import COMMON, PICTURES, likeliest, surprise
+from nfbmr.networks.sums import Batches, Sums, Together, alone
 
 _LEAST = 1e-6  # variance of a direction, of channels of variance 1: less is rounding
 _FLOOR = 1e-2  # of the variance of each direction: what never moved may still move
@@ -53,28 +52,35 @@ class PositionGaussians(nn.Module):
         return white.square().sum(dim=-1).sqrt().T.reshape(y.shape[:-1])
 
     @torch.no_grad()
-    def learn(self, batches: Callable[[], Iterator[Tensor]]) -> None:
+    def learn(
+        self, batches: Batches, *, together: Together = alone, some: Batches | None = None
+    ) -> None:
         """Finds directions, means and covariances in two passes and in bounded memory.
 
         Args:
-            batches: each call gives y of all training images once, (B, H, W, C), standardised.
+            batches: each call gives y of all training images once, (B, H, W, C), standardised; of
+                several workers, of this one's share.
+            together: joins the sums of all workers.
+            some: like `batches`, of all images; the first ones are looked at.
         """
-        self._learn_directions(batches)
+        self._learn_directions(batches, together)
         total = torch.zeros_like(self.mean, dtype=torch.float64)
         scatter = torch.zeros_like(self.whitening, dtype=torch.float64)  # its mean goes later
-        count = 0
+        images = torch.zeros((), dtype=torch.int64, device=total.device)
         for batch in batches():
             rows = (batch.flatten(1, 2) @ self.directions).transpose(0, 1).double()  # (P, B, d)
             total += rows.sum(dim=1)
             scatter.baddbmm_(rows.transpose(1, 2), rows)
-            count += batch.shape[0]
+            images += batch.shape[0]
+        together(Sums(total=total, scatter=scatter, images=images))
+        count = int(images)
         mean = total / count  # (P, d)
         own = scatter / count - mean[:, :, None] * mean[:, None, :]
         # Every direction gets the same say in the floor, whatever its variance.
         spread = own.diagonal(dim1=1, dim2=2).mean(dim=0).clamp_min(_LEAST).sqrt()  # (d,)
         own /= spread[:, None] * spread
         self.mean.copy_(mean)
-        common = self._likeliest_weight(batches, own, spread, count)
+        common = self._likeliest_weight(some or batches, own, spread, count)
         self._whiten(own, spread, common)
         self.own.fill_((1 - _FLOOR) * (1 - common))
 
@@ -95,9 +101,7 @@ class PositionGaussians(nn.Module):
             volumes[place] = 2 * root.diagonal().log().sum()
         return volumes
 
-    def _likeliest_weight(
-        self, batches: Callable[[], Iterator[Tensor]], own: Tensor, spread: Tensor, count: int
-    ) -> float:
+    def _likeliest_weight(self, batches: Batches, own: Tensor, spread: Tensor, count: int) -> float:
         """Returns the weight under which images are likeliest that were left out, on average."""
         some: list[Tensor] = []
         for batch in batches():
@@ -111,12 +115,13 @@ class PositionGaussians(nn.Module):
             sums[common] = surprise(squares, volumes, count, (1 - _FLOOR) * (1 - common))
         return likeliest(sums)
 
-    def _learn_directions(self, batches: Callable[[], Iterator[Tensor]]) -> None:
+    def _learn_directions(self, batches: Batches, together: Together) -> None:
         """Sets the main directions of y over all places and images."""
         channels, rank = self.directions.shape
         square = torch.zeros(channels, channels, device=self.directions.device)
         for batch in batches():
             rows = batch.reshape(-1, channels)
             square.addmm_(rows.T, rows)
+        together(Sums(square=square))
         _, found = torch.linalg.eigh(square.double())  # ascending
         self.directions.copy_(found.flip(1)[:, :rank])

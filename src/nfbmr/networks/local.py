@@ -13,12 +13,12 @@ cell, P = H * W * k * k fine positions, d = whitened channels, r = own direction
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from nfbmr.networks.shrinkage import COMMON, PICTURES, left_out, likeliest, surprise
+from nfbmr.networks.sums import Batches, Sums, Together, alone
 
 _MOST_CHANNELS = 256
 """d: more channels are first brought to so many, by random orthonormal directions."""
@@ -27,8 +27,6 @@ _FOLDS, _PLACES, _MEASURED = 4, 64, 512  # of the images, places and images of `
 _STEPS = 1000  # of the weight
 _STILL = 1e-8  # mean variance of a place, where that of all is 1
 _AT_ONCE = 64  # places whose directions are searched at once
-
-Batches = Callable[[], Iterator[Tensor]]
 
 
 class LocalGaussians(nn.Module):
@@ -70,18 +68,29 @@ class LocalGaussians(nn.Module):
         return squares.clamp_min(0).sqrt().T.reshape(-1, k * height, k * width)
 
     @torch.no_grad()
-    def learn(self, batches: Batches, seed: int, common: float | None = None) -> None:
-        """Finds everything in four passes and in bounded memory.
+    def learn(
+        self,
+        batches: Batches,
+        seed: int,
+        common: float | None = None,
+        *,
+        together: Together = alone,
+        some: Batches | None = None,
+    ) -> None:
+        """Finds everything in three passes and in bounded memory.
 
         Args:
-            batches: each call gives all training images once, (B, H, W, c * k * k), standardised.
+            batches: each call gives all training images once, (B, H, W, c * k * k), standardised;
+                of several workers, this one's share.
             seed: of the random directions, where there are more channels than are kept.
             common: weight of the common covariance; by default the likeliest one.
+            together: joins the sums of all workers.
+            some: like `batches`, of all images; the first ones are looked at.
         """
-        count = self._learn_whitening(batches, seed)
-        variances = self._learn_directions(batches, count)
+        count = self._learn_whitening(batches, seed, together)
+        variances = self._learn_directions(batches, count, together)
         if common is None:
-            common = self._likeliest_weight(batches, variances, count)
+            common = self._likeliest_weight(some or batches, variances, count)
         top, rest = _mixed(variances, common)
         # Squares less known ones: w^2 / rest - (w u)^2 (1 / rest - 1 / top).
         gain = (1 / rest[:, None] - 1 / top).clamp_min(0).sqrt()
@@ -97,7 +106,7 @@ class LocalGaussians(nn.Module):
         weight. So some places are learnt again, without a fourth of the images each time.
 
         Args:
-            batches: as of `learn`, whose work is done.
+            batches: as of `learn`, whose work is done; of all images, of which the first are read.
             seed: likewise.
         """
         places = torch.linspace(0, len(self.mean) - 1, min(_PLACES, len(self.mean))).long()
@@ -136,19 +145,21 @@ class LocalGaussians(nn.Module):
         split = detail.reshape(batch, height, width, channels // k**2, k, k)
         return split.permute(0, 1, 4, 2, 5, 3).reshape(batch, -1, channels // k**2)
 
-    def _learn_whitening(self, batches: Batches, seed: int) -> int:
+    def _learn_whitening(self, batches: Batches, seed: int, together: Together) -> int:
         """Sets the means and the whitening by the common covariance; returns how many images."""
         c, d = self.whitening.shape
         device = self.whitening.device
         total = torch.zeros(len(self.mean), c, dtype=torch.float64, device=device)
         square = torch.zeros(c, c, dtype=torch.float64, device=device)
-        count = 0
+        images = torch.zeros((), dtype=torch.int64, device=device)
         for batch in batches():
             cells = self._cells(batch)
             total += cells.sum(dim=0, dtype=torch.float64)
             rows = cells.reshape(-1, c)
             square += (rows.T @ rows).double()
-            count += len(cells)
+            images += len(cells)
+        together(Sums(total=total, square=square, images=images))
+        count = int(images)
         mean = total / count
         covariance = (square / count - mean.T @ mean) / len(mean)
         start = torch.eye(c, dtype=torch.float64, device=device)
@@ -169,13 +180,16 @@ class LocalGaussians(nn.Module):
         """Maps standardised detail to whitened, centred vectors (P, B, d)."""
         return (self._cells(batch) @ self.whitening - self.mean).transpose(0, 1)
 
-    def _learn_directions(self, batches: Batches, count: int) -> tuple[Tensor, Tensor]:
+    def _learn_directions(
+        self, batches: Batches, count: int, together: Together
+    ) -> tuple[Tensor, Tensor]:
         """Sets each place's directions; returns their variances (P, r) and the mean rest (P,)."""
         places, d, rank = self.directions.shape
         own = torch.zeros(places, d, d, device=self.mean.device)
         for batch in batches():
             white = self._white(batch)
             own.baddbmm_(white.transpose(1, 2), white, alpha=1 / count)
+        together(Sums(own=own))
         # What never moves has noise of rounding, of which LAPACK may make directions that are NaN.
         own[own.diagonal(dim1=1, dim2=2).mean(dim=1) < _STILL] = 0
         top = torch.zeros(places, rank, device=own.device)

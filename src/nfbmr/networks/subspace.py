@@ -11,10 +11,10 @@ cell, D = H * W * c * k * k, all features of a picture, r = directions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import torch
 from torch import Tensor, nn
+
+from nfbmr.networks.sums import Batches, Sums, Together, alone
 
 _OVERSAMPLED = 16  # further directions while searching (Halko, Martinsson and Tropp 2011, 4.2)
 _ITERATIONS = 2  # likewise, 4.5: sharpens a spectrum that falls slowly
@@ -54,37 +54,40 @@ class Subspace(nn.Module):
         return cells.reshape(-1, k * height, k * width).sqrt()
 
     @torch.no_grad()
-    def learn(self, batches: Callable[[], Iterator[Tensor]], seed: int) -> None:
+    def learn(self, batches: Batches, seed: int, *, together: Together = alone) -> None:
         """Finds mean and main directions by randomised subspace iteration, in bounded memory.
 
         Args:
-            batches: each call gives all training images once, (B, H, W, c * k * k).
+            batches: each call gives all training images once, (B, H, W, c * k * k); of several
+                workers, this one's share.
             seed: of the directions that the search starts from.
+            together: joins the sums of all workers.
         """
         features, rank = self.basis.shape
-        total, count = torch.zeros_like(self.mean, dtype=torch.float64), 0
+        total = torch.zeros_like(self.mean, dtype=torch.float64)
+        images = torch.zeros((), dtype=torch.int64, device=total.device)
         for batch in batches():
             total += batch.flatten(1).sum(dim=0)
-            count += len(batch)
-        self.mean.copy_(total / count)
+            images += len(batch)
+        together(Sums(total=total, images=images))
+        self.mean.copy_(total / int(images))
         wanted = min(rank + _OVERSAMPLED, features)
         generator = torch.Generator().manual_seed(seed)
         found = torch.randn(features, wanted, generator=generator).to(self.mean.device)
         for _ in range(_ITERATIONS):
-            found = self._covariance_times(torch.linalg.qr(found).Q, batches)
+            found = self._covariance_times(torch.linalg.qr(found).Q, batches, together)
         directions = torch.linalg.qr(found).Q  # (D, wanted)
-        inner = directions.T @ self._covariance_times(directions, batches)
+        inner = directions.T @ self._covariance_times(directions, batches, together)
         variances, turn = torch.linalg.eigh(((inner + inner.T) / 2).double())  # ascending
         basis = directions @ turn.flip(1)[:, :rank].float()
         there = variances.flip(0)[:rank] > _NOTHING * variances[-1].clamp_min(1e-30)
         self.basis.copy_(basis * there)
 
-    def _covariance_times(
-        self, directions: Tensor, batches: Callable[[], Iterator[Tensor]]
-    ) -> Tensor:
+    def _covariance_times(self, directions: Tensor, batches: Batches, together: Together) -> Tensor:
         """Multiplies the images' scatter (D, D) with directions (D, n) without forming it."""
         out = torch.zeros_like(directions)
         for batch in batches():
             centred = batch.flatten(1) - self.mean  # (B, D)
             out += centred.T @ (centred @ directions)
+        together(Sums(out=out))
         return out

@@ -17,7 +17,7 @@ from nfbmr.errors import TrainingError
 from nfbmr.evaluation.evaluate import Collected, collect, figures
 from nfbmr.evaluation.metrics import best_f1, image_auroc
 from nfbmr.inspection.result import Failure, Inspection
-from nfbmr.learning.stages import CHUNK
+from nfbmr.learning.training_data import CHUNK
 from nfbmr.paper.ledger import Row
 from nfbmr.paper.product import Learnt, Product
 from nfbmr.paper.systems import System

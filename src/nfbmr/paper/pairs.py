@@ -33,7 +33,7 @@ from nfbmr.learning.stage import (
     rng,
     total_steps,
 )
-from nfbmr.learning.stages import CHUNK
+from nfbmr.learning.training_data import CHUNK
 from nfbmr.networks.mapping import BidirectionalMapping, b_pfm, mapping_errors
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights

@@ -28,9 +28,10 @@ from nfbmr.features.compute import build_features
 from nfbmr.features.store import FeatureStore
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.learning.learn import Job, learn, look_over, source_network
+from nfbmr.learning.maps import feature_maps
 from nfbmr.learning.plan import Plan, plan_fit
 from nfbmr.learning.stage import Optimiser
-from nfbmr.learning.stages import feature_maps, split_held_out
+from nfbmr.learning.stages import split_held_out
 from nfbmr.model.bundle import Bundle
 from nfbmr.model.facts import Facts
 from nfbmr.networks.source import SourceNetwork

@@ -27,6 +27,8 @@ FINE = (*DETAIL, "finest")
 
 
 _FACTORS = (8, 4, 2)
+_AT_ONCE = 256  # images
+_OF_ASM = ("source", "target")
 
 Maps = NDArray[np.float32]
 """Raw maps of images, (N, K, H, W) float32 with K = len(MAPS)."""
@@ -41,6 +43,9 @@ def statistics(maps: Maps, settings: ScoringSettings) -> Floats:
     `max` is the highest position, `mean` all of them, `top` the mean of the highest share.
     """
     n = len(maps)
+    if n > _AT_ONCE:  # each image is by itself, and float64 takes memory
+        parts = range(0, n, _AT_ONCE)
+        return np.concatenate([statistics(maps[i : i + _AT_ONCE], settings) for i in parts])
     flat = chosen_maps(maps, settings.maps).reshape(n, len(settings.maps), -1)
     top = max(1, round(settings.top_share * flat.shape[-1]))
     reductions = {
@@ -54,9 +59,15 @@ def statistics(maps: Maps, settings: ScoringSettings) -> Floats:
 
 def chosen_maps(maps: Maps, names: tuple[MapName, ...]) -> Floats:
     """Picks maps (N, K, H, W) by name, to (N, len(names), H, W); `asm` is eq. 14, half a sum."""
-    known = dict(zip(MAPS, np.moveaxis(maps.astype(np.float64), 1, 0), strict=False))
-    known["asm"] = (known["source"] + known["target"]) / 2
-    return np.stack([known[name] for name in names], axis=1)
+    places = {name: place for place, name in enumerate(MAPS[: maps.shape[1]])}
+    found = np.empty((len(maps), len(names), *maps.shape[2:]))
+    for place, name in enumerate(names):
+        if name == "asm":
+            source, target = (maps[:, places[one]].astype(np.float64) for one in _OF_ASM)
+            found[:, place] = (source + target) / 2
+        else:
+            found[:, place] = maps[:, places[name]]
+    return found
 
 
 def shown_maps(scoring: ScoringSettings) -> tuple[MapName, ...]:

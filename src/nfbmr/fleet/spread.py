@@ -1,0 +1,113 @@
+"""The plan's products on a cluster: each a Ray task with what it takes, tried again where it dies.
+
+What a task did lies in files that all nodes see, so the task that is tried again goes on there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nfbmr.errors import FleetError
+from nfbmr.fleet.cluster import check_nodes, connected
+from nfbmr.fleet.local import RETRIES, lost
+from nfbmr.fleet.place import Place, State
+from nfbmr.fleet.plan import Resources
+from nfbmr.fleet.product import Order, fit_product
+
+_log = logging.getLogger(__name__)
+
+_GB = 10**9
+_PACKAGES = ("torch", "timm", "numpy")
+
+
+def run_on_ray(
+    orders: Sequence[Order],
+    place: Place,
+    heard: Callable[[State], None],
+    *,
+    address: str | None = None,
+    cpus: int | None = None,
+) -> None:
+    """Has each product done by a task.
+
+    Args:
+        orders: what to do.
+        place: where their states lie.
+        heard: called with the last state of each, in the order in which they end.
+        address: of the cluster; None: one on this machine, with `cpus` cores.
+        cpus: of a cluster that is started here.
+
+    Raises:
+        FleetError: the cluster cannot be used, a node lacks something, or more is wanted for one
+            product than any node has.
+    """
+    with connected(address, workers=cpus) as cluster:
+        import ray
+
+        pictures = {path for order in orders for path in (order.product.data, order.product.test)}
+        check_nodes(seen=[place.models, *sorted(pictures)], packages=_PACKAGES)
+        for order in orders:
+            _refuse_more_than_a_node(order, cluster.nodes())
+        task = ray.remote(max_retries=RETRIES)(_fit)
+        waiting = {
+            task.options(name=order.product.name, **_options(order.product.resources)).remote(
+                order
+            ): order
+            for order in orders
+        }
+        while waiting:
+            (ended,), _ = ray.wait(list(waiting), num_returns=1)
+            name = waiting.pop(ended).product.name
+            try:
+                heard(ray.get(ended))
+            except ray.exceptions.RayError as error:
+                why = f"its worker was lost {RETRIES + 1} times ({type(error).__name__})"
+                heard(place.write(lost(place, name, why)))
+
+
+def _fit(order: Order) -> State:
+    """Does one product on whichever node this runs."""
+    from nfbmr.fleet.together import RayHelpers
+
+    logging.getLogger("nfbmr").setLevel(logging.INFO)
+    resources = order.product.resources
+    if resources.workers == 1:
+        return fit_product(order)
+    return fit_product(order, RayHelpers(resources))
+
+
+def _options(wanted: Resources) -> dict[str, Any]:
+    """Returns what a product's task holds; one whose work others do only waits for them."""
+    if wanted.workers > 1:
+        return {"num_cpus": 0, "num_gpus": 0}
+    return {
+        "num_cpus": wanted.cpus,
+        "num_gpus": wanted.gpus,
+        "memory": int(wanted.memory_gb * _GB),
+    }
+
+
+def _refuse_more_than_a_node(order: Order, nodes: Sequence[dict[str, Any]]) -> None:
+    wanted = {name: value for name, value in _wanted(order.product.resources).items() if value}
+    for node in nodes:
+        if all(node["Resources"].get(name, 0) >= value for name, value in wanted.items()):
+            return
+    said = ", ".join(f"{value:g} {name}" for name, value in wanted.items())
+    most = {
+        name: max((node["Resources"].get(name, 0) for node in nodes), default=0) for name in wanted
+    }
+    there = ", ".join(f"{value:g} {name}" for name, value in most.items())
+    raise FleetError(
+        f"product '{order.product.name}' wants {said}; no node has that, the most are {there}. "
+        "Give it fewer cpus, gpus or less memory_gb in the plan"
+    )
+
+
+def _wanted(resources: Resources) -> dict[str, float]:
+    return {
+        "CPU": resources.cpus,
+        "GPU": resources.gpus,
+        "memory": resources.memory_gb * _GB,
+    }
