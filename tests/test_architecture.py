@@ -58,6 +58,7 @@ KNOWN_TO_ONE = {
     "sqlalchemy": "station",
     "alembic": "station",
     "psycopg": "station",
+    "aiomqtt": "station",
     "ray": "fleet",
 }
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +86,112 @@ def postgresql() -> Iterator[str]:
             run("pg_ctl", "-m", "immediate", "stop")
     finally:
         shutil.rmtree(folder)
+
+
+class Receiver(ThreadingHTTPServer):
+    """Answers with the next of `answers`, then with `usual`, and remembers what came."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers: list[int] = []
+        self.usual = 200
+        self.elsewhere = ""
+        """Where redirects lead."""
+        self.slow: threading.Event | None = None
+        """Answers wait for it."""
+        self.heard: list[dict[str, Any]] = []
+        self.headers: list[Message] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/verdicts"
+
+    def numbers(self) -> list[int]:
+        """Inspections in the order in which they came."""
+        return [one["inspection"]["id"] for one in self.heard]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        assert isinstance(self.server, Receiver)
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.headers.append(self.headers)
+        self.server.heard.append(json.loads(body))
+        if self.server.slow is not None:
+            self.server.slow.wait(60)
+        with contextlib.suppress(OSError):  # whoever asked is gone
+            self.send_response(
+                self.server.answers.pop(0) if self.server.answers else self.server.usual
+            )
+            self.send_header("Location", self.server.elsewhere)
+            self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Whoever is told by a webhook."""
+    yield from receiving()
+
+
+@pytest.fixture
+def another() -> Iterator[Receiver]:
+    """Somebody else."""
+    yield from receiving()
+
+
+def receiving() -> Iterator[Receiver]:
+    """Yields a server that runs."""
+    with Receiver() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        if server.slow is not None:
+            server.slow.set()
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
+def _serving(*words: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Starts the station as a process; gives it and its address once it is ready."""
+    command = [sys.executable, "-m", "nfbmr", "serve", *map(str, words), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            address = ""
+            for line in process.stderr:
+                if "Listening on " in line:
+                    address = line.partition("Listening on ")[2].strip()
+                    break
+            assert address, "the station ended before it listened"
+            yield process, address
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable[..., AbstractContextManager[tuple[subprocess.Popen[str], str]]]:
+    """Runs the station as a process: `with serving(model, *options) as (process, address):`."""
+    return _serving
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[[Callable[[], object]], None]:
+    """Waits until something comes true: `until(lambda: ...)`."""
+
+    def waits(true: Callable[[], object]) -> None:
+        for _ in range(6000):
+            if true():
+                return
+            threading.Event().wait(0.01)
+        raise AssertionError("it did not come true")
+
+    return waits
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,26 +35,8 @@ def run(*words: object) -> Result:
     return result
 
 
-@contextmanager
-def serving(*words: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Starts the station as a process; gives it and its address once it is ready."""
-    command = [sys.executable, "-m", "nfbmr", "serve", *map(str, words), "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        try:
-            address = ""
-            for line in process.stderr:
-                if "Listening on " in line:
-                    address = line.partition("Listening on ")[2].strip()
-                    break
-            assert address, "the station ended before it listened"
-            yield process, address
-        finally:
-            process.kill()
-
-
 def test_what_a_client_was_answered_is_there_after_a_kill_and_can_be_reproduced(
-    model: Path, settings: Settings, png: Encoded
+    model: Path, settings: Settings, png: Encoded, serving: Callable[..., Any]
 ) -> None:
     made = settings()
     words = ["--database", made.database, "--pictures", made.pictures]

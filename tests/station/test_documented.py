@@ -53,7 +53,7 @@ def packages_of(path: Path) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
-@pytest.mark.parametrize("room", ["services", "engine", "store"])
+@pytest.mark.parametrize("room", ["services", "engine", "store", "outputs", "sources"])
 def test_what_does_the_work_knows_no_web(room: str) -> None:
     files = sorted((STATION / room).rglob("*.py"))
     assert files

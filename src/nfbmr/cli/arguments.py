@@ -61,6 +61,15 @@ RuntimeName = Annotated[
         "With another precision: openvino:int8.",
     ),
 ]
+Secret = Annotated[
+    str | None,
+    typer.Option(
+        envvar="NFBMR_WEBHOOK_SECRET",
+        metavar="TEXT",
+        help="Signs what is sent; better given by the environment, where other users cannot "
+        "read it.",
+    ),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="For one picture. [default: all cores]")]
 
 

@@ -15,6 +15,7 @@ from nfbmr.cli.arguments import (
     Engine,
     EngineName,
     RuntimeName,
+    Secret,
     Workers,
     refuse_without_ray,
 )
@@ -56,6 +57,42 @@ _Days = Annotated[
 _Gigabytes = Annotated[
     float, typer.Option(help="Of pictures to keep; beyond it the oldest good ones go first.")
 ]
+_Watch = Annotated[
+    list[str] | None,
+    typer.Option(metavar="MODEL=FOLDER", help="Judge what comes into a folder; may be repeated."),
+]
+_Move = Annotated[
+    bool, typer.Option("--watch-move", help="Move it into good/, look/, defect/ or error/ there.")
+]
+_Camera = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MODEL=CAMERA",
+        help="Judge pictures of a camera: its number, /dev/video0, or rtsp://...; may be repeated.",
+    ),
+]
+_Every = Annotated[float, typer.Option(min=0, help="Seconds between a camera's pictures.")]
+_Webhook = Annotated[
+    str | None, typer.Option(metavar="URL", help="POST verdicts there, until they are taken.")
+]
+_Mqtt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="mqtt[s]://HOST/TOPIC", help="Publish verdicts there, until acknowledged."
+    ),
+]
+_Login = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="USER:PASSWORD for it. [default: the environment's NFBMR_MQTT_LOGIN]"
+    ),
+]
+_Ca = Annotated[Path | None, typer.Option(metavar="FILE", help="Certificates to check its TLS by.")]
+_Outputs = Annotated[
+    str, typer.Option(metavar="defect|all", help="Which verdicts webhook and MQTT are told.")
+]
+_Most = Annotated[int, typer.Option(min=1, help="Messages that may wait for each of them.")]
+_Wait = Annotated[float, typer.Option(help="Days for which they may wait.")]
 
 
 def serve(
@@ -77,28 +114,29 @@ def serve(
     engine: EngineName = Engine.local,
     address: Address = None,
     workers: Workers = None,
+    watch: _Watch = None,
+    watch_move: _Move = False,
+    camera: _Camera = None,
+    camera_every: _Every = 1.0,
+    webhook: _Webhook = None,
+    webhook_secret: Secret = None,
+    mqtt: _Mqtt = None,
+    mqtt_login: _Login = None,
+    mqtt_ca: _Ca = None,
+    outputs: _Outputs = "defect",
+    outbox_most: _Most = 100_000,
+    outbox_days: _Wait = 7.0,
 ) -> None:
     """Run the inspection station: a page for people, an API for machines, a record of it all."""
+    given = dict(locals())  # each option is a setting of its name
     from nfbmr.station.settings import StationSettings
 
     refuse_without_ray(engine, address=address, workers=workers)
-    settings = StationSettings(
-        models=tuple(models or ()),
-        folder=folder,
-        host=host,
-        port=port,
-        database=database,
-        pictures=pictures,
-        token_file=token_file,
-        runtime=runtime,
-        waiting=waiting,
-        waiting_megabytes=waiting_megabytes,
-        most_megabytes=most_megabytes,
-        most_megapixels=most_megapixels,
-        seconds=seconds,
-        keep_days=keep_days,
-        keep_gigabytes=keep_gigabytes,
-    )
+    for several in ("models", "watch", "camera"):
+        given[several] = tuple(given[several] or ())
+    for of_ray in ("engine", "address", "workers"):
+        del given[of_ray]
+    settings = StationSettings(**given)
     try:
         from nfbmr.station.app import serve as run
         from nfbmr.station.station import Station

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nfbmr.cli.arguments import Device, ModelPath, RuntimeName, Threads, refuse_swapped
+from nfbmr.cli.arguments import Device, ModelPath, RuntimeName, Secret, Threads, refuse_swapped
 from nfbmr.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -58,15 +58,6 @@ _Webhook = Annotated[
     str | None,
     typer.Option(metavar="URL", help="POST each defect to this address, until it is taken."),
 ]
-_Secret = Annotated[
-    str | None,
-    typer.Option(
-        envvar="NFBMR_WEBHOOK_SECRET",
-        metavar="TEXT",
-        help="Signs what is sent; better given by the environment, where other users cannot "
-        "read it.",
-    ),
-]
 
 
 def watch(
@@ -81,7 +72,7 @@ def watch(
     poll: _Poll = False,
     once: _Once = False,
     webhook: _Webhook = None,
-    secret: _Secret = None,
+    secret: Secret = None,
     runtime: RuntimeName = "auto",
     device: Device = "auto",
     threads: Threads = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,27 @@ from nfbmr.system.packages import how_to_install
 _log = logging.getLogger(__name__)
 
 
-def frames(source: str | os.PathLike[str] | int, *, every: int = 1) -> Iterator[NDArray[np.uint8]]:
+def opencv() -> Any:
+    """Returns OpenCV.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import cv2
+    except ModuleNotFoundError:
+        raise MissingExtraError(
+            "OpenCV is not installed; it reads videos and cameras; " + how_to_install("video")
+        ) from None
+    return cv2
+
+
+def frames(
+    source: str | os.PathLike[str] | int,
+    *,
+    every: int = 1,
+    wanted: Callable[[], bool] = lambda: True,
+) -> Iterator[NDArray[np.uint8]]:
     """Yields the frames of a video as RGB pictures, until it ends; a camera or a stream never does.
 
     Frames that cannot be decoded are left out, counted, and said: at the first one and at the end.
@@ -26,6 +46,7 @@ def frames(source: str | os.PathLike[str] | int, *, every: int = 1) -> Iterator[
         source: a file; a stream's address as OpenCV takes it, with `://`; or a camera, by its
             number or as `/dev/video0`.
         every: each n-th frame; the others are not decoded.
+        wanted: asked of each of those as it comes; what it declines is not decoded either.
 
     Yields:
         uint8 (H, W, 3), RGB; of gray cameras, too.
@@ -36,21 +57,17 @@ def frames(source: str | os.PathLike[str] | int, *, every: int = 1) -> Iterator[
             that can be decoded; or a frame has another form than gray, BGR or BGRA of 8 bits.
     """
     assert every >= 1, every
-    try:
-        import cv2
-    except ModuleNotFoundError:
-        raise MissingExtraError(
-            "OpenCV is not installed; it reads videos and cameras; " + how_to_install("video")
-        ) from None
+    cv2 = opencv()
     address = source if isinstance(source, int) else os.fspath(source)
-    what, is_live = _named(address)
+    what, is_live = named(address)
     capture: Any = cv2.VideoCapture(address)
-    number = lost = 0
+    number = asked = lost = 0
     try:
         if not capture.isOpened():
             raise DataError(f"{what} cannot be opened as a video; check the path and its codec")
         while capture.grab():
-            if number % every == 0:
+            if number % every == 0 and wanted():
+                asked += 1
                 found, frame = capture.retrieve()
                 if found and frame is not None:
                     yield _as_rgb(cv2, frame, what)
@@ -63,11 +80,11 @@ def frames(source: str | os.PathLike[str] | int, *, every: int = 1) -> Iterator[
         capture.release()
         if lost > 1:
             _log.warning("%s: %d frames could not be decoded and were left out", what, lost)
-    _say_why_it_ended(what, number, lost, is_live=is_live, asked=-(-number // every))
+    _say_why_it_ended(what, number, lost, is_live=is_live, asked=asked)
 
 
-def _named(address: str | int) -> tuple[str, bool]:
-    """Returns how messages call a source, without a password, and whether it is live."""
+def named(address: str | int) -> tuple[str, bool]:
+    """Returns how messages call a source, without user and password, and whether it is live."""
     if isinstance(address, int):
         return f"camera {address}", True
     is_live = address.startswith("/dev/") or " ! " in address or "://" in address  # ! : GStreamer
@@ -82,7 +99,7 @@ def _say_why_it_ended(what: str, number: int, lost: int, *, is_live: bool, asked
             f"{what} stopped after {number} frames; a camera or stream was expected to go on: "
             "check its power, cable and network, then start again"
         )
-    if lost == asked:
+    if lost and lost == asked:
         raise DataError(
             f"{what}: found no frame that can be decoded among {lost}; check the file and its codec"
         )

@@ -16,20 +16,21 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
-from nfbmr.errors import DataError, ImageError
+from nfbmr.errors import DataError
 from nfbmr.inspection.arrivals import EMPTY_WAITS, FOLDERS, Arrivals, Mark, Ready, mark_of
 from nfbmr.inspection.events import Events
-from nfbmr.inspection.heatmaps import Heatmaps
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.journal import Journal, folder_of
+from nfbmr.inspection.known import Done, identity_of, is_same, known_of
 from nfbmr.inspection.moves import free_place, move, read_bytes
-from nfbmr.inspection.result import Failure, Inspection
+from nfbmr.inspection.result import Failure
 from nfbmr.inspection.rows import escaped, to_row
+from nfbmr.inspection.watched import Inspecting
 from nfbmr.system import provenance
 from nfbmr.system.files import printable
 from nfbmr.system.locks import locked_folder
@@ -74,6 +75,18 @@ class Watch:
         return self.log.with_name(f"{self.log.stem}_{what}")
 
 
+class Judging(Protocol):
+    """What gives verdicts."""
+
+    def __call__(self, path: Path, data: bytes, identity: str) -> Row:
+        """Returns a picture's row, with `path`, and `error` or `verdict` and `is_defect`.
+
+        What it raises ends the watch, and leaves the picture for the next one, by the same
+        `identity`.
+        """
+        ...
+
+
 def watch(
     inspector: Inspector,
     job: Watch,
@@ -86,6 +99,34 @@ def watch(
 
     Args:
         inspector: the model.
+        job: what to watch.
+        until: as for `watch_by`.
+        alarm: likewise.
+        tell: likewise.
+
+    Returns:
+        How many files were inspected.
+
+    Raises:
+        DataError: as `watch_by`.
+        OSError: likewise.
+    """
+    judge = Inspecting(inspector, job.beside("heatmaps") if job.heatmaps else None)
+    return watch_by(judge, job, until=until, alarm=alarm, tell=tell)
+
+
+def watch_by(
+    judge: Judging,
+    job: Watch,
+    *,
+    until: Callable[[], bool] = lambda: False,
+    alarm: Callable[[Row], object] = lambda _: None,
+    tell: Callable[[Row], object] = lambda _: None,
+) -> int:
+    """Has whatever comes into a folder judged, until it is told to stop.
+
+    Args:
+        judge: gives the verdicts.
         job: what to watch.
         until: asked between two looks; once it says yes, and all that was whole is inspected,
             the watch ends.
@@ -108,43 +149,30 @@ def watch(
         if not free:
             raise DataError(f"{job.folder}: another watch is looking at it; end that one first")
         with Journal(job.log) as journal:
-            line = _Line(inspector, job, journal, alarm, tell)
+            line = _Line(judge, job, journal, alarm, tell)
             try:
                 return line.run(until)
             finally:
                 line.events.stop()
 
 
-class _Done(NamedTuple):
-    """A file that was inspected and lies where it came in."""
-
-    mark: Mark
-    sha256: str
-    """Empty in rows of older versions."""
-    verdict: str
-    """One of `FOLDERS`."""
-    stuck: bool = False
-    """It could not be moved."""
-
-
 class _Line:
     def __init__(
         self,
-        inspector: Inspector,
+        judge: Judging,
         job: Watch,
         journal: Journal,
         alarm: Callable[[Row], object],
         tell: Callable[[Row], object],
     ) -> None:
-        self._inspector, self._job, self._journal = inspector, job, journal
+        self._judge, self._job, self._journal = judge, job, journal
         self._alarm, self._tell = alarm, tell
-        self._done: dict[str, _Done] = {}
+        self._done: dict[str, Done] = {}
         self._unreadable: dict[str, Mark] = {}  # in error/, and how they were when last read
         self._count = 0
         self._here: tuple[int, int] | None = None  # which folder was looked at last
         self._looked = False
         self._unheard = 0
-        self._heatmaps = Heatmaps(job.beside("heatmaps"), inspector.settings.data.white)
         self._arrivals = Arrivals(
             job.folder,
             deep=job.recursive,
@@ -236,7 +264,7 @@ class _Line:
             path = str(row["path"])
             place = row.get("place", path)
             if place == path and name in there:
-                self._done[name] = _known(row, there[name])
+                self._done[name] = known_of(row, there[name])
             elif name in there:
                 self._done.pop(name, None)
             folder = path[: len(path) - len(escaped(name))]
@@ -278,50 +306,34 @@ class _Line:
             return
         sha256 = hashlib.sha256(data).hexdigest() if data is not None else ""
         known = self._done.get(name)
-        if known is not None and _same(known, mark, sha256):
+        if known is not None and is_same(known, mark, sha256):
             self._done[name] = known._replace(mark=mark)
             self._arrivals.forget(name)
             if self._job.move and not known.stuck:
                 self._move_later(name, self._done[name])
             return
-        result = Failure(path=str(path), error=why) if data is None else self._judge(path, data)
-        if isinstance(result, Failure) and not last:
-            self._arrivals.try_later(name, result.error)
+        seen = identity_of(name, mark, sha256)
+        if data is None:
+            row = to_row(Failure(path=str(path), error=why), "")
+        else:
+            row = self._judge(path, data, seen["id"])
+        if "error" in row and not last:
+            self._arrivals.try_later(name, row["error"])
             return
-        row = to_row(result, str(self._inspector.path or self._inspector.facts.name))
-        row |= _identity(name, mark, sha256)
-        if self._job.heatmaps and isinstance(result, Inspection) and data is not None:
-            self._draw(row, data, result)
         self._arrivals.forget(name)
         self._unreadable.pop(name, None)
         self._count += 1
-        self._keep(row)
+        self._keep(row | {"time": provenance.now()} | seen)
 
-    def _judge(self, path: Path, data: bytes) -> Inspection | Failure:
-        try:
-            return replace(self._inspector.inspect(data), path=str(path))
-        except ImageError as error:
-            text = str(error).removeprefix(f"{len(data)} bytes")
-            return Failure(path=str(path), error=f"{path}{text}" if text != str(error) else text)
-        except Exception as error:  # whatever one picture does, the line goes on
-            _log.exception("%s", printable(str(path)))
-            return Failure(path=str(path), error=f"{type(error).__name__}: {error}")
-
-    def _draw(self, row: Row, data: bytes, result: Inspection) -> None:
-        name = f"{row['time'][:10]}/{row['id']}_{Path(row['path']).stem[:50]}"
-        try:
-            row["heatmap"] = str(self._heatmaps.keep(name, data, result))
-        except OSError as error:
-            _log.warning("%s", printable(f"the heatmap of {row['path']} is not kept: {error}"))
-
-    def _move_later(self, name: str, done: _Done) -> None:
+    def _move_later(self, name: str, done: Done) -> None:
         """Moves what was inspected before moving was asked for."""
         row = {"path": escaped(str(self._job.folder / name)), "moved": True}
         if done.verdict == "error":
             row["error"] = "as before"
         else:
             row |= {"verdict": done.verdict, "is_defect": done.verdict == "defect"}
-        self._keep(row | _identity(name, done.mark, done.sha256))
+        row["time"] = provenance.now()
+        self._keep(row | identity_of(name, done.mark, done.sha256))
 
     def _keep(self, row: Row) -> None:
         self._journal.turn(row["time"])
@@ -347,7 +359,7 @@ class _Line:
             _heard(self._alarm, row)
         self._journal.append(row)
         if place == path:
-            self._done[name] = _Done(mark, sha256, folder_of(row), stuck=bool(to))
+            self._done[name] = Done(mark, sha256, folder_of(row), stuck=bool(to))
         elif place is not None and folder_of(row) == "error":
             self._unreadable[place.relative_to(self._job.folder).as_posix()] = mark
         if "moved" not in row:
@@ -357,31 +369,6 @@ class _Line:
         for name in self._arrivals.names()[:10]:
             text = f"{self._job.folder / name} is not whole yet, and is left for the next time"
             _log.warning("%s", printable(text))
-
-
-def _identity(name: str, mark: Mark, sha256: str) -> Row:
-    key = "\n".join([name, sha256, str(mark.changed), str(mark.inode)])
-    return {
-        "id": hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:16],
-        "time": provenance.now(),
-        "file": [name, *mark],
-        "sha256": sha256,
-    }
-
-
-def _known(row: Row, there: Mark) -> _Done:
-    """Returns what a row says of a file that is there."""
-    numbers = row["file"][1:]
-    if len(numbers) == len(Mark._fields):
-        return _Done(Mark(*numbers), row.get("sha256", ""), folder_of(row))
-    # A row of an older version: the same file if that has not been touched since the row's second.
-    seconds = datetime.fromisoformat(row["time"]).timestamp() + 1 if "time" in row else 0.0
-    same = tuple(numbers) == there[:2] and there.status / 1e9 <= seconds
-    return _Done(there if same else Mark(-1, -1, -1, -1), "", folder_of(row))
-
-
-def _same(known: _Done, mark: Mark, sha256: str) -> bool:
-    return known.sha256 == sha256 if known.sha256 else known.mark == mark
 
 
 def _heard(hear: Callable[[Row], object], row: Row) -> None:

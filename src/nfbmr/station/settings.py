@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 from nfbmr.errors import SettingsError
 
 MEGABYTE = 10**6
 GIGABYTE = 10**9
+
+Tells = Literal["defect", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,30 @@ class StationSettings:
     """Older pictures are deleted; their rows stay. None: whatever their age."""
     keep_gigabytes: float = 50.0
     """Of pictures; beyond it the oldest good ones that nobody reviewed go first."""
+    watch: tuple[str, ...] = ()
+    """`MODEL=FOLDER`: pictures that come into the folder are judged by the model."""
+    watch_move: bool = False
+    """Whether those are moved into good/, look/, defect/ or error/ in their folder."""
+    camera: tuple[str, ...] = field(default=(), repr=False)
+    """`MODEL=NUMBER` or `MODEL=ADDRESS`: a camera whose pictures are judged by the model."""
+    camera_every: float = 1.0
+    """Seconds from one picture of a camera to the next."""
+    webhook: str | None = field(default=None, repr=False)
+    """An http or https address that is told of inspections; user and password may stand in it."""
+    webhook_secret: str | None = field(default=None, repr=False)
+    """Shared with its receiver; signs what is sent."""
+    mqtt: str | None = None
+    """`mqtt://HOST/TOPIC` or, by TLS, `mqtts://HOST/TOPIC`: a broker that is told."""
+    mqtt_login: Path | None = None
+    """A file with `USER:PASSWORD` for it; else the environment's `NFBMR_MQTT_LOGIN`."""
+    mqtt_ca: Path | None = None
+    """Certificates that its TLS is checked by, instead of the system's."""
+    outputs: Tells = "defect"
+    """Which inspections are told: defects, or all."""
+    outbox_most: int = 100_000
+    """Messages that may wait for an output; beyond it the oldest are given up."""
+    outbox_days: float = 7.0
+    """For which they may wait."""
 
     def __post_init__(self) -> None:
         """Checks ranges.
@@ -66,6 +93,9 @@ class StationSettings:
             "most_megapixels": 0.0001,
             "seconds": 0.01,
             "keep_gigabytes": 0.0,
+            "camera_every": 0.0,
+            "outbox_most": 1,
+            "outbox_days": 0.001,
         }
         for name, smallest in least.items():
             if not getattr(self, name) >= smallest:
@@ -74,6 +104,8 @@ class StationSettings:
             raise SettingsError(f"keep_days {self.keep_days}: a number above 0 was expected")
         if not 0 <= self.port <= 65535:
             raise SettingsError(f"port {self.port}: 0 to 65535 was expected")
+        if self.outputs not in get_args(Tells):
+            raise SettingsError(f"outputs {self.outputs}: one of {get_args(Tells)} was expected")
         if not self.models and self.folder is None:
             raise SettingsError(
                 "no model was given: name a model directory, or a folder of them with --models"

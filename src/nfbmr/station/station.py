@@ -11,11 +11,13 @@ from nfbmr.station.audit import Change
 from nfbmr.station.auth import Sessions, Tokens
 from nfbmr.station.engine.gate import Gate
 from nfbmr.station.engine.pool import Judges, Loaded, Pool
+from nfbmr.station.outputs.outbox import Outputs
 from nfbmr.station.services.judge import Judge
 from nfbmr.station.services.live import Live
 from nfbmr.station.services.retention import Retention
 from nfbmr.station.services.threshold import Thresholds
 from nfbmr.station.settings import MEGABYTE, StationSettings
+from nfbmr.station.sources.all import Sources
 from nfbmr.station.store import queries
 from nfbmr.station.store.database import Store
 from nfbmr.station.store.pictures import Pictures
@@ -61,11 +63,17 @@ class Station:
             most_bytes = int(settings.waiting_megabytes * MEGABYTE)
             gate = Gate(settings.waiting, most_bytes)
             self.arriving = Gate(sys.maxsize, most_bytes)
-            self.judge = Judge(settings, self.pool, self.store, self.pictures, gate)
-            self.thresholds = Thresholds(self.store, self.pool)
             self.live = Live(self.store)
+            self.outputs = Outputs(settings, self.store, self.live.touch)
+            opened.callback(self.outputs.close)
+            told = self.outputs.call
+            self.judge = Judge(settings, self.pool, self.store, self.pictures, gate, told)
+            self.thresholds = Thresholds(self.store, self.pool)
             retention = Retention(settings, self.store, self.pictures)
             opened.callback(retention.close)
+            sources = Sources(settings, self.pool, self.judge, self.store, self.live.touch)
+            opened.callback(sources.close)
+            self.sources = sources
             self._opened = opened.pop_all()
 
     def __enter__(self) -> Station:

@@ -14,11 +14,12 @@ Encoded = Callable[..., bytes]
 
 def test_ready_while_there_are_database_and_models(client: TestClient, station: Station) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
-    assert client.get("/readyz").json() == {"ready": True, "troubles": []}
+    assert client.get("/readyz").json() == {"ready": True, "troubles": [], "notes": []}
     station.store.writer.close()
     answer = client.get("/readyz")
     assert answer.status_code == 503
-    assert answer.json() == {"ready": False, "troubles": ["nothing is written any more"]}
+    troubles = ["nothing is written any more"]
+    assert answer.json() == {"ready": False, "troubles": troubles, "notes": []}
 
 
 def test_metrics_count_what_was_answered(client: TestClient, png: Encoded) -> None:

@@ -136,6 +136,7 @@ class State(BaseModel):
 
     ready: bool
     troubles: list[str]
+    notes: list[str] = Field(description="Sources and outputs in trouble: they hinder no verdict.")
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {

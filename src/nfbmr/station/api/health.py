@@ -9,10 +9,13 @@ from fastapi import APIRouter, Request, Response
 from nfbmr.errors import StationError
 from nfbmr.station.api.forms import PROBLEMS, Problem, State
 from nfbmr.station.deps import Anybody, Inspecting, StationDep
+from nfbmr.station.services.metrics import ByLabel
 from nfbmr.station.station import Station
 from nfbmr.station.store import queries
 
 router = APIRouter(tags=["health"], responses={400: PROBLEMS[400]})
+
+Gauges = dict[str, tuple[str, float | ByLabel]]
 
 _AGAIN_SECONDS = "5"
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -43,7 +46,7 @@ def readyz(station: StationDep, response: Response) -> State:
     if troubles:
         response.status_code = 503
         response.headers["Retry-After"] = _AGAIN_SECONDS
-    return State(ready=not troubles, troubles=troubles)
+    return State(ready=not troubles, troubles=troubles, notes=_notes(station))
 
 
 def _troubles(station: Station) -> list[str]:
@@ -59,6 +62,19 @@ def _troubles(station: Station) -> list[str]:
     return found
 
 
+def _notes(station: Station) -> list[str]:
+    """Says which sources and outputs fail; not why, as nobody is asked who reads this."""
+    try:
+        failing = [one.name for one in station.sources.states() if one.failing]
+        waiting = {one.name: one.waiting for one in station.outputs.states() if one.failing}
+    except StationError:
+        return []
+    return [
+        *(f"source {name} is in trouble" for name in failing),
+        *(f"output {name} is in trouble, {count} wait" for name, count in waiting.items()),
+    ]
+
+
 @router.get(
     "/metrics",
     summary="Counts and times, for Prometheus",
@@ -72,7 +88,7 @@ def _troubles(station: Station) -> list[str]:
 def metrics(station: StationDep, _: Inspecting) -> Response:
     """Returns Prometheus' text."""
     gate = station.judge.gate
-    gauges = {
+    gauges: Gauges = {
         "nfbmr_pictures_in_work": ("Pictures in work now.", float(gate.inside)),
         "nfbmr_pictures_in_work_limit": ("How many may be.", float(gate.most)),
         "nfbmr_models": ("Models on the line.", float(len(station.pool.all()))),
@@ -81,4 +97,36 @@ def metrics(station: StationDep, _: Inspecting) -> Response:
             float(len(station.pool.troubles)),
         ),
     }
-    return Response(station.judge.metrics.text(gauges), media_type=_TEXT)
+    text = station.judge.metrics.text(gauges | _of_sources_and_outputs(station))
+    return Response(text, media_type=_TEXT)
+
+
+def _of_sources_and_outputs(station: Station) -> Gauges:
+    sources = {(("source", one.name),): one for one in station.sources.states()}
+    outputs = {(("output", one.name),): one for one in station.outputs.states()}
+    return {
+        "nfbmr_source_alive": (
+            "Whether pictures of a source would be judged now.",
+            {labels: float(one.alive) for labels, one in sources.items()},
+        ),
+        "nfbmr_source_paused": (
+            "Whether somebody had it pause.",
+            {labels: float(one.paused) for labels, one in sources.items()},
+        ),
+        "nfbmr_output_alive": (
+            "Whether the last try to tell was no failure.",
+            {labels: float(not one.failing) for labels, one in outputs.items()},
+        ),
+        "nfbmr_output_waiting": (
+            "Messages that are not delivered yet.",
+            {labels: float(one.waiting) for labels, one in outputs.items()},
+        ),
+        "nfbmr_output_refused": (
+            "Messages that the receiver refused.",
+            {labels: float(one.refused) for labels, one in outputs.items()},
+        ),
+        "nfbmr_output_given_up": (
+            "Messages that were thrown away, ever.",
+            {labels: float(one.given_up) for labels, one in outputs.items()},
+        ),
+    }

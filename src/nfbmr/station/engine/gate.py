@@ -34,6 +34,11 @@ class Gate:
         self._left = time.monotonic()
         self._lock = threading.Lock()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a picture that comes now is told to come again."""
+        return self.inside >= self.most
+
     @contextmanager
     def passed(self, size: int = 0) -> Iterator[None]:
         """Counts a picture and the bytes of its request while the body runs.

@@ -34,7 +34,8 @@ def line(
     request: Request, station: StationDep, actor: Inspecting, model: Model = "", at: At = None
 ) -> HTMLResponse:
     """Shows the page."""
-    return render.page(request, actor, "line.html.j2", _values(station, model, at))
+    values = _values(station, model, at) | lights_of(station)
+    return render.page(request, actor, "line.html.j2", values)
 
 
 @router.get("/line/part")
@@ -75,6 +76,15 @@ def labelled(station: Station, actor: Actor, number: int, said: str, note: str) 
         raise HTTPException(404, f"there is no inspection {number}")
     station.judge.metrics.count("nfbmr_feedback_total", label=said)
     return row
+
+
+def lights_of(station: Station) -> dict[str, Any]:
+    """Returns how sources and outputs fare, as the lights show it."""
+    return {
+        "rest": station.sources.last("rest"),
+        "sources": station.sources.states(),
+        "outputs": station.outputs.states(),
+    }
 
 
 def _values(station: Station, model: str, at: int | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from nfbmr.station.api.inspections import Number
 from nfbmr.station.deps import Inspecting, StationDep
 from nfbmr.station.pages.small import SmallPictures
 from nfbmr.station.services import heat
-from nfbmr.station.services.live import Live
+from nfbmr.station.services.live import Live, said_of
 from nfbmr.station.station import Station
 from nfbmr.station.store import queries
 from nfbmr.station.store.queries import Recorded
@@ -38,13 +38,13 @@ def events(station: StationDep, _: Inspecting) -> StreamingResponse:
 
 async def _lines(live: Live) -> AsyncIterator[str]:
     seen, quiet = await live.state(), 0.0
-    yield f"retry: {_AGAIN_MILLISECONDS}\ndata: {seen[0]}.{seen[1]}\n\n"
+    yield f"retry: {_AGAIN_MILLISECONDS}\ndata: {said_of(seen)}\n\n"
     while not live.ending:
         await asyncio.sleep(live.every)
         now, quiet = await live.state(), quiet + live.every
         if now != seen:
             seen, quiet = now, 0.0
-            yield f"data: {now[0]}.{now[1]}\n\n"
+            yield f"data: {said_of(now)}\n\n"
         elif quiet >= _QUIET_SECONDS:
             quiet = 0.0
             yield ": \n\n"

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from nfbmr.station.auth import Actor
 from nfbmr.station.deps import station_of
 from nfbmr.station.pages import words
+from nfbmr.station.services.live import said_of
 from nfbmr.station.store import queries
 
 _HERE = Path(__file__).parent
@@ -65,6 +66,7 @@ def _environment() -> Environment:
         "percent": words.percent,
         "clock": words.clock,
         "day_and_clock": words.day_and_clock,
+        "since": words.since,
     }
     return found
 
@@ -83,7 +85,8 @@ def page(
     headers: dict[str, str] | None = None,
 ) -> HTMLResponse:
     """Renders a page or a part of one, with where the record stands."""
-    state = "{}.{}".format(*station_of(request).store.read(queries.state))
+    station = station_of(request)
+    state = said_of((*station.store.read(queries.state), station.live.lights))
     text = _rendered(request, actor, template, values | {"state": state})
     return HTMLResponse(text, status, headers)
 
@@ -115,6 +118,7 @@ def plain(template: str, values: dict[str, Any], status: int = 200) -> HTMLRespo
 def _troubles(request: Request) -> list[str]:
     station = station_of(request)
     found = [f"Model {name}: {why}" for name, why in sorted(station.pool.troubles.items())]
+    found += [f"Output {name}: {why}" for name, why in sorted(station.outputs.losses.items())]
     if station.judge.trouble is not None:
         found.append(f"The last part: {station.judge.trouble}")
     return found

@@ -37,6 +37,13 @@ def clock(time: str) -> str:
     return datetime.fromisoformat(time).astimezone().strftime("%H:%M:%S")
 
 
+def since(time: str) -> str:
+    """Returns a time of today by the clock, one of another day with that."""
+    then = datetime.fromisoformat(time).astimezone()
+    today = datetime.now().astimezone().date() == then.date()
+    return then.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M")
+
+
 def day_and_clock(time: str) -> str:
     """Likewise, with the day."""
     return datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
@@ -40,6 +41,8 @@ class Given:
     """What the sender calls the file; never used as a path."""
     source: str = "rest"
     actor: str = "local"
+    arrival: str | None = None
+    """Names this arrival of the picture at its source: it is recorded once."""
 
 
 class NoSuchModelError(StationError):
@@ -85,11 +88,17 @@ class Judge:
     """What every source of pictures calls."""
 
     def __init__(
-        self, settings: StationSettings, pool: Pool, store: Store, pictures: Pictures, gate: Gate
+        self,
+        settings: StationSettings,
+        pool: Pool,
+        store: Store,
+        pictures: Pictures,
+        gate: Gate,
+        recorded: Callable[[], object] = lambda: None,
     ) -> None:
-        """Joins what it needs."""
+        """Joins what it needs; `recorded` hears of each recorded verdict."""
         self._settings, self._pool, self._store = settings, pool, store
-        self._pictures, self.gate = pictures, gate
+        self._pictures, self.gate, self._recorded = pictures, gate, recorded
         self.metrics = Metrics()
         self.trouble: str | None = None
         """Of the disk, at the last inspection; None where all was kept."""
@@ -114,11 +123,25 @@ class Judge:
             raise
         verdict = answer.recorded.verdict
         self.trouble = answer.trouble
+        self._recorded()
         self.metrics.count("nfbmr_inspections_total", model=given.model, verdict=verdict)
         self.metrics.took(given.model, time.monotonic() - began)
         if answer.trouble is not None:
             self.metrics.count("nfbmr_pictures_not_kept_total")
         return answer
+
+    async def tried(self, given: Given) -> tuple[Inspected, Inspection]:
+        """Judges a picture for a look alone: nothing is kept, nothing written down, nobody told.
+
+        Raises:
+            StationError: as for `inspect`.
+        """
+        began = time.monotonic()
+        _, sha256 = await asyncio.to_thread(self._looked_at, given.data)
+        loaded, judging = self._submitted(given)
+        result = await self._verdict(judging)
+        done = await asyncio.to_thread(_row, given, loaded, result, sha256)
+        return replace(done, milliseconds=1000 * (time.monotonic() - began)), result
 
     async def _inspect(self, given: Given, began: float) -> Answer:
         form, sha256 = await asyncio.to_thread(self._looked_at, given.data)
@@ -130,7 +153,9 @@ class Judge:
             await self._dropped((await asyncio.shield(keeping))[0])
             raise
         file, trouble = await keeping
-        done, png = await asyncio.to_thread(_row, given, loaded, result, sha256)
+        done, png = await asyncio.to_thread(
+            lambda: (_row(given, loaded, result, sha256), heat.to_keep(result))
+        )
         done = replace(done, file=file, milliseconds=1000 * (time.monotonic() - began))
         try:
             writing = asyncio.wrap_future(self._store.write(queries.record, done, png))
@@ -212,11 +237,9 @@ class Judge:
             await asyncio.to_thread(self._pictures.delete, file)
 
 
-def _row(
-    given: Given, loaded: Loaded, result: Inspection, sha256: str
-) -> tuple[Inspected, bytes | None]:
-    """Returns what is written down, but for where the picture lies, and the heatmap."""
-    done = Inspected(
+def _row(given: Given, loaded: Loaded, result: Inspection, sha256: str) -> Inspected:
+    """Returns what is written down, but for where the picture lies."""
+    return Inspected(
         time=now(),
         model=loaded.name,
         product=loaded.inspector.facts.name,
@@ -239,5 +262,5 @@ def _row(
         verdict=result.verdict,
         regions=[region.to_dict() for region in result.regions],
         milliseconds=0.0,
+        arrival=given.arrival,
     )
-    return done, heat.to_keep(result)

@@ -10,7 +10,12 @@ from nfbmr.errors import StationError
 from nfbmr.station.store import queries
 from nfbmr.station.store.database import Store
 
-State = tuple[int, int]
+State = tuple[int, int, int]
+
+
+def said_of(state: State) -> str:
+    """Returns a state as pages know it."""
+    return ".".join(map(str, state))
 
 
 class Live:
@@ -22,17 +27,23 @@ class Live:
     def __init__(self, store: Store) -> None:
         """Takes the record."""
         self._store = store
-        self._state: State = (0, 0)
+        self._record = (0, 0)
+        self.lights = 0
+        """How often a source or an output fared otherwise than before."""
         self._asked = float("-inf")
         self._lock = asyncio.Lock()
         self.ending = False
         """Whether the station is about to end: pages are then let go."""
 
+    def touch(self) -> None:
+        """Says that a source or an output fares otherwise than before."""
+        self.lights += 1
+
     async def state(self) -> State:
-        """Returns the numbers of the newest inspection and of the newest event."""
+        """Returns the numbers of the newest inspection, of the newest event, and `lights`."""
         async with self._lock:
             if time.monotonic() - self._asked >= self.every:
                 with suppress(StationError):  # what pages then ask for says so
-                    self._state = await asyncio.to_thread(self._store.read, queries.state)
+                    self._record = await asyncio.to_thread(self._store.read, queries.state)
                 self._asked = time.monotonic()
-            return self._state
+            return (*self._record, self.lights)

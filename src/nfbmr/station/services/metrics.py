@@ -7,6 +7,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Literal
 
+Labels = tuple[tuple[str, str], ...]
+"""Names and values."""
+ByLabel = Mapping[Labels, float]
+
 Kind = Literal["counter", "gauge"]
 
 _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
@@ -25,7 +29,7 @@ class Metrics:
     def __init__(self) -> None:
         """Starts at nothing."""
         self._lock = threading.Lock()
-        self._counts: Counter[tuple[str, tuple[tuple[str, str], ...]]] = Counter()
+        self._counts: Counter[tuple[str, Labels]] = Counter()
         self._buckets: dict[str, list[int]] = {}
         self._sums: Counter[str] = Counter()
 
@@ -43,11 +47,11 @@ class Metrics:
             buckets[place] += 1
             self._sums[model] += seconds  # type: ignore[assignment]  # a Counter adds floats, too
 
-    def text(self, gauges: Mapping[str, tuple[str, float]]) -> str:
+    def text(self, gauges: Mapping[str, tuple[str, float | ByLabel]]) -> str:
         """Returns all of it.
 
         Args:
-            gauges: name -> what it is, and its value now.
+            gauges: name -> what it is, and its value now, or its values by their labels.
         """
         lines: list[str] = []
         with self._lock:
@@ -58,7 +62,9 @@ class Metrics:
                         lines.append(f"{name}{_labels(labels)} {value}")
             lines += self._histogram()
         for name, (said, number) in gauges.items():
-            lines += [f"# HELP {name} {said}", f"# TYPE {name} gauge", f"{name} {number:g}"]
+            lines += [f"# HELP {name} {said}", f"# TYPE {name} gauge"]
+            values = number if isinstance(number, Mapping) else {(): number}
+            lines += [f"{name}{_labels(labels)} {value:g}" for labels, value in values.items()]
         return "\n".join(lines) + "\n"
 
     def _histogram(self) -> list[str]:
@@ -77,7 +83,7 @@ class Metrics:
         return lines
 
 
-def _labels(labels: tuple[tuple[str, str], ...]) -> str:
+def _labels(labels: Labels) -> str:
     if not labels:
         return ""
     said = (f'{name}="{_escaped(value)}"' for name, value in labels)

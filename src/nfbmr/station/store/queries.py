@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 from nfbmr.scoring.calibration import Verdict
 from nfbmr.station.audit import Change, Event, chained, now
+from nfbmr.station.store import outbox
 from nfbmr.station.store.schema import CALIBRATIONS, EVENTS, HEATMAPS, INSPECTIONS
 
 Label = Literal["good", "defect"]
@@ -61,6 +62,8 @@ class Inspected:
     regions: list[dict[str, Any]]
     milliseconds: float
     """From the last byte of the picture to the verdict."""
+    arrival: str | None = None
+    """sha256 that names this arrival of the picture at its source, where that tells them apart."""
     label: Label | None = None
     """What a person says that the part is."""
     note: str = ""
@@ -179,13 +182,15 @@ def calibration(connection: Connection, name: str) -> str | None:
 
 
 def record(connection: Connection, done: Inspected, png: bytes | None) -> Recorded:
-    """Writes an inspection down."""
+    """Writes an inspection down, with what others are told of it."""
     values = asdict(done)
     number = connection.execute(insert(INSPECTIONS).values(values)).inserted_primary_key
     assert number is not None
     if png is not None:
         connection.execute(insert(HEATMAPS).values(inspection=number[0], png=png))
-    return Recorded(**values, id=number[0])
+    values["id"] = number[0]
+    outbox.tell_inspection(connection, values)
+    return Recorded(**values)
 
 
 def keep_calibration(connection: Connection, name: str, content: str) -> None:
@@ -236,6 +241,7 @@ def append(connection: Connection, change: Change) -> Event:
     last = None if newest_one is None else Event(**newest_one._mapping)
     event = chained(change, last, now())
     connection.execute(insert(EVENTS).values(asdict(event)))
+    outbox.tell_event(connection, asdict(event))
     return event
 
 

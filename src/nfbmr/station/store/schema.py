@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -53,14 +54,17 @@ INSPECTIONS = Table(
     Column("note", Text, nullable=False, server_default=""),
     Column("labelled_by", String(100)),
     Column("labelled_at", _TIME),
+    Column("arrival", _SHA256),
     Index("inspections_time", "time"),
     Index("inspections_model", "model", "id"),
     Index("inspections_verdict", "verdict", "label", "id"),
     Index("inspections_part", "part_id"),
     Index("inspections_file", "file"),
+    Index("inspections_source", "source", "id"),
+    Index("inspections_arrival", "arrival", unique=True),
     sqlite_autoincrement=True,
 )
-"""One row for each answered inspection. What a person says of it later is in the last four columns,
+"""One row for each answered inspection. What a person says of it later is in four of the columns,
 with an event for each change."""
 
 HEATMAPS = Table(
@@ -101,3 +105,46 @@ FACTS = Table(
     Column("key", String(40), primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+OUTPUTS = Table(
+    "outputs",
+    METADATA,
+    Column("name", String(40), primary_key=True),
+    Column("tells", String(10), nullable=False),
+    Column("address", Text, nullable=False),
+    Column("delivered_at", _TIME),
+    Column("failing", Boolean, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("error_at", _TIME),
+    Column("given_up", _NUMBER, nullable=False),
+)
+"""Who is told: `tells` is `all`, `defect`, or `nothing` of an output that is asked for no more."""
+
+OUTBOX = Table(
+    "outbox",
+    METADATA,
+    Column("number", _NUMBER, primary_key=True),
+    Column("output", String(40), nullable=False),
+    Column("id", String(32), nullable=False),
+    Column("time", _TIME, nullable=False),
+    Column("topic", String(200), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("refused", Boolean, nullable=False),
+    Index("outbox_waiting", "output", "refused", "number"),
+    Index("outbox_time", "time"),
+    sqlite_autoincrement=True,
+)
+"""One row for each message and output, until it is delivered."""
+
+SOURCES = Table(
+    "sources",
+    METADATA,
+    Column("name", String(40), primary_key=True),
+    Column("model", String(200), nullable=False),
+    Column("address", Text, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("failing", Boolean, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("error_at", _TIME),
+)
+"""Where pictures come from by themselves: watched folders and cameras."""

@@ -1,0 +1,51 @@
+"""What `watch` does with a picture by itself: its verdict as a row, and its heatmap where asked."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nfbmr.errors import ImageError
+from nfbmr.inspection.heatmaps import Heatmaps
+from nfbmr.inspection.inspector import Inspector
+from nfbmr.inspection.result import Failure, Inspection
+from nfbmr.inspection.rows import to_row
+from nfbmr.system import provenance
+from nfbmr.system.files import printable
+
+_log = logging.getLogger(__name__)
+
+
+class Inspecting:
+    """Judges pictures of a hot folder by a model."""
+
+    def __init__(self, inspector: Inspector, heatmaps: Path | None) -> None:
+        """Takes the model, and the folder for heatmaps, None where none are drawn."""
+        self._inspector = inspector
+        self._model = str(inspector.path or inspector.facts.name)
+        white = inspector.settings.data.white
+        self._heatmaps = None if heatmaps is None else Heatmaps(heatmaps, white)
+
+    def __call__(self, path: Path, data: bytes, identity: str) -> dict[str, Any]:
+        """Returns a picture's row; one with `error` where there is no verdict."""
+        result = self._judged(path, data)
+        row = to_row(result, self._model)
+        if self._heatmaps is not None and isinstance(result, Inspection):
+            name = f"{provenance.now()[:10]}/{identity}_{Path(row['path']).stem[:50]}"
+            try:
+                row["heatmap"] = str(self._heatmaps.keep(name, data, result))
+            except OSError as error:
+                _log.warning("%s", printable(f"the heatmap of {row['path']} is not kept: {error}"))
+        return row
+
+    def _judged(self, path: Path, data: bytes) -> Inspection | Failure:
+        try:
+            return replace(self._inspector.inspect(data), path=str(path))
+        except ImageError as error:
+            text = str(error).removeprefix(f"{len(data)} bytes")
+            return Failure(path=str(path), error=f"{path}{text}" if text != str(error) else text)
+        except Exception as error:  # whatever one picture does, the line goes on
+            _log.exception("%s", printable(str(path)))
+            return Failure(path=str(path), error=f"{type(error).__name__}: {error}")

@@ -1,0 +1,164 @@
+"""The sources that the station was started with, by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from nfbmr.errors import SettingsError, StationError
+from nfbmr.station.engine.pool import Pool
+from nfbmr.station.services.judge import Judge
+from nfbmr.station.settings import StationSettings
+from nfbmr.station.sources.camera import Camera, camera_of
+from nfbmr.station.sources.folder import Folder
+from nfbmr.station.sources.source import Feed, Named, Source
+from nfbmr.station.store import sources
+from nfbmr.station.store.database import Store
+from nfbmr.station.store.queries import Recorded
+
+_LONGEST_NAME = 36  # and a number, within the record's 40 letters
+
+
+class NoSuchSourceError(StationError):
+    """The station was started with no source of this name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fares:
+    """How a source fares."""
+
+    name: str
+    model: str
+    address: str
+    paused: bool
+    failing: bool
+    """Whether something hinders it now."""
+    error: str
+    """The last trouble; empty without any."""
+    error_at: str | None
+    last: Recorded | None
+    """Its newest inspection."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether pictures of it would be judged now."""
+        return not self.paused and not self.failing
+
+
+class Sources:
+    """Watched folders and cameras."""
+
+    def __init__(
+        self,
+        settings: StationSettings,
+        pool: Pool,
+        judge: Judge,
+        store: Store,
+        changed: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Starts them; who was paused stays so.
+
+        Raises:
+            SettingsError: one is not said as expected, or its model is not on the line.
+            MissingExtraError: a camera is asked for, and OpenCV is not installed.
+            StationError: the database does not answer.
+        """
+        self._store = store
+        feeds = _feeds(settings)
+        for named in feeds:
+            if settings.folder is None and pool.get(named.model) is None:
+                known = ", ".join(one.name for one in pool.all())
+                raise SettingsError(
+                    f"{named.name}: no model {named.model} is on the line; there: {known}"
+                )
+        wanted = [(named.name, named.model, named.address) for named in feeds]
+        store.write(sources.configure, wanted).result()
+        paused = {state.name for state in store.read(sources.states) if state.paused}
+        self._all = {
+            named.name: Source(named, feed, judge, store, changed, paused=named.name in paused)
+            for named, feed in feeds.items()
+        }
+
+    def get(self, name: str) -> Source:
+        """Returns a source.
+
+        Raises:
+            NoSuchSourceError: there is none of this name.
+        """
+        found = self._all.get(name)
+        if found is None:
+            raise NoSuchSourceError(f"no such source; there: {', '.join(self._all) or 'none'}")
+        return found
+
+    def states(self) -> list[Fares]:
+        """Returns how they fare.
+
+        Raises:
+            StationError: the database does not answer.
+        """
+        found = []
+        for state in self._store.read(sources.states) if self._all else ():
+            source = self._all.get(state.name)
+            if source is None:
+                continue
+            silent = source.silent
+            error = state.error if silent is None else f"no sign of life for {silent:.0f} s"
+            found.append(
+                Fares(
+                    name=state.name,
+                    model=state.model,
+                    address=state.address,
+                    paused=state.paused,
+                    failing=state.failing or silent is not None,
+                    error=error,
+                    error_at=state.error_at,
+                    last=self.last(state.name),
+                )
+            )
+        return found
+
+    def last(self, source: str) -> Recorded | None:
+        """Returns the newest inspection of a source, `rest` and `page` among them.
+
+        Raises:
+            StationError: the database does not answer.
+        """
+        return self._store.read(sources.last, source)
+
+    def close(self) -> None:
+        """Ends them, each after its picture in work."""
+        for source in self._all.values():
+            source.close()
+
+
+def _feeds(settings: StationSettings) -> dict[Named, Feed]:
+    found: dict[Named, Feed] = {}
+
+    def add(kind: str, model: str, address: str, feed: Feed) -> None:
+        first = f"{kind}-{model}"[:_LONGEST_NAME]
+        taken = {named.name for named in found}
+        name, number = first, 2
+        while name in taken:
+            name, number = f"{first}-{number}", number + 1
+        found[Named(name=name, model=model, address=address)] = feed
+
+    for said in settings.watch:
+        model, where = _halves("watch", said)
+        folder = Path(where)
+        add("watch", model, str(folder.absolute()), Folder(folder, move=settings.watch_move))
+    for said in settings.camera:
+        model, where = _halves("camera", said)
+        camera = Camera(camera_of(where), settings.camera_every)
+        add("camera", model, camera.shown, camera)
+    return found
+
+
+def _halves(option: str, said: str) -> tuple[str, str]:
+    model, sign, where = said.partition("=")
+    if not sign or not where or not re.fullmatch(r"[A-Za-z0-9._-]+", model):
+        example = "MODEL=FOLDER" if option == "watch" else "MODEL=0 or MODEL=rtsp://HOST/STREAM"
+        shown = said.rpartition("@")[2]  # a log is no place for a password
+        raise SettingsError(f"--{option} {shown}: {example} was expected")
+    return model, where

@@ -1,0 +1,187 @@
+"""Webhooks of the station: at least once, by one id, the oldest first, and never in the way."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx2
+import pytest
+from starlette.testclient import TestClient
+
+from nfbmr.errors import SettingsError
+from nfbmr.station.app import create_app
+from nfbmr.station.outputs import outbox
+from nfbmr.station.outputs.outbox import Outputs
+from nfbmr.station.outputs.webhook import Webhook
+from nfbmr.station.settings import StationSettings
+from nfbmr.station.station import Station
+
+Encoded = Callable[..., bytes]
+Settings = Callable[..., StationSettings]
+Until = Callable[[Callable[[], object]], None]
+
+INSPECT = "/v1/models/fitted/inspect"
+
+
+class Hears(Protocol):
+    """The server of the fixture `receiver`."""
+
+    answers: list[int]
+    usual: int
+    elsewhere: str
+    slow: Any
+    heard: list[dict[str, Any]]
+    headers: list[Any]
+    url: str
+    numbers: Callable[[], list[int]]
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nfbmr.station.station.Outputs", partial(Outputs, first_pause=0.01))
+
+
+def send(station: Station, *pictures: bytes) -> list[dict[str, Any]]:
+    client = TestClient(create_app(station), base_url="http://127.0.0.1")
+    found = [client.post(INSPECT, content=picture) for picture in pictures]
+    assert {answer.status_code for answer in found} == {200}
+    return [answer.json()["inspections"][0] for answer in found]
+
+
+def state_of(station: Station) -> dict[str, Any]:
+    client = TestClient(create_app(station), base_url="http://127.0.0.1")
+    (state,) = client.get("/v1/outputs").json()["outputs"]
+    assert isinstance(state, dict)
+    return state
+
+
+def test_verdicts_arrive_signed_as_they_are_recorded(
+    settings: Settings, png: Encoded, receiver: Hears, until: Until
+) -> None:
+    made = settings(webhook=receiver.url, webhook_secret="s", outputs="all")
+    with Station(made) as station:
+        rows = send(station, png(1), png(2, defect=True))
+        until(lambda: state_of(station)["waiting"] == 0)
+        state = state_of(station)
+    assert receiver.numbers() == [1, 2]
+    for row, heard, headers in zip(rows, receiver.heard, receiver.headers, strict=True):
+        said = heard["inspection"]
+        assert {name: row[name] for name in said} == said
+        assert headers["X-Nfbmr-Id"] == heard["id"]
+        assert headers["X-Nfbmr-Signature"].startswith("sha256=")
+    assert state["delivered_at"] is not None
+    assert (state["failing"], state["error"], state["address"]) == (False, "", receiver.url)
+
+
+def test_defects_alone_are_told_unless_all_is_asked_for(
+    settings: Settings, png: Encoded, receiver: Hears, until: Until
+) -> None:
+    with Station(settings(webhook=receiver.url)) as station:
+        rows = send(station, png(100), png(2, defect=True))
+        assert [row["verdict"] for row in rows] == ["good", "defect"]
+        until(lambda: receiver.heard)
+    assert receiver.numbers() == [2]
+
+
+def test_a_receiver_that_fails_gets_the_same_again_and_no_one_else_does(
+    settings: Settings, png: Encoded, receiver: Hears, another: Hears, until: Until
+) -> None:
+    receiver.answers, receiver.elsewhere = [503, 302, 500], another.url
+    with Station(settings(webhook=receiver.url)) as station:
+        send(station, png(1, defect=True))
+        until(lambda: len(receiver.heard) == 4)
+        until(lambda: state_of(station)["waiting"] == 0)
+        state = state_of(station)
+    assert len({one["id"] for one in receiver.heard}) == 1
+    assert another.heard == []
+    assert (state["failing"], state["error"]) == (False, "answered 503")
+
+
+def test_a_slow_receiver_holds_up_no_verdict_and_is_tried_again(
+    settings: Settings,
+    png: Encoded,
+    receiver: Hears,
+    until: Until,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    receiver.slow = threading.Event()
+    hooks: list[Webhook] = []
+
+    def hook(url: str, secret: str | None) -> Webhook:
+        hooks.append(Webhook(url, secret, seconds=0.05))
+        return hooks[-1]
+
+    monkeypatch.setattr(outbox, "Webhook", hook)
+    with Station(settings(webhook=receiver.url)) as station:
+        send(station, png(1, defect=True), png(2, defect=True))
+        until(lambda: len(receiver.heard) >= 2)
+        assert set(receiver.numbers()) == {1}, "the oldest first"
+        until(lambda: state_of(station)["failing"])
+        hooks[0]._post._seconds = 60.0
+        receiver.slow.set()
+        until(lambda: state_of(station)["waiting"] == 0)
+    assert set(receiver.numbers()) == {1, 2}
+
+
+def test_too_much_that_waits_is_said_loudly_until_somebody_takes_it(
+    settings: Settings, png: Encoded, receiver: Hears, until: Until
+) -> None:
+    receiver.usual = 503
+    with Station(settings(webhook=receiver.url, outbox_most=2)) as station:
+        client = TestClient(create_app(station), base_url="http://127.0.0.1")
+        send(station, *(png(seed, defect=True) for seed in range(3)))
+        station.outputs.trim()
+        assert "1 messages were given up: more than 2 waited" in client.get("/review").text
+        assert client.get("/readyz").json()["notes"] == ["output webhook is in trouble, 2 wait"]
+        text = client.get("/metrics").text
+        assert 'nfbmr_output_given_up{output="webhook"} 1' in text
+        assert 'nfbmr_output_waiting{output="webhook"} 2' in text
+        assert 'nfbmr_output_alive{output="webhook"} 0' in text
+        receiver.usual = 200
+        until(lambda: state_of(station)["waiting"] == 0)
+        until(lambda: "given up" not in client.get("/review").text)
+        assert state_of(station)["given_up"] == 1
+    assert receiver.numbers()[-2:] == [2, 3]
+
+
+def test_an_address_without_sense_ends_the_start(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="http:// or https:// address was expected"):
+        Station(settings(webhook="ftp://x/"))
+    with pytest.raises(SettingsError, match="outputs some"):
+        settings(outputs="some")
+    assert "secret" not in repr(settings(webhook="http://u:secret@h/", webhook_secret="secret"))
+
+
+def test_what_a_kill_leaves_is_told_by_the_next_start_with_the_same_id(
+    model: Path,
+    settings: Settings,
+    png: Encoded,
+    receiver: Hears,
+    until: Until,
+    serving: Callable[..., Any],
+) -> None:
+    receiver.usual = 503
+    made = settings()
+    words = ["--database", made.database, "--pictures", made.pictures, "--runtime", "torch"]
+    words += ["--webhook", receiver.url, "--outputs", "all"]
+    with serving(model, *words) as (process, address):
+        for seed in range(4):
+            answer = httpx2.post(f"{address}{INSPECT}", content=png(seed), timeout=60)
+            assert answer.status_code == 200
+        until(lambda: receiver.heard)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    before = {one["inspection"]["id"]: one["id"] for one in receiver.heard}
+    receiver.heard.clear()
+    receiver.usual = 200
+    with Station(settings(webhook=receiver.url, outputs="all")) as station:
+        until(lambda: state_of(station)["waiting"] == 0)
+    assert receiver.numbers() == [1, 2, 3, 4]
+    after = {one["inspection"]["id"]: one["id"] for one in receiver.heard}
+    assert before
+    assert before.items() <= after.items()
