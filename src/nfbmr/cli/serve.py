@@ -29,6 +29,12 @@ Database = Annotated[
 PicturesFolder = Annotated[
     Path, typer.Option(metavar="FOLDER", help="Where inspected pictures go.")
 ]
+_Learning = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER", help="Where products are learnt. [default: learning in --pictures]"
+    ),
+]
 _Tokens = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Who may do what; made by 'nfbmr token'.")
 ]
@@ -52,6 +58,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
     database: Database = "sqlite:///station.db",
     pictures: PicturesFolder = Path("station-pictures"),
+    learning: _Learning = None,
     token_file: _Tokens = None,
     runtime: RuntimeName = "auto",
     waiting: _Waiting = 64,
@@ -72,6 +79,7 @@ def serve(
         port=port,
         database=database,
         pictures=pictures,
+        learning=learning,
         token_file=token_file,
         runtime=runtime,
         waiting=waiting,

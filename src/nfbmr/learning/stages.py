@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nfbmr.data.tiles import Tiling
+from nfbmr.errors import TrainingError
 from nfbmr.features.store import FeatureStore, write_store
 from nfbmr.learning.checkpoint import Position, Saver, load_checkpoint
 from nfbmr.learning.stage import (
@@ -154,8 +155,8 @@ def train(
         checkpoint_seconds: pause between two checkpoints, at least; what a kill loses.
 
     Raises:
-        TrainingError: a loss that is not finite, or no room for a checkpoint; the last good
-            checkpoint stays.
+        TrainingError: a loss that is not finite, no room for a checkpoint, or pictures that hardly
+            differ; the last good checkpoint stays.
     """
     run = _Run(detector, data, settings, work, device)
     optimiser = Optimiser(
@@ -174,7 +175,13 @@ def train(
         seconds += position.seconds
         assert position.loss is not None, "a stage has at least one step"
         losses[name] = position.loss
-    seconds += run.learn_gaussians_and_subspace(gaussians_key(settings, data, device))
+    try:
+        seconds += run.learn_gaussians_and_subspace(gaussians_key(settings, data, device))
+    except torch.linalg.LinAlgError as error:
+        raise TrainingError(
+            f"the good pictures hardly differ ({error}): are they copies of one picture, or is the "
+            "camera stuck? Give pictures of different good parts"
+        ) from error
     return Trained(seconds=seconds, losses=losses)
 
 

@@ -28,6 +28,8 @@ class StationSettings:
     """SQLite's file, or the address of a PostgreSQL database."""
     pictures: Path = Path("station-pictures")
     """A folder for inspected pictures, under names of the station's own."""
+    learning: Path | None = None
+    """A folder for products that are learnt on the page; None: `learning` in `pictures`."""
     token_file: Path | None = None
     """Who may do what; written by `nfbmr token`."""
     runtime: str = "auto"
@@ -55,7 +57,7 @@ class StationSettings:
         """Checks ranges.
 
         Raises:
-            SettingsError: one is out of range, or there is no model to come.
+            SettingsError: one is out of range.
         """
         least = {
             "waiting": 1,
@@ -74,10 +76,16 @@ class StationSettings:
             raise SettingsError(f"keep_days {self.keep_days}: a number above 0 was expected")
         if not 0 <= self.port <= 65535:
             raise SettingsError(f"port {self.port}: 0 to 65535 was expected")
-        if not self.models and self.folder is None:
-            raise SettingsError(
-                "no model was given: name a model directory, or a folder of them with --models"
-            )
+
+    @property
+    def learning_folder(self) -> Path:
+        """Where products are learnt."""
+        return self.pictures / "learning" if self.learning is None else self.learning
+
+    @property
+    def line_folder(self) -> Path:
+        """Where models go that are put on the line."""
+        return self.learning_folder / "models" if self.folder is None else self.folder
 
     @property
     def local(self) -> bool:

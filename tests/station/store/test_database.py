@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -47,27 +46,6 @@ def inspected(**changes: Any) -> Inspected:
         "milliseconds": 1.5,
     }
     return Inspected(**(usual | changes))
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of each kind."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'station.db'}"
-        return
-    found: str = request.getfixturevalue("postgresql")
-    yield found
-    store = Store(found)
-    store.write(lambda c: METADATA.drop_all(c)).result()
-    store.write(lambda c: c.execute(text("DROP TABLE alembic_version"))).result()
-    store.close()
-
-
-@pytest.fixture
-def store(address: str) -> Iterator[Store]:
-    found = Store(address)
-    yield found
-    found.close()
 
 
 def test_migrations_make_the_tables_that_the_program_knows(store: Store) -> None:

@@ -23,6 +23,7 @@ PAGES = (
     ("/inspect", "Inspect"),
     ("/review", "Review"),
     ("/threshold", "Threshold"),
+    ("/learn", "Learn"),
 )
 """Addresses and names, in the order of the menu."""
 
@@ -65,6 +66,7 @@ def _environment() -> Environment:
         "percent": words.percent,
         "clock": words.clock,
         "day_and_clock": words.day_and_clock,
+        "time_left": words.time_left,
     }
     return found
 
