@@ -129,7 +129,7 @@ def until() -> Until:
     """Waits until something is true."""
 
     def waited(true: Callable[[], object]) -> None:
-        for _ in range(20_000):
+        for _ in range(40_000):
             if true():
                 return
             threading.Event().wait(0.02)

@@ -177,7 +177,7 @@ def train(
         losses[name] = position.loss
     try:
         seconds += run.learn_gaussians_and_subspace(gaussians_key(settings, data, device))
-    except torch.linalg.LinAlgError as error:
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise TrainingError(
             f"the good pictures hardly differ ({error}): are they copies of one picture, or is the "
             "camera stuck? Give pictures of different good parts"

@@ -91,7 +91,7 @@ def test_stage_progress_and_time_left_are_shown(
     bring(station, number, "learning", progress=said, starts=2)
     text = part(user, number)
     assert "Learning good parts <small>3 of 200</small>" in text
-    assert "about 5 min left" in text
+    assert "About 5 min left." in text
     assert 'value="0.5"' in text
     assert "It was interrupted and went on, 1 time." in text
     cancelled = unescape(user.post(f"/learn/{number}/cancel").text)

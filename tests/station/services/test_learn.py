@@ -86,7 +86,7 @@ def test_pictures_that_cannot_be_used_are_refused_with_a_reason(
         for data, why in (
             (b"no picture", "found another kind of content"),
             (png(2)[:-30], "x.png"),
-            (png(2, form="GIF"), "found GIF; expected one of"),
+            (png(2, form="GIF"), "expected a JPEG, PNG, BMP, TIFF or WebP"),
             (png(2, size=(200, 200)), "at most 0.01 megapixels"),
             (png(0, form="BMP"), "the same as 'good-0.png', which is there already"),
         ):

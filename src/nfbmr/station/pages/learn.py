@@ -203,7 +203,8 @@ def _left(progress: dict[str, Any] | None) -> float | None:
     """Returns how many seconds are left now, of what was said a while ago."""
     if progress is None or progress["left"] is None:
         return None
-    return max(0.0, float(progress["left"]) - max(0.0, time.time() - progress["time"]))
+    since = time.time() - float(progress["time"])
+    return max(0.0, float(progress["left"]) - max(0.0, since))
 
 
 def _of_result(shown: Shown) -> dict[str, Any]:
