@@ -50,7 +50,7 @@ def test_a_product_is_named_filled_and_deleted(client: TestClient, png: Encoded)
     (listed,) = client.get("/v1/learn").json()["learnings"]
     assert (listed["id"], listed["pictures"]) == (one["id"], 1)
     too_few = client.post(f"{place}/start")
-    assert too_few.status_code == 422
+    assert too_few.status_code == 409
     assert "at least 10 are needed" in too_few.json()["detail"]
     assert client.post(f"{place}/cancel").status_code == 409
     assert client.post(f"{place}/line").status_code == 409
@@ -104,7 +104,7 @@ def test_reviewers_collect_and_admins_start(
         picture = client.post(f"{place}/pictures", content=png(1), headers=given["review"])
         assert picture.json()["pictures"][0]["actor"] == "review"
         assert client.post(f"{place}/start", headers=given["review"]).status_code == 403
-        assert client.post(f"{place}/start", headers=given["admin"]).status_code == 422
+        assert client.post(f"{place}/start", headers=given["admin"]).status_code == 409
         number = made.json()["id"]
         station.store.write(learnings.move, number, ("collecting",), "failed").result()
         assert client.delete(place, headers=given["review"]).status_code == 403

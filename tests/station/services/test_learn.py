@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from nfbmr.errors import BundleError, SettingsError
+from nfbmr.errors import BundleError
 from nfbmr.station.audit import Event, verify
 from nfbmr.station.services import learner
 from nfbmr.station.services.judge import Given, PictureError
@@ -104,11 +104,11 @@ def test_too_few_pictures_or_no_torch_are_said_before_anything_starts(
     empty: Station, png: Encoded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = filled(empty, png, count=9)
-    with pytest.raises(SettingsError, match="9 good pictures; at least 10 are needed"):
+    with pytest.raises(NotNowError, match="9 good pictures; at least 10 are needed"):
         empty.learn.start(number, "bob")
     monkeypatch.setattr("nfbmr.station.services.learn.lacking", lambda *_: ["torch"])
     assert "does not learn, for torch is not installed" in str(empty.learn.trouble())
-    with pytest.raises(SettingsError, match=r"pip install.*\[train\]"):
+    with pytest.raises(NotNowError, match=r"pip install.*\[train\]"):
         empty.learn.start(number, "bob")
     assert state(empty, number).state == "collecting"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from nfbmr.data.survey import look
-from nfbmr.errors import ImageError, NfbmrError, SettingsError, StationError
+from nfbmr.errors import ImageError, NfbmrError, StationError
 from nfbmr.learning.plan import FEWEST_IMAGES
 from nfbmr.model.place import copy_model
 from nfbmr.station.audit import now
@@ -216,16 +216,15 @@ class Learn:
 
         Raises:
             NoSuchLearningError: there is none.
-            SettingsError: there are too few pictures, or this machine cannot learn.
-            NotNowError: it is being learnt.
+            NotNowError: it is being learnt, has too few pictures, or this machine cannot learn.
         """
         trouble = self.trouble()
         if trouble is not None:
-            raise SettingsError(trouble)
+            raise NotNowError(trouble)
         found = self._store.read(learnings.learning, number)
         pictures = self._store.read(learnings.pictures, number)
         if len(pictures) < FEWEST:
-            raise SettingsError(
+            raise NotNowError(
                 f"{len(pictures)} good pictures; at least {FEWEST} are needed, and {WANTED} or "
                 "more are better. Add some, of different good parts"
             )
