@@ -30,12 +30,14 @@ MISSING = [package for package in PACKAGES if not find_spec(package)]
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
 
+    from nfbmr.settings.schema import Settings as LearntSettings
     from nfbmr.station.settings import StationSettings
     from nfbmr.station.station import Station
 
 Draw = Callable[..., NDArray[np.uint8]]
 Encoded = Callable[..., bytes]
 Settings = Callable[..., "StationSettings"]
+Until = Callable[[Callable[[], object]], None]
 
 
 class NotInstalled(pytest.Module):
@@ -181,20 +183,6 @@ def serving() -> Callable[..., AbstractContextManager[tuple[subprocess.Popen[str
 
 
 @pytest.fixture(scope="session")
-def until() -> Callable[[Callable[[], object]], None]:
-    """Waits until something comes true: `until(lambda: ...)`."""
-
-    def waits(true: Callable[[], object]) -> None:
-        for _ in range(6000):
-            if true():
-                return
-            threading.Event().wait(0.01)
-        raise AssertionError("it did not come true")
-
-    return waits
-
-
-@pytest.fixture(scope="session")
 def png(draw: Draw) -> Encoded:
     """A picture's file: `png(seed, defect=False, form="PNG", size=(80, 80))`."""
 
@@ -216,11 +204,36 @@ def settings(model: Path, tmp_path: Path) -> Settings:
             "models": (model,),
             "database": f"sqlite:///{tmp_path / 'station.db'}",
             "pictures": tmp_path / "pictures",
+            "learning": tmp_path / "learning",
             "runtime": "torch",
         }
         return StationSettings(**(usual | changes))
 
     return made
+
+
+@pytest.fixture
+def quick(tiny: LearntSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is learnt on the page is learnt by tiny settings, without graphs."""
+    from nfbmr.settings import presets
+    from nfbmr.station.services.learner import Learner
+
+    monkeypatch.setitem(presets._PRESETS, "fast", lambda: tiny)
+    monkeypatch.setattr(Learner, "export", False)
+
+
+@pytest.fixture
+def until() -> Until:
+    """Waits until something is true."""
+
+    def waited(true: Callable[[], object]) -> None:
+        for _ in range(40_000):
+            if true():
+                return
+            threading.Event().wait(0.02)
+        pytest.fail("it never became true")
+
+    return waited
 
 
 @pytest.fixture

@@ -23,19 +23,8 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 
 from nfbmr.system.files import printable
-from nfbmr.system.progress import Progress
+from nfbmr.system.progress import TITLES, Progress
 
-_TITLES = {
-    "survey": ("Looking at the pictures", ""),
-    "pose": ("Finding how parts lie", "pose"),
-    "features": ("Describing the pictures", "features of SNN"),
-    "export": ("Preparing for other computers", "graphs"),
-    "flow": ("Learning good parts", "stage one, TNF"),
-    "mapping": ("Learning how they belong together", "stage two, BMR"),
-    "inspect": ("Inspecting", ""),
-    "fleet": ("Products", ""),
-}
-"""What is done -> in plain words, and in the paper's."""
 _LOG_EVERY_SECONDS = 10.0
 
 _log = logging.getLogger("nfbmr")
@@ -88,7 +77,7 @@ def on_a_terminal() -> bool:
 
 def title_of(what: str) -> str:
     """Says what is done, in plain words; with the paper's where the program is to say more."""
-    plain, paper = _TITLES.get(what, (what, ""))
+    plain, paper = TITLES.get(what, (what, ""))
     return f"{plain} ({paper})" if paper and _says_more() else plain
 
 

@@ -43,6 +43,12 @@ Database = Annotated[
 PicturesFolder = Annotated[
     Path, typer.Option(metavar="FOLDER", help="Where inspected pictures go.")
 ]
+_Learning = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER", help="Where products are learnt. [default: learning in --pictures]"
+    ),
+]
 _Tokens = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Who may do what; made by 'nfbmr token'.")
 ]
@@ -102,6 +108,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
     database: Database = "sqlite:///station.db",
     pictures: PicturesFolder = Path("station-pictures"),
+    learning: _Learning = None,
     token_file: _Tokens = None,
     runtime: RuntimeName = "auto",
     waiting: _Waiting = 64,

@@ -16,20 +16,19 @@ from nfbmr.features.cache import FeatureCache
 from nfbmr.settings import presets
 from nfbmr.settings.schema import Settings
 from nfbmr.system import provenance
-from nfbmr.system.packages import how_to_install, lacking
+from nfbmr.system.packages import TO_LEARN, how_to_install, lacking
 from nfbmr.system.progress import Progress, silent
 
 if TYPE_CHECKING:
     from nfbmr.learning.plan import Plan
 
 _SAMPLE = 8
-_TO_LEARN = ("torch", "torchvision", "timm")
 
 
 def machine() -> list[str]:
     """Returns lines about versions, what learns and what inspects, backbone weights and cache."""
     lines = [", ".join(f"{name} {version}" for name, version in provenance.versions().items())]
-    if without := lacking(*_TO_LEARN):
+    if without := lacking(*TO_LEARN):
         lines.append(
             f"{', '.join(without)}: not installed, so this machine does not learn; to learn here, "
             f"{how_to_install('train')}"
@@ -104,7 +103,7 @@ def data_set(data: Path, preset: str, progress: Progress = silent) -> list[str]:
 
 def _how_long(settings: Settings, plan: Plan, good: Survey) -> str:
     """Says how long a fit will take, or what it lacks."""
-    if without := lacking(*_TO_LEARN):
+    if without := lacking(*TO_LEARN):
         return f"A fit needs {', '.join(without)}; {how_to_install('train')}"
     from nfbmr.learning.estimates import duration
 

@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nfbmr.errors import TrainingError
 from nfbmr.features.store import FeatureFile, FeatureStore, write_store
 from nfbmr.learning.checkpoint import Position, Saver, load_checkpoint
 from nfbmr.learning.share import (
@@ -138,8 +139,9 @@ def train(
             weights; `work` is then one folder that all of them see.
 
     Raises:
-        TrainingError: a loss that is not finite, or no room for a checkpoint; the last good
-            checkpoint stays. Or the workers are too many, or do not see one folder.
+        TrainingError: a loss that is not finite, no room for a checkpoint, or pictures that hardly
+            differ; the last good checkpoint stays. Or the workers are too many, or do not see one
+            folder.
         SettingsError: what is to be learnt cannot be shared.
     """
     refuse_to_share(settings, len(data.train), share.workers)
@@ -164,9 +166,15 @@ def train(
         seconds += position.seconds
         assert position.loss is not None, "a stage has at least one step"
         losses[name] = position.loss
-    seconds += run.learn_gaussians_and_subspace(
-        gaussians_key(settings, data, device, share.workers)
-    )
+    try:
+        seconds += run.learn_gaussians_and_subspace(
+            gaussians_key(settings, data, device, share.workers)
+        )
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+        raise TrainingError(
+            f"the good pictures hardly differ ({error}): are they copies of one picture, or is the "
+            "camera stuck? Give pictures of different good parts"
+        ) from error
     return Trained(seconds=seconds, losses=losses)
 
 

@@ -17,6 +17,7 @@ from nfbmr.station.pages import render
 from nfbmr.station.services.judge import NoSuchModelError, PictureError, UnrecordedError
 from nfbmr.station.services.threshold import ConflictError
 from nfbmr.station.sources.all import NoSuchSourceError
+from nfbmr.station.store.learnings import NoSuchLearningError, NotNowError
 from nfbmr.station.store.writer import StoreError
 
 _log = logging.getLogger(__name__)
@@ -24,6 +25,8 @@ _log = logging.getLogger(__name__)
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (NoSuchModelError, 404),
     (NoSuchSourceError, 404),
+    (NoSuchLearningError, 404),
+    (NotNowError, 409),
     (ConflictError, 409),
     (BundleError, 409),
     (PictureError, 422),

@@ -44,7 +44,9 @@ _HEADERS = {
 
 SMALL_BODY = 64_000
 """Bytes of a body that holds no picture."""
-_PICTURES = re.compile(r"/v1/models/[^/]+/inspect|/inspect/picture")
+_PICTURES = re.compile(
+    r"/v1/models/[^/]+/inspect|/inspect/picture|/v1/learn/[^/]+/pictures|/learn/[^/]+/picture"
+)
 
 Asked = Callable[[Request], Awaitable[Response | None]]
 """The refusal of a request, before its body is read; None where it may pass."""

@@ -31,6 +31,8 @@ class StationSettings:
     """SQLite's file, or the address of a PostgreSQL database."""
     pictures: Path = Path("station-pictures")
     """A folder for inspected pictures, under names of the station's own."""
+    learning: Path | None = None
+    """A folder for products that are learnt on the page; None: `learning` in `pictures`."""
     token_file: Path | None = None
     """Who may do what; written by `nfbmr token`."""
     runtime: str = "auto"
@@ -82,7 +84,7 @@ class StationSettings:
         """Checks ranges.
 
         Raises:
-            SettingsError: one is out of range, or there is no model to come.
+            SettingsError: one is out of range.
         """
         least = {
             "waiting": 1,
@@ -106,10 +108,16 @@ class StationSettings:
             raise SettingsError(f"port {self.port}: 0 to 65535 was expected")
         if self.outputs not in get_args(Tells):
             raise SettingsError(f"outputs {self.outputs}: one of {get_args(Tells)} was expected")
-        if not self.models and self.folder is None:
-            raise SettingsError(
-                "no model was given: name a model directory, or a folder of them with --models"
-            )
+
+    @property
+    def learning_folder(self) -> Path:
+        """Where products are learnt."""
+        return self.pictures / "learning" if self.learning is None else self.learning
+
+    @property
+    def line_folder(self) -> Path:
+        """Where models go that are put on the line."""
+        return self.learning_folder / "models" if self.folder is None else self.folder
 
     @property
     def local(self) -> bool:

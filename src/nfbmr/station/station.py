@@ -13,6 +13,8 @@ from nfbmr.station.engine.gate import Gate
 from nfbmr.station.engine.pool import Judges, Loaded, Pool
 from nfbmr.station.outputs.outbox import Outputs
 from nfbmr.station.services.judge import Judge
+from nfbmr.station.services.learn import Learn, made_line_folder
+from nfbmr.station.services.learner import Learner
 from nfbmr.station.services.live import Live
 from nfbmr.station.services.retention import Retention
 from nfbmr.station.services.threshold import Thresholds
@@ -53,7 +55,7 @@ class Station:
             self.sessions = Sessions(self.store.secret)
             self.pool = Pool(
                 settings.models,
-                settings.folder,
+                made_line_folder(settings),
                 runtime=settings.runtime,
                 batch=settings.batch,
                 heard=self._model_loaded,
@@ -69,6 +71,9 @@ class Station:
             told = self.outputs.call
             self.judge = Judge(settings, self.pool, self.store, self.pictures, gate, told)
             self.thresholds = Thresholds(self.store, self.pool)
+            self.learner = Learner(self.store, settings.learning_folder)
+            opened.callback(self.learner.close)
+            self.learn = Learn(settings, self.store, self.pool, self.learner)
             retention = Retention(settings, self.store, self.pictures)
             opened.callback(retention.close)
             sources = Sources(settings, self.pool, self.judge, self.store, self.live.touch)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+TO_LEARN = ("torch", "torchvision", "timm")
+"""Packages without which a machine inspects, and does not learn."""
+
 
 def how_to_install(extra: str) -> str:
     """Says how one of nfbmr's extras comes here, in words that every shell takes.

@@ -1,8 +1,20 @@
-"""How long work says how far it is; the terminal's bars and the plain log are made elsewhere."""
+"""How work says how far it is, and what its stages are called; bars and logs are made elsewhere."""
 
 from __future__ import annotations
 
 from typing import Protocol
+
+TITLES = {
+    "survey": ("Looking at the pictures", ""),
+    "pose": ("Finding how parts lie", "pose"),
+    "features": ("Describing the pictures", "features of SNN"),
+    "export": ("Preparing for other computers", "graphs"),
+    "flow": ("Learning good parts", "stage one, TNF"),
+    "mapping": ("Learning how they belong together", "stage two, BMR"),
+    "inspect": ("Inspecting", ""),
+    "fleet": ("Products", ""),
+}
+"""What is done -> in plain words, and in the paper's."""
 
 
 class Progress(Protocol):

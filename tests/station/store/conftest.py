@@ -1,4 +1,4 @@
-"""An empty database of each kind."""
+"""An empty database of each kind, with its writer."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An empty database of each kind."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'station.db'}"
-        return
-    found: str = request.getfixturevalue("postgresql")
-    yield found
     from sqlalchemy import text
 
     from nfbmr.station.store.database import Store
     from nfbmr.station.store.schema import METADATA
 
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'station.db'}"
+        return
+    found: str = request.getfixturevalue("postgresql")
+    yield found
     store = Store(found)
     store.write(lambda c: METADATA.drop_all(c)).result()
     store.write(lambda c: c.execute(text("DROP TABLE alembic_version"))).result()
@@ -33,6 +33,7 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def store(address: str) -> Iterator[Store]:
+    """An open one."""
     from nfbmr.station.store.database import Store
 
     found = Store(address)

@@ -29,28 +29,17 @@ ModelName = Annotated[str, Path(min_length=1, max_length=100, description="A mod
 
 _PICTURE = {"schema": {"type": "string", "format": "binary"}}
 _RAW = (*MEDIA.values(), "application/octet-stream")
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["files"],
-                    "properties": {
-                        "files": {
-                            "type": "array",
-                            "minItems": 1,
-                            "items": {"type": "string", "format": "binary"},
-                        },
-                        "part_id": {"type": "string", "maxLength": 200, "pattern": PLAIN},
-                    },
-                }
-            },
-            **dict.fromkeys(_RAW, _PICTURE),
-        },
-    }
-}
+
+
+def pictures_body(**fields: object) -> dict[str, Any]:
+    """Describes a body that is a picture, or a form with several `files` and other fields."""
+    files = {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
+    form = {"type": "object", "required": ["files"], "properties": {"files": files} | fields}
+    content = {"multipart/form-data": {"schema": form}} | dict.fromkeys(_RAW, _PICTURE)
+    return {"requestBody": {"required": True, "content": content}}
+
+
+_BODY = pictures_body(part_id={"type": "string", "maxLength": 200, "pattern": PLAIN})
 
 
 @router.post(

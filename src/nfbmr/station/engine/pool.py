@@ -26,7 +26,10 @@ _log = logging.getLogger(__name__)
 _EVERY = 2.0  # seconds between two looks at the directories
 _AGAIN = 30.0  # seconds until what may have been a passing trouble is tried again
 _LOOKS = 3  # in a row without a model, until it is gone and not only being replaced
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+"""Of a model on the line."""
+
+_NAME = re.compile(NAME)
 
 Stamp = tuple[int, int, int]
 
@@ -158,6 +161,20 @@ class Pool:
     def troubles(self) -> dict[str, str]:
         """Models that cannot be loaded, and why."""
         return self._troubles.copy()
+
+    def was_given(self, name: str) -> bool:
+        """Whether a model of this name was given at the start, and is none of the folder's."""
+        return name in self._named
+
+    def bring(self, name: str) -> Loaded:
+        """Loads a model of the folder at once, instead of at the next look.
+
+        Raises:
+            NfbmrError: it cannot be loaded.
+        """
+        assert self._folder is not None
+        self._load(name, (self._folder / name).resolve())
+        return self._loaded[name]
 
     def put(self, loaded: Loaded, changed: Inspector, stamp: Stamp | None) -> Loaded:
         """Gives a model on the line another calibration, which its directory has already.

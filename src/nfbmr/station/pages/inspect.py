@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 
@@ -13,16 +13,18 @@ from nfbmr.station.deps import Inspecting, Needs, StationDep
 from nfbmr.station.intake import checked_part_id, judged, taken
 from nfbmr.station.pages import render
 from nfbmr.station.services.judge import Answer, Given
+from nfbmr.station.text import PLAIN
 
 router = APIRouter(include_in_schema=False)
 
+Model = Annotated[str, Query(max_length=100, pattern=PLAIN)]
 InspectingPage = Annotated[Actor, Depends(Needs("inspect", page=True))]
 
 
 @router.get("/inspect")
-def inspect(request: Request, actor: Inspecting) -> HTMLResponse:
-    """Shows the page."""
-    return render.page(request, actor, "inspect.html.j2", {})
+def inspect(request: Request, actor: Inspecting, model: Model = "") -> HTMLResponse:
+    """Shows the page, for a model or for the first one."""
+    return render.page(request, actor, "inspect.html.j2", {"model": model})
 
 
 @router.post("/inspect/picture")

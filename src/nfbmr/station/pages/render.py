@@ -24,6 +24,7 @@ PAGES = (
     ("/inspect", "Inspect"),
     ("/review", "Review"),
     ("/threshold", "Threshold"),
+    ("/learn", "Learn"),
 )
 """Addresses and names, in the order of the menu."""
 
@@ -67,6 +68,7 @@ def _environment() -> Environment:
         "clock": words.clock,
         "day_and_clock": words.day_and_clock,
         "since": words.since,
+        "time_left": words.time_left,
     }
     return found
 

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from nfbmr.station.pages import inspect, line, live, review, session, sources, threshold
+from nfbmr.station.pages import (
+    inspect,
+    learn,
+    line,
+    live,
+    review,
+    session,
+    sources,
+    threshold,
+)
 from nfbmr.station.pages.small import SmallPictures
 
 
 def add_pages(app: FastAPI) -> None:
     """Gives an application the page."""
-    for module in (line, sources, inspect, review, threshold, live, session):
+    for module in (line, sources, inspect, review, threshold, learn, live, session):
         app.include_router(module.router)
     app.state.small = SmallPictures()
     app.state.tests = {}  # source -> SHA-256 of the picture of its last test, and what is shown

@@ -47,3 +47,14 @@ def since(time: str) -> str:
 def day_and_clock(time: str) -> str:
     """Likewise, with the day."""
     return datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def time_left(seconds: float) -> str:
+    """Says how long something will still take."""
+    if seconds < 5:
+        return "a few seconds left"
+    if seconds < 90:
+        return f"about {5 * round(seconds / 5)} s left"
+    if seconds < 5400:
+        return f"about {round(seconds / 60)} min left"
+    return f"about {seconds / 3600:.1f} h left"

@@ -27,7 +27,8 @@ from nfbmr.system.files import printable
 
 LONGEST_PART_ID = 200
 """Letters of a part's name."""
-_LONGEST_NAME = 255
+LONGEST_NAME = 255
+"""Letters that are kept of what a picture's file is called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,17 +193,7 @@ class Judge:
         Raises:
             PictureError: it is none that may be sent.
         """
-        try:
-            form, (height, width) = header_of(data)
-        except ImageError as error:
-            raise PictureError(str(error)) from None
-        if form not in ENDINGS:
-            raise PictureError(f"found {form}; expected one of {', '.join(ENDINGS)}")
-        most = self._settings.most_megapixels
-        if height * width > most * 1e6:
-            raise PictureError(
-                f"found {width} x {height} pixels; expected at most {most:g} megapixels; shrink it"
-            )
+        form = form_of(data, self._settings.most_megapixels)
         return form, hashlib.sha256(data).hexdigest()
 
     def model(self, name: str) -> Loaded:
@@ -237,6 +228,29 @@ class Judge:
             await asyncio.to_thread(self._pictures.delete, file)
 
 
+def form_of(data: bytes, most: float) -> str:
+    """Returns a picture's format, one of `ENDINGS`, from its header alone.
+
+    Args:
+        data: its file.
+        most: megapixels that it may have.
+
+    Raises:
+        PictureError: it is none that may be sent.
+    """
+    try:
+        form, (height, width) = header_of(data)
+    except ImageError as error:
+        raise PictureError(str(error)) from None
+    if form not in ENDINGS:
+        raise PictureError(f"found {form}; expected one of {', '.join(ENDINGS)}")
+    if height * width > most * 1e6:
+        raise PictureError(
+            f"found {width} x {height} pixels; expected at most {most:g} megapixels; shrink it"
+        )
+    return form
+
+
 def _row(given: Given, loaded: Loaded, result: Inspection, sha256: str) -> Inspected:
     """Returns what is written down, but for where the picture lies."""
     return Inspected(
@@ -246,7 +260,7 @@ def _row(given: Given, loaded: Loaded, result: Inspection, sha256: str) -> Inspe
         part_id=given.part_id,
         source=given.source,
         actor=given.actor,
-        name=printable(given.name)[:_LONGEST_NAME],
+        name=printable(given.name)[:LONGEST_NAME],
         picture=sha256,
         file=None,
         bytes=len(given.data),

@@ -65,10 +65,7 @@ class Pictures:
         try:
             with self._making:
                 made_folder(path.parent, 0o700)
-            with written_beside(path, 0o600) as beside:
-                beside.write_bytes(data)
-                flush_file(beside)
-            flush_folder(path.parent)
+            write_picture(path, data)
         except OSError as error:
             raise StationError(
                 f"the picture cannot be kept ({error.strerror}); free space on the disk of "
@@ -123,6 +120,18 @@ class Pictures:
         if not _NAME.fullmatch(name):
             raise StationError(f"{name!r} is no name of a kept picture; the record was damaged")
         return self.folder / name
+
+
+def write_picture(path: Path, data: bytes) -> None:
+    """Brings a picture to the disk, whole or not at all, for the station's user alone.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with written_beside(path, 0o600) as beside:
+        beside.write_bytes(data)
+        flush_file(beside)
+    flush_folder(path.parent)
 
 
 def _is_settled(path: Path) -> bool:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 METADATA = MetaData()
@@ -98,6 +99,47 @@ EVENTS = Table(
     Column("hash", _SHA256, nullable=False, unique=True),
     Index("events_subject", "kind", "subject", "number"),
 )
+
+LEARNINGS = Table(
+    "learnings",
+    METADATA,
+    Column("id", _NUMBER, primary_key=True),
+    Column("folder", String(32), nullable=False, unique=True),
+    Column("name", String(100), nullable=False),
+    Column("preset", String(20), nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("created", _TIME, nullable=False),
+    Column("actor", String(100), nullable=False),
+    Column("asked", _TIME),
+    Column("starts", Integer, nullable=False, server_default="0"),
+    Column("progress", JSON),
+    Column("trouble", Text, nullable=False, server_default=""),
+    Column("result", JSON),
+    Column("placed", _TIME),
+    Index("learnings_state", "state", "asked"),
+    sqlite_autoincrement=True,
+)
+"""Products that are learnt, or are to be: the latest try of each; the events tell of all."""
+
+LEARN_PICTURES = Table(
+    "learn_pictures",
+    METADATA,
+    Column("id", _NUMBER, primary_key=True),
+    Column("learning", _NUMBER, ForeignKey("learnings.id"), nullable=False),
+    Column("file", String(40), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("picture", _SHA256, nullable=False),
+    Column("pixels", _SHA256, nullable=False),
+    Column("bytes", _NUMBER, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("time", _TIME, nullable=False),
+    Column("actor", String(100), nullable=False),
+    Column("heat", LargeBinary),
+    UniqueConstraint("learning", "pixels", name="learn_pictures_once"),
+    sqlite_autoincrement=True,
+)
+"""Good pictures to learn from; `heat` is the heatmap of the few that are shown with one."""
 
 FACTS = Table(
     "facts",

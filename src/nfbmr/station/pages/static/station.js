@@ -115,14 +115,12 @@ document.addEventListener("htmx:responseError", (event) => {
 });
 document.addEventListener("htmx:afterOnLoad", (event) => event.detail.successful && say(""));
 document.addEventListener("htmx:sendError", () => light("no connection, trying again", false));
-document.addEventListener("htmx:afterSwap", () => {
-  showOpacity();
-});
+document.addEventListener("htmx:afterSwap", showOpacity);
 document.addEventListener("htmx:beforeSwap", (event) => {
   if (event.detail.target.matches(".card.current")) step(1);
 });
 
-// ---- Inspect: files that are chosen, dropped or pasted, and frames of a camera
+// ---- pictures that are chosen, dropped, pasted or taken go one by one to where #send says
 
 const queue = [];
 let sent = 0, total = 0, working = 0;
@@ -138,43 +136,47 @@ function add(files) {
 function showProgress() {
   const bar = one("#progress");
   bar.hidden = total === 0;
-  one("progress", bar).max = total;
-  one("progress", bar).value = sent;
-  one("output", bar).textContent = `${sent} of ${total} judged`;
+  Object.assign(one("progress", bar), { max: total, value: sent });
+  one("output", bar).textContent = `${sent} of ${total} ${one("#send").dataset.done}`;
 }
 
 async function work() {
   working += 1;
   while (queue.length) {
-    await judge(queue.shift());
+    const file = queue.shift(), why = await send(file);
+    if (why) failed(file, why);
     sent += 1;
     showProgress();
   }
   working -= 1;
+  if (!working) htmx.trigger(document.body, "brought");
 }
 
-async function judge(file) {
-  const body = new FormData(one("#inspect"));
+async function send(file) {
+  const form = one("#send"), body = new FormData(form);
   body.set("files", file, file.name);
   for (;;) {
     let answer;
     try {
-      answer = await fetch("/inspect/picture", {
+      answer = await fetch(form.dataset.send, {
         method: "POST", body, headers: { "X-Form-Key": formKey() },
       });
     } catch {
-      return failed(file, "the station does not answer");
+      return "the station does not answer";
     }
     const wait = Number(answer.headers.get("Retry-After"));
     if (answer.status === 503 && wait) {
       await new Promise((done) => setTimeout(done, 1000 * wait));
       continue;
     }
-    if (!answer.ok) return failed(file, await reasonOf(answer));
+    if (!answer.ok) return reasonOf(answer);
     one("#cards").insertAdjacentHTML("afterbegin", await answer.text());
-    return htmx.process(one("#cards").firstElementChild);
+    if (one("#cards").firstElementChild) htmx.process(one("#cards").firstElementChild);
+    return null;
   }
 }
+
+addEventListener("beforeunload", (event) => working && event.preventDefault()); // not sent yet
 
 function failed(file, why) {
   const card = one("#failed").content.cloneNode(true);
@@ -212,10 +214,9 @@ function shoot() {
   canvas.toBlob((blob) => add([new File([blob], name, { type: "image/png" })]), "image/png");
 }
 
-function startInspect() {
-  const zone = one("#drop");
-  if (!zone) return;
-  one("input[type=file]", zone).addEventListener("change", (event) => {
+function startSending() {
+  if (!one("#drop")) return;
+  one("#drop input").addEventListener("change", (event) => {
     add(event.target.files);
     event.target.value = "";
   });
@@ -240,6 +241,6 @@ document.addEventListener("input", (event) => {
 });
 
 showOpacity();
-startInspect();
+startSending();
 one(".card[id]")?.classList.add("current");
 listen();
