@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from nfbmr.errors import NfbmrError, StationError
 from nfbmr.station import problems
 from nfbmr.station.api import health, inspect, inspections, models, thresholds
-from nfbmr.station.deps import who_asks
+from nfbmr.station.deps import needs_of, who_asks
 from nfbmr.station.pages.routes import add_pages
 from nfbmr.station.security import Guard, Limits
 from nfbmr.station.settings import MEGABYTE
@@ -45,11 +45,12 @@ class _Guarded(FastAPI):
 
 
 async def _asked(request: Request) -> Response | None:
-    """Refuses a change by whoever shows no token, before its body is read."""
+    """Refuses a change by whoever may not make it, before its body is read."""
     if request.method in _SAFE or request.url.path in _NO_TOKEN:
         return None
+    needs = needs_of(request.app.routes, request.method, request.url.path)
     try:
-        await run_in_threadpool(who_asks, request)
+        await run_in_threadpool(needs or who_asks, request)
     except HTTPException as error:
         return await problems.refused(request, error)
     except StationError as error:
