@@ -44,6 +44,10 @@ _Gigabytes = Annotated[
     float, typer.Option(help="Of pictures to keep; beyond it the oldest good ones go first.")
 ]
 
+_VersionGigabytes = Annotated[
+    float, typer.Option(help="Of models to keep that were on the line before.")
+]
+
 
 def serve(
     models: _Models = None,
@@ -61,6 +65,7 @@ def serve(
     seconds: _Seconds = 30.0,
     keep_days: _Days = None,
     keep_gigabytes: _Gigabytes = 50.0,
+    keep_versions_gigabytes: _VersionGigabytes = 10.0,
 ) -> None:
     """Run the inspection station: a page for people, an API for machines, a record of it all."""
     from nfbmr.station.settings import StationSettings
@@ -81,6 +86,7 @@ def serve(
         seconds=seconds,
         keep_days=keep_days,
         keep_gigabytes=keep_gigabytes,
+        keep_versions_gigabytes=keep_versions_gigabytes,
     )
     try:
         from nfbmr.station.app import serve as run

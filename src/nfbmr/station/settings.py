@@ -50,6 +50,8 @@ class StationSettings:
     """Older pictures are deleted; their rows stay. None: whatever their age."""
     keep_gigabytes: float = 50.0
     """Of pictures; beyond it the oldest good ones that nobody reviewed go first."""
+    keep_versions_gigabytes: float = 10.0
+    """Of models that were on the line before, to put them back; what is there is kept besides."""
 
     def __post_init__(self) -> None:
         """Checks ranges.
@@ -66,6 +68,7 @@ class StationSettings:
             "most_megapixels": 0.0001,
             "seconds": 0.01,
             "keep_gigabytes": 0.0,
+            "keep_versions_gigabytes": 0.0,
         }
         for name, smallest in least.items():
             if not getattr(self, name) >= smallest:

@@ -23,6 +23,7 @@ PAGES = (
     ("/inspect", "Inspect"),
     ("/review", "Review"),
     ("/threshold", "Threshold"),
+    ("/models", "Models"),
 )
 """Addresses and names, in the order of the menu."""
 
@@ -115,6 +116,7 @@ def plain(template: str, values: dict[str, Any], status: int = 200) -> HTMLRespo
 def _troubles(request: Request) -> list[str]:
     station = station_of(request)
     found = [f"Model {name}: {why}" for name, why in sorted(station.pool.troubles.items())]
+    found += [f"Model {name}: {why}" for name, why in sorted(station.unkept.items())]
     if station.judge.trouble is not None:
         found.append(f"The last part: {station.judge.trouble}")
     return found
