@@ -20,6 +20,7 @@ from nfbmr.station.api import (
     inspect,
     inspections,
     models,
+    recalibration,
     thresholds,
     versions,
 )
@@ -76,7 +77,7 @@ def create_app(station: Station) -> FastAPI:
         openapi_url=None,  # a route of ours, with a scope like all others
     )
     app.state.station = station
-    for module in (inspect, inspections, models, versions, thresholds, health):
+    for module in (inspect, inspections, models, versions, recalibration, thresholds, health):
         app.include_router(module.router)
     add_pages(app)
     for kind in (NfbmrError, OSError):

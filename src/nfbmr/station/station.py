@@ -16,6 +16,7 @@ from nfbmr.station.services.changes import Changes
 from nfbmr.station.services.jobs import Jobs
 from nfbmr.station.services.judge import Judge
 from nfbmr.station.services.live import Live
+from nfbmr.station.services.recalibrate import Recalibration
 from nfbmr.station.services.retention import Retention
 from nfbmr.station.services.threshold import Thresholds
 from nfbmr.station.services.versions import Line, prune
@@ -75,6 +76,9 @@ class Station:
             self.thresholds = Thresholds(self.store, self.pool, changes)
             self.line = Line(
                 self.store, self.pool, self.pictures, self.versions, changes, self.jobs
+            )
+            self.recalibration = Recalibration(
+                self.store, self.pictures, self.thresholds, self.jobs
             )
             self.live = Live(self.store)
             retention = Retention(

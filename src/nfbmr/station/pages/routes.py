@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from nfbmr.station.pages import inspect, line, live, models, review, session, threshold
+from nfbmr.station.pages import ignore, inspect, line, live, models, review, session, threshold
 from nfbmr.station.pages.small import SmallPictures
 
 
 def add_pages(app: FastAPI) -> None:
     """Gives an application the page."""
-    for module in (line, inspect, review, threshold, models, live, session):
+    for module in (line, inspect, review, threshold, ignore, models, live, session):
         app.include_router(module.router)
     app.state.small = SmallPictures()
