@@ -59,7 +59,7 @@ def to_zip(store: Store, pictures: Pictures, which: Filter) -> Iterator[bytes]:
         StationError: the database does not answer.
     """
     sink, newest = _Sink(), store.read(queries.newest)
-    with zipfile.ZipFile(sink, "w") as archive:  # type: ignore[call-overload]  # it writes alone
+    with zipfile.ZipFile(sink, "w") as archive:
         with archive.open("inspections.csv", "w", force_zip64=True) as table:
             for lines in to_csv(store, which, newest):
                 table.write(lines.encode())
