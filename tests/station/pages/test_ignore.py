@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -53,19 +54,26 @@ def test_two_corners_make_an_area(user: TestClient, png: Encoded) -> None:
     first = user.get(PAGE, params={"model": NAME, "begun": 1, "large.x": 600, "large.y": 100}).text
     assert areas_in(first) == []
     assert corner_in(first) == "0.2500,0.7500"
-    asked = {"model": NAME, "begun": 1, "corner": "0.2500,0.7500", "small.x": 80, "small.y": 0}
+    asked: dict[str, Any] = {
+        "model": NAME,
+        "begun": 1,
+        "corner": "0.2500,0.7500",
+        "small.x": 80,
+        "small.y": 0,
+    }
     second = user.get(PAGE, params=asked).text
     assert areas_in(second) == ["0.0000,0.2500,0.2500,0.7500"]
     assert corner_in(second) is None
     numbers = {"left": 50, "top": 60, "right": 70, "bottom": 100}
-    kept = {"model": NAME, "begun": 1, "area": areas_in(second)}
+    kept: dict[str, Any] = {"model": NAME, "begun": 1, "area": areas_in(second)}
     third = user.get(PAGE, params=kept | numbers).text
     assert areas_in(third) == ["0.0000,0.2500,0.2500,0.7500", "0.6000,0.5000,1.0000,0.7000"]
     fewer = re.search(r'href="([^"]+)">Take the last one away', third)
     assert fewer is not None
     assert areas_in(user.get(fewer[1].replace("&amp;", "&")).text) == areas_in(second)
     for wrong in ({"area": "1,2"}, {"area": "1.1.1,0,0,0"}, {"corner": "x"}, {"left": "nan"}):
-        assert user.get(PAGE, params={"model": NAME, "begun": 1} | wrong).status_code == 422
+        bad: dict[str, Any] = {"model": NAME, "begun": 1} | wrong
+        assert user.get(PAGE, params=bad).status_code == 422
 
 
 def test_the_picture_is_as_wide_as_its_buttons_say() -> None:
