@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from nfbmr.station.app import create_app
 from nfbmr.station.auth import SESSION_SECONDS, Sessions, Tokens, new_token, read_tokens
 from nfbmr.station.settings import StationSettings, is_local
 from nfbmr.station.station import Station
+from nfbmr.system.locks import locked_file
 
 Encoded = Callable[..., bytes]
 Settings = Callable[..., StationSettings]
@@ -51,6 +53,27 @@ def test_a_token_is_known_by_its_hash_alone(file: Path) -> None:
     assert [token.name for token in read_tokens(file)] == ["line-1", "ann"]
     with pytest.raises(StationError, match="letters, digits"):
         new_token(file, "two words", "inspect")
+
+
+def test_tokens_that_are_made_at_once_are_all_kept(file: Path) -> None:
+    names = [f"t{number}" for number in range(12)]
+    with ThreadPoolExecutor(6) as makers:
+        secrets = list(makers.map(lambda name: new_token(file, name, "inspect"), names))
+    tokens = Tokens(file)
+    found = [tokens.of_secret(secret) for secret in secrets]
+    assert [token.name for token in found if token is not None] == names
+    assert [one.name for one in file.parent.iterdir()] == [file.name]
+
+
+def test_a_file_that_another_program_changes_for_long_is_left_alone(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nfbmr.station.auth._PATIENCE", 0.0)
+    with locked_file(file.with_name(f".{file.name}.lock")) as free:
+        assert free
+        with pytest.raises(StationError, match="being changed by another program"):
+            new_token(file, "ann", "review")
+    assert not file.exists()
 
 
 def test_all_tokens_are_compared_in_constant_time(
@@ -225,7 +248,7 @@ def test_a_request_has_its_time(
         assert answer.headers["retry-after"] == "1"
         assert never.cancelled()
         assert client.get("/v1/inspections").json()["inspections"] == []
-        assert not [path for path in station.pictures.folder.rglob("*") if path.is_file()]
+        assert not [path for path in station.pictures.folder.glob("????/**/*") if path.is_file()]
 
 
 def test_names_from_outside_touch_no_file(
@@ -236,7 +259,7 @@ def test_names_from_outside_touch_no_file(
     for path in ("/v1/models/..%2f..%2ffitted/inspect", "/static/..%2fapp.py", "/static/../app.py"):
         assert client.post(path, content=png(1)).status_code in (404, 405)
         assert client.get(path).status_code in (404, 405)
-    files = [path for path in station.pictures.folder.rglob("*") if path.is_file()]
+    files = [path for path in station.pictures.folder.glob("????/**/*") if path.is_file()]
     assert files
     folder = station.pictures.folder
     for file in files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from nfbmr.station.store import queries
 from nfbmr.station.store.database import Store
 from nfbmr.station.store.queries import Filter
 from nfbmr.station.store.schema import CALIBRATIONS, EVENTS, INSPECTIONS
+from nfbmr.station.store.versions import VERSIONS
 
 Encoded = Callable[..., bytes]
 Settings = Callable[..., StationSettings]
@@ -103,6 +105,8 @@ def test_a_verdict_is_reproduced_by_the_calibration_of_its_time(
     words = ["--database", settings.database, "--pictures", settings.pictures]
     assert run("reproduce", 1, *words).exit_code == 0
     moved = path.rename(tmp_path / "elsewhere")
+    assert run("reproduce", 1, *words).exit_code == 0, "by the version that was kept"
+    shutil.rmtree(settings.pictures / VERSIONS)
     with pytest.raises(BundleNotFoundError):
         run("reproduce", 1, *words)
     assert run("reproduce", 1, *words, "--model", moved).exit_code == 0

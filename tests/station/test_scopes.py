@@ -8,25 +8,17 @@ from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
-from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 from starlette.testclient import TestClient
 
 from nfbmr.station.app import create_app
 from nfbmr.station.auth import SCOPES, new_token
-from nfbmr.station.deps import Needs, Open
+from nfbmr.station.deps import Needs, guards_of
 from nfbmr.station.station import Station
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "station.md"
 UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
-
-
-def guards_of(dependant: Dependant) -> Iterator[Needs | Open]:
-    for inner in dependant.dependencies:
-        if isinstance(inner.call, Needs | Open):
-            yield inner.call
-        yield from guards_of(inner)
 
 
 def each(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from nfbmr.station.app import create_app
-from nfbmr.station.auth import new_token
+from nfbmr.station.auth import Scope, new_token
 from nfbmr.station.security import SMALL_BODY
 from nfbmr.station.settings import StationSettings
 from nfbmr.station.station import Station
@@ -70,6 +70,24 @@ def test_a_token_is_asked_for_before_a_body_is_read(app: FastAPI, path: str) -> 
     length = {"Content-Length": "1000", "Content-Type": "application/json"}
     assert asyncio.run(unread(app, path, length)) == 401
     assert asyncio.run(unread(app, path, length | {"Authorization": "Bearer wrong"})) == 401
+
+
+@pytest.mark.parametrize(
+    ("scope", "path"),
+    [
+        ("inspect", FEEDBACK),
+        ("review", "/v1/models/fitted/threshold"),
+        ("review", "/models/version"),
+        ("inspect", "/line/1/label"),
+    ],
+)
+def test_a_scope_that_does_not_suffice_is_said_before_a_body_is_read(
+    app: FastAPI, tmp_path: Path, scope: Scope, path: str
+) -> None:
+    secret = new_token(tmp_path / "tokens", "bob", scope)
+    length = {"Content-Length": "1000", "Content-Type": "application/json"}
+    asked = unread(app, path, length | {"Authorization": f"Bearer {secret}"})
+    assert asyncio.run(asked) == 403
 
 
 @pytest.mark.parametrize("path", [INSPECT, FEEDBACK, "/login"])

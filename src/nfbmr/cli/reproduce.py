@@ -12,7 +12,7 @@ from nfbmr.system.files import printable
 
 _Model = Annotated[
     Path | None,
-    typer.Option(metavar="MODEL", help="The model's directory. [default: where it lay]"),
+    typer.Option(metavar="MODEL", help="The model's directory. [default: as it was kept]"),
 ]
 
 

@@ -100,6 +100,10 @@ _Outputs = Annotated[
 _Most = Annotated[int, typer.Option(min=1, help="Messages that may wait for each of them.")]
 _Wait = Annotated[float, typer.Option(help="Days for which they may wait.")]
 
+_VersionGigabytes = Annotated[
+    float, typer.Option(help="Of models to keep that were on the line before.")
+]
+
 
 def serve(
     models: _Models = None,
@@ -118,6 +122,7 @@ def serve(
     seconds: _Seconds = 30.0,
     keep_days: _Days = None,
     keep_gigabytes: _Gigabytes = 50.0,
+    keep_versions_gigabytes: _VersionGigabytes = 10.0,
     engine: EngineName = Engine.local,
     address: Address = None,
     workers: Workers = None,

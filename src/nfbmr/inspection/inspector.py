@@ -35,6 +35,7 @@ from nfbmr.runtimes.protocol import Runtime
 from nfbmr.scoring.calibrate import recalibrate
 from nfbmr.scoring.calibration import Calibration, image_scores
 from nfbmr.scoring.conformal import p_values
+from nfbmr.scoring.ignored import masked
 from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.settings.schema import Settings
 
@@ -260,9 +261,8 @@ class Inspector:
             left = left_without(now, without, self.settings.data.white)
             calibration = recalibrate(left, rate, look_rate)
         else:
-            calibration = calibrated_on(
-                good_images, self.facts, self.settings, self.maps, (rate, look_rate)
-            )
+            one = self.facts, self.settings, self.maps, (rate, look_rate), now.ignored
+            calibration = calibrated_on(good_images, *one)
         return self.with_calibration(calibration)
 
     def with_calibration(self, calibration: Calibration) -> Inspector:
@@ -323,6 +323,7 @@ class Inspector:
             turns: how each was turned before the network; by default none was.
         """
         turns = turns or [None] * len(pictures)
+        maps = masked(maps, self.calibration.ignored)
         scores = image_scores(maps, self.settings.scoring, self.calibration)
         ps = p_values(scores, self.calibration.scores)
         return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from nfbmr.data.images import ImageInput
 from nfbmr.data.survey import survey
@@ -11,6 +12,7 @@ from nfbmr.errors import CalibrationError, SettingsError
 from nfbmr.model.facts import Facts
 from nfbmr.scoring.calibrate import calibrate, without
 from nfbmr.scoring.calibration import Calibration
+from nfbmr.scoring.ignored import Area, masked
 from nfbmr.scoring.maps import Maps
 from nfbmr.settings.schema import Settings
 from nfbmr.system.words import counted
@@ -26,6 +28,7 @@ def calibrated_on(
     settings: Settings,
     maps_of: Callable[[Iterable[ImageInput]], Maps],
     rates: tuple[float, float],
+    ignored: tuple[Area, ...] = (),
 ) -> Calibration:
     """Calibrates a model by other good pictures.
 
@@ -35,6 +38,7 @@ def calibrated_on(
         settings: likewise.
         maps_of: gives the raw maps (N, K, H', W') of pictures.
         rates: of false alarms, and of what a person looks at.
+        ignored: areas that count for no score.
 
     Raises:
         CalibrationError: too few pictures, some that were trained on, or all alike.
@@ -54,9 +58,10 @@ def calibrated_on(
             f"({', '.join(known[:5])}): the model knows them, so they score lower than new "
             "parts and the threshold would be too low; give good pictures it has not seen"
         )
-    maps = maps_of(one.picture for one in seen.pictures)
+    maps = masked(maps_of(one.picture for one in seen.pictures), ignored)
     names = [one.pixel_hash for one in seen.pictures]
-    return calibrate(maps, settings.scoring, rates[0], names, look_rate=rates[1])
+    found = calibrate(maps, settings.scoring, rates[0], names, look_rate=rates[1])
+    return replace(found, ignored=ignored)
 
 
 def left_without(

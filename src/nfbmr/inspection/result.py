@@ -18,6 +18,7 @@ from nfbmr.data.pose import Turn
 from nfbmr.inspection.regions import LOW, Judged, Region, regions_of
 from nfbmr.scoring.calibration import Calibration, Verdict
 from nfbmr.scoring.heat import heatmap, judged, with_verdict
+from nfbmr.scoring.ignored import inside
 from nfbmr.scoring.maps import Maps
 from nfbmr.settings.schema import ScoringSettings
 
@@ -76,9 +77,17 @@ class Inspection:
         """Returns the heatmap at another size (H, W), e.g. that of a thumbnail."""
         one = self.maps, self.scoring, self.calibration, self.score
         if self.turn is None:
-            return heatmap(*one, size, None if self.ignore is None else self.ignore.counts(size))
+            return heatmap(*one, size, self._counts(size))
         turned = resize_map(self.turn.back(heatmap(*one, self.turn.size)), size)
         return with_verdict(turned, self.score) if self._one_scale else turned
+
+    def _counts(self, size: tuple[int, int]) -> NDArray[np.float32] | None:
+        """Returns float32 of a size (H, W): 0 where nothing counts, else 1; None where all does."""
+        found = None if self.ignore is None else self.ignore.counts(size)
+        if self.calibration.ignored:
+            counts = np.asarray(~inside(self.calibration.ignored, size), np.float32)
+            found = counts if found is None else found * counts
+        return found
 
     @cached_property
     def regions(self) -> tuple[Region, ...]:

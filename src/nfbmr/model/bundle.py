@@ -304,11 +304,14 @@ def replace_calibration(path: Path, changed_one: Bundle) -> None:
                 f"{path} holds another model or graph by now; its calibration was left alone. "
                 "Load it again, then calibrate"
             )
-        after = bundle
-        if of == CALIBRATION:
-            after = replace(bundle, calibration=changed_one.calibration)
-        write_text(folder / of, to_json(calibration_to_dict(changed_one.calibration)))
-        _write_card_again(path, folder, bundle, after)
+        rewritten(path, folder, bundle, of, changed_one.calibration)
+
+
+def rewritten(path: Path, folder: Path, bundle: Bundle, of: str, calibration: Calibration) -> None:
+    """Writes another calibration into `folder`, a copy of the model at `path` that is `bundle`."""
+    after = replace(bundle, calibration=calibration) if of == CALIBRATION else bundle
+    write_text(folder / of, to_json(calibration_to_dict(calibration)))
+    _write_card_again(path, folder, bundle, after)
 
 
 def add_exports(

@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from nfbmr.errors import BundleTamperedError
 from nfbmr.scoring.conformal import TINY, images_needed, threshold_for
+from nfbmr.scoring.ignored import Area, are_areas, inside, masked
 from nfbmr.scoring.judges import (
     by_judge,
     heard,
@@ -100,6 +101,8 @@ class Calibration:
     calibration images was learnt from."""
     own: Mapping[str, float] = field(default_factory=dict)
     """See `nfbmr.scoring.left_out`."""
+    ignored: tuple[Area, ...] = ()
+    """See `nfbmr.scoring.ignored`."""
 
     @model_validator(mode="after")
     def _check(self) -> Calibration:
@@ -126,6 +129,7 @@ class Calibration:
             and all(len(peaks) == n for peaks in self.judge_peaks)
             and (self.learnt == 0 or self.learnt >= max(n, 2))
             and all(name in MAPS and 0 <= weight <= 1 for name, weight in self.own.items())
+            and are_areas(self.ignored)
         )
         if not sound:
             raise ValueError(
@@ -222,6 +226,9 @@ class Calibration:
             if n < _FEW_HELD_OUT
             else []
         )
+        if self.ignored:
+            share = 100 * float(inside(self.ignored, (200, 200)).mean())
+            few.append(f"{share:.0f} % of the picture is ignored: what is seen there never counts.")
         how = ", each judged without itself" if self.learnt else " held out"
         if self.extrapolated:
             needed = images_needed(self.false_alarm_rate)
@@ -251,6 +258,7 @@ def calibration_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibr
     From the scales alone, so some of the images are enough; whatever computes their maps (N, K,
     H, W) can be compared with `Calibration.scores`. None of them was trained on.
     """
+    maps = masked(maps, calibration.ignored)
     if calibration.learnt:
         maps = left_out(maps, calibration.learnt, calibration.own)
     n = len(calibration.scores)
@@ -265,6 +273,7 @@ def calibration_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibr
 
 def image_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> Floats:
     """Scores raw maps (N, K, H, W), (N,), on the calibration's scale."""
+    maps = masked(maps, calibration.ignored)
     return _fused(_said(maps, scoring, calibration), scoring, calibration)
 
 
@@ -283,6 +292,8 @@ def _fused(said: Floats, scoring: ScoringSettings, calibration: Calibration) -> 
 def calibration_to_dict(calibration: Calibration) -> dict[str, Any]:
     """Returns the JSON form, which also says what `asm` meant when it was made."""
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(calibration).items()}
+    if not calibration.ignored:  # as it was before there were such areas
+        del values["ignored"]
     return values | {"asm": _ASM}
 
 

@@ -21,10 +21,12 @@ from nfbmr.station.api import (
     inspections,
     learn,
     models,
+    recalibration,
     sources,
     thresholds,
+    versions,
 )
-from nfbmr.station.deps import who_asks
+from nfbmr.station.deps import needs_of, who_asks
 from nfbmr.station.pages.routes import add_pages
 from nfbmr.station.security import Guard, Limits
 from nfbmr.station.settings import MEGABYTE
@@ -53,11 +55,12 @@ class _Guarded(FastAPI):
 
 
 async def _asked(request: Request) -> Response | None:
-    """Refuses a change by whoever shows no token, before its body is read."""
+    """Refuses a change by whoever may not make it, before its body is read."""
     if request.method in _SAFE or request.url.path in _NO_TOKEN:
         return None
+    needs = needs_of(request.app.routes, request.method, request.url.path)
     try:
-        await run_in_threadpool(who_asks, request)
+        await run_in_threadpool(needs or who_asks, request)
     except HTTPException as error:
         return await problems.refused(request, error)
     except StationError as error:
@@ -76,7 +79,9 @@ def create_app(station: Station) -> FastAPI:
         openapi_url=None,  # a route of ours, with a scope like all others
     )
     app.state.station = station
-    for module in (inspect, inspections, models, thresholds, sources, learn, health):
+    for module in (inspect, inspections, models, versions, recalibration, thresholds):
+        app.include_router(module.router)
+    for module in (sources, learn, health):
         app.include_router(module.router)
     add_pages(app)
     for kind in (NfbmrError, OSError):

@@ -15,12 +15,15 @@ import re
 import secrets
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from nfbmr.errors import StationError
 from nfbmr.system.files import written_beside
+from nfbmr.system.locks import locked_file
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +33,7 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 SESSION_SECONDS = 12 * 3600
 
+_PATIENCE = 10.0  # seconds that another program may take to add a token
 _NEVER = (-1, -1)  # time and size of a file that was not read yet
 
 _LINE = re.compile(r"([A-Za-z0-9_-]{1,60}) (inspect|review|admin) ([0-9a-f]{64})")
@@ -157,18 +161,40 @@ def new_token(path: Path, name: str, scope: Scope) -> str:
         OSError: it cannot be written.
     """
     secret = secrets.token_urlsafe(32)
-    kept = {token.name: token for token in (read_tokens(path) if path.exists() else ())}
-    if name in kept:
-        raise StationError(
-            f"'{name}' has a token in {path}; take its line out, or choose another name"
-        )
-    kept[name] = Token(name=name, scope=scope, hash=_hash(secret))
-    lines = [f"{one.name} {one.scope} {one.hash}" for one in kept.values()]
-    if not all(_LINE.fullmatch(line) for line in lines):
-        raise StationError(f"'{name}': letters, digits, - and _ were expected, 60 at most")
-    with written_beside(path, mode=0o600) as beside:
-        beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with _alone(path):
+        kept = {token.name: token for token in (read_tokens(path) if path.exists() else ())}
+        if name in kept:
+            raise StationError(
+                f"'{name}' has a token in {path}; take its line out, or choose another name"
+            )
+        kept[name] = Token(name=name, scope=scope, hash=_hash(secret))
+        lines = [f"{one.name} {one.scope} {one.hash}" for one in kept.values()]
+        if not all(_LINE.fullmatch(line) for line in lines):
+            raise StationError(f"'{name}': letters, digits, - and _ were expected, 60 at most")
+        with written_beside(path, mode=0o600) as beside:
+            beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return secret
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keeps other programs from adding a token at the same time.
+
+    Raises:
+        StationError: another program does so for long.
+    """
+    lock, until = path.with_name(f".{path.name}.lock"), time.monotonic() + _PATIENCE
+    while True:
+        with locked_file(lock) as free:
+            if free:
+                try:
+                    yield
+                finally:
+                    lock.unlink(missing_ok=True)
+                return
+        if time.monotonic() > until:
+            raise StationError(f"{path} is being changed by another program; try again after it")
+        time.sleep(0.02)
 
 
 def _hash(secret: str) -> str:

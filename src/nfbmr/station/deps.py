@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated, cast
 from urllib.parse import urlsplit
 
 from fastapi import Depends, HTTPException, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.openapi.models import HTTPBearer
+from fastapi.routing import APIRoute
 from fastapi.security.base import SecurityBase
+from starlette.routing import BaseRoute
 
 from nfbmr.station.auth import LOCAL, Actor, Scope
 from nfbmr.station.station import Station
@@ -65,6 +69,32 @@ class Needs(SecurityBase):
             if self.page and not station.sessions.is_form_key(actor, key):
                 raise HTTPException(403, "this page is out of date; load it again")
         return actor
+
+
+def needs_of(routes: Iterable[BaseRoute], method: str, path: str) -> Needs | None:
+    """Returns what the route needs that takes a request; None where there is no such route."""
+    for route in each_route(routes):
+        if method in (route.methods or ()) and route.path_regex.match(path):
+            return next((one for one in guards_of(route.dependant) if isinstance(one, Needs)), None)
+    return None
+
+
+def each_route(routes: Iterable[BaseRoute]) -> Iterator[APIRoute]:
+    """Yields routes, and those of routers that were included."""
+    for route in routes:
+        router = getattr(route, "original_router", None)
+        if router is not None:
+            yield from each_route(router.routes)
+        elif isinstance(route, APIRoute):
+            yield route
+
+
+def guards_of(dependant: Dependant) -> Iterator[Needs | Open]:
+    """Yields what a route and its dependencies ask of whoever comes."""
+    for inner in dependant.dependencies:
+        if isinstance(inner.call, Needs | Open):
+            yield inner.call
+        yield from guards_of(inner)
 
 
 def who_asks(request: Request) -> Actor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -113,7 +115,8 @@ async def judged(station: Station, found: Taken, given: Given) -> list[Outcome]:
     Args:
         station: that judges.
         found: the pictures.
-        given: what is said of all of them; `data` and `name` are each picture's own.
+        given: what is said of all of them; `data` and `name` are each picture's own, and `request`
+            is what the sender calls the whole.
 
     Raises:
         Exception: of the only picture, or where none of them has a verdict.
@@ -124,7 +127,8 @@ async def judged(station: Station, found: Taken, given: Given) -> list[Outcome]:
     async def one_after_another() -> None:
         for place, upload in turns:
             try:
-                picture = replace(given, data=await upload.data(), name=upload.name)
+                data, request = await upload.data(), _request(given, place)
+                picture = replace(given, data=data, name=upload.name, request=request)
                 outcomes[place] = await station.judge.inspect(picture)
             except Exception as error:  # the others' verdicts are recorded, and are told
                 if not isinstance(error, NfbmrError | OSError):
@@ -143,6 +147,14 @@ async def judged(station: Station, found: Taken, given: Given) -> list[Outcome]:
     answers = [outcomes[place] for place in range(len(found.uploads))]
     _raise_where_there_is_no_verdict(answers)
     return answers
+
+
+def _request(given: Given, place: int) -> str | None:
+    """Names one picture of a request that may come again: no other sender's has this name."""
+    if given.request is None:
+        return None
+    said = json.dumps([given.actor, given.model, given.request, place])
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def _raise_where_there_is_no_verdict(outcomes: list[Outcome]) -> None:

@@ -10,12 +10,18 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 
-from nfbmr.errors import BundleError, NfbmrError, SettingsError
+from nfbmr.errors import (
+    BundleError,
+    CalibrationError,
+    MissingExtraError,
+    NfbmrError,
+    SettingsError,
+)
 from nfbmr.station.api.forms import Verdict
 from nfbmr.station.engine.gate import BusyError
 from nfbmr.station.pages import render
+from nfbmr.station.services.jobs import ConflictError
 from nfbmr.station.services.judge import NoSuchModelError, PictureError, UnrecordedError
-from nfbmr.station.services.threshold import ConflictError
 from nfbmr.station.sources.all import NoSuchSourceError
 from nfbmr.station.store.learnings import NoSuchLearningError, NotNowError
 from nfbmr.station.store.writer import StoreError
@@ -34,6 +40,8 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnrecordedError, 507),
     (StoreError, 507),
     (OSError, 507),
+    (MissingExtraError, 501),
+    (CalibrationError, 422),
 )
 """To all others of ours 503."""
 

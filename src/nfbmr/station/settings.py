@@ -79,6 +79,8 @@ class StationSettings:
     """Messages that may wait for an output; beyond it the oldest are given up."""
     outbox_days: float = 7.0
     """For which they may wait."""
+    keep_versions_gigabytes: float = 10.0
+    """Of models that were on the line before, to put them back; what is there is kept besides."""
 
     def __post_init__(self) -> None:
         """Checks ranges.
@@ -98,6 +100,7 @@ class StationSettings:
             "camera_every": 0.0,
             "outbox_most": 1,
             "outbox_days": 0.001,
+            "keep_versions_gigabytes": 0.0,
         }
         for name, smallest in least.items():
             if not getattr(self, name) >= smallest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from contextlib import ExitStack
 from types import TracebackType
@@ -12,17 +13,24 @@ from nfbmr.station.auth import Sessions, Tokens
 from nfbmr.station.engine.gate import Gate
 from nfbmr.station.engine.pool import Judges, Loaded, Pool
 from nfbmr.station.outputs.outbox import Outputs
+from nfbmr.station.services.changes import Changes
+from nfbmr.station.services.jobs import Jobs
 from nfbmr.station.services.judge import Judge
 from nfbmr.station.services.learn import Learn, made_line_folder
 from nfbmr.station.services.learner import Learner
 from nfbmr.station.services.live import Live
+from nfbmr.station.services.recalibrate import Recalibration
 from nfbmr.station.services.retention import Retention
 from nfbmr.station.services.threshold import Thresholds
+from nfbmr.station.services.versions import Line, prune
 from nfbmr.station.settings import MEGABYTE, StationSettings
 from nfbmr.station.sources.all import Sources
 from nfbmr.station.store import queries
 from nfbmr.station.store.database import Store
 from nfbmr.station.store.pictures import Pictures
+from nfbmr.station.store.versions import VERSIONS, Versions
+
+_log = logging.getLogger(__name__)
 
 
 class Station:
@@ -52,6 +60,9 @@ class Station:
             self.store = Store(settings.database)
             opened.callback(self.store.close)
             self.pictures = Pictures(settings.pictures)
+            self.versions = Versions(settings.pictures / VERSIONS)
+            self.unkept: dict[str, str] = {}
+            """Models on the line that are not kept as versions, and why."""
             self.sessions = Sessions(self.store.secret)
             self.pool = Pool(
                 settings.models,
@@ -70,11 +81,27 @@ class Station:
             opened.callback(self.outputs.close)
             told = self.outputs.call
             self.judge = Judge(settings, self.pool, self.store, self.pictures, gate, told)
-            self.thresholds = Thresholds(self.store, self.pool)
+            changes = Changes(self.store, self.pool)
+            for loaded in self.pool.all():
+                changes.reconcile(loaded)
+            self.jobs = Jobs()
+            opened.callback(self.jobs.close)
+            self.thresholds = Thresholds(self.store, self.pool, changes)
+            self.line = Line(
+                self.store, self.pool, self.pictures, self.versions, changes, self.jobs
+            )
+            self.recalibration = Recalibration(
+                self.store, self.pictures, self.thresholds, self.jobs
+            )
             self.learner = Learner(self.store, settings.learning_folder)
             opened.callback(self.learner.close)
             self.learn = Learn(settings, self.store, self.pool, self.learner)
-            retention = Retention(settings, self.store, self.pictures)
+            retention = Retention(
+                settings,
+                self.store,
+                self.pictures,
+                lambda: prune(settings, self.store, self.pool, self.versions),
+            )
             opened.callback(retention.close)
             sources = Sources(settings, self.pool, self.judge, self.store, self.live.touch)
             opened.callback(sources.close)
@@ -95,7 +122,7 @@ class Station:
         self._opened.close()
 
     def _model_loaded(self, loaded: Loaded) -> None:
-        """Keeps its calibration before it judges, and an event where it is another than before."""
+        """Keeps it and its calibration before it judges, and an event where it is another."""
         what = {
             "path": str(loaded.path),
             "bundle": loaded.bundle,
@@ -105,3 +132,9 @@ class Station:
         change = Change(kind="model", subject=loaded.name, actor="station", new=what)
         text = loaded.calibration_text
         self.store.write(queries.model_loaded, change, loaded.calibration, text).result()
+        self.unkept.pop(loaded.name, None)
+        try:
+            self.versions.keep(loaded.path, loaded.bundle, loaded.inspector.identity)
+        except StationError as error:  # it judges all the same
+            _log.warning("%s", error)
+            self.unkept[loaded.name] = str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import io
@@ -109,7 +110,7 @@ def test_a_picture_that_breaks_off_leaves_no_file_and_no_row(
 ) -> None:
     answer = client.post(INSPECT, content=png(1)[:2000])
     assert answer.status_code == 422
-    assert not [path for path in station.pictures.folder.rglob("*") if path.is_file()]
+    assert not [path for path in station.pictures.folder.glob("????/**/*") if path.is_file()]
 
 
 def test_an_unknown_model_is_named(client: TestClient, png: Encoded) -> None:
@@ -141,7 +142,7 @@ def test_a_database_that_takes_nothing_is_an_error_and_no_lost_verdict(
     assert answer.status_code == 507
     assert "disk is full" in answer.json()["detail"]
     assert answer.json()["unrecorded"]["verdict"] == "defect"
-    assert not [path for path in station.pictures.folder.rglob("*") if path.is_file()]
+    assert not [path for path in station.pictures.folder.glob("????/**/*") if path.is_file()]
 
 
 def test_a_picture_that_cannot_be_kept_is_said_beside_its_verdict(
@@ -264,3 +265,43 @@ def test_a_body_that_arrives_takes_no_place_of_what_is_judged(
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
     assert "too much arrives" in answer.json()["detail"]
+
+
+def test_what_is_sent_again_is_judged_once(
+    client: TestClient, station: Station, png: Encoded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = {"Idempotency-Key": "part-17/try"}
+    first = client.post(f"{INSPECT}?heatmap=true", content=png(1, defect=True), headers=key)
+    (loaded,) = station.pool.all()
+    with monkeypatch.context() as patch:
+        patch.setattr(loaded.batcher, "submit", lambda _: pytest.fail("it was judged again"))
+        again = client.post(f"{INSPECT}?heatmap=true", content=png(1, defect=True), headers=key)
+        assert again.status_code == 200
+        assert again.json() == first.json()
+        other = client.post(INSPECT, content=png(2), headers=key)
+        assert other.status_code == 422
+        assert "was used for another picture (inspection 1)" in other.json()["detail"]
+    files = [("files", (f"{n}.png", png(n), "image/png")) for n in range(3)]
+    broken = [*files[:2], ("files", ("2.png", b"no picture", "image/png"))]
+    several = {"Idempotency-Key": "three"}
+    assert client.post(INSPECT, files=broken, headers=several).status_code == 207
+    mended = client.post(INSPECT, files=files, headers=several).json()["inspections"]
+    assert [one["id"] for one in mended] == [2, 3, 4]
+    assert len(client.get("/v1/inspections").json()["inspections"]) == 4
+    assert len(list(station.pictures.folder.glob("????/**/*.png"))) == 4
+    assert client.post(INSPECT, content=png(1, defect=True)).json() != first.json()
+    for wrong in ("", "two words", "x" * 201):
+        answer = client.post(INSPECT, content=png(1), headers={"Idempotency-Key": wrong})
+        assert answer.status_code == 422
+
+
+def test_a_request_that_comes_twice_at_once_has_one_row(station: Station, png: Encoded) -> None:
+    given = Given(data=png(1), model="fitted", request="a" * 64)
+
+    async def twice() -> list[Answer]:
+        return list(await asyncio.gather(*(station.judge.inspect(given) for _ in range(2))))
+
+    first, second = asyncio.run(twice())
+    assert first.recorded == second.recorded
+    assert sorted((first.again, second.again)) == [False, True]
+    assert len(list(station.pictures.folder.glob("????/**/*.png"))) == 1

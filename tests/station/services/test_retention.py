@@ -27,7 +27,7 @@ INSPECT = "/v1/models/fitted/inspect"
 
 
 def files(station: Station) -> int:
-    return sum(path.is_file() for path in station.pictures.folder.rglob("*"))
+    return sum(path.is_file() for path in station.pictures.folder.glob("????/**/*"))
 
 
 def kept(client: TestClient) -> list[int]:

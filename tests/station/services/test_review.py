@@ -10,7 +10,8 @@ import pytest
 from scipy.stats import binomtest
 from starlette.testclient import TestClient
 
-from nfbmr.station.services.review import CSV_COLUMNS, Share, figures, to_csv
+from nfbmr.station.services.export import CSV_COLUMNS, to_csv
+from nfbmr.station.services.review import Share, figures
 from nfbmr.station.station import Station
 from nfbmr.station.store.queries import Filter
 

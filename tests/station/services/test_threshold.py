@@ -14,8 +14,9 @@ from nfbmr.errors import BundleError
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.scoring.calibrate import recalibrate
 from nfbmr.station.audit import verify
+from nfbmr.station.services.jobs import ConflictError
 from nfbmr.station.services.judge import Given
-from nfbmr.station.services.threshold import ConflictError, rate_at
+from nfbmr.station.services.threshold import rate_at
 from nfbmr.station.settings import StationSettings
 from nfbmr.station.station import Station
 from nfbmr.station.store import queries

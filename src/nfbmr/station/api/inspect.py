@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from nfbmr.station.api.forms import (
@@ -26,6 +26,16 @@ from nfbmr.station.text import PLAIN
 router = APIRouter(tags=["inspect"])
 
 ModelName = Annotated[str, Path(min_length=1, max_length=100, description="A model on the line.")]
+
+Key = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[!-~]+$",
+        description="Your own name of this request: sent again with it, it gets the same rows.",
+    ),
+]
 
 _PICTURE = {"schema": {"type": "string", "format": "binary"}}
 _RAW = (*MEDIA.values(), "application/octet-stream")
@@ -61,17 +71,26 @@ async def inspect(
         str, Query(max_length=200, pattern=PLAIN, description="Which part it is.")
     ] = "",
     heatmap: Annotated[bool, Query(description="Whether to send heatmaps, too.")] = False,
+    idempotency_key: Key = None,
 ) -> Inspections:
     """Judges one picture (the body itself), or several (`files` of a form).
 
     The answer comes once every verdict is in the record. Of several pictures each has its outcome
     in its place: the answer is 200 where all have a verdict that is recorded, 207 where some do
     not, which say why. Where none has a verdict, one error is the answer, as for a single picture.
+    Whoever gives an `Idempotency-Key` may send the same request again where the answer was lost.
     """
     station.judge.model(name)
     async with taken(request, station) as found:
         part = checked_part_id(found.fields.get("part_id", part_id))
-        given = Given(data=b"", model=name, part_id=part, source="rest", actor=actor.name)
+        given = Given(
+            data=b"",
+            model=name,
+            part_id=part,
+            source="rest",
+            actor=actor.name,
+            request=idempotency_key,
+        )
         outcomes = await judged(station, found, given)
         forms = [
             await _form(outcome, heatmap)

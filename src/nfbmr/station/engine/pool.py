@@ -130,7 +130,8 @@ class Pool:
             NfbmrError: one of `models` cannot be loaded, or two have one name.
             SettingsError: there is no such folder.
         """
-        self._folder, self._runtime, self._batch, self._heard = folder, runtime, batch, heard
+        self._folder, self._batch, self._heard = folder, batch, heard
+        self.runtime = runtime
         self._judges: Judges = judges or (lambda inspector: inspector)
         self._named = {_name_of(path): path.resolve() for path in models}
         if len(self._named) < len(models):
@@ -192,6 +193,15 @@ class Pool:
             stamp = _NO_STAMP
         with self._lock:
             return self._place(loaded.name, loaded.path, changed, stamp)
+
+    def reload(self, name: str) -> Loaded:
+        """Loads a model whose directory was changed now, not at the next look; returns it.
+
+        Raises:
+            NfbmrError: it cannot be loaded.
+        """
+        self._load(name, self._loaded[name].path)
+        return self._loaded[name]
 
     def close(self) -> None:
         """Ends the threads, once all that was given is judged."""
@@ -273,7 +283,7 @@ class Pool:
             known = self._loaded.get(name)
             if known is not None and known.stamp == stamp:
                 return
-            self._place(name, path, load(path, runtime=self._runtime), stamp)
+            self._place(name, path, load(path, runtime=self.runtime), stamp)
             self._troubles.pop(name, None)
             self._failed.pop(name, None)
 

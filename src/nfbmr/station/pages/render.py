@@ -25,6 +25,7 @@ PAGES = (
     ("/review", "Review"),
     ("/threshold", "Threshold"),
     ("/learn", "Learn"),
+    ("/models", "Models"),
 )
 """Addresses and names, in the order of the menu."""
 
@@ -121,6 +122,7 @@ def _troubles(request: Request) -> list[str]:
     station = station_of(request)
     found = [f"Model {name}: {why}" for name, why in sorted(station.pool.troubles.items())]
     found += [f"Output {name}: {why}" for name, why in sorted(station.outputs.losses.items())]
+    found += [f"Model {name}: {why}" for name, why in sorted(station.unkept.items())]
     if station.judge.trouble is not None:
         found.append(f"The last part: {station.judge.trouble}")
     return found

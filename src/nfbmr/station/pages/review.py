@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, StreamingResponse
 
+from nfbmr.scoring.calibrate import LEAST_HELD_OUT
 from nfbmr.station.api.inspections import Number, Text, When
 from nfbmr.station.deps import Inspecting, Reviewing, StationDep
+from nfbmr.station.engine.pool import Loaded
 from nfbmr.station.pages import render
 from nfbmr.station.pages.line import Note, ReviewingPage, Said, labelled
+from nfbmr.station.pages.threshold import AdminPage, FormModel, Model
 from nfbmr.station.services import review
+from nfbmr.station.services.export import to_csv, to_parquet, to_zip
+from nfbmr.station.station import Station
 from nfbmr.station.store import queries
 from nfbmr.station.store.queries import Filter
 
 router = APIRouter(include_in_schema=False)
 
 _CARDS = 24
+_PARQUET = "application/vnd.apache.parquet"
 _FIELDS = ("model", "verdict", "label", "part_id", "since", "until")
 
 
@@ -48,7 +55,10 @@ def page(
 ) -> HTMLResponse:
     """Shows the queue, or whatever is searched for."""
     found = station.store.read(queries.undone_first, which, _CARDS + 1, after)
-    values: dict[str, Any] = {
+    everyone = station.pool.all()
+    only = everyone[0] if len(everyone) == 1 else None
+    loaded = station.pool.get(which.model) if which.model else only
+    values = of_recalibration(station, loaded) | {
         "which": which,
         "rows": found[:_CARDS],
         "after": after,
@@ -76,8 +86,58 @@ def label(
 
 
 @router.get("/review/export.csv")
-def export(station: StationDep, _: Reviewing, which: Which) -> StreamingResponse:
+def export_csv(station: StationDep, _: Reviewing, which: Which) -> StreamingResponse:
     """Returns what is searched for as a table."""
-    headers = {"Content-Disposition": 'attachment; filename="inspections.csv"'}
-    rows = review.to_csv(station.store, which)
-    return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=headers)
+    return _file("inspections.csv", "text/csv; charset=utf-8", to_csv(station.store, which))
+
+
+@router.get("/review/export.parquet")
+def export_parquet(station: StationDep, _: Reviewing, which: Which) -> StreamingResponse:
+    """Returns it as Parquet."""
+    return _file("inspections.parquet", _PARQUET, to_parquet(station.store, which))
+
+
+@router.get("/review/export.zip")
+def export_zip(station: StationDep, _: Reviewing, which: Which) -> StreamingResponse:
+    """Returns it as a table with its pictures."""
+    found = to_zip(station.store, station.pictures, which)
+    return _file("inspections.zip", "application/zip", found)
+
+
+def _file(name: str, media: str, pieces: Iterator[str] | Iterator[bytes]) -> StreamingResponse:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(pieces, media_type=media, headers=headers)
+
+
+@router.get("/review/recalibration")
+def recalibration(
+    request: Request, station: StationDep, actor: Inspecting, model: Model
+) -> HTMLResponse:
+    """Shows how far calibrating on confirmed good parts is, or what came of it."""
+    values = of_recalibration(station, station.judge.model(model))
+    return render.page(request, actor, "_recalibration.html.j2", values)
+
+
+@router.post("/review/recalibration")
+def recalibrate(
+    request: Request, station: StationDep, actor: AdminPage, model: FormModel
+) -> HTMLResponse:
+    """Begins it."""
+    loaded = station.judge.model(model)
+    station.recalibration.start(loaded, actor.name)
+    values = of_recalibration(station, loaded)
+    return render.page(request, actor, "_recalibration.html.j2", values)
+
+
+def of_recalibration(station: Station, loaded: Loaded | None) -> dict[str, Any]:
+    """Returns what `_recalibration.html.j2` shows of a model."""
+    if loaded is None:
+        return {"loaded": None}
+    service = station.recalibration
+    return {
+        "loaded": loaded,
+        "confirmed": service.confirmed(loaded.name),
+        "wanted": service.wanted(loaded),
+        "least": LEAST_HELD_OUT,
+        "job": service.last(loaded.name),
+    }

@@ -13,6 +13,8 @@ from nfbmr.station.engine.pool import Loaded
 from nfbmr.station.pages import charts, render
 from nfbmr.station.services.threshold import Proposal, odd, rate_at
 from nfbmr.station.station import Station
+from nfbmr.station.store import queries
+from nfbmr.station.store.queries import Recorded
 from nfbmr.station.text import PLAIN
 
 router = APIRouter(include_in_schema=False)
@@ -87,6 +89,22 @@ def undo(
     return render.page(request, actor, "_threshold.html.j2", _values(station, new))
 
 
+@router.post("/threshold/without")
+def leave_out(
+    request: Request,
+    station: StationDep,
+    actor: AdminPage,
+    model: FormModel,
+    calibration: Annotated[str, Form(max_length=64)],
+    picture: Annotated[str, Form(pattern=r"^[0-9a-f]{64}$")],
+) -> HTMLResponse:
+    """Takes an odd good picture's part in the thresholds."""
+    loaded = station.judge.model(model)
+    _as_shown(loaded, calibration)
+    new = station.thresholds.leave_out(loaded, picture, actor.name)
+    return render.page(request, actor, "_threshold.html.j2", _values(station, new))
+
+
 def _as_shown(loaded: Loaded, calibration: str) -> None:
     """Refuses a change of thresholds that are not those that its page showed."""
     if loaded.calibration != calibration:
@@ -109,8 +127,20 @@ def _values(station: Station, loaded: Loaded) -> dict[str, Any]:
         "chart": chart,
         "size": (charts.WIDTH, charts.HEIGHT),
         "odd": odd(now),
+        "rows": _rows(station, loaded),
         "history": station.thresholds.history(loaded.name),
     } | _of_proposal(asked)
+
+
+def _rows(station: Station, loaded: Loaded) -> dict[str, Recorded]:
+    """Returns inspections of odd good pictures, by the sha256 of their pixels, where known."""
+    names = station.thresholds.names(loaded.name)
+    found = {
+        one.picture: station.store.read(queries.inspection, names[one.picture])
+        for one in odd(loaded.inspector.calibration)
+        if one.picture in names
+    }
+    return {picture: row for picture, row in found.items() if row is not None}
 
 
 def _of_proposal(proposal: Proposal) -> dict[str, Any]:

@@ -44,6 +44,8 @@ class Given:
     actor: str = "local"
     arrival: str | None = None
     """Names this arrival of the picture at its source: it is recorded once."""
+    request: str | None = None
+    """Names it where the sender may send it again: it then has one row all the same."""
 
 
 class NoSuchModelError(StationError):
@@ -83,6 +85,8 @@ class Answer:
     """Why the picture itself is not kept."""
     heat: bytes | None = None
     """The heatmap as it is kept; None where nothing of it would show."""
+    again: bool = False
+    """Whether it was recorded before, for the same request."""
 
 
 class Judge:
@@ -122,6 +126,8 @@ class Judge:
             if isinstance(error, UnrecordedError):
                 self.trouble = str(error)
             raise
+        if answer.again:
+            return answer
         verdict = answer.recorded.verdict
         self.trouble = answer.trouble
         self._recorded()
@@ -146,6 +152,10 @@ class Judge:
 
     async def _inspect(self, given: Given, began: float) -> Answer:
         form, sha256 = await asyncio.to_thread(self._looked_at, given.data)
+        if given.request is not None:
+            earlier = await asyncio.to_thread(self._store.read, queries.of_request, given.request)
+            if earlier is not None:
+                return await asyncio.to_thread(self._again, earlier, sha256)
         loaded, judging = self._submitted(given)
         keeping = asyncio.create_task(asyncio.to_thread(self._kept, given.data, form))
         try:
@@ -164,7 +174,24 @@ class Judge:
         except StationError as error:
             await self._dropped(file)
             raise UnrecordedError(str(error), replace(done, file=None)) from None
+        if recorded.file != file:  # the same request was faster by another way
+            await self._dropped(file)
+            return await asyncio.to_thread(self._again, recorded, sha256)
         return Answer(recorded=recorded, trouble=trouble, heat=png)
+
+    def _again(self, recorded: Recorded, sha256: str) -> Answer:
+        """Returns what was answered to the same request before.
+
+        Raises:
+            PictureError: it was about another picture.
+        """
+        if recorded.picture != sha256:
+            raise PictureError(
+                f"this Idempotency-Key was used for another picture (inspection {recorded.id}); "
+                "give each request a key of its own"
+            )
+        png = self._store.read(queries.heatmap, recorded.id)
+        return Answer(recorded=recorded, heat=png, again=True)
 
     async def _verdict(self, judging: Future[Judged]) -> Inspection:
         """Waits for a verdict; from then on it is written down, however long that takes.
@@ -277,4 +304,5 @@ def _row(given: Given, loaded: Loaded, result: Inspection, sha256: str) -> Inspe
         regions=[region.to_dict() for region in result.regions],
         milliseconds=0.0,
         arrival=given.arrival,
+        request=given.request,
     )

@@ -15,6 +15,7 @@ from nfbmr.station.store import queries
 from nfbmr.station.store.database import Reader
 from nfbmr.station.store.pictures import Pictures
 from nfbmr.station.store.queries import Recorded
+from nfbmr.station.store.versions import VERSIONS, Versions
 
 TOLERANCE = 1e-4
 """Of a score, as a share of it, or of 1 where it is smaller: a batch of another size sums in
@@ -48,7 +49,8 @@ def reproduce(
         store: the record.
         pictures: where its pictures are.
         number: of the inspection.
-        model: the model's directory; by default where it lay.
+        model: the model's directory; by default the version that the station kept, or where the
+            model lay.
 
     Raises:
         StationError: there is no such row, its picture is gone or another, or the model is.
@@ -58,7 +60,7 @@ def reproduce(
     if row is None:
         raise StationError(f"there is no inspection {number} in {store.shown}")
     data = _picture(pictures, row)
-    path = model or _where(store, row)
+    path = model or _kept(pictures, row) or _where(store, row)
     inspector = load(path, runtime=row.runtime)
     if bundle_hash(inspector) != row.bundle:
         raise StationError(
@@ -90,6 +92,10 @@ def _picture(pictures: Pictures, row: Recorded) -> bytes:
             "differs"
         )
     return data
+
+
+def _kept(pictures: Pictures, row: Recorded) -> Path | None:
+    return Versions(pictures.folder / VERSIONS).path(row.bundle)
 
 
 def _where(store: Reader, row: Recorded) -> Path:

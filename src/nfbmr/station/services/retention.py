@@ -6,6 +6,7 @@ import itertools
 import logging
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from nfbmr.station.settings import GIGABYTE, StationSettings
@@ -23,9 +24,16 @@ _AT_ONCE = 200  # pictures in a transaction
 class Retention:
     """A thread that deletes what need not be kept; rows and heatmaps stay."""
 
-    def __init__(self, settings: StationSettings, store: Store, pictures: Pictures) -> None:
-        """Starts it."""
+    def __init__(
+        self,
+        settings: StationSettings,
+        store: Store,
+        pictures: Pictures,
+        also: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Starts it; `also` is called each time, and deletes what else need not be kept."""
         self._settings, self._store, self._pictures = settings, store, pictures
+        self._also = also
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="nfbmr-retention", daemon=True)
         self._thread.start()
@@ -43,6 +51,7 @@ class Retention:
                     sweep(self._store, self._pictures)
                     sweep_at = time.monotonic() + _SWEEP_EVERY
                 tidy(self._settings, self._store, self._pictures)
+                self._also()
             except Exception:  # whatever it was, the next turn may do better
                 _log.exception("Old pictures are not deleted")
             if self._ending.wait(_EVERY):

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nfbmr.scoring.intervals import share_interval
 from nfbmr.station.store import queries
 from nfbmr.station.store.database import Store
 from nfbmr.station.store.queries import Filter, Label, Recorded
-from nfbmr.system.files import spreadsheet_cell
 
-_AT_ONCE = 500
 _LABELS = ("good", "defect")
-
-CSV_COLUMNS = (
-    *("id", "time", "model", "product", "part_id", "source", "actor", "name", "picture"),
-    *("bundle", "calibration", "runtime", "threshold", "look_threshold", "score", "p_value"),
-    *("verdict", "milliseconds", "label", "note", "labelled_by", "labelled_at"),
-)
 
 
 def say(store: Store, number: int, label: Label | None, note: str, actor: str) -> Recorded | None:
@@ -81,26 +70,3 @@ def figures(store: Store, which: Filter) -> Figures:
         recall=Share(hits=hit, of=said["defect"]),
         false_alarms=Share(hits=alarm, of=said["good"]),
     )
-
-
-def to_csv(store: Store, which: Filter) -> Iterator[str]:
-    """Yields a table of the rows that are wanted, the newest first, in pieces.
-
-    Raises:
-        StationError: the database does not answer.
-    """
-    yield _lines([CSV_COLUMNS])
-    before: int | None = None
-    while rows := store.read(queries.page, which, before=before, limit=_AT_ONCE):
-        yield _lines([tuple(_cell(getattr(row, name)) for name in CSV_COLUMNS) for row in rows])
-        before = rows[-1].id
-
-
-def _cell(value: object) -> object:
-    return spreadsheet_cell(value) if isinstance(value, str) else value
-
-
-def _lines(rows: list[tuple[object, ...]]) -> str:
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows(rows)
-    return stream.getvalue()

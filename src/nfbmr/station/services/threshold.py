@@ -6,33 +6,27 @@ chart stands at a score, so the rate that a score stands for is looked for here.
 
 from __future__ import annotations
 
-import json
-import logging
-import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from nfbmr.errors import StationError
 from nfbmr.inspection.inspector import Inspector
-from nfbmr.scoring.calibrate import Odd, odd_ones
-from nfbmr.scoring.calibration import Calibration, Verdict, calibration_from_dict
+from nfbmr.scoring.calibrate import Odd, odd_ones, without
+from nfbmr.scoring.calibration import Calibration, Verdict
 from nfbmr.scoring.conformal import threshold_for
-from nfbmr.station.audit import Change, Event
-from nfbmr.station.engine.pool import Loaded, Pool, Stamp, calibration_hash, stamp_of
+from nfbmr.station.audit import Event
+from nfbmr.station.engine.pool import Loaded, Pool, Stamp, stamp_of
+from nfbmr.station.services.changes import Changes
+from nfbmr.station.services.jobs import ConflictError
 from nfbmr.station.store import queries
 from nfbmr.station.store.database import Store
 from nfbmr.station.store.queries import Filter, Recorded
 
-_log = logging.getLogger(__name__)
-
-_TAKES_BACK = "takes_back"
-"""In an event's new values: the number of the change that did not come about."""
-
 LAST = 200
 """Recorded parts that a change is tried on."""
 
+_NAMING = 50  # changes that may name pictures
 _LEAST_RATE = 1e-6
 _MOST_RATE = 0.99
 _STEPS = 60  # of a bisection
@@ -59,10 +53,6 @@ def rate_at(calibration: Calibration, score: float) -> float:
         else:
             high = middle
     return float(np.exp(high))
-
-
-class ConflictError(StationError):
-    """Something else was changed meanwhile, or there is nothing to take back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,12 +88,11 @@ class Proposal:
 
 
 class Thresholds:
-    """Proposes, saves and takes back; one change at a time."""
+    """Proposes, saves and takes back."""
 
-    def __init__(self, store: Store, pool: Pool) -> None:
+    def __init__(self, store: Store, pool: Pool, changes: Changes) -> None:
         """Joins what it needs."""
-        self._store, self._pool = store, pool
-        self._lock = threading.Lock()
+        self._store, self._pool, self._changes = store, pool, changes
 
     def propose(self, loaded: Loaded, rate: float, look_rate: float) -> Proposal:
         """Tries other rates on the last recorded parts.
@@ -132,7 +121,9 @@ class Thresholds:
         found, tried, incomparable = [], 0, 0
         for row in self._store.read(queries.page, Filter(model=loaded.name), limit=LAST):
             if row.calibration not in known:
-                known[row.calibration] = self._calibration(row.calibration, loaded.inspector)
+                known[row.calibration] = self._changes.calibration(
+                    row.calibration, loaded.inspector
+                )
             then = known[row.calibration]
             if row.bundle != loaded.bundle or then is None or not _comparable(then, now):
                 incomparable += 1
@@ -144,12 +135,6 @@ class Thresholds:
                 found.append(Otherwise(recorded=row, score=score, verdict=verdict))
         return found, tried, incomparable
 
-    def _calibration(self, name: str, inspector: Inspector) -> Calibration | None:
-        text = self._store.read(queries.calibration, name)
-        if text is None:
-            return None
-        return calibration_from_dict(json.loads(text), inspector.settings.scoring)
-
     def save(self, loaded: Loaded, proposal: Proposal, actor: str, reason: str) -> Loaded:
         """Puts proposed thresholds in force, in the model directory and on the line.
 
@@ -158,7 +143,7 @@ class Thresholds:
             StationError: the database takes nothing.
             BundleError: the model directory cannot be written, or holds another model.
         """
-        return self._replaced(loaded, proposal.inspector, actor, reason)
+        return self.replace(loaded, proposal.inspector, actor, reason)
 
     def undo(self, loaded: Loaded, actor: str) -> Loaded:
         """Puts the thresholds in force that were there before the last change.
@@ -167,66 +152,67 @@ class Thresholds:
             ConflictError: there is nothing to undo, or something else changed them since.
             BundleError: as `save`.
         """
-        last = self._last(loaded.name)
-        if last is None or last.new is None or last.old is None:
-            raise ConflictError("no change of the thresholds is recorded: there is nothing to undo")
-        if last.new["calibration"] != loaded.calibration:
-            raise ConflictError(
-                "the thresholds were changed since by something else, such as 'nfbmr calibrate' or "
-                "a new fit; set them by the handles"
-            )
-        before = self._calibration(last.old["calibration"], loaded.inspector)
+        last = self._changes.to_undo("threshold", loaded)
+        assert last.old is not None
+        before = self._changes.calibration(last.old["calibration"], loaded.inspector)
         if before is None:
             raise ConflictError("the calibration before is not in the record")
         changed = loaded.inspector.with_calibration(before)
-        return self._replaced(loaded, changed, actor, f"undoes change {last.number}")
+        return self.replace(loaded, changed, actor, f"undoes change {last.number}")
 
-    def _replaced(self, loaded: Loaded, changed: Inspector, actor: str, reason: str) -> Loaded:
-        with self._lock:
-            current = self._pool.get(loaded.name)
-            if current is None or current.calibration != loaded.calibration:
-                raise ConflictError("somebody changed the model meanwhile; load the page again")
-            old, new = _said(loaded.inspector), _said(changed)
-            event = self._told(loaded, actor, old, new, reason)
-            try:
-                changed.save_calibration()
-            except BaseException as error:
-                self._take_back(loaded, event, error)
-                raise
-            return self._pool.put(loaded, changed, _stamp(loaded))
+    def replace(
+        self,
+        loaded: Loaded,
+        changed: Inspector,
+        actor: str,
+        reason: str,
+        names: Mapping[str, int] | None = None,
+    ) -> Loaded:
+        """Puts another calibration of the same model in force; raises as `save`.
 
-    def _told(
-        self, loaded: Loaded, actor: str, old: dict[str, Any], new: dict[str, Any], reason: str
-    ) -> Event:
-        change = Change(
-            kind="threshold", subject=loaded.name, actor=actor, old=old, new=new, reason=reason
+        Args:
+            loaded: the model.
+            changed: the same with the other calibration.
+            actor: who changes it.
+            reason: and why.
+            names: inspections of pictures that calibrate, by the sha256 of their pixels.
+        """
+        return self._changes.make(
+            "threshold",
+            loaded,
+            changed,
+            (actor, reason),
+            changed.save_calibration,
+            lambda: self._pool.put(loaded, changed, _stamp(loaded)),
+            names,
         )
-        return self._store.write(queries.append, change).result()
 
-    def _take_back(self, loaded: Loaded, event: Event, error: BaseException) -> None:
-        """Records that a recorded change did not come about."""
-        now = _said(loaded.inspector) | {_TAKES_BACK: event.number}
-        why = f"change {event.number} could not be saved: {error}"
-        try:
-            self._told(loaded, "station", event.new or {}, now, why)
-        except StationError:
-            _log.exception("Change %d was not saved, and the record cannot say so", event.number)
+    def leave_out(self, loaded: Loaded, picture: str, actor: str) -> Loaded:
+        """Takes a good picture's part in the thresholds; raises as `save`.
 
-    def _last(self, name: str) -> Event | None:
-        """Returns the last change of a model's thresholds that came about."""
-        before: int | None = None
-        taken_back: set[int] = set()
-        while found := self._store.read(
-            queries.events, kinds=("threshold",), subject=name, before=before
-        ):
-            for event in found:
-                number = (event.new or {}).get(_TAKES_BACK)
-                if number is not None:
-                    taken_back.add(number)
-                elif event.number not in taken_back:
-                    return event
-            before = found[-1].number
-        return None
+        Args:
+            loaded: the model.
+            picture: sha256 of its pixels, one of those that calibrate.
+            actor: who asks.
+
+        Raises:
+            ConflictError: it does not calibrate.
+            CalibrationError: too few pictures would be left.
+        """
+        now = loaded.inspector.calibration
+        if picture not in now.pictures:
+            raise ConflictError("this picture does not calibrate; load the page again")
+        changed = loaded.inspector.with_calibration(without(now, [picture]))
+        score = now.scores[now.pictures.index(picture)]
+        why = f"without good picture {picture[:12]}, whose score was {score:.2f}"
+        return self.replace(loaded, changed, actor, why)
+
+    def names(self, name: str) -> dict[str, int]:
+        """Returns inspections of odd pictures that calibrate, as the last changes say."""
+        found: dict[str, int] = {}
+        for event in reversed(self.history(name, _NAMING)):
+            found |= (event.new or {}).get("names", {})
+        return found
 
     def history(self, name: str, limit: int = 10) -> list[Event]:
         """Returns the last changes of a model's thresholds, the newest first."""
@@ -243,17 +229,6 @@ def _stamp(loaded: Loaded) -> Stamp | None:
         return stamp_of(loaded.path)
     except OSError:  # being replaced by somebody else
         return None
-
-
-def _said(inspector: Inspector) -> dict[str, Any]:
-    calibration = inspector.calibration
-    return {
-        "calibration": calibration_hash(calibration),
-        "false_alarm_rate": calibration.false_alarm_rate,
-        "look_rate": calibration.look_rate,
-        "threshold": calibration.threshold,
-        "look_threshold": calibration.look_threshold,
-    }
 
 
 def _comparable(one: Calibration, other: Calibration) -> bool:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     case,
     func,
     insert,
+    literal_column,
     select,
     text,
     update,
@@ -25,6 +26,7 @@ from nfbmr.station.store.schema import CALIBRATIONS, EVENTS, HEATMAPS, INSPECTIO
 Label = Literal["good", "defect"]
 
 _EVENTS_AT_ONCE = 1000
+_LAST_LETTER = "\U0010ffff"  # sorts behind every other
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,8 @@ class Inspected:
     note: str = ""
     labelled_by: str | None = None
     labelled_at: str | None = None
+    request: str | None = None
+    """sha256 that names what its sender may send again; None where it may not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,13 +91,17 @@ class Filter:
     label: str = ""
     """`good`, `defect`, `none` or `any`."""
     part_id: str = ""
-    """A part of it is enough."""
+    """Its beginning is enough."""
     source: str = ""
     since: str = ""
     """ISO 8601, UTC: at or after it; a beginning such as a day is enough."""
     until: str = ""
     """Before it."""
 
+
+# Of what an index sorts SQLite would go through all of it. An expression sends it to the filter's.
+_VERDICT: ColumnElement[str] = literal_column("verdict || ''")
+_BY_FILTER: ColumnElement[int] = literal_column("+inspections.id")
 
 _COLUMNS = [INSPECTIONS.c[field.name] for field in fields(Recorded)]
 
@@ -104,7 +112,7 @@ def _wanted(which: Filter) -> list[ColumnElement[bool]]:
         "good": c.label == "good",
         "defect": c.label == "defect",
         "none": c.label.is_(None),
-        "any": c.label.is_not(None),
+        "any": c.label.in_(("good", "defect")),  # two looks into an index, where NOT NULL is none
     }
     found: list[ColumnElement[bool]] = []
     if which.model:
@@ -114,7 +122,7 @@ def _wanted(which: Filter) -> list[ColumnElement[bool]]:
     if which.label:
         found.append(said[which.label])
     if which.part_id:
-        found.append(c.part_id.contains(which.part_id, autoescape=True))
+        found += [c.part_id >= which.part_id, c.part_id <= which.part_id + _LAST_LETTER]
     if which.source:
         found.append(c.source == which.source)
     if which.since:
@@ -130,6 +138,12 @@ def inspection(connection: Connection, number: int) -> Recorded | None:
     return None if row is None else Recorded(**row._mapping)
 
 
+def of_request(connection: Connection, name: str) -> Recorded | None:
+    """Returns a row by the name of its request."""
+    row = connection.execute(select(*_COLUMNS).where(INSPECTIONS.c.request == name)).first()
+    return None if row is None else Recorded(**row._mapping)
+
+
 def page(
     connection: Connection, which: Filter, *, before: int | None = None, limit: int = 50
 ) -> list[Recorded]:
@@ -137,7 +151,8 @@ def page(
     asked = select(*_COLUMNS).where(*_wanted(which))
     if before is not None:
         asked = asked.where(INSPECTIONS.c.id < before)
-    found = connection.execute(asked.order_by(INSPECTIONS.c.id.desc()).limit(limit))
+    order = _BY_FILTER if which.since or which.until else INSPECTIONS.c.id
+    found = connection.execute(asked.order_by(order.desc()).limit(limit))
     return [Recorded(**row._mapping) for row in found]
 
 
@@ -155,20 +170,17 @@ def newest(connection: Connection) -> int:
 
 def counts(connection: Connection, which: Filter) -> dict[str, int]:
     """Returns how many rows have each verdict."""
-    c = INSPECTIONS.c
-    found = connection.execute(
-        select(c.verdict, func.count()).where(*_wanted(which)).group_by(c.verdict)
-    )
+    asked = select(_VERDICT, func.count()).select_from(INSPECTIONS).where(*_wanted(which))
+    found = connection.execute(asked.group_by(_VERDICT))
     return dict.fromkeys(("good", "look", "defect"), 0) | {row[0]: row[1] for row in found}
 
 
 def reviewed(connection: Connection, which: Filter) -> dict[tuple[str, str], int]:
     """Returns how many rows have each verdict and each label."""
-    c = INSPECTIONS.c
-    asked = select(c.verdict, c.label, func.count()).where(*_wanted(which), c.label.is_not(None))
-    return {
-        (row[0], row[1]): row[2] for row in connection.execute(asked.group_by("verdict", "label"))
-    }
+    label = INSPECTIONS.c.label
+    wanted = (*_wanted(which), label.in_(("good", "defect")))
+    asked = select(_VERDICT, label, func.count()).where(*wanted).group_by(_VERDICT, label)
+    return {(row[0], row[1]): row[2] for row in connection.execute(asked)}
 
 
 def heatmap(connection: Connection, number: int) -> bytes | None:
@@ -182,7 +194,13 @@ def calibration(connection: Connection, name: str) -> str | None:
 
 
 def record(connection: Connection, done: Inspected, png: bytes | None) -> Recorded:
-    """Writes an inspection down, with what others are told of it."""
+    """Writes an inspection down, with what others are told of it.
+
+    Returns the row of the same request instead, where there is one.
+    """
+    earlier = None if done.request is None else of_request(connection, done.request)
+    if earlier is not None:
+        return earlier
     values = asdict(done)
     number = connection.execute(insert(INSPECTIONS).values(values)).inserted_primary_key
     assert number is not None
@@ -325,6 +343,20 @@ def forget_files(connection: Connection, files: Sequence[str], why: str) -> None
     append(connection, change)
 
 
+def confirmed_good(connection: Connection, model: str, limit: int) -> list[tuple[int, str]]:
+    """Returns number and file of kept pictures of parts that people confirmed, the newest first.
+
+    Of the same picture the newest alone.
+    """
+    c = INSPECTIONS.c
+    wanted = c.model == model, c.label == "good", c.file.is_not(None)
+    asked = select(c.picture, c.id, c.file).where(*wanted).order_by(c.id.desc()).limit(limit)
+    found: dict[str, tuple[int, str]] = {}
+    for picture, number, file in connection.execute(asked):
+        found.setdefault(picture, (number, file))
+    return list(found.values())
+
+
 def strangers(connection: Connection, files: Sequence[str]) -> list[str]:
     """Returns those of some files that no row has."""
     c = INSPECTIONS.c
@@ -337,9 +369,19 @@ def undone_first(
 ) -> list[Recorded]:
     """Returns rows that a person is to review: `look` first, then defects, then the rest."""
     c = INSPECTIONS.c
-    order = case((c.verdict == "look", 0), (c.verdict == "defect", 1), else_=2)
-    asked = select(*_COLUMNS).where(*_wanted(which)).order_by(order, c.id.desc()).limit(limit)
-    return [Recorded(**row._mapping) for row in connection.execute(asked.offset(after))]
+    numbers: list[int] = []
+    for verdict in ("look", "defect", "good"):
+        if which.verdict in ("", verdict) and len(numbers) < after + limit:
+            wanted = _wanted(replace(which, verdict=verdict))
+            order = _BY_FILTER if which.since or which.until else c.id
+            asked = select(c.id).where(*wanted).order_by(order.desc())
+            numbers += connection.scalars(asked.limit(after + limit - len(numbers)))
+    numbers = numbers[after:]
+    if not numbers:
+        return []
+    rows = connection.execute(select(*_COLUMNS).where(c.id.in_(numbers)))
+    found = {row.id: Recorded(**row._mapping) for row in rows}
+    return [found[number] for number in numbers]
 
 
 def model_loaded(connection: Connection, change: Change, name: str, content: str) -> None:

@@ -24,6 +24,8 @@ METADATA = MetaData()
 _NUMBER = BigInteger().with_variant(Integer, "sqlite")
 _SHA256 = String(64)
 _TIME = String(32)
+_BY_BYTES = String(200).with_variant(String(200, collation="C"), "postgresql")
+"""Sorts by its bytes, so that an index finds what begins so; SQLite's text does so by itself."""
 
 INSPECTIONS = Table(
     "inspections",
@@ -32,7 +34,7 @@ INSPECTIONS = Table(
     Column("time", _TIME, nullable=False),
     Column("model", String(200), nullable=False),
     Column("product", Text, nullable=False),
-    Column("part_id", String(200), nullable=False),
+    Column("part_id", _BY_BYTES, nullable=False),
     Column("source", String(40), nullable=False),
     Column("actor", String(100), nullable=False),
     Column("name", Text, nullable=False),
@@ -55,18 +57,25 @@ INSPECTIONS = Table(
     Column("note", Text, nullable=False, server_default=""),
     Column("labelled_by", String(100)),
     Column("labelled_at", _TIME),
+    Column("request", _SHA256),
     Column("arrival", _SHA256),
-    Index("inspections_time", "time"),
+    Index("inspections_time", "time", "verdict"),
     Index("inspections_model", "model", "id"),
+    Index("inspections_model_time", "model", "time", "verdict"),
     Index("inspections_verdict", "verdict", "label", "id"),
+    Index("inspections_verdict_id", "verdict", "id"),
+    Index("inspections_label", "label", "id"),
+    Index("inspections_label_model", "label", "model", "verdict"),
     Index("inspections_part", "part_id"),
-    Index("inspections_file", "file"),
     Index("inspections_source", "source", "id"),
+    Index("inspections_file", "file", "bytes"),
+    Index("inspections_request", "request", unique=True),
     Index("inspections_arrival", "arrival", unique=True),
     sqlite_autoincrement=True,
 )
-"""One row for each answered inspection. What a person says of it later is in four of the columns,
-with an event for each change."""
+"""One row for each answered inspection. What a person says of it later is in `label` and the three
+columns after it, with an event for each change; `request` names what its sender may send again,
+`arrival` what a source may find again."""
 
 HEATMAPS = Table(
     "heatmaps",

@@ -1,0 +1,68 @@
+"""`/v1/models/{name}/recalibration`: a model calibrated on parts that people confirmed as good."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, HTTPException
+from pydantic import BaseModel, Field
+
+from nfbmr.station.api.forms import PROBLEMS, Problem
+from nfbmr.station.api.inspect import ModelName
+from nfbmr.station.deps import Administrating, Inspecting, StationDep
+from nfbmr.station.services.jobs import Job
+from nfbmr.station.services.recalibrate import Recalibrated
+
+router = APIRouter(
+    tags=["thresholds"],
+    responses={
+        **PROBLEMS,
+        409: {
+            "model": Problem,
+            "description": "Too few parts are confirmed, or other work is done",
+        },
+    },
+)
+
+
+class RecalibrationForm(BaseModel):
+    """A model that is calibrated on parts that people confirmed as good."""
+
+    runs: bool = Field(description="Whether it is being done; ask again.")
+    done: int = Field(description="Steps, two for each picture.")
+    total: int
+    trouble: str | None = Field(description="Why the thresholds are as they were.")
+    used: int = Field(description="Pictures that calibrate now.")
+    known: int = Field(description="Left out, as the model learnt from them.")
+    unreadable: int
+    said: list[str] = Field(description="What the calibration says of itself.")
+
+
+@router.post(
+    "/v1/models/{name}/recalibration", summary="Calibrate on parts that people confirmed as good"
+)
+def recalibrate(station: StationDep, actor: Administrating, name: ModelName) -> RecalibrationForm:
+    """Begins it; what comes of it is in force then, and asked for by GET."""
+    return _form(station.recalibration.start(station.judge.model(name), actor.name))
+
+
+@router.get("/v1/models/{name}/recalibration", summary="What came of it")
+def recalibration(station: StationDep, _: Inspecting, name: ModelName) -> RecalibrationForm:
+    """Returns how far the last one is, or what came of it."""
+    station.judge.model(name)
+    job = station.recalibration.last(name)
+    if job is None:
+        raise HTTPException(404, "nothing was recalibrated since the station's start")
+    return _form(job)
+
+
+def _form(job: Job) -> RecalibrationForm:
+    found = job.found if isinstance(job.found, Recalibrated) else None
+    return RecalibrationForm(
+        runs=job.runs,
+        done=job.done,
+        total=job.total,
+        trouble=job.trouble,
+        used=0 if found is None else found.used,
+        known=0 if found is None else found.known,
+        unreadable=0 if found is None else found.unreadable,
+        said=[] if found is None else list(found.said),
+    )

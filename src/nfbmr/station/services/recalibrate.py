@@ -1,0 +1,183 @@
+"""A model calibrated anew on parts that people confirmed as good, in a thread with its progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nfbmr.data.images import ImageInput
+from nfbmr.data.survey import looked_at
+from nfbmr.errors import CalibrationError, ImageError, SettingsError
+from nfbmr.inspection.recalibration import calibrated_on
+from nfbmr.model.folder import POSE, parts_said
+from nfbmr.scoring.calibrate import LEAST_HELD_OUT
+from nfbmr.scoring.conformal import images_needed
+from nfbmr.scoring.ignored import MOST as MOST_SHARE
+from nfbmr.scoring.ignored import MOST_AREAS, Area, are_areas
+from nfbmr.scoring.maps import Maps
+from nfbmr.station.engine.pool import Loaded
+from nfbmr.station.services.jobs import ConflictError, Job, Jobs
+from nfbmr.station.services.threshold import Thresholds
+from nfbmr.station.store import queries
+from nfbmr.station.store.database import Store
+from nfbmr.station.store.pictures import Pictures
+from nfbmr.system.words import counted
+
+RECALIBRATION = "recalibration"
+MOST = 500
+"""Pictures that calibrate, the newest confirmed ones."""
+_NAMED = 20  # of the highest scores, which may turn out odd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recalibrated:
+    """What came of it."""
+
+    used: int
+    known: int
+    """Left out: the model learnt from them."""
+    unreadable: int
+    threshold: float
+    """In force now, on its own scale."""
+    said: tuple[str, ...]
+    """What the calibration says of itself."""
+
+
+class Recalibration:
+    """Does it, and knows how far it is."""
+
+    def __init__(
+        self, store: Store, pictures: Pictures, thresholds: Thresholds, jobs: Jobs
+    ) -> None:
+        """Joins what it needs."""
+        self._store, self._pictures = store, pictures
+        self._thresholds, self._jobs = thresholds, jobs
+
+    def confirmed(self, name: str) -> int:
+        """Returns how many parts of a model are confirmed as good and have their picture.
+
+        Raises:
+            StationError: the database does not answer.
+        """
+        return len(self._store.read(queries.confirmed_good, name, MOST))
+
+    def wanted(self, loaded: Loaded) -> int:
+        """Returns how many are needed for the asked rate without extrapolation."""
+        return images_needed(loaded.inspector.calibration.false_alarm_rate)
+
+    def last(self, name: str) -> Job | None:
+        """Returns the last one of a model, done or at work."""
+        return self._jobs.last(RECALIBRATION, name)
+
+    def start(
+        self,
+        loaded: Loaded,
+        actor: str,
+        reason: str = "",
+        ignored: tuple[Area, ...] | None = None,
+    ) -> Job:
+        """Begins it; it ends in a `Recalibrated`, in force and in the record.
+
+        Args:
+            loaded: the model.
+            actor: who asks.
+            reason: and why.
+            ignored: areas that count for no score; by default those of now.
+
+        Raises:
+            ConflictError: too few parts are confirmed, or other work is being done; or areas are
+                given of parts that lie turned.
+            SettingsError: areas lie outside the picture, or leave next to nothing of it.
+        """
+        areas = loaded.inspector.calibration.ignored if ignored is None else ignored
+        if not are_areas(areas):
+            raise SettingsError(
+                f"{MOST_AREAS} areas at most were expected, within the picture, that leave "
+                f"{100 * (1 - MOST_SHARE):.0f} % of it at least"
+            )
+        if areas and POSE in parts_said(loaded.path):
+            raise ConflictError(
+                "this model turns parts to one pose before it looks, so an area of the picture is "
+                "no area of the part; ignore it at the fit, or cover it before the camera"
+            )
+        files = self._store.read(queries.confirmed_good, loaded.name, MOST)
+        if len(files) < LEAST_HELD_OUT:
+            raise ConflictError(
+                f"{counted(len(files), 'part is', 'parts are')} confirmed as good and "
+                f"{'has its picture' if len(files) == 1 else 'have their pictures'}; at least "
+                f"{LEAST_HELD_OUT} are needed, and {self.wanted(loaded)} for the asked share of "
+                "false alarms; confirm more on Review"
+            )
+        paths = {self._pictures.folder / file: number for number, file in files}
+        return self._jobs.start(
+            RECALIBRATION,
+            loaded.name,
+            actor,
+            lambda job: self._done(job, loaded, paths, reason, areas),
+        )
+
+    def _done(
+        self,
+        job: Job,
+        loaded: Loaded,
+        paths: dict[Path, int],
+        reason: str,
+        areas: tuple[Area, ...],
+    ) -> Recalibrated:
+        inspector, total = loaded.inspector, 2 * len(paths)
+        fresh, known, unreadable = _sorted_out(job, loaded, list(paths))
+        if len(fresh) < LEAST_HELD_OUT:
+            raise CalibrationError(
+                f"of {len(paths)} confirmed good parts the model learnt from {known}, and "
+                f"{unreadable} cannot be read; {len(fresh)} are left, at least {LEAST_HELD_OUT} "
+                "are needed; confirm more on Review"
+            )
+
+        def each(pictures: Iterable[ImageInput]) -> Iterator[ImageInput]:
+            for picture in pictures:
+                job.step(total)
+                yield picture
+
+        def maps_of(pictures: Iterable[ImageInput]) -> Maps:
+            return inspector.maps(each(pictures))
+
+        now = inspector.calibration
+        rates = now.false_alarm_rate, now.look_rate
+        found = calibrated_on(
+            list(fresh), inspector.facts, inspector.settings, maps_of, rates, areas
+        )
+        used = len(found.scores)
+        why = f"calibrated on {used} parts that people confirmed as good"
+        why = f"{reason} ({why})" if reason else why
+        highest = found.pictures[-_NAMED:]
+        names = {one: paths[path] for path, one in fresh.items() if one in highest}
+        changed = inspector.with_calibration(found)
+        self._thresholds.replace(loaded, changed, job.actor, why, names)
+        return Recalibrated(
+            used=used,
+            known=known,
+            unreadable=unreadable,
+            threshold=found.threshold,
+            said=tuple(found.describe()),
+        )
+
+
+def _sorted_out(job: Job, loaded: Loaded, paths: list[Path]) -> tuple[dict[Path, str], int, int]:
+    """Returns pictures that a model does not know, how many it knows, and unreadable ones.
+
+    The first by path, with the sha256 of their pixels.
+    """
+    facts, settings = loaded.inspector.facts, loaded.inspector.settings
+    asked = facts.knows if facts.everyone(settings) else facts.trained
+    fresh: dict[Path, str] = {}
+    known = unreadable = 0
+    for path, one in zip(paths, looked_at(paths, settings.data.white), strict=True):
+        job.step(2 * len(paths))
+        if isinstance(one, ImageError):
+            unreadable += 1
+        elif asked(one.fingerprint, one.pixel_hash):
+            known += 1
+        else:
+            fresh[path] = one.pixel_hash
+    return fresh, known, unreadable

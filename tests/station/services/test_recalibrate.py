@@ -1,0 +1,141 @@
+"""Calibrating on parts that people confirmed as good, with areas or without."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nfbmr.errors import SettingsError
+from nfbmr.inspection.inspector import load
+from nfbmr.scoring.calibrate import Odd
+from nfbmr.station.pages import threshold as page
+from nfbmr.station.services.jobs import ConflictError, Job
+from nfbmr.station.services.judge import Given
+from nfbmr.station.services.recalibrate import Recalibrated
+from nfbmr.station.settings import StationSettings
+from nfbmr.station.station import Station
+from nfbmr.station.store import queries
+from nfbmr.system.files import sha256_of
+
+Encoded = Callable[..., bytes]
+Settings = Callable[..., StationSettings]
+AREAS = ((0.0, 0.0, 0.5, 0.5),)
+
+
+@pytest.fixture
+def line(settings: Settings, model_copy: Path) -> Iterator[Station]:
+    """A station with a model that a test may change."""
+    with Station(settings(models=(model_copy,))) as station:
+        yield station
+
+
+def confirm(station: Station, pictures: list[bytes]) -> None:
+    """Inspects pictures, and says that their parts are good."""
+    (loaded,) = station.pool.all()
+
+    async def each() -> None:
+        for one in pictures:
+            answer = await station.judge.inspect(Given(data=one, model=loaded.name))
+            number = answer.recorded.id
+            station.store.write(queries.label, number, "good", "", "ann").result()
+
+    asyncio.run(each())
+
+
+def ended(station: Station, job: Job) -> Job:
+    assert station.jobs._running is not None
+    station.jobs._running[1].join(120)
+    assert not job.runs
+    return job
+
+
+def test_confirmed_parts_calibrate_and_known_ones_never_do(
+    line: Station, model_copy: Path, model: Path, png: Encoded
+) -> None:
+    (loaded,) = line.pool.all()
+    learnt = sorted((model.parent / "widget" / "train" / "good").iterdir())
+    trained = set(loaded.inspector.facts.trained_on)
+    known = [one.read_bytes() for one in learnt if sha256_of(one) in trained][:2]
+    assert len(known) == 2
+    confirm(line, [png(seed) for seed in range(300, 304)])
+    with pytest.raises(ConflictError, match=r"4 parts are confirmed as good .* at least 5"):
+        line.recalibration.start(loaded, "ann")
+    confirm(line, known)
+    few = ended(line, line.recalibration.start(loaded, "ann"))
+    assert few.trouble is not None
+    assert "the model learnt from 2" in few.trouble
+    assert line.pool.all() == [loaded]
+    confirm(line, [png(seed) for seed in range(304, 309)])
+    job = ended(line, line.recalibration.start(loaded, "ann"))
+    assert isinstance(job.found, Recalibrated), job.trouble
+    assert (job.found.used, job.found.known, job.found.unreadable) == (9, 2, 0)
+    assert (job.done, job.total) == (11 + 9, 22)
+    (new,) = line.pool.all()
+    assert len(new.inspector.calibration.scores) == 9
+    on_disk = load(model_copy, runtime="torch").calibration
+    assert on_disk == new.inspector.calibration
+    expected = loaded.inspector.recalibrated(None, [png(seed) for seed in range(308, 299, -1)])
+    assert on_disk.scores == pytest.approx(expected.calibration.scores, rel=1e-4)
+    (event,) = line.thresholds.history(loaded.name)
+    assert event.actor == "ann"
+    assert "calibrated on 9 parts" in event.reason
+    names = line.thresholds.names(loaded.name)
+    assert set(names) <= set(on_disk.pictures)
+    assert names[on_disk.pictures[-1]] in range(1, 12)
+    back = line.thresholds.undo(new, "bob")
+    assert back.inspector.calibration == loaded.inspector.calibration
+
+
+def test_an_odd_picture_is_left_out_and_comes_back(
+    line: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (loaded,) = line.pool.all()
+    now = loaded.inspector.calibration
+    highest = now.pictures[-1]
+    new = line.thresholds.leave_out(loaded, highest, "ann")
+    assert new.inspector.calibration.pictures == now.pictures[:-1]
+    assert f"without good picture {highest[:12]}" in line.thresholds.history(loaded.name)[0].reason
+    with pytest.raises(ConflictError, match="does not calibrate"):
+        line.thresholds.leave_out(new, highest, "ann")
+    assert line.thresholds.undo(new, "ann").inspector.calibration == now
+    odd = Odd(picture=highest, score=2.0, without=0.9)
+    monkeypatch.setattr(page, "odd", lambda _: (odd,))
+    assert page._rows(line, loaded) == {}
+
+
+def test_areas_count_for_nothing_and_are_undone(line: Station, png: Encoded) -> None:
+    (loaded,) = line.pool.all()
+    confirm(line, [png(seed) for seed in range(300, 308)])
+    with pytest.raises(SettingsError, match="within the picture"):
+        line.recalibration.start(loaded, "ann", "all", ((0.0, 0.0, 1.0, 1.0),))
+    job = ended(line, line.recalibration.start(loaded, "ann", "a lamp", AREAS))
+    assert isinstance(job.found, Recalibrated), job.trouble
+    (new,) = line.pool.all()
+    assert new.inspector.calibration.ignored == AREAS
+    event = line.thresholds.history(loaded.name)[0]
+    assert event.reason.startswith("a lamp (calibrated on 8 parts")
+    assert event.new is not None
+    assert event.new["ignored"] == [[0.0, 0.0, 0.5, 0.5]]
+    result = new.inspector.inspect(png(1, defect=True))
+    assert not result.heatmap[:40, :40].any()
+    again = ended(line, line.recalibration.start(new, "ann"))
+    assert again.trouble is None
+    assert line.pool.all()[0].inspector.calibration.ignored == AREAS, "they stay until taken away"
+    back = line.thresholds.undo(line.pool.all()[0], "ann")
+    assert back.inspector.calibration == new.inspector.calibration
+
+
+def test_a_change_that_came_meanwhile_is_not_overwritten(
+    line: Station, png: Encoded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (loaded,) = line.pool.all()
+    confirm(line, [png(seed) for seed in range(300, 306)])
+    other = replace(loaded, calibration="0" * 64)
+    monkeypatch.setattr(line.pool, "get", lambda _: other)
+    job = ended(line, line.recalibration.start(loaded, "ann"))
+    assert job.trouble is not None
+    assert "meanwhile" in job.trouble
