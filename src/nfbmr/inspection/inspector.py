@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.data.images import ImageInput
-from nfbmr.data.pose import Turn
 from nfbmr.errors import BundleError, ImageError, SettingsError
 from nfbmr.inspection import forks
 from nfbmr.inspection.decoding import Decoded, decode, try_decode
@@ -35,6 +34,7 @@ from nfbmr.runtimes.protocol import Runtime
 from nfbmr.scoring.calibrate import recalibrate
 from nfbmr.scoring.calibration import Calibration, image_scores
 from nfbmr.scoring.conformal import p_values
+from nfbmr.scoring.looks import looks_of_each
 from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.settings.schema import Settings
 
@@ -261,7 +261,7 @@ class Inspector:
             calibration = recalibrate(left, rate, look_rate)
         else:
             calibration = calibrated_on(
-                good_images, self.facts, self.settings, self.maps, (rate, look_rate)
+                good_images, self.facts, self.settings, self._each, (rate, look_rate)
             )
         return self.with_calibration(calibration)
 
@@ -297,8 +297,7 @@ class Inspector:
     def _judge(self, maps: Maps | None, pictures: list[Decoded]) -> list[Inspection | Failure]:
         if maps is None:
             return []
-        turns = [picture.turn for picture in pictures]
-        return self.judge(maps, [(picture.path, picture.size) for picture in pictures], turns)
+        return self.judge(maps, [(picture.path, picture.size) for picture in pictures], pictures)
 
     def _of_tiles(self, pixels: NDArray[np.uint8]) -> Maps:
         """Maps pictures (N, H, W, 3) to the joined maps of their tiles (N, K, H', W')."""
@@ -313,16 +312,17 @@ class Inspector:
         self,
         maps: Maps,
         pictures: Sequence[tuple[str | None, tuple[int, int]]],
-        turns: Sequence[Turn | None] | None = None,
+        decoded: Sequence[Decoded] = (),
     ) -> list[Inspection | Failure]:
         """Judges raw maps: what follows the network, for pictures or for kept features of them.
 
         Args:
             maps: (N, K, H', W').
             pictures: the path and the size (H, W) of each, N of them.
-            turns: how each was turned before the network; by default none was.
+            decoded: how each went to the network, turned or not; by default nothing is known.
         """
-        turns = turns or [None] * len(pictures)
+        turns = [one.turn for one in decoded] or [None] * len(pictures)
+        looks = looks_of_each(maps, [one.looks for one in decoded])
         scores = image_scores(maps, self.settings.scoring, self.calibration)
         ps = p_values(scores, self.calibration.scores)
         return [
@@ -337,13 +337,14 @@ class Inspector:
                 maps=raw,
                 size=size,
                 turn=turn,
+                looks=seen,
                 ignore=self._bundle.ignore,
                 scoring=self.settings.scoring,
                 calibration=self.calibration,
                 mm_per_pixel=self.settings.mm_per_pixel,
             )
-            for (path, size), turn, raw, score, p_value in zip(
-                pictures, turns, maps, scores, ps, strict=True
+            for (path, size), turn, seen, raw, score, p_value in zip(
+                pictures, turns, looks, maps, scores, ps, strict=True
             )
         ]
 

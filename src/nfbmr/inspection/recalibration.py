@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
+
 from nfbmr.data.images import ImageInput
 from nfbmr.data.survey import survey
 from nfbmr.errors import CalibrationError, SettingsError
+from nfbmr.inspection.result import Inspection
 from nfbmr.model.facts import Facts
-from nfbmr.scoring.calibrate import calibrate, without
+from nfbmr.scoring.calibrate import calibrate, with_looks, without
 from nfbmr.scoring.calibration import Calibration
-from nfbmr.scoring.maps import Maps
+from nfbmr.scoring.looks import OF_PIXELS, joined
 from nfbmr.settings.schema import Settings
 from nfbmr.system.words import counted
 
@@ -24,7 +27,7 @@ def calibrated_on(
     good_images: Iterable[ImageInput],
     facts: Facts,
     settings: Settings,
-    maps_of: Callable[[Iterable[ImageInput]], Maps],
+    inspected: Callable[[Iterable[ImageInput]], Iterable[Inspection]],
     rates: tuple[float, float],
 ) -> Calibration:
     """Calibrates a model by other good pictures.
@@ -33,7 +36,7 @@ def calibrated_on(
         good_images: the pictures.
         facts: of the model.
         settings: likewise.
-        maps_of: gives the raw maps (N, K, H', W') of pictures.
+        inspected: inspects pictures, in their order.
         rates: of false alarms, and of what a person looks at.
 
     Raises:
@@ -54,9 +57,11 @@ def calibrated_on(
             f"({', '.join(known[:5])}): the model knows them, so they score lower than new "
             "parts and the threshold would be too low; give good pictures it has not seen"
         )
-    maps = maps_of(one.picture for one in seen.pictures)
+    found = list(inspected(one.picture for one in seen.pictures))
+    maps = np.stack([one.maps for one in found]) if found else np.empty((0, 1, 1, 1), np.float32)
     names = [one.pixel_hash for one in seen.pictures]
-    return calibrate(maps, settings.scoring, rates[0], names, look_rate=rates[1])
+    calibration = calibrate(maps, settings.scoring, rates[0], names, look_rate=rates[1])
+    return with_looks(calibration, joined([one.looks for one in found], OF_PIXELS))
 
 
 def left_without(

@@ -100,6 +100,12 @@ class Calibration:
     calibration images was learnt from."""
     own: Mapping[str, float] = field(default_factory=dict)
     """See `nfbmr.scoring.left_out`."""
+    watched: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Of each statistic of `nfbmr.scoring.looks`, its values in the good pictures, in the order of
+    `scores`, (n,); none in calibrations of older versions."""
+    places: tuple[int, ...] = ()
+    """The place of each good picture, in the order of `scores`, among all of them in the order in
+    which they came; none in calibrations of older versions."""
 
     @model_validator(mode="after")
     def _check(self) -> Calibration:
@@ -126,6 +132,9 @@ class Calibration:
             and all(len(peaks) == n for peaks in self.judge_peaks)
             and (self.learnt == 0 or self.learnt >= max(n, 2))
             and all(name in MAPS and 0 <= weight <= 1 for name, weight in self.own.items())
+            and all(len(values) == n for values in self.watched.values())
+            and len(set(self.places)) == len(self.places)
+            and len(self.places) in (0, n)
         )
         if not sound:
             raise ValueError(
