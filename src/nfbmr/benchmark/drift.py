@@ -344,7 +344,7 @@ def _changes(
 
     def job(change: str) -> Row:
         if not values:
-            values.update(seen(model, list_pictures(pictures)[0]))
+            values.update(seen(model, list_pictures(pictures, deep=False)[0]))
         return {"set": name, **changed(change, values[""], values[change], lines)}
 
     for change in CHANGES:
