@@ -67,7 +67,7 @@ def test_rows_are_kept_and_not_measured_again(tmp_path: Path):
     out = tmp_path / "drift.jsonl"
     drift.measure(out, streams=2, parts=300, lines=1, sets=[])
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [row["how"] for row in rows] == ["growing"] * 5 + ["unthinned"] * 3 + ["fixed"]
+    assert [row["how"] for row in rows] == ["fixed", *["growing"] * 3, *["unthinned"] * 3, *["growing"] * 2]
     assert all(0 <= row["low"] <= row["share"] <= row["high"] <= 1 for row in rows)
     drift.measure(out, streams=2, parts=300, lines=1, sets=[])
     assert len(out.read_text().splitlines()) == len(rows)

@@ -319,13 +319,11 @@ def measure(
 def _plan(
     streams: int, parts: int, lines: int, sets: Iterable[tuple[str, Path, Path]]
 ) -> Iterator[tuple[str, Callable[[], Row]]]:
-    for name, model, pictures in sets:
-        yield from _changes(name, model, pictures, lines)
     for how, neighbours, alike in (
-        *(("growing", rho, 0.0) for rho in NEIGHBOURS),
-        *(("growing", rho, rho) for rho in NEIGHBOURS[1:]),
-        *(("unthinned", rho, 0.0) for rho in NEIGHBOURS),
         ("fixed", 0.0, 0.0),
+        *(("growing", rho, 0.0) for rho in NEIGHBOURS),
+        *(("unthinned", rho, 0.0) for rho in NEIGHBOURS),
+        *(("growing", rho, rho) for rho in NEIGHBOURS[1:]),
     ):
         of_calibration = ", calibration too" if alike else ""
 
@@ -333,6 +331,8 @@ def _plan(
             return unchanged(how, rho, streams, parts, alike)
 
         yield f"unchanged, {how}, neighbours {neighbours:g}{of_calibration}", job
+    for name, model, pictures in sets:
+        yield from _changes(name, model, pictures, lines)
 
 
 def _changes(

@@ -20,15 +20,17 @@ LEFT = 0.02
 _SURELY_LEFT = 0.05  # by the upper end of its 95 % interval; 10,000 parts forgive that much
 _ONE_SIDED = 1.645  # standard errors
 _SURELY = 3.0  # standard errors, of correlations far apart: many are looked at
-_MULTIPLES = 3
+_MULTIPLES = 8
+_LEAST = 6  # values, below which no correlation is looked for
 
 
 def autocorrelation(values: Floats, most: int) -> Floats:
     """Returns the correlation of ranks (n,) at the lags 0..most, (most + 1,)."""
     ranks = np.argsort(np.argsort(values, kind="stable")).astype(np.float64)
     ranks -= ranks.mean()
-    whole = float(ranks @ ranks)
-    return np.array([float(ranks[h:] @ ranks[: len(ranks) - h]) / whole for h in range(most + 1)])
+    size = 2 ** (len(ranks) + most).bit_length()  # zeros behind, so that nothing wraps round
+    found = np.fft.irfft(np.abs(np.fft.rfft(ranks, size)) ** 2, size)[: most + 1]
+    return np.asarray(found / found[0])
 
 
 def lag_for(values: Floats) -> int | None:
@@ -55,7 +57,7 @@ def surely_alike(values: Floats) -> int:
 
 def _least(table: Floats, *, sure: bool) -> int | None:
     n = len(table)
-    if n < 2 * _MULTIPLES:
+    if n < _LEAST:
         return 1 if sure else 2
     reach = min(n - 2, MOST * _MULTIPLES)
     found = np.stack([autocorrelation(column, reach) for column in table.T])

@@ -14,11 +14,13 @@ Shapes: any leading shape of tests, J = rates of jumping, E = densities.
 
 from __future__ import annotations
 
+import math
 from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nfbmr.scoring.maps import Floats
 
@@ -33,7 +35,7 @@ BOTH_WAYS: Densities = (
 HIGHER: Densities = ((1.0, 1.0), (1.0, 2.0), (0.5, 1.0), (0.2, 1.0))
 """Those that win by high values alone, whose p-values are low."""
 
-_RATES = np.array([1e-4, 1e-3, 1e-2, 1e-1])[:, None]  # of jumping, (J, 1)
+_RATES = np.array([1e-4, 1e-3, 1e-2, 1e-1], np.float32)  # of jumping, (J,)
 _IDLE = 0.5  # of what jumps goes to no bet
 _LEAST = 1e-12  # p-values are kept from 0 and 1, where densities end; that only lowers capital
 _BLOCK = 1024  # p-values' coins that one generator gives
@@ -49,14 +51,17 @@ class Bets:
             shape: of the tests.
             densities: Beta(a, b), the first of which is no bet.
         """
-        a, b = np.array(densities).T
-        self._powers = np.stack([a - 1, b - 1])
-        self._scale = np.array([_one_over_beta(*one) for one in densities])
+        rates, each = len(_RATES), (1,) * len(shape)
+        self._a, self._b = np.array(densities, np.float32).T
+        self._log_beta = np.array([_log_beta(*one) for one in densities], np.float32)
         others = len(densities) - 1
-        self._prior = np.array([_IDLE, *[(1 - _IDLE) / others] * others])
-        rates = len(_RATES)
-        self._shares = np.tile(self._prior, (*shape, rates, 1))
-        self._logs = np.zeros((*shape, rates))
+        prior = np.array([_IDLE, *[(1 - _IDLE) / others] * others], np.float32)
+        self._stay = (1 - _RATES).reshape(1, rates, *each)
+        self._jump = (prior[:, None] * _RATES).reshape(-1, rates, *each)
+        # Tests last, so that what is computed for many runs along memory: (E, J, ...), (J, ...).
+        self._shares = np.empty((len(densities), rates, *shape), np.float32)
+        self._shares[:] = prior.reshape(-1, 1, *each)
+        self._logs = np.zeros((rates, *shape))
 
     def bet(self, p: Floats, at: int | None = None) -> Floats:
         """Bets on a p-value of each test, or of those at one place of the first axis.
@@ -68,28 +73,33 @@ class Bets:
         Returns:
             The logarithm of the capital of each after it, of p's shape.
         """
-        shares = self._shares if at is None else self._shares[at]
-        logs = self._logs if at is None else self._logs[at]
+        shares = self._shares if at is None else self._shares[:, :, at]
+        logs = self._logs if at is None else self._logs[:, at]
+        stay = self._stay if at is None else self._stay[..., 0]
+        jump = self._jump if at is None else self._jump[..., 0]
         idle = np.isnan(p)
-        p = np.clip(np.where(idle, 0.5, p), _LEAST, 1 - _LEAST)
-        density = self._scale * np.exp(
-            np.log(p)[..., None] * self._powers[0] + np.log1p(-p)[..., None] * self._powers[1]
-        )
-        density[idle] = 1
-        shares *= 1 - _RATES
-        shares += _RATES * self._prior
-        shares *= density[..., None, :]
-        won = shares.sum(axis=-1)
-        shares /= won[..., None]
+        shares *= stay
+        shares += jump
+        shares *= self._densities(np.where(idle, 0.5, p), idle)[:, None]
+        won = shares.sum(axis=0)
+        shares /= won
         logs += np.log(won)
-        most = logs.max(axis=-1)
-        return np.asarray(most + np.log(np.exp(logs - most[..., None]).mean(axis=-1)))
+        most = logs.max(axis=0)
+        return np.asarray(most + np.log(np.exp(logs - most).mean(axis=0)))
+
+    def _densities(self, p: Floats, idle: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Returns the densities (E, ...) at p-values; 1 where one does not bet."""
+        p = np.clip(p, _LEAST, 1 - _LEAST)
+        low, high = np.log(p).astype(np.float32), np.log1p(-p).astype(np.float32)
+        each = (-1,) + (1,) * p.ndim
+        a, b, scale = (one.reshape(each) for one in (self._a, self._b, self._log_beta))
+        found = np.exp((a - 1) * low + (b - 1) * high - scale)
+        found[:, idle] = 1
+        return np.asarray(found)
 
 
-def _one_over_beta(a: float, b: float) -> float:
-    from math import gamma
-
-    return gamma(a + b) / (gamma(a) * gamma(b))
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
 class Ranks:

@@ -193,6 +193,8 @@ class Monitor:
         """
         self.reference, self.level, self.seed = reference, level, seed
         self.parts = 0
+        self.compared = 0
+        """Of the parts, those that score below the cut."""
         self.runs = 0
         self.alarm: Alarm | None = None
         self.defects_alarm: Alarm | None = None
@@ -228,8 +230,13 @@ class Monitor:
 
     @property
     def accepted(self) -> int:
-        """Parts that were compared since the lag was chosen."""
+        """Parts that were compared since the lag was chosen last."""
         return self._run.accepted
+
+    @property
+    def limit(self) -> float:
+        """The logarithm of the capital at which one test raises the alarm."""
+        return self._run.limit
 
     @property
     def defect_counts(self) -> list[int]:
@@ -265,6 +272,7 @@ class Monitor:
 
     def _compare(self, own: Floats, coins: Floats) -> None:
         self._run.add(self.parts, own, coins)
+        self.compared += 1
         self._recent.append(own)
         if (mean := self._lately.add(own)) is not None:
             self.lately.append((self.parts + 1, mean))
