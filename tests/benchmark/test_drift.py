@@ -31,7 +31,8 @@ def test_the_simulation_finds_what_the_monitor_finds(neighbours):
     for part in values:
         monitor.add(part.tolist(), defect=False)
     assert monitor.alarm is None, "a run ends where it raises one"
-    assert monitor.runs == len(found) and monitor.streams == found[-1][0]
+    assert monitor.runs == len(found)
+    assert monitor.streams == found[-1][0]
     assert monitor.accepted == len(found[-1][1])
     source = Coins(7, 5)
     coins = np.array([source.of(n)[:4] for n in range(1000)])
@@ -58,16 +59,23 @@ def test_changes_are_what_they_are_called():
     pixels[:, :50] = 200
     assert drift.brighter(pixels)[0, 100].tolist() == [105] * 3
     assert drift.brighter(np.full((1, 1, 3), 250, np.uint8)).max() == 255
-    assert drift.shifted(pixels)[0, 51, 0] == 200 and drift.shifted(pixels)[0, 52, 0] == 100
+    assert drift.shifted(pixels)[0, 51, 0] == 200
+    assert drift.shifted(pixels)[0, 52, 0] == 100
     edge = drift.blurred(pixels)[10, 45:55, 0]
-    assert (np.diff(edge.astype(int)) <= 0).all() and len(set(edge.tolist())) > 2
+    assert (np.diff(edge.astype(int)) <= 0).all()
+    assert len(set(edge.tolist())) > 2
 
 
 def test_rows_are_kept_and_not_measured_again(tmp_path: Path):
     out = tmp_path / "drift.jsonl"
     drift.measure(out, streams=2, parts=300, lines=1, sets=[])
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [row["how"] for row in rows] == ["fixed", *["growing"] * 3, *["unthinned"] * 3, *["growing"] * 2]
+    assert [row["how"] for row in rows] == [
+        "fixed",
+        *["growing"] * 3,
+        *["unthinned"] * 3,
+        *["growing"] * 2,
+    ]
     assert all(0 <= row["low"] <= row["share"] <= row["high"] <= 1 for row in rows)
     drift.measure(out, streams=2, parts=300, lines=1, sets=[])
     assert len(out.read_text().splitlines()) == len(rows)
@@ -80,5 +88,7 @@ def test_a_changed_line_is_found_and_what_changed_is_named():
     after = before.copy()
     after[:, 1] += 3
     row = drift.changed("brighter", before, after, repeats=2)
-    assert row["found"] == 2 and row["false"] == 0 and row["named"] == {"brightness": 2}
+    assert row["found"] == 2
+    assert row["false"] == 0
+    assert row["named"] == {"brightness": 2}
     assert 0 < row["median"] < 100

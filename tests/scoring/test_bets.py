@@ -34,7 +34,8 @@ def test_a_bet_keeps_its_capital_on_average_whatever_came_before(densities):
 def test_no_bet_is_made_where_nothing_is_known():
     bets = Bets((2,))
     found = bets.bet(np.array([np.nan, 0.9]))
-    assert found[0] == pytest.approx(0) and found[1] != 0
+    assert found[0] == pytest.approx(0)
+    assert found[1] != 0
 
 
 def test_one_place_bets_as_all_do():

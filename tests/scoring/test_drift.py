@@ -32,7 +32,8 @@ def test_a_change_is_found_soon_and_named(by, higher):
     values = np.random.default_rng(1).standard_normal((900, 2))
     values[600:, 1] += by
     monitor = _feed(Monitor(_reference(), seed=0), values)
-    assert monitor.alarm is not None and monitor.defects_alarm is None
+    assert monitor.alarm is not None
+    assert monitor.defects_alarm is None
     assert 600 < monitor.alarm.number < 700
     assert (monitor.alarm.name, monitor.alarm.higher) == ("brightness", higher)
     assert max(monitor.trail[:600]) < 1 <= monitor.trail[monitor.alarm.number - 1]
@@ -41,7 +42,8 @@ def test_a_change_is_found_soon_and_named(by, higher):
 def test_what_never_changes_raises_nothing_though_some_are_defects():
     values = np.random.default_rng(2).standard_normal((1500, 2))
     monitor = _feed(Monitor(_reference(), seed=0), values, defect=2.0)
-    assert monitor.alarm is None and monitor.defects_alarm is None
+    assert monitor.alarm is None
+    assert monitor.defects_alarm is None
     assert monitor.compared < monitor.parts == 1500
     assert max(monitor.evidence.values()) < 1
 
@@ -49,7 +51,8 @@ def test_what_never_changes_raises_nothing_though_some_are_defects():
 def test_parts_above_the_cut_are_not_compared():
     monitor = Monitor(_reference(), seed=0)
     _feed(monitor, np.full((400, 2), 99.0))
-    assert monitor.compared == 0 and monitor.alarm is None
+    assert monitor.compared == 0
+    assert monitor.alarm is None
 
 
 def test_more_defects_are_an_alarm_of_their_own():
@@ -71,7 +74,8 @@ def test_more_defects_are_an_alarm_of_their_own():
 def test_the_same_parts_and_seed_give_the_same_and_another_seed_another():
     values = np.random.default_rng(4).standard_normal((300, 2))
     one, two = (_feed(Monitor(_reference(), seed=5), values) for _ in range(2))
-    assert one.trail == two.trail and one.evidence == two.evidence
+    assert one.trail == two.trail
+    assert one.evidence == two.evidence
     assert _feed(Monitor(_reference(), seed=6), values).trail != one.trail
 
 
@@ -83,12 +87,12 @@ def test_alike_neighbours_are_noticed_and_half_of_the_level_goes_to_what_follows
     monitor = Monitor(_reference(), seed=0)
     before = monitor.streams
     _feed(monitor, values)
-    assert monitor.streams > before and monitor.runs > 1
-    assert monitor.limit == pytest.approx(
-        math.log(2 * monitor.streams * 2**monitor.runs / LEVEL)
-    )
+    assert monitor.streams > before
+    assert monitor.runs > 1
+    assert monitor.limit == pytest.approx(math.log(2 * monitor.streams * 2**monitor.runs / LEVEL))
     known = Monitor(_reference(), seed=0, recent=values)
-    assert known.runs == 1 and known.streams >= 5
+    assert known.runs == 1
+    assert known.streams >= 5
 
 
 def test_a_slow_change_shows_against_the_calibration():
@@ -126,5 +130,6 @@ def test_the_reference_is_what_lies_below_the_cut_in_the_order_of_time():
     assert reference.cut == found.scores[found.rank - 1]
     assert (np.diff(reference.values[:, 2]) > 0).all()
     fewer = without(found, ["3"])
-    assert 3 not in fewer.places and len(fewer.watched["brightness"]) == 39
+    assert 3 not in fewer.places
+    assert len(fewer.watched["brightness"]) == 39
     assert reference_of(fewer, ["brightness"]).names == ("score", "brightness")

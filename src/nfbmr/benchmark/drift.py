@@ -1,4 +1,4 @@
-"""How often the drift alarm is false, and how late a true one is: `python -m nfbmr.benchmark.drift`.
+"""How often the drift alarm is false, how late a true one: `python -m nfbmr.benchmark.drift`.
 
 Two kinds of rows, one each time:
 
@@ -306,7 +306,9 @@ def measure(
     out: Path, streams: int, parts: int, lines: int, sets: Iterable[tuple[str, Path, Path]]
 ) -> None:
     """Adds the rows that a file does not hold yet."""
-    there = [json.loads(line) for line in out.read_text("utf-8").splitlines()] if out.exists() else []
+    there = (
+        [json.loads(line) for line in out.read_text("utf-8").splitlines()] if out.exists() else []
+    )
     for name, job in _plan(streams, parts, lines, sets):
         if any(row["name"] == name for row in there):
             continue
@@ -359,12 +361,17 @@ def table(rows: list[Row]) -> str:
         "fixed": "score alone, every part, ranked among the calibration alone",
     }
     lines = [
-        "| how | correlation of neighbours | among calibration pictures | false alarms, % | 95 % interval |",
+        "| how | neighbours' correlation | that of calibration pictures | false alarms, % "
+        "| 95 % interval |",
         "|---|---:|---:|---:|---:|",
     ]
     for row in rows:
         if row["kind"] == "unchanged":
-            cells = [words[row["how"]], f"{row['neighbours']:g}", f"{row['calibration_neighbours']:g}"]
+            cells = [
+                words[row["how"]],
+                f"{row['neighbours']:g}",
+                f"{row['calibration_neighbours']:g}",
+            ]
             cells += [f"{100 * row['share']:.1f}"]
             cells += [f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"]
             lines.append("| " + " | ".join(cells) + " |")
@@ -374,7 +381,8 @@ def table(rows: list[Row]) -> str:
 def changes_table(rows: list[Row]) -> str:
     """Returns how many changed parts pass before the alarm, as Markdown."""
     lines = [
-        "| pictures | change | found | parts until the alarm, median | nine of ten lines | named most |",
+        "| pictures | change | found | parts until the alarm, median | in nine of ten lines "
+        "| named most |",
         "|---|---|---:|---:|---:|---|",
     ]
     for row in rows:

@@ -37,7 +37,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (fit, evaluate, inspect, calibrate, info, doctor, cache, export, watch, drift, paper):
+for command in (
+    fit,
+    evaluate,
+    inspect,
+    calibrate,
+    info,
+    doctor,
+    cache,
+    export,
+    watch,
+    drift,
+    paper,
+):
     app.command()(command)
 for of_the_station in (serve, token, audit, reproduce):
     app.command()(of_the_station)

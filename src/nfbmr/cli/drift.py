@@ -30,9 +30,7 @@ _ExitCode = Annotated[
 ]
 _Seed = Annotated[
     int,
-    typer.Option(
-        min=0, help="Breaks ties by chance; the same rows and seed give the same answer."
-    ),
+    typer.Option(min=0, help="Breaks ties by chance; the same rows and seed give the same answer."),
 ]
 
 

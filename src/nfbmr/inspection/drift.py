@@ -213,9 +213,7 @@ def _unchanged_in_words(monitor: Monitor) -> str:
 
 def apart_in_words(monitor: Monitor) -> list[str]:
     """Says where the last parts lie among the calibration pictures: no level goes with it."""
-    apart = [
-        f"{WORDS[name]} at {100 * place:.0f} %" for name, place in monitor.apart().items()
-    ]
+    apart = [f"{WORDS[name]} at {100 * place:.0f} %" for name, place in monitor.apart().items()]
     if not apart:
         return []
     return [
@@ -223,4 +221,3 @@ def apart_in_words(monitor: Monitor) -> list[str]:
         f"{', '.join(apart)} of the good pictures (50 % is the middle). A slow change shows here "
         "first."
     ]
-

@@ -66,9 +66,7 @@ def reference_of(calibration: Calibration, names: Sequence[str] | None = None) -
     cut = scores[min(calibration.rank, len(scores)) - 1]
     order = np.argsort(calibration.places) if calibration.places else np.arange(len(scores))
     table = table[order]
-    return Reference(
-        names=("score", *others), values=table[table[:, 0] < cut], cut=float(cut)
-    )
+    return Reference(names=("score", *others), values=table[table[:, 0] < cut], cut=float(cut))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +97,7 @@ class _Run:
         count = len(reference.names)
         apart = surely_alike(reference.values)
         self._ranks = [
-            [Ranks(reference.values[j % apart :: apart, q]) for q in range(count)]
-            for j in range(k)
+            [Ranks(reference.values[j % apart :: apart, q]) for q in range(count)] for j in range(k)
         ]
         self._bets = Bets((k, count))
         self.now = np.zeros((k, count))

@@ -79,8 +79,8 @@ def order_in_words(calibration: Calibration) -> list[str]:
     what = found.name.replace("_", " ")
     if found.changes:
         return [
-            f"In the order of their files the good pictures CHANGE, most in their {what}: rates and "
-            "alarms are stated for parts that come in any order alike; learn from pictures of "
+            f"In the order of their files the good pictures CHANGE, most in their {what}: rates "
+            "and alarms are stated for parts that come in any order alike; learn from pictures of "
             "all times, light and batches that the line will see."
         ]
     near = (

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from nfbmr.errors import NfbmrError, StationError
 from nfbmr.station import problems
-from nfbmr.station.api import health, inspect, inspections, models, thresholds
+from nfbmr.station.api import drift, health, inspect, inspections, models, thresholds
 from nfbmr.station.deps import who_asks
 from nfbmr.station.pages.routes import add_pages
 from nfbmr.station.security import Guard, Limits
@@ -68,7 +68,7 @@ def create_app(station: Station) -> FastAPI:
         openapi_url=None,  # a route of ours, with a scope like all others
     )
     app.state.station = station
-    for module in (inspect, inspections, models, thresholds, health):
+    for module in (inspect, inspections, models, thresholds, drift, health):
         app.include_router(module.router)
     add_pages(app)
     for kind in (NfbmrError, OSError):

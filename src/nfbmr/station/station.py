@@ -11,6 +11,7 @@ from nfbmr.station.audit import Change
 from nfbmr.station.auth import Sessions, Tokens
 from nfbmr.station.engine.gate import Gate
 from nfbmr.station.engine.pool import Loaded, Pool
+from nfbmr.station.services.drift import Drift
 from nfbmr.station.services.judge import Judge
 from nfbmr.station.services.live import Live
 from nfbmr.station.services.retention import Retention
@@ -59,6 +60,8 @@ class Station:
             self.judge = Judge(settings, self.pool, self.store, self.pictures, gate)
             self.thresholds = Thresholds(self.store, self.pool)
             self.live = Live(self.store)
+            self.drift = Drift(self.store, self.pool)
+            opened.callback(self.drift.close)
             retention = Retention(settings, self.store, self.pictures)
             opened.callback(retention.close)
             self._opened = opened.pop_all()

@@ -23,6 +23,7 @@ PAGES = (
     ("/inspect", "Inspect"),
     ("/review", "Review"),
     ("/threshold", "Threshold"),
+    ("/drift", "Drift"),
 )
 """Addresses and names, in the order of the menu."""
 
@@ -117,4 +118,4 @@ def _troubles(request: Request) -> list[str]:
     found = [f"Model {name}: {why}" for name, why in sorted(station.pool.troubles.items())]
     if station.judge.trouble is not None:
         found.append(f"The last part: {station.judge.trouble}")
-    return found
+    return [*found, *station.drift.troubles()]

@@ -239,5 +239,6 @@ def _row(
         verdict=result.verdict,
         regions=[region.to_dict() for region in result.regions],
         milliseconds=0.0,
+        looks=dict(result.looks),
     )
     return done, heat.to_keep(result)

@@ -61,6 +61,8 @@ class Inspected:
     regions: list[dict[str, Any]]
     milliseconds: float
     """From the last byte of the picture to the verdict."""
+    looks: dict[str, float] | None = None
+    """What is watched beside the score; None in rows of older versions."""
     label: Label | None = None
     """What a person says that the part is."""
     note: str = ""
