@@ -13,10 +13,10 @@ from nfbmr.scoring.bets import Coins, Ranks
 from nfbmr.scoring.drift import Monitor
 
 
-def test_ranks_of_many_are_those_of_one_after_the_other():
-    rng = np.random.default_rng(0)
-    values = rng.integers(0, 50, 700) / 7  # many are equal
-    known, coins = rng.integers(0, 50, 30) / 7, rng.random(700)
+@pytest.mark.parametrize("count", [1, 2, 64, 700])
+def test_ranks_of_many_are_those_of_one_after_the_other(count):
+    rng = np.random.default_rng(count)
+    values, known, coins = rng.random(count), rng.random(30), rng.random(count)
     ranks = Ranks(known)
     expected = [ranks.add(v, c) for v, c in zip(values, coins, strict=True)]
     np.testing.assert_allclose(drift.ranked(known, values, coins), expected, rtol=1e-12)

@@ -45,8 +45,8 @@ NAMES = ("score", *LOOKS)
 CALIBRATING = 100
 NEIGHBOURS = (0.0, 0.2, 0.5)
 _RANK = 0.99  # of the calibration, above which parts are not compared
-_BLOCK = 256
-_AT_ONCE = 800  # sequences that bet together
+_AT_ONCE = 1000  # sequences that bet together
+_VALUES_AT_ONCE = 10_000_000
 _BEFORE = 1000  # unchanged parts
 _MOST_LATE = 3000  # changed parts, after which nobody waits
 _SHIFT = 0.01  # of the width
@@ -79,19 +79,32 @@ def calibration(seed: int, count: int = len(NAMES), neighbours: float = 0.0) -> 
 
 
 def ranked(known: Floats, values: Floats, coins: Floats) -> Floats:
-    """Returns the p-values (L,) of `Ranks`: each value among the known and those before it."""
-    before, found = np.sort(known), []
-    for start in range(0, len(values), _BLOCK):
-        own, coin = values[start : start + _BLOCK], coins[start : start + _BLOCK]
-        earlier = np.tri(len(own), k=-1, dtype=bool)
-        high = len(before) - np.searchsorted(before, own, "right")
-        equal = len(before) - np.searchsorted(before, own, "left") - high
-        high = high + ((own[None] > own[:, None]) & earlier).sum(axis=1)
-        equal = equal + ((own[None] == own[:, None]) & earlier).sum(axis=1)
-        n = len(before) + np.arange(len(own))
-        found.append((high + (1 - coin) * (equal + 1)) / (n + 1))
-        before = np.sort(np.concatenate([before, own]), kind="stable")
-    return np.concatenate(found) if found else np.empty(0)
+    """Returns the p-values (L,) of `Ranks`, of values no two of which are equal."""
+    n = np.arange(len(values))
+    higher = len(known) - np.searchsorted(np.sort(known), values) + n - earlier_smaller(values)
+    return np.asarray((higher + 1 - coins) / (len(known) + n + 1))
+
+
+def earlier_smaller(values: Floats) -> NDArray[np.int64]:
+    """Counts, of each value, those before it that are smaller, (L,).
+
+    Ranks are sorted by one bit after the other, from the highest; all that share the bits before
+    lie together, in the order in which they came. Where two first differ, the smaller has a 0.
+    """
+    n, bits = len(values), max(1, len(values) - 1).bit_length()
+    rank = np.arange(1 << bits)  # what fills up is higher than all, and comes last
+    rank[np.argsort(values)] = np.arange(n)
+    count, place = np.zeros(1 << bits, np.int64), np.arange(1 << bits)
+    for bit in range(bits - 1, -1, -1):
+        ones = ((rank >> bit) & 1).reshape(-1, 2 << bit)
+        zeros = np.cumsum(1 - ones, axis=1)
+        count[place] += (ones * zeros).ravel()
+        to = np.where(ones, (1 << bit) + np.arange(2 << bit) - zeros, zeros - 1)
+        to = (to + np.arange(0, 1 << bits, 2 << bit)[:, None]).ravel()
+        before = rank, place
+        rank, place = np.empty_like(rank), np.empty_like(place)
+        rank[to], place[to] = before
+    return count[:n]
 
 
 def runs(values: Floats, reference: Reference) -> Iterator[tuple[int, NDArray[np.int64]]]:
@@ -167,7 +180,7 @@ def unchanged(how: str, neighbours: float, streams: int, parts: int, alike: floa
     count = len(NAMES) if how == "growing" else 1
     reference = calibration(0, count, alike)
     began, alarms, lags = time.monotonic(), 0, Counter[int]()
-    per_group = max(1, streams // 20)  # at once in memory
+    per_group = _VALUES_AT_ONCE // (parts * count) + 1
     for first in range(0, streams, per_group):
         tests, owners = [], []
         for stream in range(first, min(first + per_group, streams)):
@@ -321,20 +334,17 @@ def measure(
 def _plan(
     streams: int, parts: int, lines: int, sets: Iterable[tuple[str, Path, Path]]
 ) -> Iterator[tuple[str, Callable[[], Row]]]:
-    for how, neighbours, alike in (
-        ("fixed", 0.0, 0.0),
-        *(("growing", rho, 0.0) for rho in NEIGHBOURS),
-        *(("unthinned", rho, 0.0) for rho in NEIGHBOURS),
-        *(("growing", rho, rho) for rho in NEIGHBOURS[1:]),
-    ):
-        of_calibration = ", calibration too" if alike else ""
+    def unchanging(how: str, rho: float, alike: float) -> tuple[str, Callable[[], Row]]:
+        also = ", calibration too" if alike else ""
+        name = f"unchanged, {how}, neighbours {rho:g}{also}"
+        return name, lambda: unchanged(how, rho, streams, parts, alike)
 
-        def job(how: str = how, rho: float = neighbours, alike: float = alike) -> Row:
-            return unchanged(how, rho, streams, parts, alike)
-
-        yield f"unchanged, {how}, neighbours {neighbours:g}{of_calibration}", job
+    yield unchanging("fixed", 0.0, 0.0)
+    yield from (unchanging("growing", rho, 0.0) for rho in NEIGHBOURS)
     for name, model, pictures in sets:
         yield from _changes(name, model, pictures, lines)
+    yield from (unchanging("unthinned", rho, 0.0) for rho in NEIGHBOURS)
+    yield from (unchanging("growing", rho, rho) for rho in NEIGHBOURS[1:])
 
 
 def _changes(
