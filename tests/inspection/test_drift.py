@@ -60,8 +60,8 @@ def test_a_fit_knows_what_is_watched_of_the_pictures_that_calibrate(inspector: I
 def test_a_change_is_found_named_and_ends_with_1(
     inspector: Inspector, model: Path, tmp_path: Path, ending: str
 ) -> None:
-    calm = _written(tmp_path / f"calm{ending}", _rows(inspector.calibration, 40))
-    bright = _rows(inspector.calibration, 160, brighter=50.0, seed=1)
+    calm = _written(tmp_path / f"calm{ending}", _rows(inspector.calibration, 300))
+    bright = _rows(inspector.calibration, 300, brighter=50.0, seed=1)
     after = _written(tmp_path / f"after{ending}", bright)
     out = tmp_path / "drift.json"
     words = ["drift", str(model), str(calm), str(after), "--exit-code", "-o", str(out)]
@@ -69,8 +69,8 @@ def test_a_change_is_found_named_and_ends_with_1(
     assert found.exit_code == 1, found.output
     said = json.loads(out.read_text())
     assert said["alarm"]["statistic"] == "brightness"
-    assert said["alarm"]["part"] > 40
-    assert said["alarm"]["path"] == f"1-{said['alarm']['part'] - 41}.png"
+    assert said["alarm"]["part"] > 300
+    assert said["alarm"]["path"] == f"1-{said['alarm']['part'] - 301}.png"
     assert "HAS CHANGED" in found.output
     assert "pictures are brighter" in found.output
     found = CliRunner().invoke(app, ["drift", str(model), str(calm), "--exit-code", "--json"])

@@ -167,23 +167,32 @@ def alarmed(tests: list[Sequence]) -> NDArray[np.bool_]:
     return found
 
 
-def unchanged(how: str, neighbours: float, streams: int, parts: int, alike: float = 0.0) -> Row:
+def unchanged(
+    how: str,
+    neighbours: float,
+    streams: int,
+    parts: int,
+    *,
+    alike: float = 0.0,
+    shared: bool = True,
+) -> Row:
     """Counts the alarms of streams that never change.
 
     Args:
         how: `growing`, `unthinned` or `fixed`.
         neighbours: correlation of parts that follow one another.
-        streams: how many, all against one calibration.
+        streams: how many.
         parts: of each.
         alike: correlation of calibration pictures that follow one another.
+        shared: whether all streams have one calibration, or each its own.
     """
     count = len(NAMES) if how == "growing" else 1
-    reference = calibration(0, count, alike)
     began, alarms, lags = time.monotonic(), 0, Counter[int]()
     per_group = _VALUES_AT_ONCE // (parts * count) + 1
     for first in range(0, streams, per_group):
         tests, owners = [], []
         for stream in range(first, min(first + per_group, streams)):
+            reference = calibration(0 if shared else 1 + stream, count, alike)
             rng = np.random.default_rng([1, stream])
             values, coins = drawn(rng, parts, count, neighbours), rng.random((parts, count))
             own = _TESTS[how](values, reference, coins)
@@ -199,6 +208,7 @@ def unchanged(how: str, neighbours: float, streams: int, parts: int, alike: floa
         "neighbours": neighbours,
         "calibration_neighbours": alike,
         "calibrating": CALIBRATING,
+        "shared": shared,
         "statistics": count,
         "streams": streams,
         "parts": parts,
@@ -334,17 +344,22 @@ def measure(
 def _plan(
     streams: int, parts: int, lines: int, sets: Iterable[tuple[str, Path, Path]]
 ) -> Iterator[tuple[str, Callable[[], Row]]]:
-    def unchanging(how: str, rho: float, alike: float) -> tuple[str, Callable[[], Row]]:
+    def unchanging(
+        how: str, rho: float, alike: float = 0.0, *, shared: bool = True
+    ) -> tuple[str, Callable[[], Row]]:
         also = ", calibration too" if alike else ""
+        also += "" if shared else ", own calibrations"
         name = f"unchanged, {how}, neighbours {rho:g}{also}"
-        return name, lambda: unchanged(how, rho, streams, parts, alike)
+        return name, lambda: unchanged(how, rho, streams, parts, alike=alike, shared=shared)
 
-    yield unchanging("fixed", 0.0, 0.0)
-    yield from (unchanging("growing", rho, 0.0) for rho in NEIGHBOURS)
+    yield unchanging("fixed", 0.0)
+    yield from (unchanging("growing", rho) for rho in NEIGHBOURS)
     for name, model, pictures in sets:
         yield from _changes(name, model, pictures, lines)
-    yield from (unchanging("unthinned", rho, 0.0) for rho in NEIGHBOURS)
+    yield unchanging("fixed", 0.0, shared=False)
+    yield from (unchanging("unthinned", rho) for rho in NEIGHBOURS)
     yield from (unchanging("growing", rho, rho) for rho in NEIGHBOURS[1:])
+    yield unchanging("growing", 0.0, shared=False)
 
 
 def _changes(
@@ -371,14 +386,15 @@ def table(rows: list[Row]) -> str:
         "fixed": "score alone, every part, ranked among the calibration alone",
     }
     lines = [
-        "| how | neighbours' correlation | that of calibration pictures | false alarms, % "
-        "| 95 % interval |",
-        "|---|---:|---:|---:|---:|",
+        "| how | calibration | neighbours' correlation | that of calibration pictures "
+        "| false alarms, % | 95 % interval |",
+        "|---|---|---:|---:|---:|---:|",
     ]
     for row in rows:
         if row["kind"] == "unchanged":
             cells = [
                 words[row["how"]],
+                "one for all" if row.get("shared", True) else "each its own",
                 f"{row['neighbours']:g}",
                 f"{row['calibration_neighbours']:g}",
             ]

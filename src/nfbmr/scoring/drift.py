@@ -35,6 +35,8 @@ LOOK_FIRST = 200
 RECENT = 2000
 """Accepted parts that the lag is chosen by."""
 
+_FEW = 50  # good pictures, below which they cannot tell how alike neighbours are
+_AT_FIRST = 5  # the lag then, at most, until parts have told it
 _BEYOND = 3.0  # standard errors, of the chart without guarantee
 
 
@@ -211,7 +213,10 @@ class Monitor:
         self._run = self._new_run(recent[-RECENT:] if enough and recent is not None else None)
 
     def _new_run(self, values: Floats | None) -> _Run:
-        lag = lag_for(self.reference.values if values is None else values)
+        known = self.reference.values
+        lag = lag_for(known if values is None else values)
+        if values is None and len(known) < _FEW:
+            lag = min(lag or _AT_FIRST, _AT_FIRST)
         self.too_alike = lag is None
         self.runs += 1
         # Half of the level for the first run, half of the rest for each that follows.

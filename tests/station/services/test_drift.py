@@ -41,7 +41,7 @@ def loaded_of(station: Station) -> Loaded:
 
 def write_parts(station: Station, count: int, *, brighter: float = 0.0, seed: int = 0) -> None:
     """Records parts as good as those that calibrate, drawn again from them."""
-    loaded, rng = loaded_of(station), np.random.default_rng(seed)
+    loaded, rng, written = loaded_of(station), np.random.default_rng(seed), []
     known = loaded.inspector.calibration
     most = sum(score < known.threshold for score in known.scores)
     for i in rng.integers(most, size=count):
@@ -72,7 +72,9 @@ def write_parts(station: Station, count: int, *, brighter: float = 0.0, seed: in
             milliseconds=0.0,
             looks=looks,
         )
-        station.store.write(queries.record, row, None).result()
+        written.append(station.store.write(queries.record, row, None))
+    for one in written:
+        one.result()
 
 
 def test_inspected_parts_are_watched(client: TestClient, png: Encoded, station: Station) -> None:
@@ -92,15 +94,15 @@ def test_a_change_is_an_alarm_once_and_the_same_after_a_restart(
 ) -> None:
     with Station(settings(models=(model_copy,))) as station:
         assert station.drift.of(loaded_of(station)).began is None
-        write_parts(station, 60)
+        write_parts(station, 300)
         assert station.drift.of(loaded_of(station)).alarms() == {}
-        write_parts(station, 200, brighter=40.0, seed=1)
+        write_parts(station, 300, brighter=40.0, seed=1)
         watch = station.drift.of(loaded_of(station))
         alarm = watch.monitor.alarm
         assert alarm is not None
         assert alarm.name == "brightness"
         assert alarm.higher
-        assert watch.inspection_of(alarm) == alarm.number > 60
+        assert watch.inspection_of(alarm) == alarm.number > 300
         trail = list(watch.monitor.trail)
         assert "pictures are brighter" in station.drift.troubles()[0]
     with Station(settings(models=(model_copy,))) as station:
@@ -156,7 +158,8 @@ def test_rows_of_an_older_version_are_left_out_and_counted(line: Station) -> Non
 def test_two_processes_write_one_beginning_and_one_alarm(line: Station) -> None:
     other = Drift(line.store, line.pool)
     try:
-        write_parts(line, 250, brighter=60.0)
+        write_parts(line, 300)
+        write_parts(line, 300, brighter=60.0)
         one, two = line.drift.of(loaded_of(line)), other.of(loaded_of(line))
         assert one.began is not None
         assert one.began == two.began
