@@ -73,8 +73,9 @@ def test_rows_are_kept_and_not_measured_again(tmp_path: Path):
     assert [row["how"] for row in rows] == [
         "fixed",
         *["growing"] * 3,
+        "fixed",
         *["unthinned"] * 3,
-        *["growing"] * 2,
+        *["growing"] * 3,
     ]
     assert all(0 <= row["low"] <= row["share"] <= row["high"] <= 1 for row in rows)
     drift.measure(out, streams=2, parts=300, lines=1, sets=[])
