@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from nfbmr.benchmark import drift
-from nfbmr.scoring.bets import Coins, Ranks
+from nfbmr.scoring.bets import Bets, Coins, Ranks
 from nfbmr.scoring.drift import Monitor
+from nfbmr.scoring.maps import Floats
 
 
 @pytest.mark.parametrize("count", [1, 2, 64, 700])
-def test_ranks_of_many_are_those_of_one_after_the_other(count):
+def test_ranks_of_many_are_those_of_one_after_the_other(count: int) -> None:
     rng = np.random.default_rng(count)
     values, known, coins = rng.random(count), rng.random(30), rng.random(count)
     ranks = Ranks(known)
@@ -23,7 +24,7 @@ def test_ranks_of_many_are_those_of_one_after_the_other(count):
 
 
 @pytest.mark.parametrize("neighbours", [0.0, 0.6])
-def test_the_simulation_finds_what_the_monitor_finds(neighbours):
+def test_the_simulation_finds_what_the_monitor_finds(neighbours: float) -> None:
     reference = drift.calibration(0)
     values = drift.drawn(np.random.default_rng(5), 1000, 4, neighbours)
     monitor = Monitor(reference, seed=7)
@@ -43,18 +44,18 @@ def test_the_simulation_finds_what_the_monitor_finds(neighbours):
         assert max(_capital(one.p) for one in own) / own[0].limit == pytest.approx(most[name])
 
 
-def _capital(p):
-    bets = drift.Bets((1,))
+def _capital(p: Floats) -> float:
+    bets = Bets((1,))
     return max(0.0, *(float(bets.bet(np.array([one]))[0]) for one in p))
 
 
-def test_neighbours_are_as_alike_as_asked():
+def test_neighbours_are_as_alike_as_asked() -> None:
     values = drift.drawn(np.random.default_rng(0), 20_000, 2, 0.5)
     assert np.corrcoef(values[1:, 0], values[:-1, 0])[0, 1] == pytest.approx(0.5, abs=0.03)
     assert values.std() == pytest.approx(1, abs=0.03)
 
 
-def test_changes_are_what_they_are_called():
+def test_changes_are_what_they_are_called() -> None:
     pixels = np.full((20, 200, 3), 100, np.uint8)
     pixels[:, :50] = 200
     assert drift.brighter(pixels)[0, 100].tolist() == [105] * 3
@@ -66,7 +67,7 @@ def test_changes_are_what_they_are_called():
     assert len(set(edge.tolist())) > 2
 
 
-def test_rows_are_kept_and_not_measured_again(tmp_path: Path):
+def test_rows_are_kept_and_not_measured_again(tmp_path: Path) -> None:
     out = tmp_path / "drift.jsonl"
     drift.measure(out, streams=2, parts=300, lines=1, sets=[])
     rows = [json.loads(line) for line in out.read_text().splitlines()]
@@ -83,7 +84,7 @@ def test_rows_are_kept_and_not_measured_again(tmp_path: Path):
     assert drift.table(rows).count("\n") == len(rows) + 1
 
 
-def test_a_changed_line_is_found_and_what_changed_is_named():
+def test_a_changed_line_is_found_and_what_changed_is_named() -> None:
     rng = np.random.default_rng(3)
     before = rng.standard_normal((40, 4)) * 0.3
     after = before.copy()

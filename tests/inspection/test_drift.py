@@ -88,7 +88,8 @@ def test_only_the_score_is_watched_where_rows_know_no_more(inspector: Inspector)
 
 
 def test_pictures_without_a_verdict_are_passed_over(inspector: Inspector, tmp_path: Path) -> None:
-    rows = [{"path": "x", "error": "no picture"}, *_rows(inspector.calibration, 2)]
+    failed: dict[str, object] = {"path": "x", "error": "no picture"}
+    rows = [failed, *_rows(inspector.calibration, 2)]
     assert len(list(read_rows([_written(tmp_path / "a.jsonl", rows)]))) == 2
 
 

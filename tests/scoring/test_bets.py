@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from nfbmr.scoring.bets import BOTH_WAYS, HIGHER, Bets, Coins, Ranks
+from nfbmr.scoring.bets import BOTH_WAYS, HIGHER, Bets, Coins, Densities, Ranks
 
 
 @pytest.mark.parametrize("densities", [BOTH_WAYS, HIGHER])
-def test_a_bet_keeps_its_capital_on_average_whatever_came_before(densities):
+def test_a_bet_keeps_its_capital_on_average_whatever_came_before(densities: Densities) -> None:
     rng = np.random.default_rng(0)
     past = rng.random(12) ** 2
 
@@ -31,14 +31,14 @@ def test_a_bet_keeps_its_capital_on_average_whatever_came_before(densities):
     assert mean <= before * (1 + 1e-6)
 
 
-def test_no_bet_is_made_where_nothing_is_known():
+def test_no_bet_is_made_where_nothing_is_known() -> None:
     bets = Bets((2,))
     found = bets.bet(np.array([np.nan, 0.9]))
     assert found[0] == pytest.approx(0)
     assert found[1] != 0
 
 
-def test_one_place_bets_as_all_do():
+def test_one_place_bets_as_all_do() -> None:
     p = np.random.default_rng(0).random((30, 3))
     together, alone = Bets((3,)), Bets((3,))
     for row in p:
@@ -47,7 +47,7 @@ def test_one_place_bets_as_all_do():
         np.testing.assert_allclose(found, expected)
 
 
-def test_p_values_of_any_order_are_uniform():
+def test_p_values_of_any_order_are_uniform() -> None:
     """All orders of four values, two of them equal: each p-value falls alike into any fifth."""
     for last in range(4):
         counts = np.zeros(5)
@@ -60,14 +60,14 @@ def test_p_values_of_any_order_are_uniform():
         np.testing.assert_allclose(counts / counts.sum(), 0.2, atol=0.01)
 
 
-def test_ranks_are_low_for_high_values_and_equal_ones_share():
+def test_ranks_are_low_for_high_values_and_equal_ones_share() -> None:
     ranks = Ranks([1.0, 2.0, 3.0])
     assert ranks.add(4.0, 0.0) == pytest.approx(1 / 4)
     assert ranks.add(0.0, 0.0) == pytest.approx(5 / 5)
     assert ranks.add(2.0, 0.5) == pytest.approx((2 + 0.5 * 2) / 6)
 
 
-def test_coins_are_the_same_at_each_time_of_asking_and_differ_by_seed_and_part():
+def test_coins_are_the_same_at_each_time_of_asking_and_differ_by_seed_and_part() -> None:
     one, other = Coins(1, 3), Coins(2, 3)
     far = one.of(5000)
     assert one.of(3).tolist() == Coins(1, 3).of(3).tolist()
@@ -75,7 +75,7 @@ def test_coins_are_the_same_at_each_time_of_asking_and_differ_by_seed_and_part()
     assert len({*one.of(3), *one.of(4), *other.of(3), *far}) == 12
 
 
-def test_capital_rises_where_values_do_and_where_they_spread():
+def test_capital_rises_where_values_do_and_where_they_spread() -> None:
     rng = np.random.default_rng(0)
     for late in (rng.normal(2, 1, 200), rng.normal(-2, 1, 200), rng.normal(0, 3, 200)):
         ranks, bets, found = Ranks(rng.normal(0, 1, 200)), Bets(()), 0.0
@@ -85,14 +85,14 @@ def test_capital_rises_where_values_do_and_where_they_spread():
         assert found > math.log(1000)
 
 
-def test_bets_that_win_by_high_values_alone_lose_by_low_ones():
+def test_bets_that_win_by_high_values_alone_lose_by_low_ones() -> None:
     bets = Bets((), HIGHER)
     assert [float(bets.bet(np.array(0.99))) for _ in range(50)][-1] < 0
     bets = Bets((), HIGHER)
     assert [float(bets.bet(np.array(0.01))) for _ in range(50)][-1] > math.log(100)
 
 
-def test_ville_does_not_hold_for_the_mean_of_two_capitals_that_see_different_things():
+def test_ville_does_not_hold_for_the_mean_of_two_capitals_that_see_different_things() -> None:
     """Why streams share the level and are not averaged: counted by hand in docs/drift.md."""
     # Each way the world may go: its probability, the first capital after its only bet at time 1,
     # the second after its only bet at time 2. Each is fair by itself.

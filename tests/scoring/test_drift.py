@@ -9,7 +9,7 @@ import pytest
 
 from nfbmr.scoring.calibrate import calibrate, with_looks, without
 from nfbmr.scoring.drift import BLOCK, LEVEL, STEP, Monitor, Reference, reference_of
-from nfbmr.scoring.maps import MAPS
+from nfbmr.scoring.maps import MAPS, Floats
 from nfbmr.settings.schema import ScoringSettings
 
 NAMES = ("score", "brightness")
@@ -21,14 +21,14 @@ def _reference(n: int = 100, seed: int = 0) -> Reference:
     return Reference(names=NAMES, values=table[table[:, 0] < cut], cut=cut)
 
 
-def _feed(monitor: Monitor, values: np.ndarray, defect: float = math.inf) -> Monitor:
+def _feed(monitor: Monitor, values: Floats, defect: float = math.inf) -> Monitor:
     for own in values:
         monitor.add(own.tolist(), defect=bool(own[0] > defect))
     return monitor
 
 
 @pytest.mark.parametrize(("by", "higher"), [(2.0, True), (-2.0, False)])
-def test_a_change_is_found_soon_and_named(by, higher):
+def test_a_change_is_found_soon_and_named(by: float, higher: bool) -> None:
     values = np.random.default_rng(1).standard_normal((900, 2))
     values[600:, 1] += by
     monitor = _feed(Monitor(_reference(), seed=0), values)
@@ -39,7 +39,7 @@ def test_a_change_is_found_soon_and_named(by, higher):
     assert max(monitor.trail[:600]) < 1 <= monitor.trail[monitor.alarm.number - 1]
 
 
-def test_what_never_changes_raises_nothing_though_some_are_defects():
+def test_what_never_changes_raises_nothing_though_some_are_defects() -> None:
     values = np.random.default_rng(2).standard_normal((1500, 2))
     monitor = _feed(Monitor(_reference(), seed=0), values, defect=2.0)
     assert monitor.alarm is None
@@ -48,14 +48,14 @@ def test_what_never_changes_raises_nothing_though_some_are_defects():
     assert max(monitor.evidence.values()) < 1
 
 
-def test_parts_above_the_cut_are_not_compared():
+def test_parts_above_the_cut_are_not_compared() -> None:
     monitor = Monitor(_reference(), seed=0)
     _feed(monitor, np.full((400, 2), 99.0))
     assert monitor.compared == 0
     assert monitor.alarm is None
 
 
-def test_more_defects_are_an_alarm_of_their_own():
+def test_more_defects_are_an_alarm_of_their_own() -> None:
     rng = np.random.default_rng(3)
     monitor = Monitor(_reference(), seed=0)
     for number in range(8 * 1000):
@@ -71,7 +71,7 @@ def test_more_defects_are_an_alarm_of_their_own():
     assert len(monitor.defect_counts) == 8000 // BLOCK
 
 
-def test_the_same_parts_and_seed_give_the_same_and_another_seed_another():
+def test_the_same_parts_and_seed_give_the_same_and_another_seed_another() -> None:
     values = np.random.default_rng(4).standard_normal((300, 2))
     one, two = (_feed(Monitor(_reference(), seed=5), values) for _ in range(2))
     assert one.trail == two.trail
@@ -79,7 +79,7 @@ def test_the_same_parts_and_seed_give_the_same_and_another_seed_another():
     assert _feed(Monitor(_reference(), seed=6), values).trail != one.trail
 
 
-def test_alike_neighbours_are_noticed_and_half_of_the_level_goes_to_what_follows():
+def test_alike_neighbours_are_noticed_and_half_of_the_level_goes_to_what_follows() -> None:
     rng = np.random.default_rng(5)
     values = rng.standard_normal((1000, 2))
     for i in range(1, len(values)):
@@ -95,7 +95,7 @@ def test_alike_neighbours_are_noticed_and_half_of_the_level_goes_to_what_follows
     assert known.streams >= 5
 
 
-def test_a_slow_change_shows_against_the_calibration():
+def test_a_slow_change_shows_against_the_calibration() -> None:
     rng = np.random.default_rng(6)
     values = rng.standard_normal((2000, 2))
     monitor = _feed(Monitor(_reference(), seed=0), values[:1000])
@@ -106,7 +106,7 @@ def test_a_slow_change_shows_against_the_calibration():
     assert len(monitor.lately) == monitor.compared // STEP
 
 
-def test_the_reference_is_what_lies_below_the_cut_in_the_order_of_time():
+def test_the_reference_is_what_lies_below_the_cut_in_the_order_of_time() -> None:
     rng = np.random.default_rng(7)
     maps = rng.random((40, len(MAPS), 4, 4)).astype(np.float32)
     scoring = ScoringSettings()

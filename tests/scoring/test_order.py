@@ -25,7 +25,7 @@ def _shuffled(calibration: Calibration, seed: int) -> Calibration:
     return replace(calibration, places=tuple(places.tolist()))
 
 
-def test_pictures_in_an_order_of_chance_do_not_change(calibration):
+def test_pictures_in_an_order_of_chance_do_not_change(calibration: Calibration) -> None:
     found = [order_of(_shuffled(calibration, seed)) for seed in range(60)]
     assert sum(one.changes for one in found if one is not None) <= 3, f"level {LEVEL}"
     (sentence,) = order_in_words(_shuffled(calibration, 0))
@@ -33,7 +33,7 @@ def test_pictures_in_an_order_of_chance_do_not_change(calibration):
     assert "CHANGE" not in sentence
 
 
-def test_pictures_that_grow_brighter_change(calibration):
+def test_pictures_that_grow_brighter_change(calibration: Calibration) -> None:
     bright = np.array(calibration.places, float)
     changing = replace(calibration, watched={"brightness": tuple(bright.tolist())})
     found = order_of(changing)
@@ -45,7 +45,7 @@ def test_pictures_that_grow_brighter_change(calibration):
     assert "CHANGE, most in their brightness" in sentence
 
 
-def test_nothing_is_asked_of_few_or_of_an_unknown_order(calibration):
+def test_nothing_is_asked_of_few_or_of_an_unknown_order(calibration: Calibration) -> None:
     assert order_of(replace(calibration, places=())) is None
     few = np.random.default_rng(0).random((12, len(MAPS), 4, 4)).astype(np.float32)
     assert order_of(calibrate(few, ScoringSettings(), 0.1)) is None

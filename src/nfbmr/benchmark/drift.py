@@ -24,6 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -242,7 +243,7 @@ _TESTS: dict[str, Callable[[Floats, Reference, Floats], list[Sequence]]] = {
 
 def brighter(pixels: Pixels) -> Pixels:
     """Returns a picture 5 % brighter."""
-    return np.clip(np.rint(pixels * 1.05), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(pixels * 1.05), 0, 255), np.uint8)
 
 
 def blurred(pixels: Pixels) -> Pixels:
@@ -375,7 +376,7 @@ def _changes(
         return {"set": name, **changed(change, values[""], values[change], lines)}
 
     for change in CHANGES:
-        yield f"{name}, {change}", lambda change=change: job(change)
+        yield f"{name}, {change}", partial(job, change)
 
 
 def table(rows: list[Row]) -> str:

@@ -70,7 +70,9 @@ def read_rows(paths: Sequence[Path]) -> Iterator[Row]:
             )
         try:
             with path.open(encoding="utf-8", newline="") as stream:
-                lines = stream if path.suffix.lower() == ".jsonl" else csv.DictReader(stream)
+                lines: Iterable[str | dict[str, Any]] = stream
+                if path.suffix.lower() == ".csv":
+                    lines = csv.DictReader(stream)
                 for number, line in enumerate(lines, start=1):
                     row = _row(line, f"{path}, row {number}")
                     if row is not None:
