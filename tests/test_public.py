@@ -257,6 +257,7 @@ def test_an_inspection_as_a_dict_and_as_a_line(
     assert list(found) == [
         *("path", "verdict", "score", "p_value", "is_defect"),
         *("threshold", "look_threshold", "size", "regions"),
+        *("brightness", "sharpness", "feature_distance"),
     ]
     assert (found["path"], found["size"]) == (str(path), [60, 90])
     for name in ("score", "p_value", "is_defect", "threshold"):

@@ -77,20 +77,18 @@ def fit(
         changes: any settings over those, nested: `{"flow": {"hidden": 256}}`.
         ignore: what never counts: a mask (path, Pillow image, array) of the pictures' aspect ratio,
             not 0 there; never with tiles, nor with parts that lie turned.
-        device: `auto` (CUDA, but for the small networks that come with nfbmr), `cpu`, `cuda`, ...
+        device: `auto` (CUDA, but not for the small networks of nfbmr), `cpu`, `cuda`, ...
         fresh: start anew, whatever an interrupted fit left.
         cache: of features; by default the user's.
         progress: hears how far the work is.
-        checkpoint_seconds: between two checkpoints, and what a kill loses; more where saving one
-            takes more than a 20th of it.
-        export: also make graphs for the other runtimes that are here; a failure is a warning.
+        checkpoint_seconds: between two checkpoints, what a kill loses; 20 times a save at least.
+        export: also make graphs for the runtimes that are here; a failure is a warning.
         helpers: who computes features and trains; by default this process.
         **keywords: single settings over `changes`, e.g. `seed=1`, `false_alarm_rate=0.05` or
             `flow={"hidden": 256}`; see `Keywords`.
 
     Raises:
-        LayoutError: the data cannot be read as a data set.
-        ImageError, SettingsError, WeightsError: a picture, a setting or the weights are to blame.
+        LayoutError, ImageError, SettingsError, WeightsError: data, a picture, ... are to blame.
         TrainingError: too few pictures, or training broke down.
         BundleError: the model cannot be written, or another fit is writing it.
     """

@@ -34,7 +34,7 @@ def test_it_comes_to_a_copy_to_the_last_bit(
     for name in ("calibration.json", "README.md", "manifest.json"):
         assert (model_copy / name).read_bytes() == (changed / name).read_bytes()
     here, there = (
-        [one.verdict for one in load(path, device="cpu")._each(sorted(good_folder.iterdir()))]
+        [one.verdict for one in load(path, device="cpu").inspected(sorted(good_folder.iterdir()))]
         for path in (model_copy, changed)
     )
     assert here == there

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nfbmr.benchmark import few, gate
+from nfbmr.benchmark import drift, few, gate
 from nfbmr.benchmark.peers import report
 from nfbmr.paper.aggregates import TITLES, Category, over_categories, over_seeds
 from nfbmr.paper.published import OTHER_METHODS, paper_figure
@@ -276,6 +276,8 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "judges": judges,
     "mapping-curve": mapping_curve,
     "directions": directions,
+    "drift-alarms": lambda results: drift.table(results["drift"]),
+    "drift-changes": lambda results: drift.changes_table(results["drift"]),
     "few-drawn": lambda results: few.drawn_table(results["few"]).rstrip(),
     "few-sets": lambda results: few.sets_table(results["few"]).rstrip(),
 }

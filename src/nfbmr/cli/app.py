@@ -13,6 +13,7 @@ from nfbmr.cli.bench import bench
 from nfbmr.cli.cache import cache
 from nfbmr.cli.calibrate import calibrate
 from nfbmr.cli.doctor import doctor
+from nfbmr.cli.drift import drift
 from nfbmr.cli.evaluate import evaluate
 from nfbmr.cli.export import export
 from nfbmr.cli.fit import fit
@@ -37,7 +38,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (fit, evaluate, inspect, calibrate, info, doctor, cache, export, watch, paper):
+for command in (
+    fit,
+    evaluate,
+    inspect,
+    calibrate,
+    info,
+    doctor,
+    cache,
+    export,
+    watch,
+    drift,
+    paper,
+):
     app.command()(command)
 for of_the_station in (serve, token, audit, reproduce):
     app.command()(of_the_station)

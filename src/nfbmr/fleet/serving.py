@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,8 @@ class Raw:
     size: tuple[int, int]
     """(H, W) of the picture."""
     turn: Turn | None
+    looks: Mapping[str, float]
+    """See `nfbmr.scoring.looks`."""
 
 
 class Network:
@@ -63,7 +65,11 @@ class Network:
             RuntimeError: the network failed.
         """
         found = self._batcher.submit(data).result()
-        return found if isinstance(found, Failure) else Raw(found.maps, found.size, found.turn)
+        return (
+            found
+            if isinstance(found, Failure)
+            else Raw(found.maps, found.size, found.turn, found.looks)
+        )
 
 
 @dataclass(eq=False)
@@ -191,7 +197,9 @@ class OnRay:
     def _judge(self, found: Raw | Failure) -> list[Inspection | Failure]:
         if isinstance(found, Failure):
             return [found]
-        return self._inspector.judge(found.maps[None], [(None, found.size)], [found.turn])
+        return self._inspector.judge(
+            found.maps[None], [(None, found.size)], [found.turn], [found.looks]
+        )
 
 
 class RayJudges:

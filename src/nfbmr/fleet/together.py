@@ -8,7 +8,7 @@ is not in them yet.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,17 +102,9 @@ class RayHelpers:
                 device=self._device.type,
             )
         )
-        task = ray.remote(max_retries=RETRIES, **self._holds)(_build_part)
-        waiting: dict[Any, int] = {}
-        done = len(contents) - len(lacking)
-        for part in parts:
-            if len(waiting) == self._workers:
-                done += _one_of(waiting)
-                _tell(progress, done * shelf.tiles, len(contents) * shelf.tiles)
-            waiting[task.remote(part, work)] = len(part)
-        while waiting:
-            done += _one_of(waiting)
-            _tell(progress, done * shelf.tiles, len(contents) * shelf.tiles)
+        before = len(contents) - len(lacking)
+        for done in self._built(parts, work):
+            _tell(progress, (before + done) * shelf.tiles, len(contents) * shelf.tiles)
         places = cache.find(shelf, contents)
         if absent := len(set(contents) - places.keys()):
             raise FleetError(
@@ -120,6 +112,22 @@ class RayHelpers:
                 "here; the folder of models has to lie on storage that all nodes share"
             )
         return cache.store(shelf, contents, places)
+
+    def _built(self, parts: Sequence[Sequence[Picture]], work: Any) -> Iterator[int]:
+        """Has workers compute parts, one each at a time; gives how many pictures are done."""
+        import ray
+
+        task = ray.remote(max_retries=RETRIES, **self._holds)(_build_part)
+        waiting: dict[Any, int] = {}
+        done = 0
+        for part in parts:
+            if len(waiting) == self._workers:
+                done += _one_of(waiting)
+                yield done
+            waiting[task.remote(part, work)] = len(part)
+        while waiting:
+            done += _one_of(waiting)
+            yield done
 
     def train(
         self,

@@ -6,7 +6,8 @@ Shapes: H W = the model's size in pixels.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from nfbmr.data.pose import Turn
 from nfbmr.errors import ImageError
 from nfbmr.inspection.result import Failure
 from nfbmr.model.bundle import Bundle
+from nfbmr.scoring.looks import looks_of_pixels
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Decoded:
     """(H, W) that it had."""
     turn: Turn | None = None
     """How it was turned; None where it lies as it lay."""
+    looks: Mapping[str, float] = field(default_factory=dict)
+    """How bright and sharp it is, by `looks_of_pixels`."""
 
 
 def decode(image: ImageInput, bundle: Bundle) -> Decoded:
@@ -42,10 +46,10 @@ def decode(image: ImageInput, bundle: Bundle) -> Decoded:
     pixels, full = load_with_size(image, size, bundle.settings.data)
     if bundle.ignore is not None:
         pixels = bundle.ignore.paint(pixels)
-    if bundle.pose is None:
-        return Decoded(_path_of(image), pixels, full)
-    aligned, turn = bundle.pose.align(pixels)
-    return Decoded(_path_of(image), aligned, full, turn)
+    turn = None
+    if bundle.pose is not None:
+        pixels, turn = bundle.pose.align(pixels)
+    return Decoded(_path_of(image), pixels, full, turn, looks_of_pixels(pixels))
 
 
 def try_decode(image: ImageInput, bundle: Bundle) -> Decoded | Failure:

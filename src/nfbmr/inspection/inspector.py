@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,7 +23,7 @@ from nfbmr.data.pose import Turn
 from nfbmr.errors import BundleError, ImageError, SettingsError
 from nfbmr.inspection import forks
 from nfbmr.inspection.decoding import Decoded, decode, try_decode
-from nfbmr.inspection.recalibration import calibrated_on, left_without, one_of, refuse_no_shares
+from nfbmr.inspection.recalibration import Model, calibrated_anew
 from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.inspection.stream import Stream
 from nfbmr.inspection.why import Why, compared
@@ -32,10 +32,10 @@ from nfbmr.model.examples import decoded
 from nfbmr.model.facts import Facts
 from nfbmr.runtimes.choose import open_runtime
 from nfbmr.runtimes.protocol import Runtime
-from nfbmr.scoring.calibrate import recalibrate
 from nfbmr.scoring.calibration import Calibration, image_scores
 from nfbmr.scoring.conformal import p_values
 from nfbmr.scoring.ignored import masked
+from nfbmr.scoring.looks import looks_of_each
 from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.settings.schema import Settings
 
@@ -206,23 +206,20 @@ class Inspector:
         return decoded(self._bundle.examples)
 
     def scores(self, images: Iterable[ImageInput]) -> NDArray[np.float64]:
-        """Returns the scores (N,) of pictures that must all be readable.
-
-        Raises:
-            ImageError: one is not.
-        """
-        return np.array([result.score for result in self._each(images)], np.float64)
+        """Returns the scores (N,) of pictures, as `inspected` judges them."""
+        return np.array([result.score for result in self.inspected(images)], np.float64)
 
     def maps(self, images: Iterable[ImageInput]) -> Maps:
-        """Returns the raw maps (N, K, H', W') of pictures that must all be readable.
+        """Returns the raw maps (N, K, H', W') of pictures, as `inspected` has them."""
+        found = [result.maps for result in self.inspected(images)]
+        return np.stack(found) if found else np.empty((0, len(MAPS), 1, 1), np.float32)
+
+    def inspected(self, images: Iterable[ImageInput]) -> Iterator[Inspection]:
+        """Yields what is said of pictures that must all be readable, in their order.
 
         Raises:
             ImageError: one is not.
         """
-        found = [result.maps for result in self._each(images)]
-        return np.stack(found) if found else np.empty((0, len(MAPS), 1, 1), np.float32)
-
-    def _each(self, images: Iterable[ImageInput]) -> Iterator[Inspection]:
         for result in self._stream(images, 8, 2, full=True):
             if isinstance(result, Failure):
                 raise ImageError(result.error)
@@ -253,16 +250,9 @@ class Inspector:
             ImageError: one cannot be read.
         """
         now = self.calibration
-        rate = now.false_alarm_rate if rate is None else rate
-        look_rate = now.look_rate if look_rate is None else look_rate
-        refuse_no_shares(rate, look_rate)
-        without = one_of(good_images, without)
-        if good_images is None:
-            left = left_without(now, without, self.settings.data.white)
-            calibration = recalibrate(left, rate, look_rate)
-        else:
-            one = self.facts, self.settings, self.maps, (rate, look_rate), now.ignored
-            calibration = calibrated_on(good_images, *one)
+        bare = self.with_calibration(replace(now, ignored=()))  # sees all of a picture
+        model = Model(self.facts, self.settings, bare.inspected)
+        calibration = calibrated_anew(now, model, (rate, look_rate), good_images, without)
         return self.with_calibration(calibration)
 
     def with_calibration(self, calibration: Calibration) -> Inspector:
@@ -297,8 +287,9 @@ class Inspector:
     def _judge(self, maps: Maps | None, pictures: list[Decoded]) -> list[Inspection | Failure]:
         if maps is None:
             return []
-        turns = [picture.turn for picture in pictures]
-        return self.judge(maps, [(picture.path, picture.size) for picture in pictures], turns)
+        named = [(picture.path, picture.size) for picture in pictures]
+        turns, looks = ([getattr(one, what) for one in pictures] for what in ("turn", "looks"))
+        return self.judge(maps, named, turns, looks)
 
     def _of_tiles(self, pixels: NDArray[np.uint8]) -> Maps:
         """Maps pictures (N, H, W, 3) to the joined maps of their tiles (N, K, H', W')."""
@@ -313,7 +304,8 @@ class Inspector:
         self,
         maps: Maps,
         pictures: Sequence[tuple[str | None, tuple[int, int]]],
-        turns: Sequence[Turn | None] | None = None,
+        turns: Sequence[Turn | None] = (),
+        looks: Sequence[Mapping[str, float]] = (),
     ) -> list[Inspection | Failure]:
         """Judges raw maps: what follows the network, for pictures or for kept features of them.
 
@@ -321,8 +313,8 @@ class Inspector:
             maps: (N, K, H', W').
             pictures: the path and the size (H, W) of each, N of them.
             turns: how each was turned before the network; by default none was.
+            looks: what is known of each one's pixels; by default nothing.
         """
-        turns = turns or [None] * len(pictures)
         maps = masked(maps, self.calibration.ignored)
         scores = image_scores(maps, self.settings.scoring, self.calibration)
         ps = p_values(scores, self.calibration.scores)
@@ -338,13 +330,20 @@ class Inspector:
                 maps=raw,
                 size=size,
                 turn=turn,
+                looks=seen,
                 ignore=self._bundle.ignore,
                 scoring=self.settings.scoring,
                 calibration=self.calibration,
                 mm_per_pixel=self.settings.mm_per_pixel,
             )
-            for (path, size), turn, raw, score, p_value in zip(
-                pictures, turns, maps, scores, ps, strict=True
+            for (path, size), turn, seen, raw, score, p_value in zip(
+                pictures,
+                turns or [None] * len(pictures),
+                looks_of_each(maps, looks),
+                maps,
+                scores,
+                ps,
+                strict=True,
             )
         ]
 

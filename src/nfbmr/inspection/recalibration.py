@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from nfbmr.data.images import ImageInput
 from nfbmr.data.survey import survey
 from nfbmr.errors import CalibrationError, SettingsError
+from nfbmr.inspection.result import Inspection
 from nfbmr.model.facts import Facts
-from nfbmr.scoring.calibrate import calibrate, without
+from nfbmr.scoring.calibrate import calibrate, recalibrate, with_looks
+from nfbmr.scoring.calibrate import without as without_pictures
 from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.ignored import Area, masked
-from nfbmr.scoring.maps import Maps
+from nfbmr.scoring.looks import OF_PIXELS, joined
 from nfbmr.settings.schema import Settings
 from nfbmr.system.words import counted
 
@@ -22,11 +26,36 @@ _log = logging.getLogger(__name__)
 _LEAST_RATE = 1e-6  # as of the settings
 
 
+@dataclass(frozen=True)
+class Model:
+    """What calibrating takes of a model."""
+
+    facts: Facts
+    settings: Settings
+    inspected: Callable[[Iterable[ImageInput]], Iterable[Inspection]]
+    """Inspects pictures, in their order, with no area left out."""
+
+
+def calibrated_anew(
+    now: Calibration,
+    model: Model,
+    rates: tuple[float | None, float | None],
+    good_images: Iterable[ImageInput] | None,
+    without: Iterable[ImageInput],
+) -> Calibration:
+    """Calibrates for other rates, on other pictures, or without some: `Inspector.recalibrated`."""
+    rate = now.false_alarm_rate if rates[0] is None else rates[0]
+    look_rate = now.look_rate if rates[1] is None else rates[1]
+    _refuse_no_shares(rate, look_rate)
+    left = _one_of(good_images, without)
+    if good_images is not None:
+        return calibrated_on(good_images, model, (rate, look_rate), now.ignored)
+    return recalibrate(_left_without(now, left, model.settings.data.white), rate, look_rate)
+
+
 def calibrated_on(
     good_images: Iterable[ImageInput],
-    facts: Facts,
-    settings: Settings,
-    maps_of: Callable[[Iterable[ImageInput]], Maps],
+    model: Model,
     rates: tuple[float, float],
     ignored: tuple[Area, ...] = (),
 ) -> Calibration:
@@ -34,9 +63,7 @@ def calibrated_on(
 
     Args:
         good_images: the pictures.
-        facts: of the model.
-        settings: likewise.
-        maps_of: gives the raw maps (N, K, H', W') of pictures.
+        model: that judges them.
         rates: of false alarms, and of what a person looks at.
         ignored: areas that count for no score.
 
@@ -44,6 +71,7 @@ def calibrated_on(
         CalibrationError: too few pictures, some that were trained on, or all alike.
         ImageError: one cannot be read.
     """
+    facts, settings = model.facts, model.settings
     seen = survey(facts.name, good_images, white=settings.data.white)
     for warning in seen.warnings:
         _log.warning("%s", warning)
@@ -58,13 +86,17 @@ def calibrated_on(
             f"({', '.join(known[:5])}): the model knows them, so they score lower than new "
             "parts and the threshold would be too low; give good pictures it has not seen"
         )
-    maps = masked(maps_of(one.picture for one in seen.pictures), ignored)
+    found = list(model.inspected(one.picture for one in seen.pictures))
+    maps = np.stack([one.maps for one in found]) if found else np.empty((0, 1, 1, 1), np.float32)
     names = [one.pixel_hash for one in seen.pictures]
-    found = calibrate(maps, settings.scoring, rates[0], names, look_rate=rates[1])
-    return replace(found, ignored=ignored)
+    calibration = calibrate(
+        masked(maps, ignored), settings.scoring, rates[0], names, look_rate=rates[1]
+    )
+    looked = with_looks(calibration, joined([one.looks for one in found], OF_PIXELS))
+    return replace(looked, ignored=ignored)
 
 
-def left_without(
+def _left_without(
     calibration: Calibration, pictures: Sequence[ImageInput], white: int | None = None
 ) -> Calibration:
     """Returns the calibration without the scores of some of its pictures.
@@ -87,10 +119,10 @@ def left_without(
             f"{', '.join(strange[:5])}: found no such picture among the {len(calibration.scores)} "
             "that calibrate this model; give files that it was fitted or calibrated with"
         )
-    return without(calibration, [one.pixel_hash for one in seen.pictures])
+    return without_pictures(calibration, [one.pixel_hash for one in seen.pictures])
 
 
-def refuse_no_shares(rate: float, look_rate: float) -> None:
+def _refuse_no_shares(rate: float, look_rate: float) -> None:
     """Checks asked rates.
 
     Raises:
@@ -103,7 +135,7 @@ def refuse_no_shares(rate: float, look_rate: float) -> None:
             )
 
 
-def one_of(
+def _one_of(
     good_images: Iterable[ImageInput] | None, without: Iterable[ImageInput]
 ) -> list[ImageInput]:
     """Returns the pictures to leave out, where no other good ones take the place of all.

@@ -5,6 +5,7 @@ Shapes: K = raw maps, H W = grid or pixels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -53,6 +54,8 @@ class Inspection:
     """How the picture was turned before the network saw it; None where it stayed as it lay."""
     ignore: Ignored | None = field(default=None, repr=False)
     """What of it never counts; the heatmap is 0 there."""
+    looks: Mapping[str, float] = field(default_factory=dict, repr=False)
+    """What is watched of it beside the score, by the names of `nfbmr.scoring.looks.LOOKS`."""
 
     @property
     def verdict(self) -> Verdict:
@@ -140,7 +143,7 @@ class Inspection:
         """Returns what is said as JSON holds it, `regions` as a list of `Region.to_dict`.
 
         The keys are `path, verdict, score, p_value, is_defect, threshold, look_threshold, size,
-        regions`.
+        regions`, and those of `looks`.
         """
         return {
             "path": self.path,
@@ -152,6 +155,7 @@ class Inspection:
             "look_threshold": self.look_threshold,
             "size": list(self.size),
             "regions": [region.to_dict() for region in self.regions],
+            **self.looks,
         }
 
 

@@ -13,15 +13,16 @@ from typing import Any, Literal, Protocol
 from nfbmr.errors import MissingExtraError, SettingsError
 from nfbmr.inspection.regions import in_words
 from nfbmr.inspection.result import Failure, Inspection
+from nfbmr.scoring.looks import LOOKS
 from nfbmr.system.files import printable, spreadsheet_cell, written_beside
 from nfbmr.system.packages import how_to_install
 
 Format = Literal["table", "jsonl", "csv", "parquet"]
 COLUMNS = (
     *("path", "verdict", "score", "p_value", "is_defect", "threshold", "look_threshold"),
-    *("regions", "model", "error"),
+    *(*LOOKS, "regions", "model", "error"),
 )
-_NUMBERS = ("score", "p_value", "threshold", "look_threshold")
+_NUMBERS = ("score", "p_value", "threshold", "look_threshold", *LOOKS)
 _PARQUET_ROWS = 1024
 
 Row = dict[str, Any]

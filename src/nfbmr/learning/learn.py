@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from nfbmr.data.survey import Survey, Surveyed, survey
 from nfbmr.data.tiles import CELL, Tiling
 from nfbmr.errors import SettingsError
 from nfbmr.features.compute import FeatureCache
+from nfbmr.inspection.decoding import decode
 from nfbmr.learning.crew import HERE, Helpers
 from nfbmr.learning.examples import examples_of
 from nfbmr.learning.maps import calibration_maps
@@ -32,8 +34,10 @@ from nfbmr.networks.detector import Detector
 from nfbmr.networks.protocol import FeatureSource
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights
-from nfbmr.scoring.calibrate import Known, calibrate, odd_ones
+from nfbmr.scoring.calibrate import Known, calibrate, odd_ones, with_looks
 from nfbmr.scoring.calibration import Calibration
+from nfbmr.scoring.looks import OF_PIXELS, joined
+from nfbmr.scoring.order import order_in_words
 from nfbmr.settings.schema import Settings
 from nfbmr.system import provenance
 from nfbmr.system.progress import Progress, silent
@@ -42,6 +46,7 @@ from nfbmr.system.words import counted
 _log = logging.getLogger(__name__)
 
 _MOST_NAMED = 5  # odd pictures
+_THREADS = 2
 
 _Split = tuple[NDArray[np.int64], NDArray[np.int64]]  # which pictures train, which are held out
 
@@ -130,16 +135,31 @@ def learn(good: Survey, plan: Plan, job: Job, given: Given | None = None) -> Bun
         plan.size if plan.tiling is None else plan.tiling.whole,
         job.settings.data,
     )
-    seconds = before + trained.seconds + time.monotonic() - started
-    return Bundle(
+    bundle = Bundle(
         settings=_portable(job.settings),
-        facts=_facts(good, split, plan, given.weights, trained.losses, seconds),
+        facts=_facts(good, split, plan, given.weights, trained.losses),
         calibration=calibration,
         tensors=tensors,
         examples=examples,
         pose=given.pose,
         ignore=plan.ignore,
     )
+    calibration = _with_looks(bundle, {one.pixel_hash: one.picture for one in good.pictures})
+    seconds = before + trained.seconds + time.monotonic() - started
+    facts = bundle.facts.model_copy(update={"fit_seconds": seconds})
+    return replace(bundle, calibration=calibration, facts=facts)
+
+
+def _with_looks(bundle: Bundle, pictures: Mapping[str, ImageInput]) -> Calibration:
+    """Reads the pictures that calibrate as an inspection does, to know how bright they are."""
+    calibration = bundle.calibration
+    came = [calibration.pictures[i] for i in np.argsort(calibration.places)]
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="nfbmr-looks") as pool:
+        looks = list(pool.map(lambda name: decode(pictures[name], bundle).looks, came))
+    found = with_looks(calibration, joined(looks, OF_PIXELS))
+    for sentence in order_in_words(found):
+        _log.info("%s", sentence)
+    return found
 
 
 def _calibration(
@@ -266,7 +286,6 @@ def _facts(
     plan: Plan,
     weights: str,
     losses: dict[str, float],
-    seconds: float,
 ) -> Facts:
     trained_on, held_out = (tuple(good.pictures[i].fingerprint for i in part) for part in split)
     pixels = [tuple(good.pictures[i].pixel_hash for i in part) for part in split]
@@ -282,7 +301,7 @@ def _facts(
         labelled=good.is_labelled,
         n_train=len(trained_on),
         n_held_out=len(held_out),
-        fit_seconds=seconds,
+        fit_seconds=0.0,  # until all is done
         created=provenance.now(),
         commit=provenance.commit(),
         versions=provenance.versions(),

@@ -166,16 +166,18 @@ def train(
         seconds += position.seconds
         assert position.loss is not None, "a stage has at least one step"
         losses[name] = position.loss
+    seconds += _closed_forms(run, gaussians_key(settings, data, device, share.workers))
+    return Trained(seconds=seconds, losses=losses)
+
+
+def _closed_forms(run: _Run, key: str) -> float:
     try:
-        seconds += run.learn_gaussians_and_subspace(
-            gaussians_key(settings, data, device, share.workers)
-        )
+        return run.learn_gaussians_and_subspace(key)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise TrainingError(
             f"the good pictures hardly differ ({error}): are they copies of one picture, or is the "
             "camera stuck? Give pictures of different good parts"
         ) from error
-    return Trained(seconds=seconds, losses=losses)
 
 
 class _Run:

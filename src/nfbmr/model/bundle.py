@@ -74,6 +74,7 @@ from nfbmr.scoring.calibration import (
     checked,
 )
 from nfbmr.scoring.maps import OLDER
+from nfbmr.scoring.order import order_in_words
 from nfbmr.settings.changes import from_dict, to_dict
 from nfbmr.settings.schema import Settings
 from nfbmr.system.files import sha256_of
@@ -126,7 +127,7 @@ class Bundle:
 
     def card(self) -> str:
         """Returns the model card."""
-        threshold = self.calibration.describe()
+        threshold = [*self.calibration.describe(), "", *order_in_words(self.calibration)]
         pictures = self.calibration.pictures
         also = [one.describe() for one in (self.pose, self.ignore) if one is not None]
         count = len(self.examples)

@@ -42,8 +42,7 @@ from nfbmr.networks.padding import make_padding_static
 from nfbmr.networks.whole import PROBE, maps_inside, steps_of, take_whole
 from nfbmr.settings.schema import BackboneSettings
 
-# Two sides, so that swapped axes show; large enough for a stride of 32 to leave 2 x 3 cells.
-_PROBE = (64, 96)
+_PROBE = (64, 96)  # two sides, so that swapped axes show; a stride of 32 leaves 2 x 3 cells
 _SIDE = 32  # sides of a smaller copy of an image are multiples of it
 _ROUNDING = 1e-3  # by which features may differ where batch norms are folded, of the largest
 _Level = tuple[int, int]  # channels and stride of a map

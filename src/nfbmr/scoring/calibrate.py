@@ -25,6 +25,7 @@ from nfbmr.scoring.judges import (
     left_out_statistics,
 )
 from nfbmr.scoring.level import to_level, zero_for
+from nfbmr.scoring.looks import in_order, looks_of_maps
 from nfbmr.scoring.maps import (
     DETAIL,
     FINE,
@@ -86,7 +87,8 @@ def calibrate(
     """Learns scales and threshold from the raw maps of good images.
 
     Args:
-        maps: (n, K, H, W), n >= LEAST_HELD_OUT, as of pictures that were not learnt from.
+        maps: (n, K, H, W), n >= LEAST_HELD_OUT, as of pictures that were not learnt from; in the
+            order in which they came.
         scoring: which maps and statistics.
         rate: asked false-alarm rate, in (0, 1).
         pictures: what names each image, n of them; kept beside the scores.
@@ -117,6 +119,8 @@ def calibrate(
         rank=1,
         look_rate=look_rate,
         pictures=tuple(pictures[i] for i in order) if pictures else (),
+        places=tuple(order.tolist()),
+        watched=in_order(looks_of_maps(maps), order),
         judge_mean=tuple(scale[0].tolist()) if scale else (),
         judge_std=tuple(scale[1].tolist()) if scale else (),
         learnt=0 if known is None else known.learnt,
@@ -257,6 +261,17 @@ def _refuse_alike(table: Floats, scoring: ScoringSettings) -> None:
     )
 
 
+def with_looks(calibration: Calibration, looks: Mapping[str, Sequence[float]]) -> Calibration:
+    """Returns a calibration that knows more of its good pictures.
+
+    Args:
+        calibration: that knows in which order they came.
+        looks: of each statistic, its values (n,) in that order.
+    """
+    places = np.array(calibration.places)
+    return replace(calibration, watched={**calibration.watched, **in_order(looks, places)})
+
+
 def recalibrate(
     calibration: Calibration, rate: float, look_rate: float | None = None
 ) -> Calibration:
@@ -334,6 +349,8 @@ def without(calibration: Calibration, pictures: Iterable[str]) -> Calibration:
         calibration,
         scores=tuple(calibration.scores[n] for n in kept),
         pictures=tuple(calibration.pictures[n] for n in kept),
+        places=tuple(calibration.places[n] for n in kept) if calibration.places else (),
+        watched=in_order(calibration.watched, kept),
         judge_peaks=peaks,
         judge_peak=tuple(_peak(own, calibration.false_alarm_rate) for own in peaks)
         or calibration.judge_peak,

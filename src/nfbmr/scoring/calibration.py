@@ -103,6 +103,12 @@ class Calibration:
     """See `nfbmr.scoring.left_out`."""
     ignored: tuple[Area, ...] = ()
     """See `nfbmr.scoring.ignored`."""
+    watched: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Of each statistic of `nfbmr.scoring.looks`, its values in the good pictures, in the order of
+    `scores`, (n,); none in calibrations of older versions."""
+    places: tuple[int, ...] = ()
+    """The place of each good picture, in the order of `scores`, among all of them in the order in
+    which they came; none in calibrations of older versions."""
 
     @model_validator(mode="after")
     def _check(self) -> Calibration:
@@ -130,6 +136,9 @@ class Calibration:
             and (self.learnt == 0 or self.learnt >= max(n, 2))
             and all(name in MAPS and 0 <= weight <= 1 for name, weight in self.own.items())
             and are_areas(self.ignored)
+            and all(len(values) == n for values in self.watched.values())
+            and len(set(self.places)) == len(self.places)
+            and len(self.places) in (0, n)
         )
         if not sound:
             raise ValueError(

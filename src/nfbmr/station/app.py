@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from nfbmr.errors import NfbmrError, StationError
 from nfbmr.station import problems
 from nfbmr.station.api import (
+    drift,
     health,
     inspect,
     inspections,
@@ -81,7 +82,7 @@ def create_app(station: Station) -> FastAPI:
     app.state.station = station
     for module in (inspect, inspections, models, versions, recalibration, thresholds):
         app.include_router(module.router)
-    for module in (sources, learn, health):
+    for module in (drift, sources, learn, health):
         app.include_router(module.router)
     add_pages(app)
     for kind in (NfbmrError, OSError):

@@ -14,6 +14,7 @@ from nfbmr.station.engine.gate import Gate
 from nfbmr.station.engine.pool import Judges, Loaded, Pool
 from nfbmr.station.outputs.outbox import Outputs
 from nfbmr.station.services.changes import Changes
+from nfbmr.station.services.drift import Drift
 from nfbmr.station.services.jobs import Jobs
 from nfbmr.station.services.judge import Judge
 from nfbmr.station.services.learn import Learn, made_line_folder
@@ -74,39 +75,41 @@ class Station:
             )
             opened.callback(self.pool.close)
             most_bytes = int(settings.waiting_megabytes * MEGABYTE)
-            gate = Gate(settings.waiting, most_bytes)
             self.arriving = Gate(sys.maxsize, most_bytes)
-            self.live = Live(self.store)
-            self.outputs = Outputs(settings, self.store, self.live.touch)
-            opened.callback(self.outputs.close)
-            told = self.outputs.call
-            self.judge = Judge(settings, self.pool, self.store, self.pictures, gate, told)
-            changes = Changes(self.store, self.pool)
-            for loaded in self.pool.all():
-                changes.reconcile(loaded)
-            self.jobs = Jobs()
-            opened.callback(self.jobs.close)
-            self.thresholds = Thresholds(self.store, self.pool, changes)
-            self.line = Line(
-                self.store, self.pool, self.pictures, self.versions, changes, self.jobs
-            )
-            self.recalibration = Recalibration(
-                self.store, self.pictures, self.thresholds, self.jobs
-            )
-            self.learner = Learner(self.store, settings.learning_folder)
-            opened.callback(self.learner.close)
-            self.learn = Learn(settings, self.store, self.pool, self.learner)
-            retention = Retention(
-                settings,
-                self.store,
-                self.pictures,
-                lambda: prune(settings, self.store, self.pool, self.versions),
-            )
-            opened.callback(retention.close)
-            sources = Sources(settings, self.pool, self.judge, self.store, self.live.touch)
-            opened.callback(sources.close)
-            self.sources = sources
+            self._serve(opened, settings)
             self._opened = opened.pop_all()
+
+    def _serve(self, opened: ExitStack, settings: StationSettings) -> None:
+        """Opens what answers people and machines, and what works beside it."""
+        gate = Gate(settings.waiting, int(settings.waiting_megabytes * MEGABYTE))
+        self.live = Live(self.store)
+        self.outputs = Outputs(settings, self.store, self.live.touch)
+        opened.callback(self.outputs.close)
+        told = self.outputs.call
+        self.judge = Judge(settings, self.pool, self.store, self.pictures, gate, told)
+        changes = Changes(self.store, self.pool)
+        for loaded in self.pool.all():
+            changes.reconcile(loaded)
+        self.jobs = Jobs()
+        opened.callback(self.jobs.close)
+        self.thresholds = Thresholds(self.store, self.pool, changes)
+        self.line = Line(self.store, self.pool, self.pictures, self.versions, changes, self.jobs)
+        self.recalibration = Recalibration(self.store, self.pictures, self.thresholds, self.jobs)
+        self.learner = Learner(self.store, settings.learning_folder)
+        opened.callback(self.learner.close)
+        self.learn = Learn(settings, self.store, self.pool, self.learner)
+        self.drift = Drift(self.store, self.pool)
+        opened.callback(self.drift.close)
+        retention = Retention(
+            settings,
+            self.store,
+            self.pictures,
+            lambda: prune(settings, self.store, self.pool, self.versions),
+        )
+        opened.callback(retention.close)
+        sources = Sources(settings, self.pool, self.judge, self.store, self.live.touch)
+        opened.callback(sources.close)
+        self.sources = sources
 
     def __enter__(self) -> Station:
         """Returns itself."""

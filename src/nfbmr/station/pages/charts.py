@@ -5,7 +5,7 @@ Shapes: coordinates are those of a drawing `WIDTH` x `HEIGHT`, y down.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,8 @@ import numpy as np
 WIDTH, HEIGHT = 1000, 240
 _TOP, _BOTTOM = 12, 4
 _BINS = 40
+_POINTS = 400  # of a line
+_LAST_TICK = 0.98  # of the width, behind which a number would be cut off
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,3 +92,72 @@ def _round_numbers(low: float, high: float) -> list[float]:
     step = float(next(power * one for one in (1, 2, 5, 10) if power * one >= rough))
     first = int(np.ceil(low / step))
     return [round(step * n, 10) for n in range(first, int(np.floor(high / step)) + 1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lines:
+    """What a template draws over the parts of a watch."""
+
+    paths: dict[str, str]
+    """Name -> the points of a polyline, as SVG has them."""
+    marks: list[float]
+    """x of what happened."""
+    ticks: list[Tick]
+    low: float
+    high: float
+
+    def y(self, value: float) -> float:
+        """Returns y of a value, within the drawing."""
+        return _height(value, self.low, self.high)
+
+
+def lines(
+    series: Mapping[str, Sequence[tuple[int, float]]],
+    between: tuple[float, float],
+    last: int,
+    *,
+    marks: Sequence[int] = (),
+) -> Lines:
+    """Draws values over numbers of parts; of many points near one another the highest stays.
+
+    Args:
+        series: name -> number of a part, from 1, and value, by ascending numbers.
+        between: the values at the lower and at the upper edge.
+        last: the number at the right edge.
+        marks: numbers of parts that get a line of their own.
+    """
+    low, high = between
+    last = max(last, 2)
+    step = max(1, -(-last // _POINTS))
+    paths = {}
+    for name, values in series.items():
+        kept: dict[int, tuple[int, float]] = {}
+        for number, value in values:
+            place = number // step
+            if place not in kept or value > kept[place][1]:
+                kept[place] = number, value
+        points = [
+            f"{_width(number, last):.1f},{_height(value, low, high):.1f}"
+            for number, value in kept.values()
+        ]
+        paths[name] = " ".join(points)
+    ticks = [
+        Tick(x=_width(int(at), last), text=f"{at:g}") for at in _round_numbers(0, last) if at >= 1
+    ]
+    return Lines(
+        paths=paths,
+        marks=[round(_width(number, last), 2) for number in marks],
+        ticks=[tick for tick in ticks if tick.x < _LAST_TICK * WIDTH],
+        low=low,
+        high=high,
+    )
+
+
+def _width(number: int, last: int) -> float:
+    return WIDTH * number / last
+
+
+def _height(value: float, low: float, high: float) -> float:
+    share = (value - low) / (high - low)
+    axis = HEIGHT - _BOTTOM
+    return round(axis - (axis - _TOP) * min(1.0, max(0.0, share)), 2)

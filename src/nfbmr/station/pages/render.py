@@ -25,6 +25,7 @@ PAGES = (
     ("/review", "Review"),
     ("/threshold", "Threshold"),
     ("/learn", "Learn"),
+    ("/drift", "Drift"),
     ("/models", "Models"),
 )
 """Addresses and names, in the order of the menu."""
@@ -125,4 +126,4 @@ def _troubles(request: Request) -> list[str]:
     found += [f"Model {name}: {why}" for name, why in sorted(station.unkept.items())]
     if station.judge.trouble is not None:
         found.append(f"The last part: {station.judge.trouble}")
-    return found
+    return [*found, *station.drift.troubles()]

@@ -305,4 +305,5 @@ def _row(given: Given, loaded: Loaded, result: Inspection, sha256: str) -> Inspe
         milliseconds=0.0,
         arrival=given.arrival,
         request=given.request,
+        looks=dict(result.looks),
     )

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nfbmr.data.images import ImageInput
 from nfbmr.data.survey import looked_at
 from nfbmr.errors import CalibrationError, ImageError, SettingsError
-from nfbmr.inspection.recalibration import calibrated_on
+from nfbmr.inspection.recalibration import Model, calibrated_on
+from nfbmr.inspection.result import Inspection
 from nfbmr.model.folder import POSE, parts_said
 from nfbmr.scoring.calibrate import LEAST_HELD_OUT
 from nfbmr.scoring.conformal import images_needed
 from nfbmr.scoring.ignored import MOST as MOST_SHARE
 from nfbmr.scoring.ignored import MOST_AREAS, Area, are_areas
-from nfbmr.scoring.maps import Maps
 from nfbmr.station.engine.pool import Loaded
 from nfbmr.station.services.jobs import ConflictError, Job, Jobs
 from nfbmr.station.services.threshold import Thresholds
@@ -139,14 +139,15 @@ class Recalibration:
                 job.step(total)
                 yield picture
 
-        def maps_of(pictures: Iterable[ImageInput]) -> Maps:
-            return inspector.maps(each(pictures))
-
         now = inspector.calibration
+        bare = inspector.with_calibration(replace(now, ignored=()))  # sees all of a picture
+
+        def inspected(pictures: Iterable[ImageInput]) -> Iterator[Inspection]:
+            return bare.inspected(each(pictures))
+
         rates = now.false_alarm_rate, now.look_rate
-        found = calibrated_on(
-            list(fresh), inspector.facts, inspector.settings, maps_of, rates, areas
-        )
+        model = Model(inspector.facts, inspector.settings, inspected)
+        found = calibrated_on(list(fresh), model, rates, areas)
         used = len(found.scores)
         why = f"calibrated on {used} parts that people confirmed as good"
         why = f"{reason} ({why})" if reason else why

@@ -66,6 +66,8 @@ class Inspected:
     """From the last byte of the picture to the verdict."""
     arrival: str | None = None
     """sha256 that names this arrival of the picture at its source, where that tells them apart."""
+    looks: dict[str, float] | None = None
+    """What is watched beside the score; None in rows of older versions."""
     label: Label | None = None
     """What a person says that the part is."""
     note: str = ""
@@ -206,9 +208,8 @@ def record(connection: Connection, done: Inspected, png: bytes | None) -> Record
     assert number is not None
     if png is not None:
         connection.execute(insert(HEATMAPS).values(inspection=number[0], png=png))
-    values["id"] = number[0]
-    outbox.tell_inspection(connection, values)
-    return Recorded(**values)
+    outbox.tell_inspection(connection, values | {"id": number[0]})
+    return Recorded(**values, id=number[0])
 
 
 def keep_calibration(connection: Connection, name: str, content: str) -> None:

@@ -52,6 +52,7 @@ INSPECTIONS = Table(
     Column("p_value", Float, nullable=False),
     Column("verdict", String(10), nullable=False),
     Column("regions", JSON, nullable=False),
+    Column("looks", JSON(none_as_null=True)),
     Column("milliseconds", Float, nullable=False),
     Column("label", String(10)),
     Column("note", Text, nullable=False, server_default=""),
