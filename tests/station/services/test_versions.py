@@ -13,7 +13,7 @@ import pytest
 from nfbmr.errors import BundleError
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.model.bundle import read_bundle, write_bundle
-from nfbmr.station.audit import verify
+from nfbmr.station.audit import Change, verify
 from nfbmr.station.engine.pool import Loaded
 from nfbmr.station.services.jobs import ConflictError
 from nfbmr.station.services.judge import Given
@@ -202,6 +202,17 @@ def test_a_change_that_came_about_is_not_taken_back_where_somebody_restores_the_
         assert station.pool.all()[0].calibration == old.calibration
         (event,) = station.store.read(queries.events, kinds=("threshold",), subject=old.name)
         assert event.actor == "ann"
+
+
+def test_who_put_what_was_learnt_here_on_the_line_is_said(line: Station, model_copy: Path) -> None:
+    states = ("learning", "learnt", "on the line")
+    for state in states:
+        new = {"learning": 1, "state": state}
+        change = Change(kind="learn", subject=model_copy.name, actor="eve", new=new)
+        line.store.write(queries.append, change).result()
+    fitted_anew(line, model_copy)
+    stay = line.line.history(model_copy.name)[0]
+    assert (stay.actor, stay.reason) == ("eve", "learnt at the station")
 
 
 def test_two_comparisons_do_not_run_at_once(line: Station, model_copy: Path) -> None:

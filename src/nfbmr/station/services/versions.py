@@ -105,7 +105,7 @@ class Line:
             StationError: the database does not answer.
         """
         events = self._store.read(
-            queries.events, kinds=("model", *KINDS), subject=name, limit=_EVENTS
+            queries.events, kinds=("model", "learn", *KINDS), subject=name, limit=_EVENTS
         )
         found, until = [], None
         for place, event in enumerate(events):
@@ -262,6 +262,8 @@ def _cause(found: Event, earlier: list[Event]) -> Event:
         if event.kind == "model":
             break
         new = event.new or {}
+        if event.kind == "learn" and new["state"] == "on the line":
+            return replace(event, reason="learnt at the station")
         if found.new is not None and new.get("calibration") == found.new["calibration"]:
             return event
     return replace(found, reason="found in its directory")
