@@ -11,10 +11,10 @@ WORKERS ?= 2
 DEMO := out/demo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo station test test-torch test-inference test-fleet check bench clean help
+.PHONY: demo station test test-torch test-inference test-browser test-fleet check bench clean help
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: .venv/.installed ## Install into .venv, learn from pictures of good solar cells, report on others
 	$(BIN)/python -m nfbmr.benchmark.solar_cells mono $(DEMO)/solar_mono.csv
@@ -39,6 +39,9 @@ test-inference: .venv/.installed .venv-inference/.installed
 	$(BIN)/python tests/inference_only/make_bundle.py out/inference_only
 	NFBMR_LEFT=$(CURDIR)/out/inference_only .venv-inference/bin/python -m pytest \
 	  --confcutdir tests/inference_only tests/inference_only
+
+test-browser: .venv/.installed ## Test the station's pages in Chromium (/usr/bin/chromium); pictures in out/browser
+	$(BIN)/python -m pytest tests/browser
 
 test-fleet: .venv/.installed ## Run the tests that start Ray: clusters on this machine, kills, an S3 server
 	$(BIN)/python -m pytest -m fleet tests/fleet
