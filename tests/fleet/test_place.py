@@ -52,10 +52,11 @@ def test_one_at_work_that_says_nothing_for_long_was_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = Place(tmp_path).write(State(product="a", status="running"))
-    assert not state.is_silent
+    said = [state.is_silent]
     later = state.changed + places.SILENT_SECONDS + 1
-    monkeypatch.setattr(places.time, "time", lambda: later)
-    assert state.is_silent
+    monkeypatch.setattr("nfbmr.fleet.place.time.time", lambda: later)
+    said.append(state.is_silent)
+    assert said == [False, True]
     assert not replace(state, status="done").is_silent
 
 

@@ -79,16 +79,14 @@ def test_a_product_ends_with_a_model_figures_and_what_it_said(
 def test_a_model_that_stands_is_not_learnt_again_where_its_test_was_broken_off(
     order: Order, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate = products.evaluate
-
     def broken(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(products, "evaluate", broken)
-    state = fit_product(order)
+    with monkeypatch.context() as patched:
+        patched.setattr(products, "evaluate", broken)
+        state = fit_product(order)
     assert state.status == "failed"
     assert "No space left on device" in state.error
-    monkeypatch.setattr(products, "evaluate", evaluate)
     monkeypatch.setattr(products, "fit", None)
     again = fit_product(order)
     assert (again.status, again.attempts) == ("done", 2)

@@ -128,7 +128,7 @@ def test_two_workers_learn_one_product_as_one_does(
     ]
     assert spearmanr(*scores).statistic > 0.99
     np.testing.assert_allclose(scores[1], scores[0], rtol=0.05)
-    assert not np.array_equal(*scores), "workers divide the sums: other last digits"
+    assert not np.array_equal(scores[0], scores[1]), "workers divide the sums: other last digits"
 
 
 def test_a_worker_that_dies_is_replaced_and_ends_in_the_same_model(

@@ -57,7 +57,7 @@ class Thready:
             return total / self.workers
 
         for parameter in network.parameters():
-            parameter.register_hook(mean)
+            parameter.register_hook(mean)  # type: ignore[no-untyped-call]
         return loss
 
 

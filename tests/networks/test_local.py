@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nfbmr.networks.local import LocalGaussians
+from nfbmr.networks.sums import alone
 from nfbmr.scoring.left_out import left_out
 from nfbmr.scoring.maps import MAPS
 
@@ -114,7 +115,7 @@ def test_places_that_never_move_have_directions_that_are_numbers() -> None:
     cells[:, 0] = noise
     local = LocalGaussians((2, 2), 16, 1, 64)
     local.whitening.copy_(torch.eye(16))
-    top, rest = local._learn_directions(lambda: iter([cells]), 1)
+    top, rest = local._learn_directions(lambda: iter([cells]), 1, alone)
     assert top.isfinite().all()
     assert local.directions.isfinite().all()
     assert rest.isfinite().all()
