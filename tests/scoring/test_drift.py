@@ -125,10 +125,10 @@ def test_the_reference_is_what_lies_below_the_cut_in_the_order_of_time() -> None
         assert int(name) == place == bright
         assert far == pytest.approx(maps[place, distance].mean(), rel=1e-5)
     reference = reference_of(found)
-    assert reference.names == ("score", "feature_distance", "brightness")
+    assert reference.names == ("score", "brightness", "feature_distance")
     assert len(reference.values) == found.rank - 1
     assert reference.cut == found.scores[found.rank - 1]
-    assert (np.diff(reference.values[:, 2]) > 0).all()
+    assert (np.diff(reference.values[:, 1]) > 0).all()
     fewer = without(found, ["3"])
     assert 3 not in fewer.places
     assert len(fewer.watched["brightness"]) == 39

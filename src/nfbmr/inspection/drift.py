@@ -126,10 +126,11 @@ def watch_rows(rows: Iterable[Row], calibration: Calibration, seed: int) -> Watc
                 f"{limits[0]:.6g} and {limits[1]:.6g}: it was judged by another model or before a "
                 "'nfbmr calibrate'; give rows of this model as it is"
             )
-    names = [name for name in calibration.watched if all(name in row for row in every)]
-    monitor = Monitor(reference_of(calibration, names), seed=seed)
+    names = [name for name in LOOKS if all(name in row for row in every)]
+    reference = reference_of(calibration, names)
+    monitor = Monitor(reference, seed=seed)
     for row in every:
-        values = [row["score"], *(row[name] for name in names)]
+        values = [row[name] for name in reference.names]
         monitor.add(values, defect=row["verdict"] == "defect")
     return Watched(monitor=monitor, paths=tuple(row["path"] for row in every))
 

@@ -18,6 +18,7 @@ import numpy as np
 from nfbmr.scoring.alike import MOST, lag_for, surely_alike
 from nfbmr.scoring.bets import HIGHER, Bets, Coins, Ranks
 from nfbmr.scoring.calibration import Calibration
+from nfbmr.scoring.looks import LOOKS
 from nfbmr.scoring.maps import Floats
 
 LEVEL = 0.01
@@ -60,9 +61,11 @@ def reference_of(calibration: Calibration, names: Sequence[str] | None = None) -
 
     Args:
         calibration: in force.
-        names: statistics beside the score; by default all that it knows.
+        names: statistics beside the score, of `LOOKS`; by default all. Those that the calibration
+            does not know are passed over.
     """
-    others = tuple(calibration.watched) if names is None else tuple(names)
+    wanted = LOOKS if names is None else names
+    others = tuple(name for name in wanted if name in calibration.watched)
     scores = np.array(calibration.scores)
     table = np.stack([scores, *(np.array(calibration.watched[name]) for name in others)], axis=1)
     cut = scores[min(calibration.rank, len(scores)) - 1]
