@@ -81,7 +81,7 @@ def test_rows_are_kept_and_not_measured_again(tmp_path: Path) -> None:
     assert all(0 <= row["low"] <= row["share"] <= row["high"] <= 1 for row in rows)
     drift.measure(out, streams=2, parts=300, lines=1, sets=[])
     assert len(out.read_text().splitlines()) == len(rows)
-    assert drift.table(rows).count("\n") == len(rows) + 1
+    assert drift.tables(rows).count("\n") == len(rows) + 1
 
 
 def test_a_changed_line_is_found_and_what_changed_is_named() -> None:

@@ -379,6 +379,12 @@ def _changes(
         yield f"{name}, {change}", partial(job, change)
 
 
+def tables(rows: list[Row]) -> str:
+    """Returns what was measured as Markdown: shares of false alarms, then delays if there are."""
+    delays = any(row["kind"] == "changed" for row in rows)
+    return f"{table(rows)}\n\n{changes_table(rows)}" if delays else table(rows)
+
+
 def table(rows: list[Row]) -> str:
     """Returns the shares of false alarms as Markdown."""
     words = {
@@ -440,7 +446,7 @@ def main() -> None:
     sets = [(name, Path(model), Path(pictures)) for name, model, pictures in given.real]
     measure(given.out, given.streams, given.parts, given.lines, sets)
     rows = [json.loads(line) for line in given.out.read_text("utf-8").splitlines()]
-    print(f"{table(rows)}\n\n{changes_table(rows)}")
+    print(tables(rows))
 
 
 if __name__ == "__main__":
