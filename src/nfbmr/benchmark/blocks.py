@@ -276,8 +276,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "judges": judges,
     "mapping-curve": mapping_curve,
     "directions": directions,
-    "drift-alarms": lambda results: drift.table(results["drift"]),
-    "drift-changes": lambda results: drift.changes_table(results["drift"]),
+    "drift": lambda results: drift.tables(results["drift"]),
     "few-drawn": lambda results: few.drawn_table(results["few"]).rstrip(),
     "few-sets": lambda results: few.sets_table(results["few"]).rstrip(),
 }
