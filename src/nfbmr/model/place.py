@@ -99,20 +99,6 @@ def changed(path: Path) -> Iterator[Path]:
             yield folder
 
 
-def copy_model(model: Path, to: Path) -> None:
-    """Puts a sound model at another place, too, instead of the model that may be there.
-
-    Raises:
-        BundleError: there is no sound model, it cannot be written there, or other things are there.
-    """
-    put_back(to)
-    refuse_to_replace_other_things(to)
-    parts = check_parts(model)
-    with put_together(to) as folder:
-        for name in parts:
-            shutil.copy2(model / name, folder / name)
-
-
 def put_back(path: Path) -> None:
     """Finishes what a kill left beside `path` between two renames; mostly there is nothing.
 

@@ -16,7 +16,8 @@ from typing import Literal, get_args
 from nfbmr.data.survey import look
 from nfbmr.errors import ImageError, NfbmrError, StationError
 from nfbmr.learning.plan import FEWEST_IMAGES
-from nfbmr.model.place import copy_model
+from nfbmr.model.bundle import read_bundle
+from nfbmr.model.copies import copy_model
 from nfbmr.station.audit import now
 from nfbmr.station.engine.pool import Loaded, Pool
 from nfbmr.station.services.judge import LONGEST_NAME, PictureError, form_of
@@ -291,9 +292,9 @@ class Learn:
                 learnings.move, number, ("learnt",), "learnt", change, placed=now()
             ).result()
             try:
-                copy_model(
-                    self.place(found).model(found.name), self._settings.line_folder / found.name
-                )
+                model = self.place(found).model(found.name)
+                identity = read_bundle(model, tensors=False).identity
+                copy_model(model, self._settings.line_folder / found.name, identity)
                 return self._pool.bring(found.name)
             except BaseException as error:
                 self._take_back(found, error)
