@@ -15,7 +15,9 @@ from nfbmr.station.store.schema import OUTBOX, OUTPUTS
 TOLD = frozenset({"drift", "threshold"})
 """Kinds of events that every output hears of."""
 
-_OWN = frozenset({"file", "bytes", "arrival", "label", "note", "labelled_by", "labelled_at"})
+_OWN = frozenset(
+    {"file", "bytes", "arrival", "request", "label", "note", "labelled_by", "labelled_at"}
+)
 """What of an inspection is the station's own, or comes later."""
 
 
