@@ -168,6 +168,7 @@ def ray_environment() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def s3(ray_environment: None) -> Iterator[str]:
     """The address of an S3 server in this process, with an empty bucket `parts`."""
+    import boto3
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -181,6 +182,7 @@ def s3(ray_environment: None) -> Iterator[str]:
             patch.setenv(name, "nobody")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        boto3.client("s3").create_bucket(Bucket="parts")
         yield f"http://{host}:{port}"
 
 

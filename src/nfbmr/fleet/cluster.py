@@ -112,8 +112,14 @@ def check_nodes(
     found = []
     for node, call in zip(nodes, calls, strict=True):
         name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
-        found.append(_answer(name, call))
-        _refuse_difference(name, here, found[-1])
+        there = _answer(name, call)
+        if there is None:
+            _log.warning("Node %s is gone", name)
+            continue
+        _refuse_difference(name, here, there)
+        found.append(there)
+    if not found:
+        raise FleetError("every node of the cluster is gone; see 'ray status'")
     return found
 
 
@@ -213,8 +219,8 @@ def _ask(node_id: str, asked: Asked) -> Any:
     return ask.remote(asked)
 
 
-def _answer(name: str, call: Any) -> Node:
-    """Waits for what a node says.
+def _answer(name: str, call: Any) -> Node | None:
+    """Waits for what a node says; None of one that has just gone, which Ray takes time to see.
 
     Raises:
         FleetError: it cannot, or gives no answer.
@@ -227,6 +233,8 @@ def _answer(name: str, call: Any) -> Node:
         raise FleetError(
             f"node {name} gave no answer within {_ANSWER_SECONDS:.0f} s; see 'ray status'"
         ) from None
+    except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
+        return None
     except ray.exceptions.RayError as error:
         why = _brief(error)
         if "No module named 'nfbmr" in str(error):
