@@ -11,10 +11,10 @@ WORKERS ?= 2
 DEMO := out/demo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo station test test-torch test-inference test-fleet check bench clean help
+.PHONY: demo station test test-torch test-inference test-fleet test-browser check bench clean help
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: .venv/.installed ## Install into .venv, learn from pictures of good solar cells, report on others
 	$(BIN)/python -m nfbmr.benchmark.solar_cells mono $(DEMO)/solar_mono.csv
@@ -42,6 +42,9 @@ test-inference: .venv/.installed .venv-inference/.installed
 
 test-fleet: .venv/.installed ## Run the tests that start Ray: clusters on this machine, kills, an S3 server
 	$(BIN)/python -m pytest -m fleet tests/fleet
+
+test-browser: .venv/.installed ## Test the station's pages in Chromium (/usr/bin/chromium); pictures in out/browser
+	$(BIN)/python -m pytest tests/browser
 
 check: .venv/.installed test-inference ## Run the linter, the formatter's check, the type checker and the tests
 	$(BIN)/ruff check

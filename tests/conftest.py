@@ -31,6 +31,8 @@ Draw = Callable[..., NDArray[np.uint8]]
 BuiltOnce = Callable[[str, Callable[[Path], object]], Path]
 Write = Callable[["nn.Module", "Tensor", tuple[str, str], Path], None]
 
+collect_ignore = ["browser"]  # unless it is asked for: make test-browser
+
 hypothesis_settings.register_profile("nfbmr", derandomize=True, database=None, deadline=None)
 hypothesis_settings.load_profile("nfbmr")
 

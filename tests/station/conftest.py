@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -53,41 +50,16 @@ def pytest_pycollect_makemodule(
     return NotInstalled.from_parent(parent, path=module_path) if MISSING else None
 
 
-POSTGRESQL = Path("/usr/lib/postgresql")
-_NOBODY = 65534
-
-
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     """The address of Debian's PostgreSQL, started for these tests by a user without rights."""
     pytest.importorskip("psycopg", reason="psycopg is not installed")
-    programs = sorted(POSTGRESQL.glob("*/bin/pg_ctl"))
-    if not programs:
-        pytest.skip(f"no PostgreSQL under {POSTGRESQL}")
-    before: list[str] = []
-    if os.getuid() == 0:  # it refuses to run as root
-        if shutil.which("setpriv") is None:
-            pytest.skip("setpriv, which gives up the rights of root, is not there")
-        before = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
-    folder = Path(tempfile.mkdtemp(prefix="nfbmr-"))  # short, as a socket's name has to be
-    data, tools = folder / "data", programs[-1].parent
+    from nfbmr.benchmark.postgresql import missing, throw_away
 
-    def run(tool: str, *words: object) -> None:
-        command = [*before, str(tools / tool), "-D", str(data), *map(str, words)]
-        subprocess.run(command, check=True, capture_output=True, cwd=folder, timeout=60)
-
-    try:
-        if before:
-            os.chown(folder, _NOBODY, _NOBODY)
-        run("initdb", "-U", "station", "--auth=trust", "--no-sync")
-        listening = f"-k {folder} -c listen_addresses= -c fsync=off"
-        run("pg_ctl", "-w", "-l", folder / "log", "-o", listening, "start")
-        try:
-            yield f"postgresql://station@/postgres?host={folder}"
-        finally:
-            run("pg_ctl", "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(folder)
+    if why := missing():
+        pytest.skip(why)
+    with throw_away(durable=False) as address:
+        yield address
 
 
 class Receiver(ThreadingHTTPServer):

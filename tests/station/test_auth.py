@@ -208,7 +208,7 @@ def test_every_answer_has_the_headers(station: Station, monkeypatch: pytest.Monk
         assert "http" not in policy
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-frame-options"] == "DENY"
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
         assert headers["cache-control"] == "no-store"
     assert client.get("/v1/models").json() == {"detail": "the station failed; its log says where"}
 

@@ -14,7 +14,9 @@ function say(text) {
 
 async function reasonOf(answer) {
   try {
-    return (await answer.json()).detail;
+    const said = await answer.json();
+    const a = { good: "good", look: "one to look at", defect: "a defect" }[said.unrecorded?.verdict];
+    return a ? `${said.detail}. Judged ${a}, which is in no record` : said.detail;
   } catch {
     return `the station answered ${answer.status}`;
   }
