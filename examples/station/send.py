@@ -1,4 +1,4 @@
-"""Sends a picture to a station and prints its verdict: python send.py MODEL PICTURE"""
+"""Sends a picture to a station and prints its verdict: python send.py MODEL PICTURE."""
 
 import json
 import os

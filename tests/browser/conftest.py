@@ -185,10 +185,10 @@ def serve(cells: Cells, tmp_path: Path) -> Callable[..., AbstractContextManager[
             if not place.exists():
                 shutil.copytree(cells.model, place)
         file = tmp_path / "tokens"
-        secrets = {}
+        secrets: dict[str, str] = {}
         if tokens:
-            secrets = {scope: new_token(file, f"{scope}or", scope) for scope in SCOPES}
-        usual = {
+            secrets |= {scope: new_token(file, f"{scope}or", scope) for scope in SCOPES}
+        usual: dict[str, Any] = {
             "models": places,
             "port": 0,
             "database": f"sqlite:///{tmp_path / 'station.db'}",
@@ -254,7 +254,9 @@ class Watch:
         page.on("response", self._answered)
 
     def _said(self, message: ConsoleMessage) -> None:
-        refused = message.text.startswith("Failed to load resource: the server responded")
+        refused = message.text.startswith(
+            ("Failed to load resource: the server responded", "Response Status Error Code")
+        )
         if "net::ERR_CONNECTION" in message.text:
             self._found.add(f"no answer {urlsplit(message.location['url']).path}")
         elif message.type == "error" and not refused:  # refusals come as answers, too
@@ -310,15 +312,15 @@ def look(request: pytest.FixtureRequest) -> Callable[..., None]:
     fault; a picture of it goes into `out/browser`.
     """
     from axe_playwright_python.sync_playwright import Axe
+    from playwright.sync_api import expect
 
     def looked(page: Page, name: str) -> None:
         PICTURES.mkdir(parents=True, exist_ok=True)
         before = page.viewport_size
         for width, height in (DESK, PHONE):
             page.set_viewport_size({"width": width, "height": height})
-            page.wait_for_function(
-                "[...document.images].every(i => i.loading === 'lazy' || i.naturalWidth)"
-            )
+            for picture in page.locator("img:not([loading=lazy])").all():
+                expect(picture).not_to_have_js_property("naturalWidth", 0)
             page.screenshot(path=PICTURES / f"{name}-{width}.png", full_page=True)
             wide = page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, f"{name} is {wide} pixels wide at {width}"

@@ -109,7 +109,7 @@ def test_a_broken_picture_says_why_and_stops_no_other(
     expect(page.get_by_text("2 of 2 judged")).to_be_visible()
     failed = cards(page).filter(has=page.get_by_role("heading", name="No verdict"))
     expect(failed).to_contain_text("note.png")
-    expect(failed).to_contain_text("not a picture")
+    expect(failed).to_contain_text("expected a JPEG, PNG, BMP, TIFF or WebP picture")
     expect(cards(page).filter(has_text="good.png")).to_be_visible()
     look(page, "inspect-broken")
 

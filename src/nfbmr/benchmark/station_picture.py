@@ -19,7 +19,7 @@ from nfbmr.benchmark.served import Client, served
 CHROMIUM = Path("/usr/bin/chromium")
 """Where Debian has it."""
 
-_SIZE = (1280, 800)
+_SIZE = (1280, 930)
 _COLOURS = 256
 _MILLISECONDS = 120_000  # for the page to be there
 
@@ -29,7 +29,7 @@ def draw(model: Path, pictures: Sequence[Path], out: Path) -> None:
 
     Args:
         model: a model directory; its folder's name is on the page.
-        pictures: files, the last one is shown large; a part is called by its file's name.
+        pictures: files, the last one is shown large; parts are called by their places.
         out: the PNG.
 
     Raises:
@@ -39,8 +39,8 @@ def draw(model: Path, pictures: Sequence[Path], out: Path) -> None:
         options = ["--database", f"sqlite:///{made}/station.db", "--pictures", f"{made}/pictures"]
         with served(model, *options) as station:
             client = Client(station.port)
-            for path in pictures:
-                client.inspect(model.name, path.stem, path.read_bytes())
+            for place, path in enumerate(pictures, 1):
+                client.inspect(model.name, f"part-{place:02d}", path.read_bytes())
             client.close()
             shot = _photographed(f"http://127.0.0.1:{station.port}/")
     few = Image.open(io.BytesIO(shot)).convert("RGB").quantize(_COLOURS)
@@ -57,6 +57,8 @@ def _photographed(address: str) -> bytes:
         page.set_default_timeout(_MILLISECONDS)
         page.goto(address, wait_until="load")
         expect(page.get_by_role("status")).to_have_text("live", timeout=_MILLISECONDS)
+        for picture in page.get_by_role("img").all():
+            expect(picture).not_to_have_js_property("naturalWidth", 0, timeout=_MILLISECONDS)
         shot = page.screenshot()
         browser.close()
     return shot

@@ -126,3 +126,11 @@ def test_a_histogram_holds_every_score_and_its_marks() -> None:
     places = [tick.x for tick in chart.ticks]
     steps = [later - earlier for earlier, later in itertools.pairwise(places)]
     assert steps == pytest.approx([steps[0]] * len(steps), abs=0.05)
+
+
+@pytest.mark.parametrize("top", [2.5748509164804966, 1 / 3, 1e3 / 7])
+def test_the_ends_of_the_handles_are_what_a_browser_reads_of_them(top: float) -> None:
+    """Chromium keeps fifteen digits: a handle's last place would lie beyond an end of more."""
+    chart = histogram([-0.1, top], (1.0, 0.6))
+    assert [float(f"{end:.15g}") for end in (chart.low, chart.high)] == [chart.low, chart.high]
+    assert chart.low < -0.1 < top < chart.high

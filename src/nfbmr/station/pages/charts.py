@@ -61,8 +61,9 @@ def histogram(scores: Sequence[float], marks: Sequence[float]) -> Histogram:
         marks: thresholds that are to lie within the drawing.
     """
     low, high = min(scores[0], *marks), max(scores[-1], *marks)
-    margin = 0.08 * max(high - low, 1e-6)
-    low, high = low - margin, high + 3 * margin
+    margin = 0.08 * max(high - low, 1e-3)
+    # a browser counts in fewer digits: a handle at an end of more would lie outside, and be refused
+    low, high = round(low - margin, 6), round(high + 3 * margin, 6)
     counts, _ = np.histogram(scores, bins=_BINS, range=(low, high))
     axis = HEIGHT - _BOTTOM
     scale = (axis - _TOP) / max(1, int(counts.max()))

@@ -102,11 +102,14 @@ document.addEventListener("visibilitychange", () => {
   }
 });
 
-document.addEventListener("htmx:beforeRequest", (event) => {
-  const own = event.detail.requestConfig.triggeringEvent?.type === "changed";
-  const typing = document.activeElement?.matches("input:not([type=range]), textarea, select");
-  if (own && typing && event.target.contains(document.activeElement)) event.preventDefault();
-});
+let missed = false;
+function held(event, target) { // a live change waits while somebody writes a note
+  const note = one("[name=note]", target);
+  if (!note || event.detail.requestConfig.triggeringEvent?.type !== "changed") return false;
+  return (missed = note === document.activeElement || note.value !== note.defaultValue);
+}
+document.addEventListener("htmx:beforeRequest", (event) => held(event, event.target) && event.preventDefault());
+document.addEventListener("focusout", () => missed && htmx.trigger(document.body, "changed"));
 
 document.addEventListener("htmx:responseError", (event) => {
   let text = `the station answered ${event.detail.xhr.status}`;
@@ -119,6 +122,7 @@ document.addEventListener("htmx:afterOnLoad", (event) => event.detail.successful
 document.addEventListener("htmx:sendError", () => light("no connection, trying again", false));
 document.addEventListener("htmx:afterSwap", showOpacity);
 document.addEventListener("htmx:beforeSwap", (event) => {
+  if (held(event, event.detail.target)) event.detail.shouldSwap = false;
   if (event.detail.target.matches(".card.current")) step(1);
 });
 
