@@ -11,7 +11,7 @@ WORKERS ?= 2
 DEMO := out/demo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo station test test-torch test-inference test-browser test-fleet check bench clean help
+.PHONY: demo station test test-torch test-inference test-fleet test-browser check bench clean help
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,9 @@ test-browser: .venv/.installed ## Test the station's pages in Chromium (/usr/bin
 
 test-fleet: .venv/.installed ## Run the tests that start Ray: clusters on this machine, kills, an S3 server
 	$(BIN)/python -m pytest -m fleet tests/fleet
+
+test-browser: .venv/.installed ## Test the station's pages in Chromium (/usr/bin/chromium); pictures in out/browser
+	$(BIN)/python -m pytest tests/browser
 
 check: .venv/.installed test-inference ## Run the linter, the formatter's check, the type checker and the tests
 	$(BIN)/ruff check

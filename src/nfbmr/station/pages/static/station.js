@@ -103,21 +103,16 @@ document.addEventListener("visibilitychange", () => {
 });
 
 let missed = false;
-function held(event, target) { // a live change waits while somebody writes a note
-  const note = one("[name=note]", target);
-  if (!note || event.detail.requestConfig.triggeringEvent?.type !== "changed") return false;
-  return (missed = note === document.activeElement || note.value !== note.defaultValue);
+function held(event, target) { // a live change waits while somebody writes there
+  if (event.detail.requestConfig.triggeringEvent?.type !== "changed") return false;
+  return (missed = all("input:not([type=range]), textarea, select", target).some((field) =>
+    field === document.activeElement || (field.defaultValue ?? field.value) !== field.value));
 }
 document.addEventListener("htmx:beforeRequest", (event) => held(event, event.target) && event.preventDefault());
 document.addEventListener("focusout", () => missed && htmx.trigger(document.body, "changed"));
 
-document.addEventListener("htmx:responseError", (event) => {
-  let text = `the station answered ${event.detail.xhr.status}`;
-  try {
-    text = JSON.parse(event.detail.xhr.responseText).detail;
-  } catch { /* no JSON: the number has to do */ }
-  say(text);
-});
+document.addEventListener("htmx:responseError", async ({ detail: { xhr } }) =>
+  say(await reasonOf(new Response(xhr.responseText, { status: xhr.status }))));
 document.addEventListener("htmx:afterOnLoad", (event) => event.detail.successful && say(""));
 document.addEventListener("htmx:sendError", () => light("no connection, trying again", false));
 document.addEventListener("htmx:afterSwap", showOpacity);
