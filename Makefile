@@ -40,9 +40,6 @@ test-inference: .venv/.installed .venv-inference/.installed
 	NFBMR_LEFT=$(CURDIR)/out/inference_only .venv-inference/bin/python -m pytest \
 	  --confcutdir tests/inference_only tests/inference_only
 
-test-browser: .venv/.installed ## Test the station's pages in Chromium (/usr/bin/chromium); pictures in out/browser
-	$(BIN)/python -m pytest tests/browser
-
 test-fleet: .venv/.installed ## Run the tests that start Ray: clusters on this machine, kills, an S3 server
 	$(BIN)/python -m pytest -m fleet tests/fleet
 
