@@ -19,7 +19,7 @@ from nfbmr.benchmark.served import Client, served
 CHROMIUM = Path("/usr/bin/chromium")
 """Where Debian has it."""
 
-_SIZE = (1280, 930)
+_SIZE = (1280, 1030)
 _COLOURS = 256
 _MILLISECONDS = 120_000  # for the page to be there
 
@@ -43,7 +43,7 @@ def draw(model: Path, pictures: Sequence[Path], out: Path) -> None:
                 client.inspect(model.name, f"part-{place:02d}", path.read_bytes())
             client.close()
             shot = _photographed(f"http://127.0.0.1:{station.port}/")
-    few = Image.open(io.BytesIO(shot)).convert("RGB").quantize(_COLOURS)
+    few = Image.open(io.BytesIO(shot)).convert("RGB").quantize(_COLOURS, Image.Quantize.MAXCOVERAGE)
     out.parent.mkdir(parents=True, exist_ok=True)
     few.save(out, optimize=True)
 
@@ -57,7 +57,7 @@ def _photographed(address: str) -> bytes:
         page.set_default_timeout(_MILLISECONDS)
         page.goto(address, wait_until="load")
         expect(page.get_by_role("status")).to_have_text("live", timeout=_MILLISECONDS)
-        for picture in page.get_by_role("img").all():
+        for picture in page.locator("img").all():
             expect(picture).not_to_have_js_property("naturalWidth", 0, timeout=_MILLISECONDS)
         shot = page.screenshot()
         browser.close()
