@@ -596,7 +596,7 @@ def test_ctrl_c_says_that_the_next_fit_goes_on(
 
     monkeypatch.setattr("nfbmr.fitting.fit", interrupt)
     assert run_main(monkeypatch, "fit", "data", "-o", "model") == 130
-    assert "a fit goes on when it is started again" in capsys.readouterr().err
+    assert "a fit, or a run on Ray, goes on when started again" in capsys.readouterr().err
 
 
 def test_a_service_managers_stop_clears_away_what_is_half_made(

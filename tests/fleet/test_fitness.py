@@ -26,6 +26,8 @@ def calibrated(known: Inspector, n: int, held_out: list[int]) -> list[str]:
         scores=tuple(np.linspace(-1, 1.2, n)),
         pictures=names,
         judge_peaks=peaks,
+        watched={},
+        places=(),
         rank=n,
         learnt=n if known.calibration.learnt else 0,
     )

@@ -78,7 +78,7 @@ def test_what_a_client_was_answered_is_there_after_a_kill_and_can_be_reproduced(
     assert "The same." in result.stdout
     result = run("audit", "--database", made.database, "--verify")
     assert result.exit_code == 0
-    assert "1 events form an unbroken chain" in result.stdout
+    assert "2 events form an unbroken chain" in result.stdout, "the model, and the watch of drift"
 
 
 @pytest.fixture

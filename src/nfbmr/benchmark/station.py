@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,22 +135,23 @@ def _send(
     client: Client, model: str, name: str, pictures: Iterator[bytes], until: float, tally: Tally
 ) -> None:
     """Sends pictures until the time is over."""
-    for number, picture in enumerate(pictures):
-        asked = time.monotonic()
-        if asked >= until:
-            return
-        try:
-            answer = client.inspect(model, f"{name}-{number}", picture)
-        except (OSError, http.client.HTTPException) as error:
-            tally.errors[type(error).__name__] += 1
-            continue
-        if answer.status == 200:
-            tally.waited.append(time.monotonic() - asked)
-        elif answer.status == 503:
-            tally.busy += 1
-            time.sleep(min(answer.retry_after, max(0.0, until - time.monotonic())))
-        else:
-            tally.errors[str(answer.status)] += 1
+    with closing(client):
+        for number, picture in enumerate(pictures):
+            asked = time.monotonic()
+            if asked >= until:
+                return
+            try:
+                answer = client.inspect(model, f"{name}-{number}", picture)
+            except (OSError, http.client.HTTPException) as error:
+                tally.errors[type(error).__name__] += 1
+                continue
+            if answer.status == 200:
+                tally.waited.append(time.monotonic() - asked)
+            elif answer.status == 503:
+                tally.busy += 1
+                time.sleep(min(answer.retry_after, max(0.0, until - time.monotonic())))
+            else:
+                tally.errors[str(answer.status)] += 1
 
 
 def _counted(tallies: Sequence[Tally], took: float, held: Sequence[float], recorded: int) -> Row:

@@ -88,7 +88,9 @@ def named(address: str | int) -> tuple[str, bool]:
     if isinstance(address, int):
         return f"camera {address}", True
     is_live = address.startswith("/dev/") or " ! " in address or "://" in address  # ! : GStreamer
-    return re.sub(r"//[^/@]*@", "//", address), is_live and not address.startswith("file:")
+    # A password may hold any letter, and stand behind a question mark, too.
+    shown = re.sub(r"\?.*", "?...", re.sub(r"//.*@", "//", address))
+    return shown, is_live and not address.startswith("file:")
 
 
 def _say_why_it_ended(what: str, number: int, lost: int, *, is_live: bool, asked: int) -> None:

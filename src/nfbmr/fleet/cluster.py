@@ -66,7 +66,9 @@ def connected(address: str | None = None, *, workers: int | None = None) -> Iter
     }
     if address is None:
         # Never `ray.init()` alone: that joins whatever runs on this machine.
-        options |= {"address": "local", "object_store_memory": _STORE_BYTES}
+        # By its network's address Ray would let whoever reaches that run code here.
+        here = {"_node_ip_address": "127.0.0.1"}
+        options |= {"address": "local", "object_store_memory": _STORE_BYTES} | here
         options["num_cpus"] = max(1, workers or _cores())
     else:
         del options["include_dashboard"]

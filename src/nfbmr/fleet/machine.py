@@ -72,7 +72,7 @@ class Machine:
         try:
             yield {
                 **dict.fromkeys(_THREADS, str(wanted.cpus)),
-                "CUDA_VISIBLE_DEVICES": ",".join(map(str, given)),
+                "CUDA_VISIBLE_DEVICES": ",".join(_named(number) for number in given),
             }
         finally:
             with self._changed:
@@ -138,3 +138,9 @@ def memory_left_gb(root: Path = Path("/")) -> float:
     except (OSError, ValueError, IndexError):
         pass
     return max(0.0, min(left))
+
+
+def _named(number: int) -> str:
+    """Returns what a GPU is called, of those that this process may use itself."""
+    names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return names[number] if number < len(names) else str(number)

@@ -49,9 +49,18 @@ class Raw:
 class Network:
     """A worker: what waits at it goes through the network together."""
 
-    def __init__(self, model: Path, runtime: str, batch: int) -> None:
-        """Loads the model; errors as of `load`."""
+    def __init__(self, model: Path, runtime: str, batch: int, expected: Identity) -> None:
+        """Loads the model; errors as of `load`.
+
+        Raises:
+            FleetError: it is another one than is expected.
+        """
         self._inspector = load(model, runtime=runtime, device="cpu", threads=1)
+        if self._inspector.identity != expected:
+            raise FleetError(
+                f"{model} is another model where the workers are; put it on storage that all nodes "
+                "share under the same path"
+            )
         self._batcher = Batcher(self._inspector, batch)
 
     def identity(self) -> Identity:
@@ -86,14 +95,16 @@ class _Place:
 class Crew:
     """The workers of one model; they end when nobody holds it any more."""
 
-    def __init__(self, model: Path, runtime: str, workers: int, batch: int) -> None:
-        """Starts the workers."""
+    def __init__(
+        self, model: Path, expected: Identity, runtime: str, workers: int, batch: int
+    ) -> None:
+        """Starts the workers, none of which takes another model than the expected one."""
         import ray
 
         self._ray = ray
         # They take turns with those of other models, so they reserve nothing.
         made = ray.remote(num_cpus=0, max_concurrency=2 * batch, scheduling_strategy="SPREAD")
-        self._made, self._words = made(Network), (model, runtime, batch)
+        self._made, self._words = made(Network), (model, runtime, batch, expected)
         self._lock = threading.Lock()
         self._places = [_Place(*self._hired()) for _ in range(workers)]
         self.workers = workers
@@ -229,11 +240,7 @@ class RayJudges:
         key = (inspector.path.absolute(), inspector.identity)
         crew = self._crews.get(key)
         if crew is None:
-            crew = Crew(key[0], self._runtime, self._workers, self._batch)
-            if crew.identity() != inspector.identity:
-                raise FleetError(
-                    f"{inspector.path} is another model where the workers are; put it on storage "
-                    "that all nodes share under the same path"
-                )
+            crew = Crew(*key, self._runtime, self._workers, self._batch)
+            crew.identity()
             self._crews[key] = crew
         return OnRay(inspector, crew)

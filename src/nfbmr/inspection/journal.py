@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from nfbmr.errors import DataError
@@ -25,6 +25,7 @@ Row = dict[str, Any]
 
 _DAY = r"\d{4}-\d\d-\d\d"
 _APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+_APPEND |= getattr(os, "O_NOFOLLOW", 0)  # whoever fills the folder may leave a link there
 _TAIL = 1 << 16
 
 
@@ -62,6 +63,7 @@ class Journal:
         if not end:  # it was being written: nothing was moved yet
             return None
         found = json.loads(line)
+        _refuse_outside(self._beside, found["row"]["file"][0], found["to"])
         in_log = os.fstat(self._log).st_size > found["at"]
         return None if in_log else (found["row"], found["to"])
 
@@ -128,8 +130,8 @@ class Journal:
                     f"another watch is writing to {self.log}; end that one first, or name another "
                     "log with -o"
                 )
+            self._day = self._day_of(handle)  # what is no log is refused before it is changed
             _cut_at_last_line(handle)
-            self._day = self._day_of(handle)
         except BaseException:
             os.close(handle)
             raise
@@ -139,11 +141,25 @@ class Journal:
         """Returns the day of the first row, or that of the file where the row says none."""
         with self.log.open("rb") as stream:
             line = stream.readline()
-        if not line:
+        if not line.endswith(b"\n"):
             return ""
         day = str(_read(line, self.log, 1).get("time", ""))[:10]
         changed = datetime.fromtimestamp(os.fstat(handle).st_mtime).date().isoformat()
         return day if re.fullmatch(_DAY, day) else changed
+
+
+def _refuse_outside(file: Path, *names: str) -> None:
+    """Refuses names that lead out of the watched folder, which nobody but a stranger writes.
+
+    Raises:
+        DataError: one does.
+    """
+    for name in map(PurePath, names):
+        if name.is_absolute() or ".." in name.parts:
+            raise DataError(
+                f"{file}: '{name}' leads out of the folder, so this is none of a watch's own; look "
+                "who wrote it, then delete it"
+            )
 
 
 def folder_of(row: Row) -> str:

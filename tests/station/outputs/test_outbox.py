@@ -146,7 +146,7 @@ def test_too_much_that_waits_is_said_loudly_until_somebody_takes_it(
         until(lambda: state_of(station)["waiting"] == 0)
         until(lambda: "given up" not in client.get("/review").text)
         assert state_of(station)["given_up"] == 1
-    assert receiver.numbers()[-2:] == [2, 3]
+    assert set(receiver.numbers()[-2:]) == {2, 3}
 
 
 def test_an_address_without_sense_ends_the_start(settings: Settings, tmp_path: Path) -> None:

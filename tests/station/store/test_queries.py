@@ -20,7 +20,8 @@ SELECT i, strftime('%Y-%m-%dT%H:%M:%f000+00:00', 1760000000 + 10 * i, 'unixepoch
   'm' || (i % 3), 'p', 'part-' || i, CASE WHEN i % 10 THEN 'rest' ELSE 'page' END, 'local', '',
   hex(randomblob(32)), 'file-' || i, 10, 8, 9, 'b', 'c', 'torch', 1, 0.75, 0.5, 0.3,
   CASE WHEN i % 50 = 0 THEN 'defect' WHEN i % 20 = 0 THEN 'look' ELSE 'good' END, '[]', 1.5,
-  CASE WHEN i % 100 = 0 THEN 'defect' WHEN i % 101 = 0 THEN 'good' END, '', NULL, NULL, NULL
+  CASE WHEN i % 100 = 0 THEN 'defect' WHEN i % 101 = 0 THEN 'good' END, '', NULL, NULL,
+  NULL, NULL, NULL
 FROM n
 """
 SOME = (

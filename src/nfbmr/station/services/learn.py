@@ -205,12 +205,12 @@ class Learn:
         Raises:
             NoSuchLearningError: there is none.
             NotNowError: it is being learnt.
-            OSError: files cannot be deleted; then it stays, to be deleted again.
+            OSError: files cannot be deleted; the learning is gone all the same.
         """
         found = self._store.read(learnings.learning, number)
-        if found.state in AT_REST and self.place(found).folder.exists():
+        self._store.write(learnings.remove, number, actor).result()  # decides, before files go
+        if self.place(found).folder.exists():
             shutil.rmtree(self.place(found).folder)
-        self._store.write(learnings.remove, number, actor).result()
 
     def start(self, number: int, actor: str) -> Learning:
         """Has it learnt when its turn comes.

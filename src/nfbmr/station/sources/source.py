@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -112,7 +113,7 @@ class Source:
         self._feed, self._judge, self._store, self._changed = feed, judge, store, changed
         self._paused, self._ending, self._failing = paused, False, False
         self._heard = time.monotonic()
-        self._wake = threading.Condition()
+        self._wake, self._testing = threading.Condition(), threading.Lock()
         self._thread = threading.Thread(target=self._work, name=f"nfbmr-{named.name}", daemon=True)
         self._thread.start()
 
@@ -143,7 +144,9 @@ class Source:
             NfbmrError: there is no picture, or it gets no verdict.
         """
         try:
-            picture = await asyncio.to_thread(self._feed.picture)
+            picture = await asyncio.wait_for(self._taken(), _SILENT_SECONDS)
+        except TimeoutError:
+            raise StationError(f"{self.named.name} gives no picture") from None
         except OSError as error:
             raise StationError(f"{self.named.name}: {error.strerror or error}") from None
         given = Given(
@@ -155,6 +158,28 @@ class Source:
             actor=actor,
         )
         return (picture, *await self._judge.tried(given))
+
+    def _taken(self) -> asyncio.Future[Picture]:
+        """Takes a picture in a thread of its own: a dead source would hold up those of requests.
+
+        Raises:
+            StationError: another picture is being taken for a test.
+        """
+        if not self._testing.acquire(blocking=False):
+            raise StationError(f"{self.named.name}: another test is under way; wait for it")
+        found: Future[Picture] = Future()
+        found.set_running_or_notify_cancel()
+
+        def take() -> None:
+            try:
+                found.set_result(self._feed.picture())
+            except BaseException as error:  # it belongs to who waits
+                found.set_exception(error)
+            finally:
+                self._testing.release()
+
+        threading.Thread(target=take, name=f"nfbmr-test-{self.named.name}", daemon=True).start()
+        return asyncio.wrap_future(found)
 
     def close(self) -> None:
         """Ends it after the picture in work."""

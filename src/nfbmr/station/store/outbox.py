@@ -16,7 +16,7 @@ TOLD = frozenset({"drift", "threshold"})
 """Kinds of events that every output hears of."""
 
 _OWN = frozenset(
-    {"file", "bytes", "arrival", "request", "label", "note", "labelled_by", "labelled_at"}
+    {"file", "bytes", "arrival", "request", "looks", "label", "note", "labelled_by", "labelled_at"}
 )
 """What of an inspection is the station's own, or comes later."""
 

@@ -11,10 +11,10 @@ from nfbmr.station.audit import Change, Event, Values
 from nfbmr.station.store import queries
 from nfbmr.station.store.schema import EVENTS, INSPECTIONS
 
-BEGINS = "drift"
+BEGINS = "drift_watch"
 """The kind of event that a watch begins with."""
 
-ALARM = "drift_alarm"
+ALARM = "drift"
 """That of its alarms."""
 
 
