@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ def loaded(
     tallies = [Tally() for _ in range(clients)]
     with ThreadPoolExecutor(clients) as pool:
         sending = [
-            pool.submit(_send, Client(station.port), model, f"{number}", turn, until, tally)
+            pool.submit(_send, station.port, model, f"{number}", turn, until, tally)
             for number, tally in enumerate(tallies)
             for turn in [itertools.islice(itertools.cycle(data), number % len(data), None)]
         ]
@@ -131,9 +132,16 @@ def loaded(
 
 
 def _send(
+    port: int, model: str, name: str, pictures: Iterator[bytes], until: float, tally: Tally
+) -> None:
+    """Sends pictures by one connection until the time is over."""
+    with closing(Client(port)) as client:
+        _send_by(client, model, name, pictures, until, tally)
+
+
+def _send_by(
     client: Client, model: str, name: str, pictures: Iterator[bytes], until: float, tally: Tally
 ) -> None:
-    """Sends pictures until the time is over."""
     for number, picture in enumerate(pictures):
         asked = time.monotonic()
         if asked >= until:
