@@ -117,7 +117,7 @@ def loaded(
     tallies = [Tally() for _ in range(clients)]
     with ThreadPoolExecutor(clients) as pool:
         sending = [
-            pool.submit(_send, Client(station.port), model, f"{number}", turn, until, tally)
+            pool.submit(_send, station.port, model, f"{number}", turn, until, tally)
             for number, tally in enumerate(tallies)
             for turn in [itertools.islice(itertools.cycle(data), number % len(data), None)]
         ]
@@ -132,26 +132,32 @@ def loaded(
 
 
 def _send(
+    port: int, model: str, name: str, pictures: Iterator[bytes], until: float, tally: Tally
+) -> None:
+    """Sends pictures by one connection until the time is over."""
+    with closing(Client(port)) as client:
+        _send_by(client, model, name, pictures, until, tally)
+
+
+def _send_by(
     client: Client, model: str, name: str, pictures: Iterator[bytes], until: float, tally: Tally
 ) -> None:
-    """Sends pictures until the time is over."""
-    with closing(client):
-        for number, picture in enumerate(pictures):
-            asked = time.monotonic()
-            if asked >= until:
-                return
-            try:
-                answer = client.inspect(model, f"{name}-{number}", picture)
-            except (OSError, http.client.HTTPException) as error:
-                tally.errors[type(error).__name__] += 1
-                continue
-            if answer.status == 200:
-                tally.waited.append(time.monotonic() - asked)
-            elif answer.status == 503:
-                tally.busy += 1
-                time.sleep(min(answer.retry_after, max(0.0, until - time.monotonic())))
-            else:
-                tally.errors[str(answer.status)] += 1
+    for number, picture in enumerate(pictures):
+        asked = time.monotonic()
+        if asked >= until:
+            return
+        try:
+            answer = client.inspect(model, f"{name}-{number}", picture)
+        except (OSError, http.client.HTTPException) as error:
+            tally.errors[type(error).__name__] += 1
+            continue
+        if answer.status == 200:
+            tally.waited.append(time.monotonic() - asked)
+        elif answer.status == 503:
+            tally.busy += 1
+            time.sleep(min(answer.retry_after, max(0.0, until - time.monotonic())))
+        else:
+            tally.errors[str(answer.status)] += 1
 
 
 def _counted(tallies: Sequence[Tally], took: float, held: Sequence[float], recorded: int) -> Row:

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 _EVERY = 2.0  # seconds between two looks at the directories
 _AGAIN = 30.0  # seconds until what may have been a passing trouble is tried again
 _LOOKS = 3  # in a row without a model, until it is gone and not only being replaced
-NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+NAME = r"[A-Za-z0-9][A-Za-z0-9._\-]{0,99}"
 """Of a model on the line."""
 
 _NAME = re.compile(NAME)
