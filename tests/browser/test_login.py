@@ -63,7 +63,7 @@ def test_who_only_inspects_sees_verdicts_and_no_buttons_that_would_be_refused(
     expect(page.get_by_role("button", name="Really good")).to_have_count(0)
     expect(page.get_by_role("link", name="CSV")).to_have_count(0)
     page.get_by_role("link", name="Threshold").click()
-    expect(page.get_by_label("Defect above")).to_be_disabled()
+    expect(page.get_by_role("slider", name="Defect above")).to_be_disabled()
     expect(page.get_by_role("region", name="Save")).to_have_count(0)
 
 

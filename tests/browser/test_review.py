@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import ZipFile
 
 from playwright.sync_api import Locator, Page, expect
 
@@ -81,11 +82,16 @@ def test_parts_are_searched_for_and_exported(
     page.get_by_role("button", name="Search").click()
     expect(cards(page)).to_contain_text("part defect-2")
     with page.expect_download() as download:
-        page.get_by_role("link", name="CSV").click()
+        page.get_by_role("link", name="CSV", exact=True).click()
     download.value.save_as(tmp_path / "found.csv")
     with (tmp_path / "found.csv").open(encoding="utf-8", newline="") as stream:
         (row,) = csv.DictReader(stream)
     assert (row["part_id"], row["verdict"], row["label"]) == ("defect-2", "defect", "defect")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV with pictures").click()
+    download.value.save_as(tmp_path / "found.zip")
+    with ZipFile(tmp_path / "found.zip") as found:
+        assert sorted(found.namelist()) == ["inspections.csv", f"pictures/{row['id']}.png"]
     page.get_by_label("Part id").fill("none such")
     page.get_by_role("button", name="Search").click()
     expect(page.get_by_role("heading", name="Nothing to show")).to_be_visible()

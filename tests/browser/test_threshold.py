@@ -34,7 +34,7 @@ def test_handles_say_at_once_what_they_mean(busy_desk: Desk, tab: Tab, look: Loo
     expect(meaning(page).nth(0)).to_contain_text("of good parts are expected to be called defects")
     expect(meaning(page).nth(2)).to_contain_text("0of the last 6 parts")
     look(page, "threshold")
-    handle = page.get_by_label("Defect above")
+    handle = page.get_by_role("slider", name="Defect above")
     before = page.locator("#mark-defect").get_attribute("transform")
     handle.focus()
     handle.press("Home")
@@ -54,7 +54,7 @@ def test_thresholds_are_saved_with_a_reason_and_undone(
     page = tab(f"{busy_desk.address}/threshold")
     changes = page.get_by_role("region", name="Changes")
     expect(changes).to_contain_text("None is recorded")
-    handle = page.get_by_label("Defect above")
+    handle = page.get_by_role("slider", name="Defect above")
     rate = meaning(page).nth(0)
     expect(rate).to_contain_text("4.9 %")
     handle.press("End")
@@ -80,7 +80,7 @@ def test_two_people_do_not_overwrite_each_other(
 ) -> None:
     first, second = (tab(f"{busy_desk.address}/threshold") for _ in range(2))
     for page in (first, second):
-        page.get_by_label("Look above").press("End")
+        page.get_by_role("slider", name="Look above").press("End")
         expect(otherwise(page)).not_to_have_count(0)
     save(first, "fewer to look at")
     expect(first.get_by_role("region", name="Changes")).to_contain_text("fewer to look at")
