@@ -49,5 +49,9 @@ def test_the_bare_runtime_judges_until_its_time_is_over(
 
 
 def test_a_station_that_does_not_start_says_why(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="the station did not start"), served(tmp_path / "none"):
+    options = ["--database", f"sqlite:///{tmp_path / 's.db'}", "--pictures", f"{tmp_path / 'p'}"]
+    with (
+        pytest.raises(RuntimeError, match="the station did not start"),
+        served(tmp_path / "none", *options),
+    ):
         pass
