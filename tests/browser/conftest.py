@@ -239,7 +239,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def expected() -> set[str]:
-    """What a test expects to fail, as `422 POST /inspect/picture`."""
+    """What a test expects to fail, as `422 POST /inspect/picture`; behind `? ` what may."""
     return set()
 
 
@@ -301,7 +301,8 @@ def tab(chromium: Browser, expected: set[str]) -> Iterator[Callable[..., Page]]:
             return made
 
         yield page
-    assert found == expected
+    certain = {one for one in expected if not one.startswith("? ")}
+    assert certain <= found <= {one.removeprefix("? ") for one in expected}
 
 
 @pytest.fixture
