@@ -132,6 +132,17 @@ def test_colour_is_inside_regions_alone(share: int) -> None:
     np.testing.assert_array_equal(colour_regions(gray(), heat, ()), gray())
 
 
+def test_a_place_at_the_edge_is_coloured_whatever_the_sides_are_divided_by() -> None:
+    """4388 * (1462 / 4388) is a little more than 1462."""
+    heat = np.full((3, 1462), 0.1, np.float32)
+    heat[:, -40:] = 2.5
+    regions = regions_of(heat, 2.0, (9, 4388), [(heat, (0.0,))])
+    image = np.full((3, 1462, 3), 128, np.uint8)
+    changed = (colour_regions(image, heat, regions, (9, 4388)) != 128).any(axis=2)
+    assert changed[:, -30:].all()
+    assert not changed[:, :-50].any()
+
+
 @pytest.mark.parametrize("share", [1, 10])
 def test_a_line_goes_around_each_region_of_a_picture_or_a_smaller_copy(share: int) -> None:
     heat = blob()[0]

@@ -155,7 +155,8 @@ def colour_regions(
     drawn = image.copy()
     for region in regions:
         left, top = np.floor(region.box[:2] * scale).astype(int).tolist()
-        right, bottom = np.ceil(region.box[2:] * scale).astype(int).tolist()
+        ends = np.ceil(region.box[2:] * scale).astype(int)  # rounded, it may lie behind the last
+        right, bottom = np.minimum(ends, image.shape[1::-1]).tolist()
         part = np.s_[top:bottom, left:right]
         stencil = Image.new("1", (right - left, bottom - top))
         corners = np.array(region.outline) * scale - (left + 0.5, top + 0.5)
