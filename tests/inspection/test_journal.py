@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,32 @@ def test_what_no_watch_wrote_is_refused(tmp_path: Path, line: str) -> None:
     (tmp_path / "log.jsonl").write_text(line + "\n")
     with pytest.raises(DataError, match=r"log\.jsonl, line 1, is none that a watch wrote"):
         Journal(tmp_path / "log.jsonl")
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/a.png", "sub/../../a.png"])
+def test_a_move_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    for file, to in ((name, "good/a.png"), ("a.png", name)):
+        begun = {"at": 0, "row": row(file), "to": to}
+        (tmp_path / ".log.jsonl.next").write_text(json.dumps(begun) + "\n")
+        with (
+            Journal(tmp_path / "log.jsonl") as journal,
+            pytest.raises(DataError, match="leads out of the folder"),
+        ):
+            journal.unfinished()
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="this system follows every link")
+@pytest.mark.parametrize("name", ["log.jsonl", ".log.jsonl.next"])
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path, name: str) -> None:
+    (tmp_path / "others").write_bytes(b"one\ntwo")
+    (tmp_path / name).symlink_to(tmp_path / "others")
+    with pytest.raises(OSError, match="symbolic links"):
+        Journal(tmp_path / "log.jsonl")
+    assert (tmp_path / "others").read_bytes() == b"one\ntwo"
+
+
+def test_what_is_no_log_is_refused_before_it_is_cut(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_bytes(b"SQLite format 3\n\0more")
+    with pytest.raises(DataError, match=r"log\.jsonl, line 1"):
+        Journal(tmp_path / "log.jsonl")
+    assert (tmp_path / "log.jsonl").read_bytes() == b"SQLite format 3\n\0more"
