@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -131,21 +130,12 @@ def receiving() -> Iterator[Receiver]:
 
 
 @contextmanager
-def _serving(*words: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def _serving(model: Path, *words: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Starts the station as a process; gives it and its address once it is ready."""
-    command = [sys.executable, "-m", "nfbmr", "serve", *map(str, words), "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        try:
-            address = ""
-            for line in process.stderr:
-                if "Listening on " in line:
-                    address = line.partition("Listening on ")[2].strip()
-                    break
-            assert address, "the station ended before it listened"
-            yield process, address
-        finally:
-            process.kill()
+    from nfbmr.benchmark.served import served
+
+    with served(model, *map(str, words)) as station:
+        yield station.process, f"http://127.0.0.1:{station.port}"
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,7 @@ from nfbmr.benchmark.drift_changes import (
     changed,
     seen,
 )
+from nfbmr.benchmark.figures import kept_rows
 from nfbmr.scoring.alike import MOST, lag_for, surely_alike
 from nfbmr.scoring.bets import Bets
 from nfbmr.scoring.drift import LEVEL, LOOK_FIRST, RECENT, Reference
@@ -244,9 +245,7 @@ def measure(
     out: Path, streams: int, parts: int, lines: int, sets: Iterable[tuple[str, Path, Path]]
 ) -> None:
     """Adds the rows that a file does not hold yet."""
-    there = (
-        [json.loads(line) for line in out.read_text("utf-8").splitlines()] if out.exists() else []
-    )
+    there = list(kept_rows(out))
     for name, job in _plan(streams, parts, lines, sets):
         if any(row["name"] == name for row in there):
             continue
@@ -359,8 +358,7 @@ def main() -> None:
     given = parser.parse_args()
     sets = [(name, Path(model), Path(pictures)) for name, model, pictures in given.real]
     measure(given.out, given.streams, given.parts, given.lines, sets)
-    rows = [json.loads(line) for line in given.out.read_text("utf-8").splitlines()]
-    print(tables(rows))
+    print(tables(list(kept_rows(given.out))))
 
 
 if __name__ == "__main__":

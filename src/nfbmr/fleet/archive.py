@@ -18,7 +18,7 @@ from nfbmr.errors import FleetError
 from nfbmr.fleet import cluster
 from nfbmr.fleet.listing import Part, read_part
 from nfbmr.fleet.results import Counts
-from nfbmr.fleet.run import HEATMAPS, Run, Wanted, no_counts, opened, sweep
+from nfbmr.fleet.run import HEATMAPS, Run, Wanted, opened, sweep
 from nfbmr.fleet.scorer import Job, Scorer, Task, at_file
 from nfbmr.fleet.sources import folders_of, is_stored
 from nfbmr.runtimes.choose import calibrated_for
@@ -66,7 +66,7 @@ class Judged:
     out: Path
     pictures: int
     counts: Counts
-    """Of all rows, by `results.COUNTED`."""
+    """Of all rows, `good`, `look`, `defect` and `unreadable`."""
 
 
 def judge_archive(
@@ -103,7 +103,7 @@ def judge_archive(
     with cluster.connected(options.address, workers=cpus) as joined:
         workers = _how_many(options, joined)
         with opened(out.absolute(), wanted, workers, options.per_part) as run:
-            counts = no_counts()
+            counts: Counts = Counter()
             waiting = run.unfinished(counts)
             if waiting:
                 _check(model, sources, run, options)

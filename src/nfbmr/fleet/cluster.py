@@ -17,6 +17,7 @@ from typing import Any
 
 from nfbmr.errors import FleetError, MissingExtraError, NfbmrError
 from nfbmr.fleet.node import Asked, Node, look_around
+from nfbmr.system.cores import cores
 from nfbmr.system.packages import how_to_install
 
 _log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def connected(address: str | None = None, *, workers: int | None = None) -> Iter
         # By its network's address Ray would let whoever reaches that run code here.
         here = {"_node_ip_address": "127.0.0.1"}
         options |= {"address": "local", "object_store_memory": _STORE_BYTES} | here
-        options["num_cpus"] = max(1, workers or _cores())
+        options["num_cpus"] = max(1, workers or cores())
     else:
         del options["include_dashboard"]
         found = _reached(address)
@@ -265,12 +266,6 @@ def _refuse_difference(name: str, here: Node, there: Node) -> None:
             f"node {name} {what} {here.asked.model}; put the model on storage that all nodes "
             "share under the same path"
         )
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _text(path: Path | None) -> str | None:

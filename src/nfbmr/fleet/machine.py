@@ -10,6 +10,7 @@ from threading import Condition
 
 from nfbmr.errors import FleetError
 from nfbmr.fleet.plan import Resources
+from nfbmr.system.cores import cores
 
 _AGAIN_SECONDS = 5.0  # memory is looked at again
 _GB = 10**9
@@ -102,13 +103,6 @@ class Machine:
 
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
-def cores() -> int:
-    """Returns the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def memory_left_gb(root: Path = Path("/")) -> float:

@@ -11,9 +11,6 @@ from typing import Any
 from nfbmr.inspection.rows import Row, flat, parquet_schema
 from nfbmr.system.files import flush_file, flush_folder, written_beside
 
-COUNTED = ("good", "look", "defect", "unreadable")
-"""What is counted of each part."""
-
 _RUN, _COUNTS = b"nfbmr.run", b"nfbmr.counts"
 
 Counts = Counter[str]
@@ -33,7 +30,7 @@ def write_part(file: Path, run: str, rows: Sequence[Row]) -> Counts:
         rows: of `to_row`, each with `bundle`.
 
     Returns:
-        How many of `COUNTED` there are.
+        How many there are of `good`, `look`, `defect` and `unreadable`.
 
     Raises:
         OSError: it cannot be written.

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -164,11 +163,6 @@ def sweep(out: Path) -> None:
     for pattern in (".*.part", f"{HEATMAPS}/*/.*.part", f"{_OURS}/.*.part"):
         for left in out.glob(pattern):
             left.unlink(missing_ok=True)
-
-
-def no_counts() -> Counts:
-    """Returns counts of nothing."""
-    return Counter()
 
 
 def _write(file: Path, values: object) -> None:

@@ -200,6 +200,8 @@ def _changed_in_words(alarm: Alarm, level: str) -> str:
 
 def changed_how(alarm: Alarm) -> str:
     """Says in what parts are other than before."""
+    if alarm.name == "defects":
+        return "more parts are called defects"
     way = _WAYS.get((alarm.name, alarm.higher))
     if way is not None:
         return f"pictures are {way}"

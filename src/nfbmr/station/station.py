@@ -100,12 +100,7 @@ class Station:
         self.learn = Learn(settings, self.store, self.pool, self.learner)
         self.drift = Drift(self.store, self.pool)
         opened.callback(self.drift.close)
-        retention = Retention(
-            settings,
-            self.store,
-            self.pictures,
-            lambda: prune(settings, self.store, self.pool, self.versions),
-        )
+        retention = Retention(settings, self.store, self.pictures, self._tidied)
         opened.callback(retention.close)
         sources = Sources(settings, self.pool, self.judge, self.store, self.live.touch)
         opened.callback(sources.close)
@@ -123,6 +118,11 @@ class Station:
     ) -> None:
         """Judges and writes what was given, then ends the threads."""
         self._opened.close()
+
+    def _tidied(self) -> None:
+        """Gives up messages and versions that are too old, or too many."""
+        self.outputs.trim()
+        prune(self.settings, self.store, self.pool, self.versions)
 
     def _model_loaded(self, loaded: Loaded) -> None:
         """Keeps it and its calibration before it judges, and an event where it is another."""

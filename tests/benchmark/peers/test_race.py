@@ -133,13 +133,6 @@ def test_patchcore_gets_twice_the_seconds_and_a_row_says_what_it_had(
     assert {row["threads"] for row in rows} == {3}, "the cores that the process may use"
 
 
-def test_where_no_limit_of_cores_is_known_all_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    for found, expected in ((6, 6), (None, 1)):
-        monkeypatch.setattr(os, "cpu_count", lambda found=found: found)
-        assert race.cores() == expected
-
-
 def test_patience_is_part_of_what_a_row_is_measured_by(
     mvtec: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 from nfbmr.benchmark.peers import exported
 from nfbmr.benchmark.peers.catalogue import peer
 from nfbmr.benchmark.peers.environment import peers_python
-from nfbmr.benchmark.peers.race import cores, lite0_weights
+from nfbmr.benchmark.peers.race import lite0_weights
 from nfbmr.errors import ExportError
+from nfbmr.system.cores import cores
 
 _PRECISIONS = ("fp32", "bf16")  # as exported; as OpenVINO computes where the processor can
 _TAIL = 400  # characters of a failed peer's last words

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -39,6 +38,7 @@ from nfbmr.paper.plan import read_source
 from nfbmr.settings.changes import settings_hash
 from nfbmr.settings.presets import preset
 from nfbmr.system import provenance
+from nfbmr.system.cores import cores
 
 _log = logging.getLogger(__name__)
 
@@ -153,13 +153,6 @@ def _mark(race: Race, key: Key, data: DataSet) -> str:
 
 def _seconds(race: Race, key: Key) -> float:
     return race.seconds * peer(key.system).patience
-
-
-def cores() -> int:
-    """Counts the processor cores that this process may use; `taskset` limits them."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _measure(race: Race, key: Key, data: DataSet, work: Path) -> Row:

@@ -65,7 +65,7 @@ def _troubles(station: Station) -> list[str]:
 def _notes(station: Station) -> list[str]:
     """Says which sources and outputs fail; not why, as nobody is asked who reads this."""
     try:
-        failing = [one.name for one in station.sources.states() if one.failing]
+        failing = [one.name for one in station.sources.states(last=False) if one.failing]
         waiting = {one.name: one.waiting for one in station.outputs.states() if one.failing}
     except StationError:
         return []
@@ -102,7 +102,7 @@ def metrics(station: StationDep, _: Inspecting) -> Response:
 
 
 def _of_sources_and_outputs(station: Station) -> Gauges:
-    sources = {(("source", one.name),): one for one in station.sources.states()}
+    sources = {(("source", one.name),): one for one in station.sources.states(last=False)}
     outputs = {(("output", one.name),): one for one in station.outputs.states()}
     return {
         "nfbmr_source_alive": (

@@ -168,7 +168,7 @@ async def add(
     Each has its outcome in its place: 200 where all are kept, 207 where some are not, an error
     where none is.
     """
-    await run_in_threadpool(station.learn.shown, number)
+    await run_in_threadpool(station.learn.get, number)
     async with taken(request, station) as found:
         outcomes = await added(station, found, number, actor.name)
     errors = [one for one in outcomes if isinstance(one, Exception)]
@@ -235,7 +235,7 @@ def refuse_others_work(station: Station, admin: bool, number: int) -> None:
     Raises:
         HTTPException: 403.
     """
-    if not admin and station.learn.shown(number).learning.state != "collecting":
+    if not admin and station.learn.get(number).state != "collecting":
         raise HTTPException(403, "it was learnt, or was to be: deleting it needs the scope admin")
 
 

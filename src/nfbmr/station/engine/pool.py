@@ -167,16 +167,6 @@ class Pool:
         """Whether a model of this name was given at the start, and is none of the folder's."""
         return name in self._named
 
-    def bring(self, name: str) -> Loaded:
-        """Loads a model of the folder at once, instead of at the next look.
-
-        Raises:
-            NfbmrError: it cannot be loaded.
-        """
-        assert self._folder is not None
-        self._load(name, (self._folder / name).resolve())
-        return self._loaded[name]
-
     def put(self, loaded: Loaded, changed: Inspector, stamp: Stamp | None) -> Loaded:
         """Gives a model on the line another calibration, which its directory has already.
 
@@ -195,12 +185,16 @@ class Pool:
             return self._place(loaded.name, loaded.path, changed, stamp)
 
     def reload(self, name: str) -> Loaded:
-        """Loads a model whose directory was changed now, not at the next look; returns it.
+        """Loads a model whose directory is new or was changed, now and not at the next look.
 
         Raises:
             NfbmrError: it cannot be loaded.
         """
-        self._load(name, self._loaded[name].path)
+        path = self._named.get(name)
+        if path is None:
+            assert self._folder is not None, "a model was given, or lies in the folder"
+            path = (self._folder / name).resolve()
+        self._load(name, path)
         return self._loaded[name]
 
     def close(self) -> None:

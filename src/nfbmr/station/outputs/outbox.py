@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -23,7 +22,6 @@ from nfbmr.system.files import printable
 _log = logging.getLogger(__name__)
 
 _IDLE = 1.0  # seconds between two looks, for what others write
-_TRIM_EVERY = 60.0  # seconds
 _LAST_SECONDS = 3.0  # for what waits when the station ends; the rest waits for the next start
 
 
@@ -155,12 +153,8 @@ class _Box:
 
     def __init__(self, all_of_them: Outputs, name: str) -> None:
         self._all, self._name = all_of_them, name
-        self._trim_at = time.monotonic() + _TRIM_EVERY
 
     def waiting(self) -> Sequence[Message]:
-        if time.monotonic() >= self._trim_at:
-            self._trim_at = time.monotonic() + _TRIM_EVERY
-            self._all.trim()
         return self._all.waiting(self._name)
 
     def take_away(self, message: Message) -> None:

@@ -75,9 +75,10 @@ def part(
     known: Annotated[str, Query(max_length=64, pattern=PLAIN)] = "",
 ) -> Response:
     """Shows what of it changes; nothing where that is known already."""
-    values = _values(station, number, every=every)
-    if known and values["version"] == known:
+    shown = station.learn.shown(number)
+    if known and _version(shown) == known:
         return Response(status_code=204)
+    values = _values(station, shown, every=every)
     return render.page(request, actor, "_learning.html.j2", values)
 
 
@@ -166,11 +167,11 @@ def _page(
     number: int,
     template: str,
 ) -> HTMLResponse:
-    return render.page(request, actor, template, _values(station, number, every=False))
+    values = _values(station, station.learn.shown(number), every=False)
+    return render.page(request, actor, template, values)
 
 
-def _values(station: Station, number: int, *, every: bool) -> dict[str, Any]:
-    shown = station.learn.shown(number)
+def _values(station: Station, shown: Shown, *, every: bool) -> dict[str, Any]:
     found = shown.learning
     return {
         "trouble": station.learn.trouble(),

@@ -20,7 +20,7 @@ from nfbmr.station.audit import Change, Event
 from nfbmr.station.engine.pool import Loaded, Pool, bundle_hash, calibration_hash
 from nfbmr.station.services.jobs import ConflictError
 from nfbmr.station.store import queries
-from nfbmr.station.store.database import Store
+from nfbmr.station.store.database import Reader, Store
 
 _log = logging.getLogger(__name__)
 
@@ -146,11 +146,16 @@ class Changes:
         return last
 
     def calibration(self, name: str, inspector: Inspector) -> Calibration | None:
-        """Returns a calibration of a model by its hash; None where the record does not have it."""
-        text = self._store.read(queries.calibration, name)
-        if text is None or hashlib.sha256(text.encode()).hexdigest() != name:
-            return None
-        return calibration_from_dict(json.loads(text), inspector.settings.scoring)
+        """Returns what `kept_calibration` finds in the record."""
+        return kept_calibration(self._store, name, inspector)
+
+
+def kept_calibration(store: Reader, name: str, inspector: Inspector) -> Calibration | None:
+    """Returns a calibration of a model by its hash; None where the record does not have it."""
+    text = store.read(queries.calibration, name)
+    if text is None or hashlib.sha256(text.encode()).hexdigest() != name:
+        return None
+    return calibration_from_dict(json.loads(text), inspector.settings.scoring)
 
 
 def said(inspector: Inspector) -> dict[str, Any]:

@@ -126,8 +126,8 @@ class Drift:
             loaded = self._pool.get(name)
             if loaded is None or loaded.calibration != watch.calibration:
                 continue
-            for which, alarm in watch.alarms().items():
-                how = changed_how(alarm) if which == "line" else "more parts are called defects"
+            for alarm in watch.alarms().values():
+                how = changed_how(alarm)
                 found.append(f"Model {name}: the line has changed, {how}; see Drift")
         return found
 

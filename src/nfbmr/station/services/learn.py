@@ -88,13 +88,21 @@ class Learn:
         """Returns the newest learnings, the newest first, with how many pictures each has."""
         return self._store.read(learnings.everything)
 
-    def shown(self, number: int) -> Shown:
-        """Returns one of them.
+    def get(self, number: int) -> Learning:
+        """Returns one of them without its pictures.
 
         Raises:
             NoSuchLearningError: there is none of this number.
         """
-        found = self._store.read(learnings.learning, number)
+        return self._store.read(learnings.learning, number)
+
+    def shown(self, number: int) -> Shown:
+        """Returns one of them, with what is known of its pictures.
+
+        Raises:
+            NoSuchLearningError: there is none of this number.
+        """
+        found = self.get(number)
         pictures = self._store.read(learnings.pictures, number)
         before = 0
         if found.state == "waiting":
@@ -222,7 +230,7 @@ class Learn:
         trouble = self.trouble()
         if trouble is not None:
             raise NotNowError(trouble)
-        found = self._store.read(learnings.learning, number)
+        found = self.get(number)
         pictures = self._store.read(learnings.pictures, number)
         if len(pictures) < FEWEST:
             raise NotNowError(
@@ -295,7 +303,7 @@ class Learn:
                 model = self.place(found).model(found.name)
                 identity = read_bundle(model, tensors=False).identity
                 copy_model(model, self._settings.line_folder / found.name, identity)
-                return self._pool.bring(found.name)
+                return self._pool.reload(found.name)
             except BaseException as error:
                 self._take_back(found, error)
                 raise

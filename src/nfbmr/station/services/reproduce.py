@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from nfbmr.errors import ImageError, StationError
 from nfbmr.inspection.inspector import Inspector, load
-from nfbmr.scoring.calibration import Verdict, calibration_from_dict
+from nfbmr.scoring.calibration import Verdict
 from nfbmr.station.engine.pool import bundle_hash
+from nfbmr.station.services.changes import kept_calibration
 from nfbmr.station.store import queries
 from nfbmr.station.store.database import Reader
 from nfbmr.station.store.pictures import Pictures
@@ -109,8 +109,7 @@ def _where(store: Reader, row: Recorded) -> Path:
 
 
 def _as_then(inspector: Inspector, store: Reader, row: Recorded) -> Inspector:
-    text = store.read(queries.calibration, row.calibration)
-    if text is None or hashlib.sha256(text.encode()).hexdigest() != row.calibration:
+    calibration = kept_calibration(store, row.calibration, inspector)
+    if calibration is None:
         raise StationError(f"the calibration of inspection {row.id} is not the one that judged it")
-    calibration = calibration_from_dict(json.loads(text), inspector.settings.scoring)
     return inspector.with_calibration(calibration)

@@ -289,10 +289,15 @@ def prune(settings: StationSettings, store: Store, pool: Pool, versions: Version
     why = f"more than {settings.keep_versions_gigabytes:g} gigabytes of versions are kept"
 
     def told(bundle: str) -> None:
-        change = Change(kind="version", subject=bundle, actor="station", reason=why)
-        store.write(
-            queries.append, replace(change, old={"kept": True}, new={"kept": False})
-        ).result()
+        change = Change(
+            kind="version",
+            subject=bundle,
+            actor="station",
+            old={"kept": True},
+            new={"kept": False},
+            reason=why,
+        )
+        store.write(queries.append, change).result()
 
     on_line = {loaded.bundle for loaded in pool.all()}
     most = int(settings.keep_versions_gigabytes * GIGABYTE)

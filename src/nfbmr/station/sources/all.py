@@ -39,7 +39,7 @@ class Fares:
     """The last trouble; empty without any."""
     error_at: str | None
     last: Recorded | None
-    """Its newest inspection."""
+    """Its newest inspection, where it is asked for."""
 
     @property
     def alive(self) -> bool:
@@ -92,8 +92,11 @@ class Sources:
             raise NoSuchSourceError(f"no such source; there: {', '.join(self._all) or 'none'}")
         return found
 
-    def states(self) -> list[Fares]:
+    def states(self, *, last: bool = True) -> list[Fares]:
         """Returns how they fare.
+
+        Args:
+            last: with the newest inspection of each, which takes a question of its own.
 
         Raises:
             StationError: the database does not answer.
@@ -114,7 +117,7 @@ class Sources:
                     failing=state.failing or silent is not None,
                     error=error,
                     error_at=state.error_at,
-                    last=self.last(state.name),
+                    last=self.last(state.name) if last else None,
                 )
             )
         return found
