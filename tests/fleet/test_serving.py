@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nfbmr.errors import FleetError
 from nfbmr.fleet.cluster import connected
-from nfbmr.fleet.serving import RayJudges
+from nfbmr.fleet.serving import Crew, Raw, RayJudges
 from nfbmr.inspection.result import Failure, Inspection
 
 if TYPE_CHECKING:

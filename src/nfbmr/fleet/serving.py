@@ -88,6 +88,8 @@ class _Place:
     actor: Any
     loaded: Any
     """What Ray calls the answer that it has loaded."""
+    ready: bool = False
+    """Whether that answer came."""
     inside: int = 0
     """Pictures that are with it."""
 
@@ -109,20 +111,31 @@ class Crew:
         self._places = [_Place(*self._hired()) for _ in range(workers)]
         self.workers = workers
 
-    def identity(self) -> Identity:
-        """Returns what the first worker has loaded.
+    def wait(self) -> None:
+        """Waits until the first worker has loaded the model.
 
         Raises:
             NfbmrError: it cannot be loaded there.
             FleetError: it was not in time, or the workers die.
         """
-        try:
-            found: Identity = self._ray.get(self._places[0].loaded, timeout=_LOAD_SECONDS)
-        except self._ray.exceptions.RayTaskError as error:
-            raise of_the_work(error) from None
-        except self._ray.exceptions.RayError as error:
-            raise FleetError(f"no worker loads the model: {error}") from None
-        return found
+        place = self._places[0]
+        for _ in range(_TRIES):
+            actor = place.actor
+            try:
+                self._ray.get(place.loaded, timeout=_LOAD_SECONDS)
+            except self._ray.exceptions.RayTaskError as error:
+                raise of_the_work(error) from None
+            except self._ray.exceptions.GetTimeoutError:
+                raise FleetError(
+                    f"no worker loaded the model within {_LOAD_SECONDS:.0f} s; see 'ray status'"
+                ) from None
+            except self._ray.exceptions.RayError as error:
+                # Ray sends work to a node that is gone until it has missed it for a while.
+                died = error
+                self._replace(place, actor, error)
+            else:
+                return
+        raise FleetError(f"workers died while they loaded the model: {died}")
 
     def raw(self, data: bytes) -> Raw | Failure:
         """Has the least busy worker compute a picture's raw maps; one that dies is replaced.
@@ -150,17 +163,33 @@ class Crew:
         raise FleetError("workers died while they judged this picture; see 'ray status'")
 
     def _least_busy(self) -> _Place:
-        """Returns the place with the fewest pictures, of those that have loaded if any has."""
-        refs = [place.loaded for place in self._places]
-        done, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
-        loaded = [place for place in self._places if place.loaded in done]
-        return min(loaded or self._places, key=lambda place: place.inside)
+        """Returns the place with the fewest pictures, of those that are ready if any is."""
+        for place in self._places:
+            if not place.ready and self._ray.wait([place.loaded], timeout=0)[0]:
+                self._look_at(place)
+        ready = [place for place in self._places if place.ready]
+        return min(ready or self._places, key=lambda place: place.inside)
+
+    def _look_at(self, place: _Place) -> None:
+        """Notes that a worker has loaded; one that died of it is replaced."""
+        try:
+            self._ray.get(place.loaded)
+        except self._ray.exceptions.RayTaskError:
+            return  # what it was says whoever has no other place
+        except self._ray.exceptions.RayError as error:
+            self._hire_again(place, error)
+        else:
+            place.ready = True
 
     def _replace(self, place: _Place, actor: Any, error: Exception) -> None:
         with self._lock:
             if place.actor is actor:
-                _log.warning("A worker died; its pictures go to another (%s)", type(error).__name__)
-                place.actor, place.loaded = self._hired()
+                self._hire_again(place, error)
+
+    def _hire_again(self, place: _Place, error: Exception) -> None:
+        _log.warning("A worker died; its pictures go to another (%s)", type(error).__name__)
+        place.actor, place.loaded = self._hired()
+        place.ready = False
 
     def _hired(self) -> tuple[Any, Any]:
         actor = self._made.remote(*self._words)
@@ -241,6 +270,6 @@ class RayJudges:
         crew = self._crews.get(key)
         if crew is None:
             crew = Crew(*key, self._runtime, self._workers, self._batch)
-            crew.identity()
+            crew.wait()
             self._crews[key] = crew
         return OnRay(inspector, crew)
