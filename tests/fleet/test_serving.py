@@ -90,6 +90,24 @@ def test_a_worker_that_is_killed_costs_no_verdict(
     assert_as_without([future.result() for future in futures], files, judge)
 
 
+def test_a_worker_that_dies_before_it_has_loaded_is_replaced(
+    light: Path, judges: RayJudges, judge: Inspector, files: list[bytes]
+) -> None:
+    crew = Crew(light, judge.identity, "onnx", 2, 4)
+    for place in crew._places:  # as those that Ray sends to a node that has just gone
+        crew._ray.kill(place.actor)
+    crew.wait()
+    assert isinstance(crew.raw(files[0]), Raw)
+
+
+def test_workers_that_have_another_model_are_an_error(
+    light: Path, judges: RayJudges, judge: Inspector
+) -> None:
+    crew = Crew(light, replace(judge.identity, tensors="0" * 64), "onnx", 1, 4)
+    with pytest.raises(FleetError, match="another model where the workers are"):
+        crew.wait()
+
+
 def networks(cluster: Cluster) -> list[int]:
     named = [node.processes().items() for node in cluster.nodes]
     return sorted(pid for one in named for pid, words in one if words.startswith("ray::Network"))
