@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nfbmr.benchmark.archive import Bench, make_links, make_pictures, workers_of
+from nfbmr.benchmark.archive_runs import Bench, about, make_links, make_pictures
+from nfbmr.benchmark.ray_nodes import workers_under
 from nfbmr.data.folders import list_pictures
 from nfbmr.data.images import image_size
 
@@ -30,8 +31,18 @@ def test_links_are_names_of_few_files(good_folder: Path, tmp_path: Path) -> None
     assert len({path.stat().st_ino for path in found}) == 2
 
 
+def test_a_picture_of_an_archive_is_bytes_and_milliseconds(
+    good_folder: Path, model: Path, tmp_path: Path
+) -> None:
+    made = make_pictures(good_folder, tmp_path / "made", 3, 40)
+    row = about(made, model)
+    sizes = [path.stat().st_size for path in list_pictures(made, deep=True)[0]]
+    assert (row["pictures"], row["picture_bytes"]) == (3, round(sum(sizes) / 3))
+    assert isinstance(row["decode_ms"], float)
+
+
 def test_a_process_without_workers_has_none() -> None:
-    assert workers_of(os.getpid()) == []
+    assert workers_under(os.getpid()) == []
 
 
 def test_what_is_missing_or_twice_is_counted(good_folder: Path, tmp_path: Path) -> None:

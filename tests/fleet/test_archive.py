@@ -17,14 +17,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from nfbmr.benchmark.ray_nodes import Cluster, Node, Place
 from nfbmr.errors import BundleError, FleetError
 from nfbmr.fleet import archive
 from nfbmr.fleet.archive import Options, judge_archive
 from nfbmr.fleet.scorer import Scorer
 
 if TYPE_CHECKING:
-    from tests.fleet.conftest import Cluster, Node
-
     from nfbmr.inspection.inspector import Inspector
 
 pytestmark = pytest.mark.fleet
@@ -138,7 +137,7 @@ def test_workers_that_are_killed_cost_no_picture(
     killed: list[int] = []
 
     def hear(what: str, done: int, total: int, loss: float | None = None) -> None:
-        workers = [pid for node in cluster.nodes for pid in node.workers()]
+        workers = cluster.workers()
         if done and workers and len(killed) < 3:
             killed.append(workers[-1])
             os.kill(workers[-1], signal.SIGKILL)
@@ -254,7 +253,7 @@ def test_a_node_that_does_not_see_what_it_needs_is_refused(
     hide = ("unshare", "-m", "sh", "-c", f"mount -t tmpfs none '{place}' && exec \"$@\"", "sh")
     if shutil.which("unshare") is None or subprocess.run([*hide, "true"], check=False).returncode:
         pytest.skip("a process cannot have mounts of its own here")
-    node = cluster.add(1, *hide)
+    node = cluster.add(1, Place(before=hide))
     said = {"pictures": "does not see .*storage that all nodes share", "model": "the model"}
     try:
         with pytest.raises(FleetError, match=said[hidden]):
