@@ -169,10 +169,17 @@ def _on_ray(
     settings: StationSettings, address: str | None, workers: int | None
 ) -> Iterator[Judges]:
     """Joins a cluster for as long as the station runs; gives what finds workers for its models."""
-    from nfbmr.fleet.cluster import connected
+    from nfbmr.fleet.cluster import check_nodes, connected, packages_that_judge
     from nfbmr.fleet.serving import RayJudges
+    from nfbmr.station.engine.pool import models_in
+    from nfbmr.station.services.learn import made_line_folder
 
+    folder = made_line_folder(settings)
+    seen = [folder] if folder.is_dir() else []  # the station says of one that is not there
+    models = [path.resolve() for path in settings.models]
+    models += [path for one in seen for path in models_in(one).values()]
     with connected(address, workers=workers) as cluster:
+        check_nodes(models=models, seen=seen, packages=packages_that_judge(settings.runtime))
         yield RayJudges(cluster, settings.runtime, workers, settings.batch)
 
 

@@ -33,7 +33,6 @@ _DEADLY = 2  # deaths over a picture, until it is passed over
 _MOST_DEATHS = 10  # in a row without a part that was finished
 _EVERY = 1.0  # seconds between two looks
 _WAITING = 30.0  # seconds without any worker, until that is said
-_PACKAGES = ("numpy", "pillow", "scipy", "pyarrow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,13 +130,11 @@ def _how_many(options: Options, joined: cluster.Cluster) -> int:
 
 def _check(model: Path, sources: list[str], run: Run, options: Options) -> None:
     """Refuses, before the work, nodes that cannot do it."""
-    runtime = options.runtime.partition(":")[0]
-    used = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
-    packages = _PACKAGES + tuple(p for key, p in used.items() if runtime in (key, "auto"))
     first = read_part(run.listing.file, Part(0, 0, 1))[0]
     lies_here = not is_stored(first) and Path(first).exists()
     seen = [run.listing.file, *folders_of(sources), *([Path(first)] if lies_here else [])]
-    cluster.check_nodes(model=model.absolute(), seen=seen, packages=packages)
+    packages = cluster.packages_that_judge(options.runtime)
+    cluster.check_nodes(models=[model], seen=seen, packages=packages)
 
 
 def _job(model: Path, wanted: Wanted, run: Run, options: Options) -> Job:

@@ -22,6 +22,8 @@ from nfbmr.system.packages import how_to_install
 
 _log = logging.getLogger(__name__)
 
+_JUDGING = ("numpy", "pillow", "scipy", "pyarrow")
+_OF_RUNTIME = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
 _SECONDS = 5.0  # until an address counts as wrong
 _TRIES = 3  # to start Ray here
 _ANSWER_SECONDS = 180.0  # for a node's first answer: it starts a process for it
@@ -88,13 +90,19 @@ def connected(address: str | None = None, *, workers: int | None = None) -> Iter
         ray.shutdown()
 
 
+def packages_that_judge(runtime: str) -> tuple[str, ...]:
+    """Returns the packages that verdicts depend on, as pip calls them; takes a runtime's name."""
+    name = runtime.partition(":")[0]
+    return _JUDGING + tuple(p for key, p in _OF_RUNTIME.items() if name in (key, "auto"))
+
+
 def check_nodes(
-    *, model: Path | None = None, seen: Sequence[Path] = (), packages: Sequence[str] = ()
+    *, models: Sequence[Path] = (), seen: Sequence[Path] = (), packages: Sequence[str] = ()
 ) -> list[Node]:
     """Asks each node what it has, and refuses the first that differs from this machine.
 
     Args:
-        model: a model directory that each has to see as it is here.
+        models: model directories that each has to see as they are here.
         seen: files and folders that each has to see.
         packages: whose versions have to be those of this machine.
 
@@ -107,7 +115,7 @@ def check_nodes(
     import ray
 
     names = ("nfbmr", "ray", *packages)
-    here = look_around(Asked(model=_text(model), seen=tuple(map(str, seen)), packages=names))
+    here = look_around(Asked(models=_texts(models), seen=_texts(seen), packages=names))
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     if not nodes:  # a head alone that computes nothing
         raise FleetError("no node of the cluster has a CPU for work; start one with 'ray start'")
@@ -260,16 +268,18 @@ def _refuse_difference(name: str, here: Node, there: Node) -> None:
                 f"node {name} does not see {path}; put it on storage that all nodes share under "
                 "the same path (NFS, or s3:// and the like for pictures)"
             )
-    if there.model != here.model:
-        what = "does not see the model" if there.model is None else "has another model at"
-        raise FleetError(
-            f"node {name} {what} {here.asked.model}; put the model on storage that all nodes "
-            "share under the same path"
-        )
+    for model, expected in here.models.items():
+        has = there.models[model]
+        if has != expected:
+            what = "does not see the model" if has is None else "has another model at"
+            raise FleetError(
+                f"node {name} {what} {model}; put the model on storage that all nodes share under "
+                "the same path"
+            )
 
 
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
+def _texts(paths: Sequence[Path]) -> tuple[str, ...]:
+    return tuple(str(path.absolute()) for path in paths)
 
 
 def _brief(error: BaseException) -> str:

@@ -15,8 +15,8 @@ from nfbmr.system.files import sha256_of
 class Asked:
     """What a node is asked for."""
 
-    model: str | None
-    """A model directory, an absolute path."""
+    models: tuple[str, ...]
+    """Model directories, absolute paths."""
     seen: tuple[str, ...]
     """Files and folders, absolute paths."""
     packages: tuple[str, ...]
@@ -32,8 +32,8 @@ class Node:
     """Of Python and the packages; None of one that is not installed."""
     sees: frozenset[str]
     """Of the files and folders."""
-    model: str | None
-    """sha256 of the model's list of parts, which holds the hash of each; None where it is not."""
+    models: dict[str, str | None]
+    """sha256 of each model's list of parts, which holds the hash of each; None where it is not."""
 
 
 def look_around(asked: Asked) -> Node:
@@ -44,10 +44,13 @@ def look_around(asked: Asked) -> Node:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             versions[package] = None
-    manifest = None if asked.model is None else Path(asked.model) / MANIFEST
+    manifests = {model: Path(model) / MANIFEST for model in asked.models}
     return Node(
         asked=asked,
         versions=versions,
         sees=frozenset(path for path in asked.seen if Path(path).exists()),
-        model=sha256_of(manifest) if manifest is not None and manifest.is_file() else None,
+        models={
+            model: sha256_of(manifest) if manifest.is_file() else None
+            for model, manifest in manifests.items()
+        },
     )

@@ -232,13 +232,7 @@ class Pool:
                 self._forget(name)
 
     def _in_folder(self) -> dict[str, Path]:
-        if self._folder is None:
-            return {}
-        return {
-            path.name: path.resolve()
-            for path in sorted(self._folder.iterdir())
-            if _NAME.fullmatch(path.name) and is_bundle(path)
-        }
+        return {} if self._folder is None else models_in(self._folder)
 
     def _look_at(self, name: str, path: Path) -> None:
         """Loads one directory if it is new or changed; its troubles are its own."""
@@ -301,6 +295,19 @@ class Pool:
         if old is not None:
             old.batcher.close()
         return new
+
+
+def models_in(folder: Path) -> dict[str, Path]:
+    """Returns the model directories in a folder, by their names on the line.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return {
+        path.name: path.resolve()
+        for path in sorted(folder.iterdir())
+        if _NAME.fullmatch(path.name) and is_bundle(path)
+    }
 
 
 def _holds(path: Path, inspector: Inspector) -> bool:
