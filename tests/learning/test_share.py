@@ -248,9 +248,12 @@ def test_parts_of_a_batch_average_to_the_batch(workers: int, batch: int) -> None
     values: NDArray[np.float64] = np.random.default_rng(1).normal(size=100)
     total, seen = 0.0, 0
     for rank in range(workers):
-        (part,), weight = part_of_batch(Ranked(rank, workers), drawn)
-        assert weight is not None
-        total += float(values[part].mean()) * float(weight) / workers
+        (part,), where = part_of_batch(Ranked(rank, workers), drawn)
+        assert where is not None
+        first, whole = where.rows
+        assert whole == batch
+        np.testing.assert_array_equal(part, drawn[first : first + len(part)])
+        total += float(values[part].mean()) * where.weight / workers
         seen += len(part_of(Ranked(rank, workers), drawn))
     assert seen == batch
     assert total == pytest.approx(float(values[drawn].mean()))

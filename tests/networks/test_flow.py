@@ -274,6 +274,18 @@ def test_dropout_leaves_out_its_share_in_training_and_nothing_else(kernel: int) 
     assert torch.equal(plain.train()(y)[0], plain.eval()(y)[0])
 
 
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_dropout_leaves_out_of_a_part_what_it_would_of_the_whole_batch(kernel: int) -> None:
+    flow = TargetFlow(5, hidden=13, kernel=kernel, dropout=0.5).double().train()
+    for parameter in flow.parameters():
+        torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(2))
+    y, found = draw(7, 3, 2, 5), []
+    for part, rows in ((y, None), (y[:3], (0, 7)), (y[3:], (3, 7))):
+        torch.manual_seed(4)
+        found.append(flow(part, rows=rows)[0])
+    torch.testing.assert_close(torch.cat(found[1:]), found[0])
+
+
 @pytest.mark.parametrize("hidden", [1, 640])
 def test_what_is_dropped_is_the_same_for_the_same_state_of_torchs_generator(hidden: int) -> None:
     flow = TargetFlow(5, hidden=hidden, dropout=0.5).train()

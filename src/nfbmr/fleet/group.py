@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from nfbmr.learning.share import Loss
+from nfbmr.learning.share import Loss, Part
 from nfbmr.networks.sums import Sums
 
 
@@ -45,5 +45,5 @@ class _Losses(nn.Module):
         self.network = network
         self._loss = loss
 
-    def forward(self, *batch: Tensor | None) -> Tensor:
+    def forward(self, *batch: Tensor | Part | None) -> Tensor:
         return self._loss(*batch)

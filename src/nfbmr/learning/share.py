@@ -8,6 +8,7 @@ are joined. What joins them is the caller's; alone nothing needs to be.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nfbmr.errors import SettingsError, TrainingError
+from nfbmr.networks.flow import Rows
 from nfbmr.networks.sums import Sums
 from nfbmr.settings.schema import Settings
 
@@ -66,26 +68,36 @@ def part_of(share: Share, indices: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.array_split(indices, share.workers)[share.rank]
 
 
+@dataclass(frozen=True)
+class Part:
+    """Where a worker's part of a batch lies."""
+
+    rows: Rows
+    weight: float
+    """Of its mean loss: with it the mean over the workers is that over the batch."""
+
+
 def part_of_batch(
     share: Share, *drawn: NDArray[np.int64]
-) -> tuple[tuple[NDArray[np.int64], ...], Tensor | None]:
-    """Returns a worker's part of a batch, and the weight of its mean loss.
+) -> tuple[tuple[NDArray[np.int64], ...], Part | None]:
+    """Returns a worker's part of a batch, and where it lies.
 
     Args:
         share: the worker's.
         drawn: numbers (B,) that belong together, B at least 1.
 
     Returns:
-        The parts, of one item where the worker has none; and the weight, with which the mean over
-        the workers is that over the batch. Alone: all of it, and None.
+        The parts, of one item without weight where the worker has none; and where they lie. Alone:
+        all of it, and None.
     """
     if share.workers == 1:
         return drawn, None
-    parts = tuple(part_of(share, one) for one in drawn)
-    count = len(parts[0])
-    if not count:
-        parts = tuple(one[:1] for one in drawn)
-    return parts, torch.tensor(count * share.workers / len(drawn[0]))
+    whole = len(drawn[0])
+    places = part_of(share, np.arange(whole))
+    weight = len(places) * share.workers / whole
+    if not len(places):
+        places = np.arange(1)
+    return tuple(one[places] for one in drawn), Part((int(places[0]), whole), weight)
 
 
 def refuse_strange_place(share: Share, step: int, device: torch.device) -> None:
@@ -123,15 +135,9 @@ def refuse_to_share(settings: Settings, images: int, workers: int) -> None:
         )
 
 
-def draws_seed(share: Share, seed: int, step: int) -> int:
-    """Returns the seed of what the network itself draws in a step: another one for each worker."""
-    of = [seed, 4, step] if share.workers == 1 else [seed, 4, step, share.rank]
-    return int(np.random.default_rng(of).integers(2**63))
-
-
-def weighted(loss: Tensor, weight: Tensor | None) -> Tensor:
+def weighted(loss: Tensor, part: Part | None) -> Tensor:
     """Returns a part's mean loss, weighted as `part_of_batch` says."""
-    return loss if weight is None else loss * weight.to(loss.device)
+    return loss if part is None else loss * part.weight
 
 
 def mean_over(share: Share, loss: Tensor) -> Tensor:

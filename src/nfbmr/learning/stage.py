@@ -25,8 +25,8 @@ from nfbmr.learning.checkpoint import Position, Saver, load_checkpoint
 from nfbmr.learning.share import (
     ALONE,
     Loss,
+    Part,
     Share,
-    draws_seed,
     mean_over,
     refuse_strange_place,
 )
@@ -54,7 +54,7 @@ class Stage:
     """What the optimiser changes."""
     state: nn.Module
     """What a checkpoint holds: the network, and what else belongs to it."""
-    batch: Callable[[int], tuple[Tensor | None, ...]]
+    batch: Callable[[int], tuple[Tensor | Part | None, ...]]
     """Step -> what `loss` is called with."""
     loss: Loss
 
@@ -139,8 +139,11 @@ class Optimiser:
 
     @contextmanager
     def _draws_of(self, stage: Stage, step: int) -> Iterator[None]:
-        """Makes torch's own draws a function of the step; the caller's generators stay."""
-        seed = draws_seed(self.share, stage.seed, step)
+        """Makes torch's own draws a function of the step; the caller's generators stay.
+
+        Workers that share a batch draw the same: each for the whole batch.
+        """
+        seed = int(rng(stage.seed, 4, step).integers(2**63))
         # The latter seeds every kind of device, also those that are not there.
         on_cpu = self.device.type == "cpu"
         seeded = torch.default_generator.manual_seed if on_cpu else torch.manual_seed

@@ -31,6 +31,7 @@ from nfbmr.features.store import FeatureFile, FeatureStore, write_store
 from nfbmr.learning.checkpoint import Position, Saver, load_checkpoint
 from nfbmr.learning.share import (
     ALONE,
+    Part,
     Share,
     part_of,
     part_of_batch,
@@ -289,8 +290,8 @@ class _Run:
             rows = torch.from_numpy(self.data.store.read(indices)).to(self.device)
             yield self.detector.standardised_y(rows)
 
-    def flow_batch(self, step: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Draws standardised features, where they lie, and the weight of this worker's part.
+    def flow_batch(self, step: int) -> tuple[Tensor, Tensor | None, Part | None]:
+        """Draws standardised features, where they lie, and which part of the batch this is.
 
         Of positions, (P, C) and (P, E); or of images, (B, H, W, C) and (H, W, E).
         """
@@ -301,19 +302,19 @@ class _Run:
             images = train[generator.integers(len(train), size=how.batch)]
             height, width = store.grid
             positions = generator.integers(height * width, size=how.batch)
-            (images, positions), weight = part_of_batch(self.share, images, positions)
+            (images, positions), part = part_of_batch(self.share, images, positions)
             rows = store.read_positions(images, positions, self.detector.source.channels)
             where = None if self.where is None else self.where.flatten(0, 1)[positions]
         else:
             drawn = batch_of_images(how, len(train), (seed, 1), step)
-            (drawn,), weight = part_of_batch(self.share, drawn)
+            (drawn,), part = part_of_batch(self.share, drawn)
             rows, where = store.read(train[drawn]), self.where
-        return self.detector.standardised_y(torch.from_numpy(rows).to(self.device)), where, weight
+        return self.detector.standardised_y(torch.from_numpy(rows).to(self.device)), where, part
 
-    def flow_loss(self, y: Tensor, where: Tensor | None, weight: Tensor | None = None) -> Tensor:
+    def flow_loss(self, y: Tensor, where: Tensor | None, part: Part | None = None) -> Tensor:
         """Eq. 8, the mean over positions; by `flow.loss` also divided by C."""
-        z, log_det = self.detector.flow(y, where)
-        loss = weighted(negative_log_likelihood(z, log_det).mean(), weight)
+        z, log_det = self.detector.flow(y, where, None if part is None else part.rows)
+        loss = weighted(negative_log_likelihood(z, log_det).mean(), part)
         return loss / y.shape[-1] if self.settings.flow.loss == "channel" else loss
 
     # ---- stage two: BMR, eq. 11-13
@@ -362,20 +363,20 @@ class _Run:
                 ]
             )
 
-    def mapping_batch(self, step: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Draws y and z of images, (B, C, H, W) in channels-last memory, and their weight."""
+    def mapping_batch(self, step: int) -> tuple[Tensor, Tensor, Part | None]:
+        """Draws y and z of images, (B, C, H, W) in channels-last memory, and which part it is."""
         assert self.z is not None, "write_z comes first"
         how, seed = self.settings.stage_two, self.settings.seed
         drawn = batch_of_images(how, len(self.data.train), (seed, 2), step)
-        (chosen,), weight = part_of_batch(self.share, drawn)
+        (chosen,), part = part_of_batch(self.share, drawn)
         y = torch.from_numpy(self.data.store.read(self.data.train[chosen])).to(self.device)
         z = torch.from_numpy(self.z.read(chosen)).to(self.device)
         y = self.detector.standardised(y)[0]
-        return y.permute(0, 3, 1, 2), z.permute(0, 3, 1, 2), weight
+        return y.permute(0, 3, 1, 2), z.permute(0, 3, 1, 2), part
 
-    def mapping_loss(self, y: Tensor, z: Tensor, weight: Tensor | None = None) -> Tensor:
+    def mapping_loss(self, y: Tensor, z: Tensor, part: Part | None = None) -> Tensor:
         """loss_S + loss_T, each a mean square over positions and channels."""
         assert self.detector.mapping is not None
         z_mt, y_ms = self.detector.mapping(y, z)
         errors = nn.functional.mse_loss(y_ms.float(), y) + nn.functional.mse_loss(z_mt.float(), z)
-        return weighted(errors, weight)
+        return weighted(errors, part)

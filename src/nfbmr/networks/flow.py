@@ -11,9 +11,13 @@ coupling here is sequential, as Real-NVP's is (Dinh et al. 2017, eq. 7-8).
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
+
+Rows: TypeAlias = tuple[int, int]
+"""Where the rows of a part begin in a whole batch, and how many that has."""
 
 
 class _SubNetwork(nn.Module):
@@ -47,34 +51,40 @@ class _SubNetwork(nn.Module):
         self.weight2 = nn.Parameter(torch.zeros(shape2))
         self.bias2 = nn.Parameter(torch.zeros(2 * out))
 
-    def forward(self, x: Tensor, where: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, where: Tensor | None, rows: Rows | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Maps x (..., features) to log-scale and shift, each (..., out), in x's precision."""
         if where is not None:
             x = torch.cat([x, where.expand(*x.shape[:-1], -1)], dim=-1)
         if self.kernel == 1:
-            h = self._drop(nn.functional.linear(x, self.weight1, self.bias1).relu())
+            h = self._drop(nn.functional.linear(x, self.weight1, self.bias1).relu(), rows)
             h = nn.functional.linear(h, self.weight2, self.bias2)
         else:
             h = x.permute(0, 3, 1, 2)
             h = nn.functional.conv2d(h, self.weight1, self.bias1, padding=self.kernel // 2)
-            h = self._drop(h.relu())
+            h = self._drop(h.relu(), rows)
             h = nn.functional.conv2d(h, self.weight2, self.bias2, padding=self.kernel // 2)
             h = h.permute(0, 2, 3, 1)
         # Under autocast the matrix products run in bfloat16; the affine part must not.
         log_scale, shift = h.to(x.dtype).chunk(2, dim=-1)
         return log_scale, shift
 
-    def _drop(self, h: Tensor) -> Tensor:
+    def _drop(self, h: Tensor, rows: Rows | None = None) -> Tensor:
         """Leaves out hidden channels in training mode; the others are scaled up in return.
 
         One drawn byte decides about one channel, eight come with each draw of 64 bits: a tenth of
-        the time that a draw for each takes on a CPU.
+        the time that a draw for each takes on a CPU. Of a part of a batch the coins of the whole
+        are drawn, which is little beside the products of its own rows.
         """
         dropped = round(256 * self.dropout)
         if not (self.training and dropped):
             return h
-        draws = torch.empty(-(-h.numel() // 8), dtype=torch.int64, device=h.device)
-        coins = draws.random_(-(2**63), None).view(torch.uint8)[: h.numel()].view(h.shape)
+        first, whole = (0, len(h)) if rows is None else rows
+        of_row = h[0].numel()
+        draws = torch.empty(-(-whole * of_row // 8), dtype=torch.int64, device=h.device)
+        coins = draws.random_(-(2**63), None).view(torch.uint8)
+        coins = coins[first * of_row : (first + len(h)) * of_row].view(h.shape)
         return h * (coins >= dropped) * (256 / (256 - dropped))
 
 
@@ -113,13 +123,15 @@ class AffineCoupling(nn.Module):
         """Bounds the log-scale to about +-clamp; 0.636 = 2 / pi."""
         return self.clamp * 0.636 * torch.atan(log_scale / self.clamp)
 
-    def forward(self, y: Tensor, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, y: Tensor, where: Tensor | None = None, rows: Rows | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Maps y (..., D) to z (..., D) and log|det dz/dy| of each position (...)."""
         y1, y2 = torch.split(y.index_select(-1, self.permutation), self.parts, dim=-1)
-        s1, b1 = self.net1(y1, where)
+        s1, b1 = self.net1(y1, where, rows)
         s1 = self._soft_clamp(s1)
         z2 = s1.exp() * y2 + b1
-        s2, b2 = self.net2(z2, where)
+        s2, b2 = self.net2(z2, where, rows)
         s2 = self._soft_clamp(s2)
         z1 = s2.exp() * y1 + b2
         return torch.cat([z1, z2], dim=-1), s1.sum(dim=-1) + s2.sum(dim=-1)
@@ -174,11 +186,17 @@ class TargetFlow(nn.Module):
             for _ in range(blocks)
         )
 
-    def forward(self, y: Tensor, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Maps y (..., D), lying at `where` (..., E), to z (..., D) and log|det dz/dy| (...)."""
+    def forward(
+        self, y: Tensor, where: Tensor | None = None, rows: Rows | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Maps y (..., D), lying at `where` (..., E), to z (..., D) and log|det dz/dy| (...).
+
+        In training mode dropout leaves out of `rows` of a batch what it would of the whole, from
+        the same state of torch's generator.
+        """
         log_det = y.new_zeros(y.shape[:-1])
         for block in self.blocks:
-            y, block_log_det = block(y, where)
+            y, block_log_det = block(y, where, rows)
             log_det = log_det + block_log_det
         return y, log_det
 
