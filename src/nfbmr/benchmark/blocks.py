@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from nfbmr.benchmark import drift, few, gate
+from nfbmr.benchmark import costs, drift, few, gate
 from nfbmr.benchmark.peers import report
+from nfbmr.benchmark.tables import markdown
 from nfbmr.paper.aggregates import TITLES, Category, over_categories, over_seeds
 from nfbmr.paper.published import OTHER_METHODS, paper_figure
 
@@ -30,16 +31,6 @@ _SHORT = {
 _MASKED = ("kolektorsdd", "magnetic_tile")
 _ABLATION = ("nf-bmr-1", "nf-bmr-2", "nf-bmr-3", "nf-b-pfm", "nf", "nfbmr")
 RATES = ("0.01", "0.05")
-
-
-def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Returns a table in Markdown, figures to the right of all columns but the first."""
-    rule = "|---" + "|---:" * (len(head) - 1) + "|"
-    return "\n".join([_line(head), rule, *map(_line, lines)])
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _spread(values: Sequence[float | None], digits: int = 1) -> str:
@@ -278,6 +269,10 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "directions": directions,
     "drift": lambda results: drift.tables(results["drift"]),
     "few-drawn": lambda results: few.drawn_table(results["few"]).rstrip(),
+    "fleet-judging": costs.judging,
+    "fleet-saturation": costs.saturation,
+    "fleet-decoding": costs.decoding,
+    "fleet-plant": costs.plant,
     "few-sets": lambda results: few.sets_table(results["few"]).rstrip(),
 }
 """Name of a block -> what makes its text of all rows."""
