@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from contextlib import ExitStack
 
 import pytest
@@ -11,6 +14,16 @@ from nfbmr.errors import FleetError
 from nfbmr.fleet.cluster import connected
 
 pytestmark = pytest.mark.fleet
+
+_STARTS = """
+import os
+from nfbmr.fleet.cluster import connected
+with connected(workers=1):
+    import ray
+    print(ray.get_runtime_context().gcs_address, os.environ["RAY_AUTH_TOKEN"], flush=True)
+    input()
+"""
+_JOINS = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False); print('joined')"
 
 
 def refused(address: str) -> str:
@@ -67,3 +80,28 @@ def test_what_was_started_here_ends(ray_environment: None) -> None:
         assert (found.address, found.cpus) == (None, 1)
         assert len(found.nodes()) == 1
     assert not ray.is_initialized()
+
+
+def test_a_cluster_that_starts_here_lets_in_who_has_its_token() -> None:
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    started = subprocess.Popen(
+        [sys.executable, "-c", _STARTS],
+        env=bare,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with started:
+        assert started.stdout is not None
+        address, token = started.stdout.readline().split()
+
+        def joined(**env: str) -> bool:
+            words = [sys.executable, "-c", _JOINS, address]
+            done = subprocess.run(words, env=bare | env, capture_output=True, check=False)
+            return done.stdout.endswith(b"joined\n")
+
+        assert joined(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)
+        assert not joined(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64)
+        assert not joined()
+        started.communicate("\n")
+    assert started.returncode == 0

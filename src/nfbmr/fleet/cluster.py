@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import secrets
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,6 +62,8 @@ def connected(address: str | None = None, *, workers: int | None = None) -> Iter
         FleetError: there is none at this address, or its Ray or Python is another version.
         MissingExtraError: Ray is not installed.
     """
+    if address is None:
+        _keep_others_out()
     ray, found = _ray(), None
     options: dict[str, Any] = {
         "include_dashboard": False,
@@ -69,9 +73,7 @@ def connected(address: str | None = None, *, workers: int | None = None) -> Iter
     }
     if address is None:
         # Never `ray.init()` alone: that joins whatever runs on this machine.
-        # By its network's address Ray would let whoever reaches that run code here.
-        here = {"_node_ip_address": "127.0.0.1"}
-        options |= {"address": "local", "object_store_memory": _STORE_BYTES} | here
+        options |= {"address": "local", "object_store_memory": _STORE_BYTES}
         options["num_cpus"] = max(1, workers or cores())
     else:
         del options["include_dashboard"]
@@ -140,6 +142,16 @@ def of_the_work(error: Any) -> Exception:
     if isinstance(cause, NfbmrError | OSError | MemoryError):
         return cause
     return FleetError(f"a worker failed: {type(cause).__name__}: {cause}")
+
+
+def _keep_others_out() -> None:
+    """Gives a cluster that starts here a token of its own, unless Ray was told how to go about it.
+
+    It listens at all of the machine's addresses, and whoever is let in runs code here. Ray reads
+    this as it is imported.
+    """
+    if "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 def _ray() -> Any:
