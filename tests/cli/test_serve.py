@@ -1,4 +1,4 @@
-"""What a station on Ray asks of the nodes, before any model is loaded."""
+"""`nfbmr serve`: what a station on Ray asks of the nodes; what may be a secret needs no option."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from nfbmr.cli.app import app
 from nfbmr.cli.serve import _on_ray
 from nfbmr.errors import FleetError
 from nfbmr.fleet import cluster
@@ -60,3 +63,24 @@ def test_the_folder_of_what_is_learnt_there_is_asked_for(
     assert asked["models"] == []
     assert asked["seen"] == [tmp_path / "learning" / "models"]
     assert set(asked["packages"]) > {"torch", "onnxruntime", "openvino"}
+
+
+def parsed(*words: str) -> dict[str, Any]:
+    """What `nfbmr serve` would be called with."""
+    commands = get_command(app)
+    assert isinstance(commands, TyperGroup)
+    return commands.commands["serve"].make_context("serve", list(words)).params
+
+
+def test_addresses_and_secrets_come_from_the_environment_or_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = parsed("--webhook-file", "address", "--webhook-secret-file", "secret")
+    assert (str(said["webhook_file"]), str(said["webhook_secret_file"])) == ("address", "secret")
+    assert (said["webhook"], said["webhook_secret"]) == (None, None)
+    monkeypatch.setenv("NFBMR_WEBHOOK", "https://h/in?key=x")
+    monkeypatch.setenv("NFBMR_WEBHOOK_SECRET", "of both")
+    monkeypatch.setenv("NFBMR_CAMERA", "a=0 b=rtsp://u:p@h/s")
+    said = parsed()
+    assert (said["webhook"], said["webhook_secret"]) == ("https://h/in?key=x", "of both")
+    assert said["camera"] == ["a=0", "b=rtsp://u:p@h/s"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from nfbmr.inspection.courier import Courier, Outcome
+from nfbmr.inspection.courier import MOST_TRIES, Courier, Outcome
 
 
 class Box:
@@ -74,3 +74,74 @@ def test_an_idle_courier_looks_again_and_forgets_what_others_took_away() -> None
     assert courier._later == {}
     courier.close(1)
     assert box.troubles == ["later"]
+
+
+def test_what_is_not_taken_while_others_are_is_set_aside_after_so_many_tries() -> None:
+    box, tried = Box("bad", "a", "b"), 0
+
+    def deliver(item: str) -> tuple[Outcome, str]:
+        nonlocal tried
+        if item != "bad":
+            return "delivered", ""
+        tried += 1
+        box.items.append(f"after try {tried}")
+        return "busy", "answered 404"
+
+    courier = Courier("test", box, deliver, first_pause=1e-5, idle=0.001)
+    until(lambda: not box.items)
+    courier.close(1)
+    assert box.aside == [("bad", f"answered 404, {MOST_TRIES} times while it took others")]
+    assert (tried, courier.refused) == (MOST_TRIES + 1, 1), "the first one has none before it"
+
+
+def test_an_outage_sets_nothing_aside_and_the_order_is_kept_after_it() -> None:
+    names = [f"{number:02d}" for number in range(20)]
+    box, well, taken = Box(*names), threading.Event(), []
+    tries = dict.fromkeys(names, 0)
+
+    def deliver(item: str) -> tuple[Outcome, str]:
+        tries[item] += 1
+        if not well.is_set():
+            return "busy", "answered 502"
+        taken.append(item)
+        return "delivered", ""
+
+    courier = Courier("test", box, deliver, first_pause=1e-4)
+    until(lambda: tries["00"] > MOST_TRIES + 1)
+    assert box.aside == []
+    well.set()
+    until(lambda: not box.items)
+    courier.close(1)
+    assert sorted(taken) == names
+    assert courier.refused == 0
+
+
+def test_however_many_are_not_taken_the_next_one_passes() -> None:
+    bad = [f"bad {number}" for number in range(50)]
+    box = Box(*bad, "good")
+
+    def deliver(item: str) -> tuple[Outcome, str]:
+        return ("delivered", "") if item == "good" else ("busy", "answered 500")
+
+    courier = Courier("test", box, deliver, first_pause=1e-5)
+    until(lambda: "good" not in box.items)
+    courier.close(1)
+    assert box.items == bad
+
+
+def test_one_over_which_the_connection_breaks_is_tried_again_first_then_others_pass() -> None:
+    box, tried = Box("a", "b", "c"), []
+
+    def deliver(item: str) -> tuple[Outcome, str]:
+        tried.append(item)
+        if item != "a":
+            return "delivered", ""
+        if len(tried) > 1:
+            raise ValueError("too large")
+        return "dropped", "connection reset"
+
+    courier = Courier("test", box, deliver, first_pause=0.01)
+    until(lambda: box.items == ["a"])
+    courier.close(1)
+    assert tried[:4] == ["a", "a", "b", "c"]
+    assert box.troubles[0] == "connection reset"

@@ -17,7 +17,7 @@ import pytest
 
 from nfbmr.errors import SettingsError
 from nfbmr.inspection.outbox import Outbox
-from nfbmr.inspection.webhook import Webhook, parse_address, signature
+from nfbmr.inspection.webhook import Webhook, parse_address, shown_address, signature
 
 
 class Receiver(HTTPServer):
@@ -194,9 +194,34 @@ def test_a_row_that_is_no_json_is_its_senders_trouble(receiver: Receiver, hook_t
 
 
 def test_an_address_that_is_refused_shows_no_password() -> None:
-    with pytest.raises(SettingsError) as caught:
-        parse_address("http://user:hidden@h:abc/")
-    assert "hidden" not in str(caught.value)
+    for url in ("http://user:hidden@h:abc/", "http://h:abc/hidden?hidden=1", "http://u:hid?den@h/"):
+        with pytest.raises(SettingsError) as caught:
+            parse_address(url)
+        assert "hid" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://h:8080/verdicts", "http://h:8080/verdicts"),
+        ("https://u:p@h/", "https://h/"),
+        ("https://h", "https://h/"),
+        ("https://h/services/T0/B0/secret", "https://h/services/..."),
+        ("https://h/in?key=secret", "https://h/in?..."),
+        ("http://u:p@[::1]:80/a/b?c#d", "http://[::1]:80/a/...?..."),
+    ],
+)
+def test_people_see_of_an_address_what_is_no_secret(url: str, expected: str) -> None:
+    assert shown_address(url) == expected
+
+
+def test_the_log_names_a_receiver_without_the_secrets_of_its_address(
+    hook_to: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    with hook_to("http://user:hidden@127.0.0.1:9/in/hidden?key=hidden", first_pause=60) as hook:
+        hook.send({"path": "a.png"})
+    assert "webhook: http://127.0.0.1:9/in/...?... takes no rows" in caplog.text
+    assert "hidden" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,8 @@ class Receiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: list[int] = []
         self.usual = 200
+        self.poison: dict[int, int] = {}
+        """What the inspections of these numbers are answered; 0: nothing, the connection ends."""
         self.elsewhere = ""
         """Where redirects lead."""
         self.slow: threading.Event | None = None
@@ -94,10 +96,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.heard.append(json.loads(body))
         if self.server.slow is not None:
             self.server.slow.wait(60)
+        said = self.server.heard[-1].get("inspection", {})
+        usual = self.server.answers.pop(0) if self.server.answers else self.server.usual
+        answer = self.server.poison.get(said.get("id"), usual)
+        if not answer:
+            return
         with contextlib.suppress(OSError):  # whoever asked is gone
-            self.send_response(
-                self.server.answers.pop(0) if self.server.answers else self.server.usual
-            )
+            self.send_response(answer)
             self.send_header("Location", self.server.elsewhere)
             self.end_headers()
 

@@ -49,6 +49,16 @@ _Learning = Annotated[
         metavar="FOLDER", help="Where products are learnt. [default: learning in --pictures]"
     ),
 ]
+_LearningGigabytes = Annotated[
+    float, typer.Option(help="Of good pictures to learn from, of all products together.")
+]
+_LearningDays = Annotated[
+    float | None,
+    typer.Option(
+        help="Delete unfinished products that nobody did anything for, at a start. [default: "
+        "whatever their age]"
+    ),
+]
 _Tokens = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Who may do what; made by 'nfbmr token'.")
 ]
@@ -73,13 +83,27 @@ _Move = Annotated[
 _Camera = Annotated[
     list[str] | None,
     typer.Option(
+        envvar="NFBMR_CAMERA",
         metavar="MODEL=CAMERA",
-        help="Judge pictures of a camera: its number, /dev/video0, or rtsp://...; may be repeated.",
+        help="Judge pictures of a camera: its number, /dev/video0, or rtsp://...; may be repeated. "
+        "One whose address holds a password is better given by the environment.",
     ),
 ]
 _Every = Annotated[float, typer.Option(min=0, help="Seconds between a camera's pictures.")]
 _Webhook = Annotated[
-    str | None, typer.Option(metavar="URL", help="POST verdicts there, until they are taken.")
+    str | None,
+    typer.Option(
+        envvar="NFBMR_WEBHOOK",
+        metavar="URL",
+        help="POST verdicts there, until they are taken. One that holds a secret is better given "
+        "by the environment or by --webhook-file.",
+    ),
+]
+_WebhookFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Holds that address, as its one line.")
+]
+_SecretFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Holds --webhook-secret, as its one line.")
 ]
 _Mqtt = Annotated[
     str | None,
@@ -113,6 +137,8 @@ def serve(
     database: Database = "sqlite:///station.db",
     pictures: PicturesFolder = Path("station-pictures"),
     learning: _Learning = None,
+    learning_gigabytes: _LearningGigabytes = 20.0,
+    learning_days: _LearningDays = None,
     token_file: _Tokens = None,
     runtime: RuntimeName = "auto",
     waiting: _Waiting = 64,
@@ -131,7 +157,9 @@ def serve(
     camera: _Camera = None,
     camera_every: _Every = 1.0,
     webhook: _Webhook = None,
+    webhook_file: _WebhookFile = None,
     webhook_secret: Secret = None,
+    webhook_secret_file: _SecretFile = None,
     mqtt: _Mqtt = None,
     mqtt_login: _Login = None,
     mqtt_ca: _Ca = None,

@@ -56,7 +56,12 @@ _Poll = Annotated[
 _Once = Annotated[bool, typer.Option("--once", help="Inspect what is there, then end.")]
 _Webhook = Annotated[
     str | None,
-    typer.Option(metavar="URL", help="POST each defect to this address, until it is taken."),
+    typer.Option(
+        envvar="NFBMR_WEBHOOK",
+        metavar="URL",
+        help="POST each defect to this address, until it is taken. One that holds a secret is "
+        "better given by the environment.",
+    ),
 ]
 
 

@@ -2,7 +2,8 @@
 
 Sending has a thread of its own: an outage of the receiver never holds up the line. What a receiver
 does not take for a reason of its own, as while it starts, is tried again, longer after each time;
-one that it chokes on lets the others pass meanwhile. What it would refuse again is set aside.
+one that it chokes on lets the others pass meanwhile. Set aside is what it would refuse again, and
+what it did not take `MOST_TRIES` times while it took others: an outage sets nothing aside.
 """
 
 from __future__ import annotations
@@ -11,20 +12,39 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
 from nfbmr.system.files import printable
 
 _log = logging.getLogger(__name__)
 
+MOST_TRIES = 10
+"""In vain of one, others being delivered between each two: then it is set aside."""
+
 _LONGEST_PAUSE = 60.0  # seconds
 _LAST_SECONDS = 10.0  # for the last try itself
-_BUSY_AT_ONCE = 3  # in turn that a receiver does not take: then all wait
+_BUSY_AT_ONCE = 3  # in turn that a receiver does not take: then all wait; next time twice as many
+_MOST_BUSY_AT_ONCE = 50
+_FAILED_AT_ONCE = 200  # that wait for another try: then none else is tried for the first time
 
-Outcome = Literal["delivered", "refused", "busy", "nobody"]
-"""It is there; it would be refused again; not now; nobody is there at all."""
+Outcome = Literal["delivered", "refused", "busy", "dropped", "nobody"]
+"""It is there; it would be refused again; not now; the connection broke, or no answer came; nobody
+is there at all."""
 
 Item = TypeVar("Item", bound=Hashable)
+
+
+@dataclass(kw_only=True)
+class _Failed:
+    """One that was not taken."""
+
+    pause: float
+    due: float = 0.0
+    tries: int = 0
+    """In vain, while others were taken."""
+    passed: int
+    """How many others had been taken at the last one."""
 
 
 class Box(Protocol[Item]):
@@ -73,7 +93,11 @@ class Courier(Generic[Item]):
         self._name, self._box, self._deliver = name, box, deliver
         self._first_pause = self._pause = first_pause
         self._idle = idle
-        self._later: dict[Item, tuple[float, float]] = {}  # when to try it again, its pause
+        self._later: dict[Item, _Failed] = {}
+        self._passed = 0
+        self._broke: Item | None = None
+        self._others_first = False
+        self._at_once = _BUSY_AT_ONCE
         self._said = False
         self._stopping, self._something = threading.Event(), threading.Event()
         self._again = threading.Event()
@@ -115,33 +139,77 @@ class Courier(Generic[Item]):
         busy = 0
         waiting = self._box.waiting()
         self._later = {item: self._later[item] for item in waiting if item in self._later}
-        for item in waiting:
-            due, pause = self._later.get(item, (0.0, self._first_pause))
+        order, self._others_first = self._ordered(waiting), False
+        for item in order:
             if time.monotonic() > self._deadline or (last and busy >= _BUSY_AT_ONCE):
                 break
-            if not last and time.monotonic() < due:
+            if not last and not self._is_due(item):
                 continue
-            outcome, why = self._deliver(item)
+            outcome, why = self._tried(item)
             if outcome == "nobody":
                 return self._nobody(why)
-            self._pause = self._first_pause
-            if outcome == "busy":
+            if outcome == "busy" and not self._too_often(item):
                 self._say(why)
-                self._later[item] = (time.monotonic() + pause, min(2 * pause, _LONGEST_PAUSE))
                 busy += 1
-                if busy >= _BUSY_AT_ONCE:
-                    break
+                if busy >= self._at_once and not last:
+                    self._others_first = True
+                    self._at_once = min(2 * self._at_once, _MOST_BUSY_AT_ONCE)
+                    return self._nobody(why)
                 continue
-            busy, self._said = 0, False
-            self._later.pop(item, None)
-            if outcome == "refused":
-                self.refused += 1
-                self._box.set_aside(item, why)
-            else:
+            busy, self._said, self._broke = 0, False, None
+            self._pause, self._at_once = self._first_pause, _BUSY_AT_ONCE
+            failed = self._later.pop(item, None)
+            if outcome == "delivered":
                 self._box.take_away(item)
+                self._passed += 1
+                if failed is not None and not last:  # it is well again: the rest in its order
+                    for other in self._later.values():
+                        other.due = 0.0
+                    return 0.0
+                continue
+            self.refused += 1
+            often = "" if outcome == "refused" else f", {MOST_TRIES} times while it took others"
+            self._box.set_aside(item, why + often)
         if not self._later:
             return None if not waiting else 0.0
-        return max(0.0, min(due for due, _ in self._later.values()) - time.monotonic())
+        return max(0.0, min(one.due for one in self._later.values()) - time.monotonic())
+
+    def _ordered(self, waiting: Sequence[Item]) -> Sequence[Item]:
+        """Returns what waits in the order of trying: where none of some was taken, others first.
+
+        But for the very oldest: it tells whether the receiver is well again.
+        """
+        if not waiting or not self._others_first:
+            return waiting
+        first, *rest = waiting
+        return [first, *sorted(rest, key=lambda item: item in self._later)]
+
+    def _is_due(self, item: Item) -> bool:
+        failed = self._later.get(item)
+        if failed is None:
+            return len(self._later) < _FAILED_AT_ONCE
+        return time.monotonic() >= failed.due
+
+    def _tried(self, item: Item) -> tuple[Outcome, str]:
+        """Tries one; that the connection broke counts against it from the second time on."""
+        try:
+            outcome, why = self._deliver(item)
+        except Exception as error:  # whatever it was, the others are to pass
+            outcome, why = "dropped", f"{type(error).__name__}: {error}"
+        if outcome != "dropped":
+            return outcome, why
+        first = item not in self._later and item != self._broke
+        self._broke = item
+        return "nobody" if first else "busy", why
+
+    def _too_often(self, item: Item) -> bool:
+        """Notes that one was not taken; returns whether it was tried often enough."""
+        failed = self._later.setdefault(item, _Failed(pause=self._first_pause, passed=self._passed))
+        failed.tries += self._passed > failed.passed
+        failed.passed = self._passed
+        failed.due = time.monotonic() + failed.pause
+        failed.pause = min(2 * failed.pause, _LONGEST_PAUSE)
+        return failed.tries >= MOST_TRIES
 
     def _nobody(self, why: str) -> float:
         """Has all wait, longer each time; returns seconds until the next try."""

@@ -52,16 +52,29 @@ def parse_address(url: str) -> tuple[str, str | None]:
     except ValueError:  # a port that is no number
         sound = False
     if not sound or not url.isascii() or any(c.isspace() or not c.isprintable() for c in url):
-        shown = url.rpartition("@")[2]  # a log is no place for a password
+        scheme, mark, _ = url.partition("://")  # a log is no place for the rest of it
+        found = f"one with {scheme}://" if mark and scheme.isalnum() else "one without http://"
         raise SettingsError(
-            f"webhook {shown}: an http:// or https:// address was expected, other letters than "
-            "those of ASCII written with %"
+            f"webhook: an http:// or https:// address was expected, other letters than those of "
+            f"ASCII written with %, and a port that is a number; found {found}"
         )
     bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
     if parts.username is None:
         return bare, None
     said = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
     return bare, "Basic " + base64.b64encode(said.encode()).decode()
+
+
+def shown_address(url: str) -> str:
+    """Returns what people may see of an address: host, port and the first part of the path.
+
+    What follows may be a secret, as user, password and query may: `https://host/hooks/...`.
+    """
+    parts = urlsplit(url)
+    first, slash, rest = parts.path.removeprefix("/").partition("/")
+    more = "/..." if slash and rest else slash
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}/{first}{more}{'?...' if parts.query else ''}"
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -86,6 +99,8 @@ class Post:
             SettingsError: the address is no http or https one.
         """
         self.url, self._authorization = parse_address(url)
+        self.shown = shown_address(self.url)
+        """To people."""
         self._secret, self._seconds = secret, seconds
         self._opener = urllib.request.build_opener(_NoRedirect)
 
@@ -108,11 +123,15 @@ class Post:
             with error:
                 refused = error.code in _OF_THE_ROW
                 return "refused" if refused else "busy", f"answered {error.code}"
+        except urllib.error.URLError as error:  # until it had the body
+            broke = isinstance(error.reason, ConnectionResetError | BrokenPipeError)
+            return "dropped" if broke else "nobody", _said(error.reason)
         except (OSError, http.client.HTTPException) as error:
-            reason = getattr(error, "reason", error)
-            return "nobody", str(getattr(reason, "strerror", None) or reason) or type(
-                error
-            ).__name__
+            return "dropped", _said(error)
+
+
+def _said(error: BaseException | str) -> str:
+    return str(getattr(error, "strerror", None) or error) or type(error).__name__
 
 
 class Webhook:
@@ -135,7 +154,7 @@ class Webhook:
         """
         self._post = Post(url, secret)
         self.outbox = Outbox(outbox)
-        box = _Box(self.outbox, self.url)
+        box = _Box(self.outbox, self._post.shown)
         self._courier = Courier("webhook", box, self._deliver, first_pause=first_pause)
 
     @property
@@ -181,8 +200,8 @@ class Webhook:
 class _Box:
     """A folder as a courier sees it; says in the log what goes wrong."""
 
-    def __init__(self, outbox: Outbox, url: str) -> None:
-        self._outbox, self._url = outbox, url
+    def __init__(self, outbox: Outbox, address: str) -> None:
+        self._outbox, self._address = outbox, address
 
     def waiting(self) -> list[Path]:
         return self._outbox.waiting()
@@ -196,5 +215,5 @@ class _Box:
         _log.warning("%s", printable(text))
 
     def in_trouble(self, why: str) -> None:
-        text = f"webhook: {self._url} takes no rows ({why}); they wait in {self._outbox.folder}"
+        text = f"webhook: {self._address} takes no rows ({why}); they wait in {self._outbox.folder}"
         _log.warning("%s", printable(text))

@@ -33,6 +33,11 @@ class StationSettings:
     """A folder for inspected pictures, under names of the station's own."""
     learning: Path | None = None
     """A folder for products that are learnt on the page; None: `learning` in `pictures`."""
+    learning_gigabytes: float = 20.0
+    """Of good pictures to learn from, all products together; what comes beyond is refused."""
+    learning_days: float | None = None
+    """After which a product goes, at a start, that is not learnt and that nobody did anything for.
+    None: whatever its age."""
     token_file: Path | None = None
     """Who may do what; written by `nfbmr token`."""
     runtime: str = "auto"
@@ -65,8 +70,12 @@ class StationSettings:
     """Seconds from one picture of a camera to the next."""
     webhook: str | None = field(default=None, repr=False)
     """An http or https address that is told of inspections; user and password may stand in it."""
+    webhook_file: Path | None = None
+    """A file with that address, as the words of a command are no secret."""
     webhook_secret: str | None = field(default=None, repr=False)
     """Shared with its receiver; signs what is sent."""
+    webhook_secret_file: Path | None = None
+    """A file with that secret."""
     mqtt: str | None = None
     """`mqtt://HOST/TOPIC` or, by TLS, `mqtts://HOST/TOPIC`: a broker that is told."""
     mqtt_login: Path | None = None
@@ -101,14 +110,23 @@ class StationSettings:
             "outbox_most": 1,
             "outbox_days": 0.001,
             "keep_versions_gigabytes": 0.0,
+            "learning_gigabytes": 0.0,
         }
         for name, smallest in least.items():
             if not getattr(self, name) >= smallest:
                 raise SettingsError(f"{name} {getattr(self, name)}: at least {smallest} is needed")
-        if self.keep_days is not None and not self.keep_days > 0:
-            raise SettingsError(f"keep_days {self.keep_days}: a number above 0 was expected")
+        for name in ("keep_days", "learning_days"):
+            days = getattr(self, name)
+            if days is not None and not days > 0:
+                raise SettingsError(f"{name} {days}: a number above 0 was expected")
         if not 0 <= self.port <= 65535:
             raise SettingsError(f"port {self.port}: 0 to 65535 was expected")
+        for name in ("webhook", "webhook_secret"):
+            if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
+                raise SettingsError(
+                    f"{name} and {name}_file: found both, one was expected; leave one out, also in "
+                    f"the environment (NFBMR_{name.upper()})"
+                )
         if self.outputs not in get_args(Tells):
             raise SettingsError(f"outputs {self.outputs}: one of {get_args(Tells)} was expected")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from nfbmr.errors import SettingsError
+from nfbmr.inspection.webhook import signature
 from nfbmr.station.app import create_app
 from nfbmr.station.outputs import outbox
 from nfbmr.station.outputs.outbox import Outputs
@@ -34,6 +36,7 @@ class Hears(Protocol):
     answers: list[int]
     usual: int
     elsewhere: str
+    poison: dict[int, int]
     slow: Any
     heard: list[dict[str, Any]]
     headers: list[Any]
@@ -78,6 +81,28 @@ def test_verdicts_arrive_signed_as_they_are_recorded(
     assert (state["failing"], state["error"], state["address"]) == (False, "", receiver.url)
 
 
+def test_address_and_secret_come_from_files_and_are_not_shown(
+    settings: Settings, png: Encoded, receiver: Hears, until: Until, tmp_path: Path
+) -> None:
+    address, secret = tmp_path / "address", tmp_path / "secret"
+    address.write_text(f"{receiver.url}/hidden?key=hidden\n")
+    secret.write_text("of both\n")
+    with Station(settings(webhook_file=address, webhook_secret_file=secret)) as station:
+        send(station, png(1, defect=True))
+        until(lambda: state_of(station)["waiting"] == 0)
+        assert state_of(station)["address"] == f"{receiver.url}/...?..."
+    (headers,) = receiver.headers
+    body = json.dumps(receiver.heard[0]).encode()
+    assert headers["X-Nfbmr-Signature"] == signature(body, "of both")
+    secret.write_text("of\nboth\n")
+    with pytest.raises(SettingsError, match=r"--webhook-secret-file .*: one line .* found 2 lines"):
+        Station(settings(webhook_file=address, webhook_secret_file=secret))
+    with pytest.raises(SettingsError, match=r"--webhook-file .* cannot be read"):
+        Station(settings(webhook_file=tmp_path / "none"))
+    with pytest.raises(SettingsError, match="webhook_secret and webhook_secret_file: found both"):
+        settings(webhook_secret="of both", webhook_secret_file=secret)
+
+
 def test_defects_alone_are_told_unless_all_is_asked_for(
     settings: Settings, png: Encoded, receiver: Hears, until: Until
 ) -> None:
@@ -120,12 +145,47 @@ def test_a_slow_receiver_holds_up_no_verdict_and_is_tried_again(
     with Station(settings(webhook=receiver.url)) as station:
         send(station, png(1, defect=True), png(2, defect=True))
         until(lambda: len(receiver.heard) >= 2)
-        assert set(receiver.numbers()) == {1}, "the oldest first"
+        assert receiver.numbers()[:2] == [1, 1], "the oldest first"
         until(lambda: state_of(station)["failing"])
         hooks[0]._post._seconds = 60.0
         receiver.slow.set()
         until(lambda: state_of(station)["waiting"] == 0)
     assert set(receiver.numbers()) == {1, 2}
+
+
+@pytest.mark.parametrize(("answer", "why"), [(404, "answered 404"), (0, "without response")])
+def test_a_message_that_is_never_taken_is_set_aside_and_seen_while_the_others_pass(
+    settings: Settings,
+    png: Encoded,
+    receiver: Hears,
+    until: Until,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: int,
+    why: str,
+) -> None:
+    monkeypatch.setattr("nfbmr.inspection.courier.MOST_TRIES", 2)
+    receiver.poison = {1: answer}
+    with Station(settings(webhook=receiver.url)) as station:
+        client = TestClient(create_app(station), base_url="http://127.0.0.1")
+        send(station, png(1, defect=True))
+        until(lambda: len(receiver.heard) > 2)
+        count = 1
+        while not state_of(station)["refused"]:
+            count += 1
+            send(station, png(count, defect=True))
+        until(lambda: state_of(station)["waiting"] == 0)
+        assert 'nfbmr_output_refused{output="webhook"} 1' in client.get("/metrics").text
+        assert "1 set aside" in client.get("/line/lights").text
+        state = state_of(station)
+    assert (state["refused"], state["given_up"]) == (1, 0)
+    assert why in state["error"]
+    assert "2 times while it took others" in state["error"]
+    others = [number for number in receiver.numbers() if number != 1]
+    assert others == list(range(2, count + 1)), "each once, in their order"
+    receiver.poison = {}
+    with Station(settings(webhook=receiver.url)) as station:
+        until(lambda: state_of(station)["refused"] == state_of(station)["waiting"] == 0)
+    assert receiver.numbers()[-1] == 1, "the next start tries it again"
 
 
 def test_too_much_that_waits_is_said_loudly_until_somebody_takes_it(
@@ -154,7 +214,7 @@ def test_an_address_without_sense_ends_the_start(settings: Settings, tmp_path: P
         Station(settings(webhook="ftp://x/"))
     with pytest.raises(SettingsError, match="outputs some"):
         settings(outputs="some")
-    assert "secret" not in repr(settings(webhook="http://u:secret@h/", webhook_secret="secret"))
+    assert "hidden" not in repr(settings(webhook="http://u:hidden@h/", webhook_secret="hidden"))
 
 
 def test_what_a_kill_leaves_is_told_by_the_next_start_with_the_same_id(

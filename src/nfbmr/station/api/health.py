@@ -122,7 +122,7 @@ def _of_sources_and_outputs(station: Station) -> Gauges:
             {labels: float(one.waiting) for labels, one in outputs.items()},
         ),
         "nfbmr_output_refused": (
-            "Messages that the receiver refused.",
+            "Messages set aside: refused by the receiver, or not taken too often.",
             {labels: float(one.refused) for labels, one in outputs.items()},
         ),
         "nfbmr_output_given_up": (

@@ -49,7 +49,9 @@ class OutputForm(BaseModel):
     address: str
     waiting: int = Field(description="Messages that are not delivered yet.")
     oldest: str | None = Field(description="Time of the oldest of them.")
-    refused: int = Field(description="Refused by the receiver; tried again at the next start.")
+    refused: int = Field(
+        description="Set aside: refused, or not taken too often; tried again at the next start."
+    )
     given_up: int = Field(description="Thrown away, as too much waited, or too long.")
     delivered_at: str | None
     failing: bool = Field(description="Whether the last try failed.")

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from nfbmr.errors import MissingExtraError, SettingsError
 from nfbmr.inspection.courier import Outcome
+from nfbmr.station.outputs.secret import given_or_line_of
 from nfbmr.station.store.outputs import Message
 from nfbmr.system.packages import how_to_install
 
@@ -95,15 +96,13 @@ def _tls(ca: Path | None) -> ssl.SSLContext:
 
 
 def _login(file: Path | None) -> tuple[str, str] | None:
-    where = LOGIN if file is None else f"--mqtt-login {file}"
-    try:
-        text = os.environ.get(LOGIN, "") if file is None else file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{where} cannot be read ({error})") from None
-    if file is None and not text:
+    option = "--mqtt-login"
+    said = given_or_line_of(os.environ.get(LOGIN), file, option)
+    if not said:
         return None
-    user, colon, password = text.rstrip("\r\n").partition(":")
+    user, colon, password = said.rstrip("\r\n").partition(":")
     if not colon or not user or "\n" in password:
+        where = LOGIN if file is None else f"{option} {file}"
         raise SettingsError(f"{where}: one line USER:PASSWORD was expected")
     return user, password
 
@@ -151,7 +150,9 @@ class Mqtt:
         try:
             asyncio.run_coroutine_threadsafe(publishing, self._loop).result(2 * _SECONDS)
         except (MqttError, TimeoutError) as error:
-            return "nobody", str(error) or "the broker does not answer"
+            return "dropped", str(error) or "the broker does not answer"
+        except ValueError as error:  # its topic or its size are none that MQTT has
+            return "refused", str(error)
         return "delivered", ""
 
     def close(self) -> None:

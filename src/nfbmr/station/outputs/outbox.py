@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from nfbmr.errors import StationError
 from nfbmr.inspection.courier import Courier, Outcome
 from nfbmr.station.outputs.mqtt import Mqtt, broker_of
+from nfbmr.station.outputs.secret import given_or_line_of
 from nfbmr.station.outputs.webhook import Webhook
 from nfbmr.station.settings import StationSettings
 from nfbmr.station.store import outputs
@@ -127,8 +128,11 @@ class Outputs:
     def _receivers(self, opened: ExitStack, first_pause: float) -> dict[str, Receiver]:
         settings = self._settings
         found: dict[str, Receiver] = {}
-        if settings.webhook is not None:
-            found["webhook"] = Webhook(settings.webhook, settings.webhook_secret)
+        url = given_or_line_of(settings.webhook, settings.webhook_file, "--webhook-file")
+        if url is not None:
+            file = settings.webhook_secret_file
+            secret = given_or_line_of(settings.webhook_secret, file, "--webhook-secret-file")
+            found["webhook"] = Webhook(url, secret)
         if settings.mqtt is not None:
             broker = broker_of(settings.mqtt, settings.mqtt_login, settings.mqtt_ca)
             found["mqtt"] = Mqtt(broker, self._broker_heard, first_pause=first_pause)
@@ -162,7 +166,7 @@ class _Box:
         self._all.losses.pop(self._name, None)
 
     def set_aside(self, message: Message, why: str) -> None:
-        said = printable(f"{message.topic}, {message.id}: refused, {why}")
+        said = printable(f"{message.topic}, {message.id}: set aside, {why}")
         _log.warning("%s: %s; it is tried again at the next start", self._name, said)
         self._all.note(outputs.refused, self._name, message.number, said).result()
 

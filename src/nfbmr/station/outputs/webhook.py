@@ -22,8 +22,8 @@ class Webhook:
             SettingsError: it is no http or https one.
         """
         self._post = Post(url, secret, seconds=seconds)
-        self.address = self._post.url
-        """Without user and password."""
+        self.address = self._post.shown
+        """To be shown: without what may be a secret."""
 
     def deliver(self, message: Message) -> tuple[Outcome, str]:
         """Sends one; returns what came of it, and why."""

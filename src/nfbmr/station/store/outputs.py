@@ -49,7 +49,7 @@ class OutputState:
     oldest: str | None
     """Time of the oldest that waits."""
     refused: int
-    """Refused by the receiver; tried again at the next start."""
+    """Set aside: refused by the receiver, or not taken too often; tried again at the next start."""
     given_up: int
     """Thrown away, as too much waited or too long."""
     delivered_at: str | None
@@ -78,7 +78,7 @@ def configure(connection: Connection, wanted: Sequence[Wanted]) -> None:
     connection.execute(update(OUTBOX).where(OUTBOX.c.refused == true()).values(refused=False))
 
 
-def waiting(connection: Connection, name: str, limit: int = 200) -> list[Message]:
+def waiting(connection: Connection, name: str, limit: int = 400) -> list[Message]:
     """Returns what waits for an output, the oldest first."""
     c = OUTBOX.c
     asked = select(c.number, c.id, c.topic, c.body).where(c.output == name, c.refused == false())
