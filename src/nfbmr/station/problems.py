@@ -23,7 +23,7 @@ from nfbmr.station.pages import render
 from nfbmr.station.services.jobs import ConflictError
 from nfbmr.station.services.judge import NoSuchModelError, PictureError, UnrecordedError
 from nfbmr.station.sources.all import NoSuchSourceError
-from nfbmr.station.store.learnings import NoSuchLearningError, NotNowError
+from nfbmr.station.store.learnings import NoRoomError, NoSuchLearningError, NotNowError
 from nfbmr.station.store.writer import StoreError
 
 _log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (BundleError, 409),
     (PictureError, 422),
     (SettingsError, 422),
+    (NoRoomError, 507),
     (UnrecordedError, 507),
     (StoreError, 507),
     (OSError, 507),

@@ -95,7 +95,7 @@ class Station:
         self.thresholds = Thresholds(self.store, self.pool, changes)
         self.line = Line(self.store, self.pool, self.pictures, self.versions, changes, self.jobs)
         self.recalibration = Recalibration(self.store, self.pictures, self.thresholds, self.jobs)
-        self.learner = Learner(self.store, settings.learning_folder)
+        self.learner = Learner(self.store, settings.learning_folder, settings.learning_days)
         opened.callback(self.learner.close)
         self.learn = Learn(settings, self.store, self.pool, self.learner)
         self.drift = Drift(self.store, self.pool)

@@ -15,13 +15,19 @@ import pytest
 
 from nfbmr.errors import BundleError
 from nfbmr.station.audit import Event, verify
+from nfbmr.station.problems import status_of
 from nfbmr.station.services import learner
 from nfbmr.station.services.judge import Given, PictureError
 from nfbmr.station.services.learner import MOST_STARTS
 from nfbmr.station.settings import StationSettings
 from nfbmr.station.station import Station
 from nfbmr.station.store import queries
-from nfbmr.station.store.learnings import Learning, NoSuchLearningError, NotNowError
+from nfbmr.station.store.learnings import (
+    Learning,
+    NoRoomError,
+    NoSuchLearningError,
+    NotNowError,
+)
 
 Encoded = Callable[..., bytes]
 Settings = Callable[..., StationSettings]
@@ -98,6 +104,20 @@ def test_pictures_that_cannot_be_used_are_refused_with_a_reason(
         assert [path.name for path in files] == [found.pictures[0].file]
         with pytest.raises(NoSuchLearningError):
             add(station, 99, "x.png", png(3))
+
+
+def test_beyond_the_limit_of_all_products_a_picture_is_refused_and_no_file_is_left(
+    settings: Settings, png: Encoded
+) -> None:
+    room = 1.5 * len(png(0)) / 1e9
+    with Station(settings(models=(), learning_gigabytes=room)) as station:
+        number = filled(station, png, count=1)
+        with pytest.raises(NoRoomError, match="larger --learning-gigabytes") as caught:
+            add(station, number, "more.png", png(1))
+        assert status_of(caught.value) == 507
+        found = station.learn.shown(number)
+        files = list(station.learn.place(found.learning).pictures.iterdir())
+        assert [path.name for path in files] == [one.file for one in found.pictures]
 
 
 def test_too_few_pictures_or_no_torch_are_said_before_anything_starts(

@@ -6,10 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from nfbmr.station.audit import verify
+from nfbmr.station.audit import now, verify
 from nfbmr.station.store import learnings, queries
 from nfbmr.station.store.database import Store
-from nfbmr.station.store.learnings import Brought, GoodPicture, NoSuchLearningError, NotNowError
+from nfbmr.station.store.learnings import (
+    Brought,
+    GoodPicture,
+    NoRoomError,
+    NoSuchLearningError,
+    NotNowError,
+)
 
 ONE = Brought(
     file="a.png",
@@ -21,6 +27,7 @@ ONE = Brought(
     width=9,
     actor="ann",
 )
+ROOM = 10**9
 
 
 @pytest.fixture
@@ -30,15 +37,15 @@ def number(store: Store) -> int:
 
 
 def test_a_picture_is_kept_once_and_within_its_limit(store: Store, number: int) -> None:
-    kept = store.write(learnings.add_picture, number, ONE, 2).result()
+    kept = store.write(learnings.add_picture, number, ONE, 2, ROOM).result()
     assert isinstance(kept, GoodPicture)
     assert store.read(learnings.pictures, number) == [kept]
     copy = replace(ONE, file="b.png", name="two", picture="c" * 64)
-    assert store.write(learnings.add_picture, number, copy, 2).result() == "one"
+    assert store.write(learnings.add_picture, number, copy, 2, ROOM).result() == "one"
     other = replace(copy, pixels="d" * 64)
-    second = store.write(learnings.add_picture, number, other, 2).result()
+    second = store.write(learnings.add_picture, number, other, 2, ROOM).result()
     assert isinstance(second, GoodPicture)
-    third = store.write(learnings.add_picture, number, replace(other, pixels="e" * 64), 2)
+    third = store.write(learnings.add_picture, number, replace(other, pixels="e" * 64), 2, ROOM)
     with pytest.raises(NotNowError, match="has 2 pictures, as many as may be"):
         third.result()
     store.write(learnings.drop_picture, number, kept.id).result()
@@ -47,7 +54,7 @@ def test_a_picture_is_kept_once_and_within_its_limit(store: Store, number: int) 
 
 
 def test_what_is_learnt_is_written_with_its_heatmaps_and_event(store: Store, number: int) -> None:
-    kept = store.write(learnings.add_picture, number, ONE, 2).result()
+    kept = store.write(learnings.add_picture, number, ONE, 2, ROOM).result()
     assert isinstance(kept, GoodPicture)
     store.write(
         learnings.move, number, ("collecting",), "waiting", asked="2026-01-01", starts=0
@@ -86,7 +93,7 @@ def test_what_is_to_be_stopped_gets_no_progress_and_is_not_learnt(
 
 
 def test_what_is_removed_is_gone_with_its_pictures(store: Store, number: int) -> None:
-    store.write(learnings.add_picture, number, ONE, 2).result()
+    store.write(learnings.add_picture, number, ONE, 2, ROOM).result()
     store.write(learnings.remove, number, "ann").result()
     assert store.read(learnings.everything) == []
     assert store.read(learnings.pictures, number) == []
@@ -94,3 +101,33 @@ def test_what_is_removed_is_gone_with_its_pictures(store: Store, number: int) ->
         store.read(learnings.learning, number)
     again = store.write(learnings.create, "e" * 32, "bottle", "fast", "ann").result()
     assert again.id > number
+
+
+def test_the_pictures_of_all_products_share_one_limit(store: Store, number: int) -> None:
+    other = store.write(learnings.create, "e" * 32, "can", "fast", "ann").result().id
+    room = int(2.5 * ONE.bytes)
+    for each in (number, other):
+        kept = store.write(learnings.add_picture, each, ONE, 9, room).result()
+        assert isinstance(kept, GoodPicture)
+    more = replace(ONE, pixels="d" * 64)
+    with pytest.raises(NoRoomError, match=r"found 2e-08 GB .* expected 2.5e-08 GB at most; delete"):
+        store.write(learnings.add_picture, number, more, 9, room).result()
+    store.write(learnings.remove, other, "ann").result()
+    assert isinstance(
+        store.write(learnings.add_picture, number, more, 9, room).result(), GoodPicture
+    )
+
+
+def test_untouched_is_what_is_not_learnt_and_had_no_picture_since(
+    store: Store, number: int
+) -> None:
+    learnt = store.write(learnings.create, "e" * 32, "can", "fast", "ann").result().id
+    store.write(learnings.move, learnt, ("collecting",), "learnt").result()
+    old = store.read(learnings.learning, number)
+    assert store.read(learnings.untouched, old.created) == []
+    created = now()
+    assert store.read(learnings.untouched, created) == [old]
+    store.write(learnings.add_picture, number, ONE, 2, ROOM).result()
+    assert store.read(learnings.untouched, created) == []
+    assert store.read(learnings.untouched, now()) == [old]
+    assert store.read(learnings.folders) == {"e" * 32, "f" * 32}

@@ -22,7 +22,7 @@ from nfbmr.station.audit import now
 from nfbmr.station.engine.pool import Loaded, Pool
 from nfbmr.station.services.judge import LONGEST_NAME, PictureError, form_of
 from nfbmr.station.services.learner import Learner
-from nfbmr.station.settings import StationSettings
+from nfbmr.station.settings import GIGABYTE, StationSettings
 from nfbmr.station.store import learnings
 from nfbmr.station.store.database import Store
 from nfbmr.station.store.learnings import AT_REST, Brought, GoodPicture, Learning, NotNowError
@@ -136,7 +136,8 @@ class Learn:
         Raises:
             PictureError: it cannot be, or is there already.
             NoSuchLearningError: there is no such learning.
-            NotNowError: it is being learnt.
+            NotNowError: it is being learnt, or has as many as may be.
+            NoRoomError: all products together have as much as may be.
         """
         async with self._turns:
             return await asyncio.to_thread(self._added, number, name, data, actor)
@@ -163,7 +164,10 @@ class Learn:
         try:
             made_folder(path.parent, 0o700)
             write_picture(path, data)
-            kept = self._store.write(learnings.add_picture, number, brought, MOST_PICTURES).result()
+            most_bytes = int(self._settings.learning_gigabytes * GIGABYTE)
+            kept = self._store.write(
+                learnings.add_picture, number, brought, MOST_PICTURES, most_bytes
+            ).result()
         except BaseException:
             path.unlink(missing_ok=True)
             raise

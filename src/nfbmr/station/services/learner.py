@@ -18,6 +18,7 @@ from pathlib import Path
 
 from nfbmr.settings.changes import to_dict
 from nfbmr.settings.presets import preset
+from nfbmr.station.services.unfinished import sweep
 from nfbmr.station.store import learnings
 from nfbmr.station.store.database import Store
 from nfbmr.station.store.learnings import Learning, NoSuchLearningError, NotNowError
@@ -43,14 +44,15 @@ class Learner:
     export = True
     """Whether a model gets graphs for the runtimes that are here."""
 
-    def __init__(self, store: Store, folder: Path) -> None:
+    def __init__(self, store: Store, folder: Path, keep_days: float | None = None) -> None:
         """Starts the thread.
 
         Args:
             store: where learnings are written down.
             folder: that holds a folder for each.
+            keep_days: after which unfinished ones go that nobody touched; None: never.
         """
-        self._store, self._folder = store, folder
+        self._store, self._folder, self._keep_days = store, folder, keep_days
         self._process: subprocess.Popen[bytes] | None = None
         self._code: int | None = None
         self._noted: Said | None = None
@@ -82,6 +84,7 @@ class Learner:
             self._pause(busy=False)
 
     def _see_to_it(self) -> None:
+        sweep(self._store, self._folder, self._keep_days)
         while not self._ending:
             self._pause(busy=self.turn())
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from nfbmr.errors import StationError
 from nfbmr.station.audit import Change, now
+from nfbmr.station.settings import GIGABYTE, MEGABYTE
 from nfbmr.station.store import queries
 from nfbmr.station.store.schema import LEARN_PICTURES, LEARNINGS
 
@@ -21,12 +22,18 @@ State = Literal["collecting", "waiting", "learning", "stopping", "learnt", "fail
 
 AT_REST: tuple[State, ...] = ("collecting", "learnt", "failed", "cancelled")
 """Nothing works on it: pictures may come and go, and it may be started."""
+UNFINISHED: tuple[State, ...] = ("collecting", "failed", "cancelled")
+"""Nothing is learnt, and nothing waits."""
 AT_WORK: tuple[State, ...] = ("learning", "stopping")
 """A process works on it, or did until a kill."""
 
 
 class NoSuchLearningError(StationError):
     """No product with this number is learnt here, or it has no such picture."""
+
+
+class NoRoomError(StationError):
+    """All products together have as many bytes of pictures as may be."""
 
 
 class NotNowError(StationError):
@@ -212,7 +219,21 @@ def finish(
     return found
 
 
-def remove(connection: Connection, number: int, actor: str) -> None:
+def folders(connection: Connection) -> set[str]:
+    """Returns the folders of all learnings."""
+    return set(connection.scalars(select(LEARNINGS.c.folder)))
+
+
+def untouched(connection: Connection, before: str) -> list[Learning]:
+    """Returns those of which nothing is learnt, and that nobody did anything for since a time."""
+    c, of = LEARNINGS.c, LEARN_PICTURES.c
+    fresh = select(of.learning).where(of.time >= before)
+    old = c.created < before, func.coalesce(c.asked, "") < before, c.id.not_in(fresh)
+    found = connection.execute(select(*_COLUMNS).where(c.state.in_(UNFINISHED), *old))
+    return [Learning(**row._mapping) for row in found]
+
+
+def remove(connection: Connection, number: int, actor: str, reason: str = "") -> None:
     """Forgets a learning and its pictures.
 
     Raises:
@@ -222,7 +243,7 @@ def remove(connection: Connection, number: int, actor: str) -> None:
     found = _in_state(connection, number, AT_REST)
     connection.execute(delete(LEARN_PICTURES).where(LEARN_PICTURES.c.learning == number))
     connection.execute(delete(LEARNINGS).where(LEARNINGS.c.id == number))
-    queries.append(connection, change_of(found, "deleted", actor))
+    queries.append(connection, change_of(found, "deleted", actor, reason))
 
 
 def _in_state(connection: Connection, number: int, states: Sequence[State]) -> Learning:
@@ -280,13 +301,21 @@ def heat(connection: Connection, number: int, which: int) -> bytes | None:
 
 
 def add_picture(
-    connection: Connection, number: int, brought: Brought, most: int
+    connection: Connection, number: int, brought: Brought, most: int, most_bytes: int
 ) -> GoodPicture | str:
     """Adds a picture; returns the name of the one that it is a copy of, where it is one.
+
+    Args:
+        connection: as everywhere.
+        number: of the learning.
+        brought: the picture.
+        most: pictures that a learning may have.
+        most_bytes: of the pictures of all learnings together.
 
     Raises:
         NoSuchLearningError: there is no such learning.
         NotNowError: it is not at rest, or has as many pictures as may be.
+        NoRoomError: all learnings have as much as may be.
     """
     c = LEARN_PICTURES.c
     found = _in_state(connection, number, AT_REST)
@@ -297,6 +326,14 @@ def add_picture(
     count = connection.scalar(select(func.count()).where(c.learning == number)) or 0
     if count >= most:
         raise NotNowError(f"'{found.name}' has {count} pictures, as many as may be")
+    kept = int(connection.scalar(select(func.coalesce(func.sum(c.bytes), 0))) or 0)
+    if kept + brought.bytes > most_bytes:
+        raise NoRoomError(
+            f"the pictures of all products: found {kept / GIGABYTE:.3g} GB and "
+            f"{brought.bytes / MEGABYTE:.3g} MB more, expected {most_bytes / GIGABYTE:g} GB at "
+            "most; delete products on Learn that nobody needs, or start the station with a larger "
+            "--learning-gigabytes"
+        )
     values = asdict(brought) | {"learning": number, "time": now()}
     key = connection.execute(insert(LEARN_PICTURES).values(values)).inserted_primary_key
     assert key is not None
