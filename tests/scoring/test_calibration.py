@@ -25,6 +25,7 @@ from nfbmr.scoring.calibration import (
     calibration_to_dict,
     image_scores,
 )
+from nfbmr.scoring.chosen import Chosen
 from nfbmr.scoring.conformal import images_needed, p_values, threshold_for
 from nfbmr.scoring.heat import heatmap
 from nfbmr.scoring.maps import MAPS, Maps, statistics
@@ -539,3 +540,17 @@ def test_a_calibration_of_an_older_version_keeps_its_two_verdicts() -> None:
 def test_a_look_threshold_beyond_what_few_images_show_is_said_to_be() -> None:
     few = calibration_of([float(i) for i in range(12)], 0.01)
     assert any("look at scores" in line and "EXTRAPOLATED" in line for line in few.describe())
+
+
+def test_how_people_chose_the_pictures_is_kept_and_said_where_it_is_known() -> None:
+    plain = calibration_of([float(i) for i in range(40)], 0.1)
+    assert "chosen" not in calibration_to_dict(plain)
+    picked = Chosen(odd=20, of=40, odd_of_all=60, of_all=2000)
+    chosen = replace(plain, chosen=picked)
+    values = calibration_to_dict(chosen)
+    assert values["chosen"] == {"odd": 20, "of": 40, "odd_of_all": 60, "of_all": 2000}
+    assert calibration_from_dict(values, ONE) == chosen
+    assert set(picked.describe()) <= set(chosen.describe())
+    values["chosen"]["odd"] = 41
+    with pytest.raises(BundleTamperedError, match="chosen"):
+        calibration_from_dict(values, ONE)

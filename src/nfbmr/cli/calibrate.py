@@ -101,6 +101,11 @@ def _calibrate(
     changed = inspector.recalibrated(rates[0], images, look_rate=rates[1], without=without)
     changed.save_calibration()
     _tell(inspector.calibration, changed.calibration)
+    if images is not None:
+        print(
+            f"The rates are those of parts like the {len(images)} pictures given; they are the "
+            "line's where chance chose them, not where somebody picked what looked odd."
+        )
     if own := inspector.others:
         _log.warning("Not changed: %s; calibrate each with --runtime", ", ".join(own))
 

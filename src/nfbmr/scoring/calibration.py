@@ -16,6 +16,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from nfbmr.errors import BundleTamperedError
+from nfbmr.scoring.chosen import Chosen
 from nfbmr.scoring.conformal import TINY, images_needed, threshold_for
 from nfbmr.scoring.ignored import Area, are_areas, inside, masked
 from nfbmr.scoring.judges import (
@@ -109,6 +110,8 @@ class Calibration:
     places: tuple[int, ...] = ()
     """The place of each good picture, in the order of `scores`, among all of them in the order in
     which they came; none in calibrations of older versions."""
+    chosen: Chosen | None = None
+    """How people chose the pictures among the parts of a line; None where nobody says that."""
 
     @model_validator(mode="after")
     def _check(self) -> Calibration:
@@ -235,6 +238,8 @@ class Calibration:
             if n < _FEW_HELD_OUT
             else []
         )
+        if self.chosen is not None:
+            few += self.chosen.describe()
         if self.ignored:
             share = 100 * float(inside(self.ignored, (200, 200)).mean())
             few.append(f"{share:.0f} % of the picture is ignored: what is seen there never counts.")
@@ -303,6 +308,8 @@ def calibration_to_dict(calibration: Calibration) -> dict[str, Any]:
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(calibration).items()}
     if not calibration.ignored:  # as it was before there were such areas
         del values["ignored"]
+    if calibration.chosen is None:  # likewise
+        del values["chosen"]
     return values | {"asm": _ASM}
 
 

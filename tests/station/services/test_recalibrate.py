@@ -8,10 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
 from nfbmr.errors import SettingsError
 from nfbmr.inspection.inspector import load
 from nfbmr.scoring.calibrate import Odd
+from nfbmr.scoring.chosen import Chosen
+from nfbmr.station.app import create_app
 from nfbmr.station.pages import threshold as page
 from nfbmr.station.services.jobs import ConflictError, Job
 from nfbmr.station.services.judge import Given
@@ -19,6 +22,7 @@ from nfbmr.station.services.recalibrate import Recalibrated
 from nfbmr.station.settings import StationSettings
 from nfbmr.station.station import Station
 from nfbmr.station.store import queries
+from nfbmr.station.store.queries import Filter, Label
 from nfbmr.system.files import sha256_of
 
 Encoded = Callable[..., bytes]
@@ -33,7 +37,7 @@ def line(settings: Settings, model_copy: Path) -> Iterator[Station]:
         yield station
 
 
-def confirm(station: Station, pictures: list[bytes]) -> None:
+def confirm(station: Station, pictures: list[bytes], label: Label | None = "good") -> None:
     """Inspects pictures, and says that their parts are good."""
     (loaded,) = station.pool.all()
 
@@ -41,7 +45,7 @@ def confirm(station: Station, pictures: list[bytes]) -> None:
         for one in pictures:
             answer = await station.judge.inspect(Given(data=one, model=loaded.name))
             number = answer.recorded.id
-            station.store.write(queries.label, number, "good", "", "ann").result()
+            station.store.write(queries.label, number, label, "", "ann").result()
 
     asyncio.run(each())
 
@@ -83,11 +87,40 @@ def test_confirmed_parts_calibrate_and_known_ones_never_do(
     (event,) = line.thresholds.history(loaded.name)
     assert event.actor == "ann"
     assert "calibrated on 9 parts" in event.reason
+    assert on_disk.chosen == job.found.chosen
+    assert (job.found.chosen.of, job.found.chosen.of_all) == (9, 11)
     names = line.thresholds.names(loaded.name)
     assert set(names) <= set(on_disk.pictures)
     assert names[on_disk.pictures[-1]] in range(1, 12)
     back = line.thresholds.undo(new, "bob")
     assert back.inspector.calibration == loaded.inspector.calibration
+
+
+def test_parts_picked_for_being_odd_are_said_with_a_caution_everywhere(
+    line: Station, model_copy: Path, png: Encoded
+) -> None:
+    (loaded,) = line.pool.all()
+    confirm(line, [png(1, defect=True)])
+    confirm(line, [png(seed) for seed in range(300, 312)], None)
+    confirm(line, [png(seed, defect=True) for seed in range(2, 6)])
+    expected = Chosen(odd=5, of=5, odd_of_all=5, of_all=17)
+    verdicts = line.store.read(queries.counts, Filter(model=loaded.name))
+    assert verdicts["good"] == 12, "else the counts below are others"
+    client = TestClient(create_app(line), base_url="http://127.0.0.1")
+    assert "CAUTION: that is more than chance" in client.get("/review").text
+    job = ended(line, line.recalibration.start(loaded, "ann"))
+    assert isinstance(job.found, Recalibrated), job.trouble
+    assert job.found.chosen == expected
+    said = client.get(f"/v1/models/{loaded.name}/recalibration").json()
+    assert (said["odd"], said["odd_of_all"], said["of_all"]) == (5, 5, 17)
+    assert said["picked_odd"]
+    assert expected.describe()[1] in said["said"]
+    (event,) = line.thresholds.history(loaded.name)
+    assert "5 of 5 were called look or defect before" in event.reason
+    assert "CAUTION" in event.reason
+    assert event.new is not None
+    assert event.new["chosen"]["of_all"] == 17
+    assert "CAUTION" in (model_copy / "README.md").read_text("utf-8")
 
 
 def test_an_odd_picture_is_left_out_and_comes_back(

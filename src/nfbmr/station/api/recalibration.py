@@ -33,6 +33,13 @@ class RecalibrationForm(BaseModel):
     used: int = Field(description="Pictures that calibrate now.")
     known: int = Field(description="Left out, as the model learnt from them.")
     unreadable: int
+    odd: int = Field(description="Of those that calibrate now, called look or defect before.")
+    odd_of_all: int = Field(description="Likewise of all parts of their time.")
+    of_all: int = Field(description="How many those were.")
+    picked_odd: bool = Field(
+        description="Whether those are more odd ones than chance would choose: then the thresholds "
+        "lie too high, and the rates are not those of the line."
+    )
     said: list[str] = Field(description="What the calibration says of itself.")
 
 
@@ -56,6 +63,7 @@ def recalibration(station: StationDep, _: Inspecting, name: ModelName) -> Recali
 
 def _form(job: Job) -> RecalibrationForm:
     found = job.found if isinstance(job.found, Recalibrated) else None
+    chosen = None if found is None else found.chosen
     return RecalibrationForm(
         runs=job.runs,
         done=job.done,
@@ -64,5 +72,9 @@ def _form(job: Job) -> RecalibrationForm:
         used=0 if found is None else found.used,
         known=0 if found is None else found.known,
         unreadable=0 if found is None else found.unreadable,
+        odd=0 if chosen is None else chosen.odd,
+        odd_of_all=0 if chosen is None else chosen.odd_of_all,
+        of_all=0 if chosen is None else chosen.of_all,
+        picked_odd=chosen is not None and chosen.for_odd,
         said=[] if found is None else list(found.said),
     )

@@ -134,9 +134,11 @@ def of_recalibration(station: Station, loaded: Loaded | None) -> dict[str, Any]:
     if loaded is None:
         return {"loaded": None}
     service = station.recalibration
+    chosen = service.confirmed(loaded.name)
     return {
         "loaded": loaded,
-        "confirmed": service.confirmed(loaded.name),
+        "confirmed": 0 if chosen is None else chosen.of,
+        "chosen": chosen,
         "wanted": service.wanted(loaded),
         "least": LEAST_HELD_OUT,
         "job": service.last(loaded.name),

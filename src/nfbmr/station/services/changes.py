@@ -11,6 +11,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from nfbmr.errors import StationError
@@ -170,6 +171,7 @@ def said(inspector: Inspector) -> dict[str, Any]:
         "look_threshold": calibration.look_threshold,
         "good_pictures": len(calibration.scores),
         "ignored": [list(area) for area in calibration.ignored],
+        **({} if calibration.chosen is None else {"chosen": asdict(calibration.chosen)}),
     }
 
 

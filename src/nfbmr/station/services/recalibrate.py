@@ -13,13 +13,14 @@ from nfbmr.inspection.recalibration import Model, calibrated_on
 from nfbmr.inspection.result import Inspection
 from nfbmr.model.folder import POSE, parts_said
 from nfbmr.scoring.calibrate import LEAST_HELD_OUT
+from nfbmr.scoring.chosen import Chosen
 from nfbmr.scoring.conformal import images_needed
 from nfbmr.scoring.ignored import MOST as MOST_SHARE
 from nfbmr.scoring.ignored import MOST_AREAS, Area, are_areas
 from nfbmr.station.engine.pool import Loaded
 from nfbmr.station.services.jobs import ConflictError, Job, Jobs
 from nfbmr.station.services.threshold import Thresholds
-from nfbmr.station.store import queries
+from nfbmr.station.store.confirmed import Confirmed, chosen_of, confirmed_good
 from nfbmr.station.store.database import Store
 from nfbmr.station.store.pictures import Pictures
 from nfbmr.system.words import counted
@@ -40,6 +41,8 @@ class Recalibrated:
     unreadable: int
     threshold: float
     """In force now, on its own scale."""
+    chosen: Chosen
+    """How they were chosen."""
     said: tuple[str, ...]
     """What the calibration says of itself."""
 
@@ -54,13 +57,15 @@ class Recalibration:
         self._store, self._pictures = store, pictures
         self._thresholds, self._jobs = thresholds, jobs
 
-    def confirmed(self, name: str) -> int:
-        """Returns how many parts of a model are confirmed as good and have their picture.
+    def confirmed(self, name: str) -> Chosen | None:
+        """Returns how the confirmed parts of a model were chosen whose pictures are kept.
+
+        None of none.
 
         Raises:
             StationError: the database does not answer.
         """
-        return len(self._store.read(queries.confirmed_good, name, MOST))
+        return self._store.read(chosen_of, name, self._store.read(confirmed_good, name, MOST))
 
     def wanted(self, loaded: Loaded) -> int:
         """Returns how many are needed for the asked rate without extrapolation."""
@@ -101,15 +106,15 @@ class Recalibration:
                 "this model turns parts to one pose before it looks, so an area of the picture is "
                 "no area of the part; ignore it at the fit, or cover it before the camera"
             )
-        files = self._store.read(queries.confirmed_good, loaded.name, MOST)
-        if len(files) < LEAST_HELD_OUT:
+        parts = self._store.read(confirmed_good, loaded.name, MOST)
+        if len(parts) < LEAST_HELD_OUT:
             raise ConflictError(
-                f"{counted(len(files), 'part is', 'parts are')} confirmed as good and "
-                f"{'has its picture' if len(files) == 1 else 'have their pictures'}; at least "
+                f"{counted(len(parts), 'part is', 'parts are')} confirmed as good and "
+                f"{'has its picture' if len(parts) == 1 else 'have their pictures'}; at least "
                 f"{LEAST_HELD_OUT} are needed, and {self.wanted(loaded)} for the asked share of "
                 "false alarms; confirm more on Review"
             )
-        paths = {self._pictures.folder / file: number for number, file in files}
+        paths = {self._pictures.folder / part.file: part for part in parts}
         return self._jobs.start(
             RECALIBRATION,
             loaded.name,
@@ -121,7 +126,7 @@ class Recalibration:
         self,
         job: Job,
         loaded: Loaded,
-        paths: dict[Path, int],
+        paths: dict[Path, Confirmed],
         reason: str,
         areas: tuple[Area, ...],
     ) -> Recalibrated:
@@ -148,11 +153,15 @@ class Recalibration:
         rates = now.false_alarm_rate, now.look_rate
         model = Model(inspector.facts, inspector.settings, inspected)
         found = calibrated_on(list(fresh), model, rates, areas)
+        chosen = self._store.read(chosen_of, loaded.name, [paths[path] for path in fresh])
+        assert chosen is not None
+        found = replace(found, chosen=chosen)
         used = len(found.scores)
         why = f"calibrated on {used} parts that people confirmed as good"
+        why = f"{why}, {chosen.brief}"
         why = f"{reason} ({why})" if reason else why
         highest = found.pictures[-_NAMED:]
-        names = {one: paths[path] for path, one in fresh.items() if one in highest}
+        names = {one: paths[path].id for path, one in fresh.items() if one in highest}
         changed = inspector.with_calibration(found)
         self._thresholds.replace(loaded, changed, job.actor, why, names)
         return Recalibrated(
@@ -160,6 +169,7 @@ class Recalibration:
             known=known,
             unreadable=unreadable,
             threshold=found.threshold,
+            chosen=chosen,
             said=tuple(found.describe()),
         )
 

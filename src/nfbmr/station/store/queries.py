@@ -344,20 +344,6 @@ def forget_files(connection: Connection, files: Sequence[str], why: str) -> None
     append(connection, change)
 
 
-def confirmed_good(connection: Connection, model: str, limit: int) -> list[tuple[int, str]]:
-    """Returns number and file of kept pictures of parts that people confirmed, the newest first.
-
-    Of the same picture the newest alone.
-    """
-    c = INSPECTIONS.c
-    wanted = c.model == model, c.label == "good", c.file.is_not(None)
-    asked = select(c.picture, c.id, c.file).where(*wanted).order_by(c.id.desc()).limit(limit)
-    found: dict[str, tuple[int, str]] = {}
-    for picture, number, file in connection.execute(asked):
-        found.setdefault(picture, (number, file))
-    return list(found.values())
-
-
 def strangers(connection: Connection, files: Sequence[str]) -> list[str]:
     """Returns those of some files that no row has."""
     c = INSPECTIONS.c
