@@ -220,6 +220,10 @@ def test_limits_are_kept(settings: Settings, png: Encoded) -> None:
         large = b"x" * 100_001
         assert client.post(INSPECT, content=large).status_code == 413
         assert client.post(INSPECT, content=iter([large[:60_000]] * 2)).status_code == 413
+        assert client.post(INSPECT).status_code == 422
+        text = client.get("/metrics").text
+        assert 'nfbmr_refused_total{why="too large"} 2' in text
+        assert 'nfbmr_refused_total{why="picture"} 1' in text
         answer = client.post(INSPECT, content=png(1, size=(101, 100)))
         assert answer.status_code == 422
         assert "at most 0.01 megapixels" in answer.json()["detail"]

@@ -69,6 +69,8 @@ class Watch:
     """Seconds for which one that cannot be read must stay the same; six times that if empty."""
     every: float = 0.5
     """Seconds between two looks."""
+    most_bytes: int | None = None
+    """Of a picture's file; a larger one is not read, and counts as one that cannot be."""
 
     def beside(self, what: str) -> Path:
         """Returns a folder beside the log: of `heatmaps`, or the `outbox` of a webhook."""
@@ -300,7 +302,7 @@ class _Line:
         """Inspects a file, where its content is not known, and keeps what was found."""
         name, mark, last = ready
         path = self._job.folder / name
-        data, why = read_bytes(path)
+        data, why = self._read(path, mark)
         if mark_of(path) != mark or (data is not None and len(data) != mark.size):
             self._arrivals.changed(name)
             return
@@ -324,6 +326,13 @@ class _Line:
         self._unreadable.pop(name, None)
         self._count += 1
         self._keep(row | {"time": provenance.now()} | seen)
+
+    def _read(self, path: Path, mark: Mark) -> tuple[bytes | None, str]:
+        """Reads a file; of one that cannot be read, or is too large, returns why."""
+        most = self._job.most_bytes
+        if most is not None and mark.size > most:
+            return None, too_large(path, mark.size, most)
+        return read_bytes(path)
 
     def _move_later(self, name: str, done: Done) -> None:
         """Moves what was inspected before moving was asked for."""
@@ -369,6 +378,14 @@ class _Line:
         for name in self._arrivals.names()[:10]:
             text = f"{self._job.folder / name} is not whole yet, and is left for the next time"
             _log.warning("%s", printable(text))
+
+
+def too_large(path: Path, size: int, most: int) -> str:
+    """Says that a file has more bytes than may be."""
+    return (
+        f"{path}: found {size / 1e6:.3g} megabytes; expected at most {most / 1e6:g}; save it "
+        "smaller or compressed, or allow more"
+    )
 
 
 def _heard(hear: Callable[[Row], object], row: Row) -> None:

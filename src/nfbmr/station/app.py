@@ -51,6 +51,7 @@ class _Guarded(FastAPI):
             picture_bytes=int(station.settings.most_megabytes * MEGABYTE),
             seconds=station.settings.seconds,
             local_only=station.tokens is None,
+            refused=lambda: station.judge.metrics.count("nfbmr_refused_total", why="too large"),
         )
         return Guard(super().build_middleware_stack(), limits, _asked)
 

@@ -71,6 +71,7 @@ async def taken(request: Request, station: Station) -> AsyncIterator[Taken]:
     found = await _arrived(request, station)
     try:
         if not found.uploads:
+            station.judge.metrics.count("nfbmr_refused_total", why="picture")
             raise HTTPException(
                 422, "no picture: one as the body, or several as 'files' of a form were expected"
             )

@@ -63,6 +63,8 @@ class Limits:
     local_only: bool
     """Whether the host that is asked for has to be this machine, so that no other site's name can
     be made to lead here."""
+    refused: Callable[[], object]
+    """Hears of each body that is too large."""
 
 
 class Guard:
@@ -92,7 +94,7 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, sent)
             return
-        await self._app(scope, _limited(receive, most, self._limits.seconds), sent)
+        await self._app(scope, _limited(receive, most, self._limits), sent)
 
     async def _refusal(self, request: Request, most: int) -> Response | None:
         if self._limits.local_only and not is_local(_host(request.headers.get("host", ""))):
@@ -102,12 +104,14 @@ class Guard:
             return refusal
         length = request.headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > most:
+            self._limits.refused()
             return JSONResponse({"detail": _too_large(most)}, 413)
         return None
 
 
-def _limited(receive: Receive, most: int, seconds: float) -> Receive:
+def _limited(receive: Receive, most: int, limits: Limits) -> Receive:
     """Returns what receives a body of so many bytes within its time, then whatever comes."""
+    seconds = limits.seconds
     got, whole, until = 0, False, time.monotonic() + seconds
 
     async def received() -> Message:
@@ -123,6 +127,7 @@ def _limited(receive: Receive, most: int, seconds: float) -> Receive:
         got += len(message.get("body", b""))
         whole = not message.get("more_body", False)
         if got > most:
+            limits.refused()
             raise HTTPException(413, _too_large(most))
         return message
 

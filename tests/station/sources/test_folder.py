@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from nfbmr.errors import SettingsError
+from nfbmr.errors import DataError, SettingsError
 from nfbmr.inspection.journal import Journal
+from nfbmr.inspection.moves import read_bytes
 from nfbmr.inspection.watch import Watch, watch_by
 from nfbmr.station.app import create_app
 from nfbmr.station.settings import StationSettings
@@ -72,6 +73,39 @@ def test_what_comes_is_judged_recorded_and_moved_by_its_verdict(
     said = {row["inspection"]: row for row in logged if "error" not in row}
     assert set(said) == {row.id for row in found.values()}
     assert all(said[row.id]["verdict"] == row.verdict for row in found.values())
+
+
+def test_what_is_refused_is_an_event_and_counted_and_a_huge_file_is_not_even_read(
+    settings: Settings, hot: Path, png: Encoded, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def noted(path: Path) -> tuple[bytes | None, str]:
+        read.append(path.name)
+        return read_bytes(path)
+
+    monkeypatch.setattr("nfbmr.inspection.watch.read_bytes", noted)
+    (hot / "huge.png").write_bytes(png(1) + bytes(200_000))
+    (hot / "broken.png").write_bytes(b"no picture")
+    made = settings(watch=(f"fitted={hot}",), watch_move=True, most_megabytes=0.1)
+    with Station(made) as station:
+
+        def told() -> dict[str, str]:
+            events = station.store.read(queries.events, kinds=("refused",), subject=NAME)
+            return {event.new["name"]: event.new["why"] for event in events if event.new}
+
+        until(lambda: len(told()) == 2)
+        until(lambda: (hot / "error" / "huge.png").exists())
+        assert "found 0.2 megabytes; expected at most 0.1; save it smaller" in told()["huge.png"]
+        assert "found another kind of content" in told()["broken.png"]
+        text = station.judge.metrics.text({})
+        assert f'nfbmr_source_refused_total{{source="{NAME}"}} 2' in text
+        source = station.sources.get(NAME)
+        os.link(hot / "error" / "huge.png", hot / "good" / "huge.png")
+        with pytest.raises(DataError, match=r"expected at most 0\.1"):
+            asyncio.run(source.test("ann"))
+    assert "huge.png" not in read
+    assert "broken.png" in read
 
 
 def rows_after(settings: Settings) -> list[Recorded]:

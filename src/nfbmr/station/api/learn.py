@@ -196,6 +196,7 @@ async def added(
         except Exception as error:  # the others are kept, and are told
             if not isinstance(error, NfbmrError | OSError):
                 _log.exception("a picture was not kept")
+            station.judge.metrics.count("nfbmr_learning_refused_total")
             outcomes.append(error)
     return outcomes
 

@@ -18,6 +18,8 @@ _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # sec
 _SAID = {
     "nfbmr_inspections_total": "Inspections answered and recorded.",
     "nfbmr_refused_total": "Pictures or requests without a verdict, by why.",
+    "nfbmr_source_refused_total": "Pictures of a source that got no verdict for their own sake.",
+    "nfbmr_learning_refused_total": "Good pictures to learn from that were not kept.",
     "nfbmr_pictures_not_kept_total": "Recorded inspections whose picture could not be kept.",
     "nfbmr_feedback_total": "Parts that a person judged.",
 }

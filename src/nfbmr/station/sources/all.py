@@ -10,7 +10,7 @@ from pathlib import Path
 from nfbmr.errors import SettingsError, StationError
 from nfbmr.station.engine.pool import Pool
 from nfbmr.station.services.judge import Judge
-from nfbmr.station.settings import StationSettings
+from nfbmr.station.settings import MEGABYTE, StationSettings
 from nfbmr.station.sources.camera import Camera, camera_of
 from nfbmr.station.sources.folder import Folder
 from nfbmr.station.sources.source import Feed, Named, Source
@@ -150,7 +150,9 @@ def _feeds(settings: StationSettings) -> dict[Named, Feed]:
     for said in settings.watch:
         model, where = _halves("watch", said)
         folder = Path(where)
-        add("watch", model, str(folder.absolute()), Folder(folder, move=settings.watch_move))
+        most = int(settings.most_megabytes * MEGABYTE)
+        feed = Folder(folder, move=settings.watch_move, most_bytes=most)
+        add("watch", model, str(folder.absolute()), feed)
     for said in settings.camera:
         model, where = _halves("camera", said)
         camera = Camera(camera_of(where), settings.camera_every)

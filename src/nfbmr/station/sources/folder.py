@@ -18,7 +18,7 @@ from nfbmr.errors import DataError
 from nfbmr.inspection.arrivals import FOLDERS, mark_of
 from nfbmr.inspection.result import Failure
 from nfbmr.inspection.rows import escaped, to_row
-from nfbmr.inspection.watch import Watch, watch_by
+from nfbmr.inspection.watch import Watch, too_large, watch_by
 from nfbmr.station.services.judge import LONGEST_PART_ID, PictureError
 from nfbmr.station.sources.source import Line, Picture
 from nfbmr.station.store.queries import Recorded
@@ -31,15 +31,19 @@ _TRIES = 5  # to read the newest picture, where files are moved meanwhile
 class Folder:
     """Pictures that are put into a folder."""
 
-    def __init__(self, folder: Path, *, move: bool, settle: float = 1.0) -> None:
+    def __init__(
+        self, folder: Path, *, move: bool, settle: float = 1.0, most_bytes: int | None = None
+    ) -> None:
         """Takes the folder.
 
         Args:
             folder: that is watched, its own pictures.
             move: whether those are moved by their verdicts.
             settle: seconds for which a file must stay as it is where nobody says it is closed.
+            most_bytes: of a file; a larger one is refused unread.
         """
-        self._job = Watch(folder=folder, log=folder / "nfbmr.jsonl", move=move, settle=settle)
+        log = folder / "nfbmr.jsonl"
+        self._job = Watch(folder=folder, log=log, move=move, settle=settle, most_bytes=most_bytes)
 
     def run(self, line: Line) -> None:
         """Has what comes judged, until the line stops it.
@@ -60,7 +64,11 @@ class Folder:
         def judge(path: Path, data: bytes, identity: str) -> dict[str, Any]:
             return self._row(line, path, data, identity)
 
-        watch_by(judge, self._job, until=until)
+        def refused(row: dict[str, Any]) -> None:
+            if "error" in row:
+                line.refused(row["file"][0], row["error"])
+
+        watch_by(judge, self._job, until=until, alarm=refused)
 
     def _row(self, line: Line, path: Path, data: bytes, identity: str) -> dict[str, Any]:
         """Returns the row for the folder's log."""
@@ -76,7 +84,7 @@ class Folder:
         """Returns the newest picture, wherever it was moved.
 
         Raises:
-            DataError: there is none.
+            DataError: there is none, or it is too large.
         """
         job = self._job
         places = [job.folder, *(job.folder / name for name in _JUDGED if job.move)]
@@ -85,6 +93,9 @@ class Folder:
             there = [(mark.changed, path) for path, mark in marks.items() if mark is not None]
             try:
                 newest = max(there)[1]
+                size, most = newest.stat().st_size, job.most_bytes
+                if most is not None and size > most:
+                    raise DataError(too_large(newest, size, most))
                 return _picture(newest, newest.read_bytes(), None)
             except ValueError:
                 raise DataError("the folder holds no picture to test with; put one in") from None

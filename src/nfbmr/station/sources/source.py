@@ -17,8 +17,9 @@ from typing import Protocol
 
 from nfbmr.errors import NfbmrError, StationError
 from nfbmr.inspection.result import Inspection
+from nfbmr.station.audit import Change
 from nfbmr.station.services.judge import Given, Judge, PictureError
-from nfbmr.station.store import sources
+from nfbmr.station.store import queries, sources
 from nfbmr.station.store.database import Store
 from nfbmr.station.store.queries import Inspected, Recorded
 from nfbmr.system.files import printable
@@ -61,6 +62,10 @@ class Line(Protocol):
 
     def judge(self, picture: Picture) -> Recorded:
         """Waits until a picture is recorded; raises a PictureError where it is to blame."""
+        ...
+
+    def refused(self, name: str, why: str) -> None:
+        """Hears of a picture that gets no verdict for its own sake, whenever it is tried."""
         ...
 
 
@@ -236,6 +241,17 @@ class Source:
                 pause = min(2 * pause, _LONGEST_PAUSE)
             finally:
                 self._heard = time.monotonic()
+
+    def refused(self, name: str, why: str) -> None:
+        """Has it in the record, as an event, and counts it.
+
+        Raises:
+            StationError: the database takes nothing.
+        """
+        self._judge.metrics.count("nfbmr_source_refused_total", source=self.named.name)
+        new = {"name": printable(name), "why": printable(why)[:LONGEST_ERROR]}
+        change = Change(kind="refused", subject=self.named.name, actor="station", new=new)
+        self._store.write(queries.append, change).result()
 
     def _known(self, arrival: str | None) -> Recorded | None:
         """Returns what was recorded of this arrival before a kill, or before an answer got lost."""
