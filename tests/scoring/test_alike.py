@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nfbmr.scoring.alike import MOST, autocorrelation, lag_for, surely_alike
+from nfbmr.scoring.alike import MOST, autocorrelation, lag_for, surely_alike, without_step
 from nfbmr.scoring.maps import Floats
 
 
@@ -45,6 +45,27 @@ def test_parts_of_every_fourth_cavity_are_noticed() -> None:
     rng = np.random.default_rng(0)
     cavity = np.tile([0.0, 1.0, 2.0, 3.0], 500) + 0.3 * rng.standard_normal(2000)
     assert lag_for(cavity) is None
+
+
+def test_a_step_does_not_make_neighbours_alike() -> None:
+    for seed in range(8):
+        values = _series(0, 1600, seed)
+        values[900:] += 0.8
+        assert (lag_for(values) or MOST) <= 2
+    alike = _series(0.5, 1600)
+    expected = lag_for(alike)
+    assert expected is not None
+    alike[900:] += 3.0
+    assert abs((lag_for(alike) or MOST) - expected) <= 1, "what is left is still seen"
+
+
+@pytest.mark.parametrize("neighbours", [0.0, 0.2, 0.5, 0.8])
+def test_a_line_without_a_step_is_taken_as_it_is(neighbours: float) -> None:
+    for seed in range(10):
+        values = _series(neighbours, 800, seed)
+        assert without_step(values) is values
+    few = np.arange(5.0)
+    assert without_step(few) is few
 
 
 def test_what_wanders_slowly_has_no_lag() -> None:

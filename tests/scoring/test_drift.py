@@ -95,6 +95,18 @@ def test_alike_neighbours_are_noticed_and_half_of_the_level_goes_to_what_follows
     assert known.streams >= 5
 
 
+def test_a_step_is_found_and_is_not_taken_for_neighbours_that_are_alike() -> None:
+    values = np.random.default_rng(8).standard_normal((1700, 2))
+    values[900:, 1] += 0.65
+    monitor = Monitor(_reference(), seed=0)
+    streams = monitor.streams
+    _feed(monitor, values)
+    assert (monitor.streams, monitor.runs, monitor.too_alike) == (streams, 1, False)
+    assert monitor.alarm is not None
+    assert monitor.alarm.number > 900
+    assert (monitor.alarm.name, monitor.alarm.higher) == ("brightness", True)
+
+
 def test_a_slow_change_shows_against_the_calibration() -> None:
     rng = np.random.default_rng(6)
     values = rng.standard_normal((2000, 2))

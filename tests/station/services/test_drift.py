@@ -119,6 +119,31 @@ def test_a_change_is_an_alarm_once_and_the_same_after_a_restart(
         assert f"no. {alarm.number}" in page
 
 
+def test_very_many_parts_are_read_again_some_at_a_time_and_who_asks_does_not_wait(
+    settings: Settings, model_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Station(settings(models=(model_copy,))) as station:
+        write_parts(station, 130)
+        before = station.drift.of(loaded_of(station))
+        assert not before.behind
+    monkeypatch.setattr("nfbmr.station.services.drift._AT_ONCE", 50)
+    with monkeypatch.context() as patch:
+        patch.setattr(Drift, "_work", lambda _: None)
+        station = Station(settings(models=(model_copy,)))
+    with station:
+        client = TestClient(create_app(station), base_url="http://127.0.0.1")
+        found = client.get(DRIFT).json()
+        assert (found["parts"], found["behind"]) == (50, True)
+        page = client.get("/drift").text
+        assert "The record is read again after a start" in page
+        assert "of the first 100 parts" in page
+        station.drift._catch_up(loaded_of(station))
+        watch = station.drift.of(loaded_of(station))
+        assert not watch.behind
+        assert list(watch.monitor.trail) == list(before.monitor.trail)
+        assert "read again" not in client.get("/drift").text
+
+
 def test_a_reset_begins_with_the_next_part_and_says_why(line: Station) -> None:
     write_parts(line, 30)
     before = line.drift.of(loaded_of(line))

@@ -33,6 +33,10 @@ class DriftForm(BaseModel):
     level: float = Field(description="Probability of a false alarm at most, of each of the two.")
     level_holds: bool = Field(description="False where neighbours are too alike to promise it.")
     since: str | None = Field(description="When the watch began, UTC; null before its first part.")
+    behind: bool = Field(
+        description="Whether later parts are still read again, as for a while after a start: ask "
+        "again; all else is of the parts before them."
+    )
     parts: int
     compared: int = Field(description="Of them, those below the highest good pictures' scores.")
     left_out: int = Field(description="Parts recorded without what is watched.")
@@ -74,4 +78,5 @@ def _form(watch: Watch) -> DriftForm:
         if alarm is not None:
             found[name]["inspection"] = watch.inspection_of(alarm)
     since = None if watch.began is None else watch.began.time
-    return DriftForm(**found, since=since, left_out=watch.left_out, words=in_words(monitor))
+    words, behind = in_words(monitor), watch.behind
+    return DriftForm(**found, since=since, behind=behind, left_out=watch.left_out, words=words)

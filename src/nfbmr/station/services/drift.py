@@ -2,7 +2,8 @@
 
 A watch begins, once there is a part, with an event that holds its seed and the number of the part
 before its first; the rest follows from the rows, so a restart finds the same. It ends where a
-person resets it, or where another calibration judges.
+person resets it, or where another calibration judges. After a start very many parts are read again
+some at a time: whoever asks meanwhile gets what is known of those before.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+import time
 from array import array
 from dataclasses import dataclass, field
 
@@ -26,7 +28,8 @@ from nfbmr.station.store.watched import Part
 _log = logging.getLogger(__name__)
 
 _EVERY = 60.0  # seconds
-_AT_ONCE = 1000  # parts that are read together
+_AT_ONCE = 1000  # parts that are taken together
+_LONGEST_BREATH = 0.5  # seconds
 
 
 @dataclass(kw_only=True)
@@ -42,6 +45,8 @@ class Watch:
     """Number of the last inspection that was looked at."""
     numbers: array[int] = field(default_factory=lambda: array("q"))
     """Of the inspections, in the order in which the monitor took them."""
+    behind: bool = False
+    """Whether more parts may be recorded than it took, as for a while after a start."""
     left_out: int = 0
     """Inspections that an older version recorded without what is watched."""
     told: set[str] = field(default_factory=set)
@@ -93,7 +98,7 @@ class Drift:
         self._thread.join()
 
     def of(self, loaded: Loaded) -> Watch:
-        """Returns the watch over a model, with all parts that are recorded.
+        """Returns the watch over a model, with all parts that are recorded, or `behind`.
 
         Raises:
             StationError: the database does not answer.
@@ -106,7 +111,7 @@ class Drift:
                 watch = self._begun(loaded, began if known else None)
                 self._watches[loaded.name] = watch
             if watch.began is not None:
-                self._catch_up(watch, watch.began)
+                self._take_some(watch, watch.began)
             return watch
 
     def reset(self, loaded: Loaded, actor: str, reason: str) -> Watch:
@@ -137,7 +142,7 @@ class Drift:
                 if self._ending.is_set():
                     return
                 try:
-                    self.of(loaded)
+                    self._catch_up(loaded)
                 except Exception:  # whatever it was, the next turn may do better
                     _log.exception("Model %s is not watched for changes", loaded.name)
             if self._ending.wait(_EVERY):
@@ -167,13 +172,20 @@ class Drift:
             newest=new["after"],
         )
 
-    def _catch_up(self, watch: Watch, began: Event) -> None:
-        while parts := self._store.read(
-            watched.parts_after, watch.model, watch.calibration, watch.newest, _AT_ONCE
-        ):
-            watch.take(parts)
-            if self._ending.is_set():
+    def _catch_up(self, loaded: Loaded) -> None:
+        """Takes all parts; between some and the next others have the lock, and half of the time."""
+        while not self._ending.is_set():
+            began = time.monotonic()
+            if not self.of(loaded).behind:
                 return
+            self._ending.wait(min(time.monotonic() - began, _LONGEST_BREATH))
+
+    def _take_some(self, watch: Watch, began: Event) -> None:
+        parts = self._store.read(
+            watched.parts_after, watch.model, watch.calibration, watch.newest, _AT_ONCE
+        )
+        watch.take(parts)
+        watch.behind = len(parts) == _AT_ONCE
         for which, alarm in watch.alarms().items():
             if which in watch.told:
                 continue
