@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from nfbmr.system import files
-from nfbmr.system.files import made_folder, printable, spreadsheet_cell, written_beside
+from nfbmr.system.files import (
+    flushed_beside,
+    made_folder,
+    printable,
+    spreadsheet_cell,
+    written_beside,
+)
 
 
 def test_a_file_is_whole_and_readable_by_others(tmp_path: Path) -> None:
@@ -31,6 +37,22 @@ def test_a_failure_leaves_the_old_file_and_nothing_beside(tmp_path: Path) -> Non
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, steps = tmp_path / "a.txt", []
+    monkeypatch.setattr(files, "flush_file", lambda _: steps.append(("content", path.exists())))
+    monkeypatch.setattr(files, "flush_folder", lambda one: steps.append((one, path.exists())))
+    with flushed_beside(path, 0o600) as beside:
+        beside.write_text("whole")
+    assert steps == [("content", False), (tmp_path, True)]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with pytest.raises(ValueError, match="stop"), flushed_beside(path) as beside:
+        raise ValueError("stop")
+    assert len(steps) == 2
+    assert path.read_text() == "whole"
 
 
 def test_a_link_of_the_same_name_is_replaced_and_not_followed(tmp_path: Path) -> None:

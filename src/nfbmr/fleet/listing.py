@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nfbmr.system.files import flush_file, flush_folder, written_beside
+from nfbmr.system.files import flushed_beside
 
 _FEWEST, _USUAL, _MOST = 16, 500, 10_000  # pictures of a part
 _PARTS_EACH = 8  # of a worker, where there are few pictures
@@ -60,13 +60,13 @@ def write_listing(file: Path, pictures: Iterable[str]) -> int:
         OSError: it cannot be written.
     """
     count = 0
-    with written_beside(file) as beside:
-        with beside.open("w", encoding="ascii", newline="\n") as stream:
-            for picture in pictures:
-                stream.write(json.dumps(picture) + "\n")
-                count += 1
-        flush_file(beside)
-    flush_folder(file.parent)
+    with (
+        flushed_beside(file) as beside,
+        beside.open("w", encoding="ascii", newline="\n") as stream,
+    ):
+        for picture in pictures:
+            stream.write(json.dumps(picture) + "\n")
+            count += 1
     return count
 
 

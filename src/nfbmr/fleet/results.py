@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nfbmr.inspection.rows import Row, flat, parquet_schema
-from nfbmr.system.files import flush_file, flush_folder, written_beside
+from nfbmr.system.files import flushed_beside
 
 _RUN, _COUNTS = b"nfbmr.run", b"nfbmr.counts"
 
@@ -41,10 +41,8 @@ def write_part(file: Path, run: str, rows: Sequence[Row]) -> Counts:
     counts = Counter(row.get("verdict", "unreadable") for row in rows)
     said = {_RUN: run, _COUNTS: json.dumps(counts)}
     schema = parquet_schema("bundle").with_metadata(said)
-    with written_beside(file) as beside:
+    with flushed_beside(file) as beside:
         pq.write_table(pa.Table.from_pylist([flat(row) for row in rows], schema), beside)
-        flush_file(beside)
-    flush_folder(file.parent)
     return counts
 
 

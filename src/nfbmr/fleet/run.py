@@ -22,7 +22,7 @@ from nfbmr.errors import FleetError
 from nfbmr.fleet.listing import Listing, per_part, write_listing
 from nfbmr.fleet.results import Counts, part_file, read_counts
 from nfbmr.fleet.sources import pictures_of
-from nfbmr.system.files import flush_file, flush_folder, made_folder, written_beside
+from nfbmr.system.files import flushed_beside, made_folder
 from nfbmr.system.locks import locked_file
 
 HEATMAPS = "_heatmaps"
@@ -166,7 +166,5 @@ def sweep(out: Path) -> None:
 
 
 def _write(file: Path, values: object) -> None:
-    with written_beside(file) as beside:
+    with flushed_beside(file) as beside:
         beside.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-        flush_file(beside)
-    flush_folder(file.parent)

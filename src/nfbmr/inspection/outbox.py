@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nfbmr.system.files import flush_file, flush_folder, written_beside
+from nfbmr.system.files import flushed_beside
 
 Row = dict[str, Any]
 
@@ -34,10 +34,8 @@ class Outbox:
             ValueError: it holds a number that JSON has not.
         """
         file = self.folder / f"{time.time_ns():020d}-{row['id']}.json"
-        with written_beside(file) as beside:
+        with flushed_beside(file) as beside:
             beside.write_text(json.dumps(row, allow_nan=False), encoding="utf-8")
-            flush_file(beside)
-        flush_folder(self.folder)
 
     def waiting(self) -> list[Path]:
         """Returns the files that wait, the oldest first."""

@@ -29,7 +29,7 @@ from nfbmr.networks.weights import embedded_file
 from nfbmr.settings.changes import to_dict
 from nfbmr.settings.schema import Settings
 from nfbmr.system import provenance
-from nfbmr.system.files import flush_file, flush_folder, sha256_of, written_beside
+from nfbmr.system.files import flushed_beside, sha256_of
 from nfbmr.system.locks import locked_file
 
 _LOCK = ".lock"
@@ -143,10 +143,8 @@ def note_finished(work: Path, mark: str, bundle: Bundle) -> None:
     """
     said = json.dumps({"fit": mark, "config": config_hash(bundle)})
     try:
-        with written_beside(work / _FINISHED) as beside:
+        with flushed_beside(work / _FINISHED) as beside:
             beside.write_text(said, encoding="utf-8")
-            flush_file(beside)
-        flush_folder(work)
     except OSError as error:
         raise BundleError(f"{work} cannot be written: {error.strerror or error}") from None
 

@@ -40,6 +40,19 @@ def written_beside(path: Path, mode: int = 0o644) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+@contextmanager
+def flushed_beside(path: Path, mode: int = 0o644) -> Iterator[Path]:
+    """As `written_beside`, and on the disk at the end: a power loss leaves the old file or this.
+
+    Raises:
+        OSError: likewise.
+    """
+    with written_beside(path, mode) as beside:
+        yield beside
+        flush_file(beside)
+    flush_folder(path.parent)
+
+
 def flush_file(path: Path) -> None:
     """Brings a file's content to the disk, so that a power loss does not take it back."""
     with path.open("r+b") as stream:  # Windows flushes only what may be written

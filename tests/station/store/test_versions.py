@@ -45,10 +45,28 @@ def test_the_oldest_go_first_and_those_on_the_line_stay(model_copy: Path, tmp_pa
     size = sum(file.stat().st_size for file in place.iterdir())
     told: list[str] = []
     gone = versions.prune({bundles[0]}, int(1.5 * size), told.append)
-    assert gone == told == [bundles[2], bundles[1]]
+    assert gone == told == [bundles[1], bundles[2]], "the oldest first"
     assert [versions.path(one) is not None for one in bundles] == [True, False, False, True]
     assert versions.prune({bundles[0]}, int(1.5 * size), told.append) == []
     assert versions.prune(set(bundles), 0, told.append) == []
+
+
+def test_what_ends_a_deletion_leaves_the_newer_ones(model_copy: Path, tmp_path: Path) -> None:
+    versions, bundles = Versions(tmp_path / "versions"), []
+    for age, name in enumerate(("a", "b", "c")):
+        renamed(model_copy, name)
+        bundles.append(kept(versions, model_copy, 100 - age))
+    told: list[str] = []
+
+    def heard(bundle: str) -> None:
+        if told:
+            raise StationError("the database is away")
+        told.append(bundle)
+
+    with pytest.raises(StationError, match="is away"):
+        versions.prune(set(), 0, heard)
+    assert told == [bundles[0]]
+    assert [versions.path(one) is not None for one in bundles] == [False, True, True]
 
 
 def test_a_kept_model_is_written_again_only_where_its_parts_changed(

@@ -17,7 +17,8 @@ from nfbmr.data.images import header_of, read_image
 AT_ONCE = 2
 """Pictures that are decoded at the same time: each needs its full size in memory."""
 MOST_BYTES = 64 * 10**6
-_QUALITY = 88
+QUALITY = 88
+"""Of their JPEGs."""
 
 Key = tuple[str, int | None, int]
 """SHA-256 of the picture's file, its white, the longer side."""
@@ -77,7 +78,14 @@ class SmallPictures:
 
 
 def small(data: bytes, white: int | None, side: int) -> bytes:
-    """Returns a picture's file as JPEG, its longer side at most so many pixels.
+    """Returns `small_image` as JPEG; raises likewise."""
+    buffer = io.BytesIO()
+    small_image(data, white, side).save(buffer, "JPEG", quality=QUALITY)
+    return buffer.getvalue()
+
+
+def small_image(data: bytes, white: int | None, side: int) -> Image.Image:
+    """Returns a picture, RGB, its longer side at most so many pixels.
 
     Args:
         data: the file.
@@ -97,6 +105,4 @@ def small(data: bytes, white: int | None, side: int) -> bytes:
     else:
         image = Image.fromarray(read_image(data, white))
     image.thumbnail((side, side), Image.Resampling.BILINEAR)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=_QUALITY)
-    return buffer.getvalue()
+    return image

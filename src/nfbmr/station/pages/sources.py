@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 from typing import Annotated
 
+import numpy as np
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 from PIL import Image
 
-from nfbmr.data.images import read_image
 from nfbmr.inspection.pictures import heatmap_overlay
 from nfbmr.inspection.result import Inspection
 from nfbmr.station.api.sources import SourceName
@@ -18,12 +18,11 @@ from nfbmr.station.deps import Inspecting, StationDep
 from nfbmr.station.pages import render
 from nfbmr.station.pages.inspect import InspectingPage
 from nfbmr.station.pages.line import ReviewingPage, lights_of
-from nfbmr.station.pages.small import small
+from nfbmr.station.pages.small import QUALITY, small_image
 
 router = APIRouter(include_in_schema=False)
 
 _SIDE = 1280
-_QUALITY = 88
 
 
 @router.get("/line/lights")
@@ -83,8 +82,8 @@ def tested(
 
 def _drawn(data: bytes, white: int | None, result: Inspection) -> bytes:
     """Returns a small picture as JPEG, with its heatmap."""
-    image = read_image(small(data, white, _SIDE))
+    image = np.asarray(small_image(data, white, _SIDE))
     overlaid = heatmap_overlay(image, result.heatmap_at((image.shape[0], image.shape[1])))
     buffer = io.BytesIO()
-    Image.fromarray(overlaid).save(buffer, "JPEG", quality=_QUALITY)
+    Image.fromarray(overlaid).save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nfbmr.errors import StationError
-from nfbmr.system.files import flush_file, flush_folder, made_folder, written_beside
+from nfbmr.system.files import flushed_beside, made_folder
 
 _log = logging.getLogger(__name__)
 
@@ -128,10 +128,8 @@ def write_picture(path: Path, data: bytes) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    with written_beside(path, 0o600) as beside:
+    with flushed_beside(path, 0o600) as beside:
         beside.write_bytes(data)
-        flush_file(beside)
-    flush_folder(path.parent)
 
 
 def _is_settled(path: Path) -> bool:

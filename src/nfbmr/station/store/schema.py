@@ -75,8 +75,9 @@ INSPECTIONS = Table(
     sqlite_autoincrement=True,
 )
 """One row for each answered inspection. What a person says of it later is in `label` and the three
-columns after it, with an event for each change; `request` names what its sender may send again,
-`arrival` what a source may find again."""
+columns after it, with an event for each change. `request` names what its sender may send again, who
+is then answered with this row; `arrival` what a source finds again after a kill, which is then not
+judged at all. They are two columns, as a row may be asked for by either, and each is unique."""
 
 HEATMAPS = Table(
     "heatmaps",

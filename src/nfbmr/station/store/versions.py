@@ -100,14 +100,15 @@ class Versions:
             self._sweep()
             others = [one for one in self._all() if one.name not in on_line]
             others.sort(key=lambda one: one.stat().st_mtime, reverse=True)
-            total, gone = 0, []
+            total, going = 0, []
             for one in others:
                 total += sum(file.stat().st_size for file in one.iterdir())
                 if total > most_bytes:
-                    told(one.name)
-                    _delete(one)
-                    gone.append(one.name)
-            return gone
+                    going.append(one)
+            for one in reversed(going):  # what ends this leaves the newer ones
+                told(one.name)
+                _delete(one)
+            return [one.name for one in reversed(going)]
 
     def _all(self) -> list[Path]:
         if not self.folder.is_dir():

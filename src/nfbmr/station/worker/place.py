@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from nfbmr.system.files import flush_file, written_beside
+from nfbmr.system.files import flushed_beside
 from nfbmr.system.locks import locked_file
 
 
@@ -155,6 +155,5 @@ class Place:
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:
-    with written_beside(path, 0o600) as beside:
+    with flushed_beside(path, 0o600) as beside:
         beside.write_text(json.dumps(values), encoding="utf-8")
-        flush_file(beside)
