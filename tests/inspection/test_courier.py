@@ -96,7 +96,8 @@ def test_what_is_not_taken_while_others_are_is_set_aside_after_so_many_tries() -
 
 def test_an_outage_sets_nothing_aside_and_the_order_is_kept_after_it() -> None:
     names = [f"{number:02d}" for number in range(20)]
-    box, well, taken = Box(*names), threading.Event(), []
+    box, well = Box(*names), threading.Event()
+    taken: list[str] = []
     tries = dict.fromkeys(names, 0)
 
     def deliver(item: str) -> tuple[Outcome, str]:
@@ -130,7 +131,8 @@ def test_however_many_are_not_taken_the_next_one_passes() -> None:
 
 
 def test_one_over_which_the_connection_breaks_is_tried_again_first_then_others_pass() -> None:
-    box, tried = Box("a", "b", "c"), []
+    box = Box("a", "b", "c")
+    tried: list[str] = []
 
     def deliver(item: str) -> tuple[Outcome, str]:
         tried.append(item)

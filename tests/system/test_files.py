@@ -42,7 +42,8 @@ def test_a_failure_leaves_the_old_file_and_nothing_beside(tmp_path: Path) -> Non
 def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, steps = tmp_path / "a.txt", []
+    path = tmp_path / "a.txt"
+    steps: list[tuple[object, bool]] = []
     monkeypatch.setattr(files, "flush_file", lambda _: steps.append(("content", path.exists())))
     monkeypatch.setattr(files, "flush_folder", lambda one: steps.append((one, path.exists())))
     with flushed_beside(path, 0o600) as beside:

@@ -176,7 +176,13 @@ def serve(
         given[several] = tuple(given[several] or ())
     for of_ray in ("engine", "address", "workers"):
         del given[of_ray]
-    settings = StationSettings(**given)
+    _run(StationSettings(**given), engine, address, workers)
+
+
+def _run(
+    settings: StationSettings, engine: Engine, address: str | None, workers: int | None
+) -> None:
+    """Opens the station, and listens until it is told to stop."""
     try:
         from nfbmr.station.app import serve as run
         from nfbmr.station.station import Station

@@ -171,6 +171,36 @@ def test_what_a_broker_misses_is_published_once_it_is_back(
         until(lambda: station.outputs.states()[0].waiting == 0)
 
 
+def test_a_message_that_makes_the_broker_hang_up_holds_up_no_other(
+    settings: Settings,
+    png: Encoded,
+    tmp_path: Path,
+    until: Until,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not MOSQUITTO.is_file():
+        pytest.skip(f"no {MOSQUITTO}")
+    monkeypatch.setattr("nfbmr.station.outputs.mqtt._SECONDS", 0.5)
+    broker = Broker(tmp_path, "allow_anonymous true")
+    with Station(settings(mqtt=f"mqtt://127.0.0.1:{broker.port}/t")) as station:
+        client = TestClient(create_app(station), base_url="http://127.0.0.1")
+        large: dict[str, Any] = {
+            "files": ("x" * 250, png(1, defect=True)),
+            "part_id": (None, "y" * 200),
+        }
+        assert client.post(INSPECT, files=large).status_code == 200
+        send(station, png(1, defect=True))
+        first, second = (len(one.body) for one in station.outputs.waiting("mqtt"))
+        assert first > second + 400
+        with broker.configuration.open("a") as more:
+            more.write(f"\nmax_packet_size {second + 200}\n")
+        broker.start()
+        until(lambda: station.outputs.states()[0].delivered_at is not None)
+        (left,) = station.outputs.waiting("mqtt")
+        assert len(left.body) == first
+    broker.end()
+
+
 def test_by_tls_with_a_password(
     settings: Settings, png: Encoded, tmp_path: Path, until: Until
 ) -> None:

@@ -132,7 +132,7 @@ def test_very_many_parts_are_read_again_some_at_a_time_and_who_asks_does_not_wai
         station = Station(settings(models=(model_copy,)))
     with station:
         client = TestClient(create_app(station), base_url="http://127.0.0.1")
-        found = client.get(DRIFT).json()
+        found = client.get(f"/v1/models/{loaded_of(station).name}/drift").json()
         assert (found["parts"], found["behind"]) == (50, True)
         page = client.get("/drift").text
         assert "The record is read again after a start" in page

@@ -101,25 +101,26 @@ def test_parts_picked_for_being_odd_are_said_with_a_caution_everywhere(
 ) -> None:
     (loaded,) = line.pool.all()
     confirm(line, [png(1, defect=True)])
-    confirm(line, [png(seed) for seed in range(300, 312)], None)
+    confirm(line, [png(seed) for seed in range(300, 316)], None)
     confirm(line, [png(seed, defect=True) for seed in range(2, 6)])
-    expected = Chosen(odd=5, of=5, odd_of_all=5, of_all=17)
     verdicts = line.store.read(queries.counts, Filter(model=loaded.name))
-    assert verdicts["good"] == 12, "else the counts below are others"
+    odd = verdicts["look"] + verdicts["defect"]
+    assert 5 <= odd <= 7, "else chance alone might choose them"
+    expected = Chosen(odd=5, of=5, odd_of_all=odd, of_all=21)
     client = TestClient(create_app(line), base_url="http://127.0.0.1")
     assert "CAUTION: that is more than chance" in client.get("/review").text
     job = ended(line, line.recalibration.start(loaded, "ann"))
     assert isinstance(job.found, Recalibrated), job.trouble
     assert job.found.chosen == expected
     said = client.get(f"/v1/models/{loaded.name}/recalibration").json()
-    assert (said["odd"], said["odd_of_all"], said["of_all"]) == (5, 5, 17)
+    assert (said["odd"], said["odd_of_all"], said["of_all"]) == (5, odd, 21)
     assert said["picked_odd"]
     assert expected.describe()[1] in said["said"]
     (event,) = line.thresholds.history(loaded.name)
     assert "5 of 5 were called look or defect before" in event.reason
     assert "CAUTION" in event.reason
     assert event.new is not None
-    assert event.new["chosen"]["of_all"] == 17
+    assert event.new["chosen"]["of_all"] == 21
     assert "CAUTION" in (model_copy / "README.md").read_text("utf-8")
 
 

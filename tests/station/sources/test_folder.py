@@ -96,7 +96,8 @@ def test_what_is_refused_is_an_event_and_counted_and_a_huge_file_is_not_even_rea
 
         until(lambda: len(told()) == 2)
         until(lambda: (hot / "error" / "huge.png").exists())
-        assert "found 0.2 megabytes; expected at most 0.1; save it smaller" in told()["huge.png"]
+        why = told()["huge.png"]
+        assert "found 0.213 megabytes; expected at most 0.1; save it smaller" in why
         assert "found another kind of content" in told()["broken.png"]
         text = station.judge.metrics.text({})
         assert f'nfbmr_source_refused_total{{source="{NAME}"}} 2' in text
@@ -130,6 +131,8 @@ class Straight:
     def check(self) -> None: ...
 
     def well(self) -> None: ...
+
+    def refused(self, name: str, why: str) -> None: ...
 
 
 STEPS = {

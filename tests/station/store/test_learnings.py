@@ -67,7 +67,7 @@ def test_what_is_learnt_is_written_with_its_heatmaps_and_event(store: Store, num
     assert store.read(learnings.learning, number).progress == {"share": 0.5}
     for refused in (
         store.write(learnings.move, number, ("waiting",), "learning"),
-        store.write(learnings.add_picture, number, replace(ONE, pixels="z" * 64), 9),
+        store.write(learnings.add_picture, number, replace(ONE, pixels="z" * 64), 9, ROOM),
         store.write(learnings.drop_picture, number, kept.id),
         store.write(learnings.remove, number, "ann"),
     ):
