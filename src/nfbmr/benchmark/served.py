@@ -70,6 +70,7 @@ class Client:
 
     def record(self) -> list[dict[str, Any]]:
         """Returns all rows of the record, the newest first."""
+        self._connection.close()  # a station hangs up on who says nothing for seconds
         rows: list[dict[str, Any]] = []
         following: int | None = None
         while True:
