@@ -32,10 +32,15 @@ _FEW = 32  # pictures of a run that is all start-up
 
 
 def speed(bench: Bench, source: Path, work: Path, counts: list[int], side: int) -> Iterator[Row]:
-    """Yields a row for the plain command and for one worker and two, at each count."""
+    """Yields a row for the plain command and for one worker and two, at each count.
+
+    A worker computes with one thread and decodes with others: on a machine that is otherwise idle
+    one takes more than a core, so there is a row of one that has no more, too.
+    """
     few = make_pictures(source, work / "few", _FEW, side)
     ways: dict[str, Callable[[Path], Ran]] = {
         "plain": bench.plain,
+        "1 worker on 1 core": lambda pictures: bench.on_ray(pictures, 1, one_core=True),
         "1 worker": lambda pictures: bench.on_ray(pictures, 1),
         "2 workers": lambda pictures: bench.on_ray(pictures, 2),
     }

@@ -137,13 +137,18 @@ class Bench:
         """Judges by the plain command."""
         return self._whole(self._run(pictures, ["-o", str(self._out / "plain.parquet")]))
 
-    def on_ray(self, pictures: Path, workers: int | None = None) -> Ran:
-        """Judges on Ray into an empty folder, undisturbed."""
+    def on_ray(self, pictures: Path, workers: int | None = None, *, one_core: bool = False) -> Ran:
+        """Judges on Ray into an empty folder, undisturbed; all of it on one core where asked."""
         self.clear()
-        return self._whole(self.again(pictures, workers=workers))
+        return self._whole(self.again(pictures, workers=workers, one_core=one_core))
 
     def again(
-        self, pictures: Path, watch: Watch = lambda _: None, workers: int | None = None
+        self,
+        pictures: Path,
+        watch: Watch = lambda _: None,
+        workers: int | None = None,
+        *,
+        one_core: bool = False,
     ) -> Ran:
         """Judges on Ray what is not judged yet.
 
@@ -151,12 +156,13 @@ class Bench:
             pictures: the archive.
             watch: hears of the driver every few milliseconds, and may kill what it likes.
             workers: how many; None: two, or one for each node of the cluster.
+            one_core: whether a cluster that the run starts has one core, as one worker counts on.
         """
         words = ["-o", str(self.results), "--engine", "ray"]
         words += ["--workers", str(workers or self._workers)]
         if self._cluster is not None:
             words += ["--address", self._cluster.address]
-        return self._run(pictures, words, watch)
+        return self._run(pictures, words, watch, ("taskset", "-c", "0") if one_core else ())
 
     def clear(self) -> None:
         """Throws the results away."""
@@ -189,8 +195,13 @@ class Bench:
             "unknown": len(set(rows) - there),
         }
 
-    def _run(self, pictures: Path, words: list[str], watch: Watch = lambda _: None) -> Ran:
-        before: tuple[str, ...] = ()
+    def _run(
+        self,
+        pictures: Path,
+        words: list[str],
+        watch: Watch = lambda _: None,
+        before: tuple[str, ...] = (),
+    ) -> Ran:
         if self._cluster is not None:
             before = self._cluster.nodes[0].place.before
         nfbmr = [*before, sys.executable, "-m", "nfbmr", "inspect", str(self.model), str(pictures)]
