@@ -206,12 +206,6 @@ def _region(
     )
 
 
-# Right, down, left, up; and of a corner (x, y) the pixels ahead on the left and on the right hand,
-# as what is added to (y, x).
-_STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
-_AHEAD = (((-1, 0), (0, 0)), ((0, 0), (0, -1)), ((0, -1), (-1, -1)), ((-1, -1), (-1, 0)))
-
-
 def outline_of(
     mask: NDArray[np.bool_], heat: NDArray[np.floating[Any]], low: float
 ) -> NDArray[np.float64]:
@@ -229,7 +223,10 @@ def outline_of(
     Returns:
         (P, 2), points (x, y) clockwise on the screen, P >= 4.
     """
-    within, without = (np.array(pixels) - 1 for pixels in _sides(np.pad(mask, 1)))
+    padded = np.pad(mask, 1)
+    within, without = (
+        np.stack(np.divmod(sides, padded.shape[1]), axis=1) - 1 for sides in _sides(padded)
+    )
     there = np.logical_and(without >= 0, without < mask.shape).all(axis=1, keepdims=True)
     above = heat[tuple(within.T)].astype(np.float64) - low
     below = low - heat[tuple(np.where(there, without, within).T)].astype(np.float64)
@@ -237,27 +234,29 @@ def outline_of(
     return np.asarray((within + share * (without - within) + 0.5)[:, ::-1])
 
 
-def _sides(padded: NDArray[np.bool_]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Returns of each side on the way around a component the pixels (y, x) within and without.
+def _sides(padded: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns of each side on the way around a component the pixels within and without, flat.
 
     Args:
-        padded: the component, with an empty line along each side.
+        padded: (h, w), the component, with an empty line along each side.
     """
-    row, column = np.unravel_index(int(padded.argmax()), padded.shape)
-    start = (int(column), int(row))  # of the first pixel of the first row: passed only once
-    inside = padded.tolist()
-    (x, y), heading = start, 0
-    within, without = [], []
+    inside, width = padded.tobytes(), padded.shape[1]
+    # Right, down, left, up; a corner has the number of the pixel to the right of and below it.
+    steps = (1, width, -1, -width)
+    on_the_left = (-width, 0, -1, -width - 1)  # of a corner, the pixels ahead on either hand
+    on_the_right = (0, -1, -width - 1, -width)
+    corner = start = int(padded.argmax())  # of the first pixel of the first row: passed only once
+    heading, within, without = 0, [], []
     while True:
-        (up, across), (down, over) = _AHEAD[heading]
-        without.append((y + up, x + across))
-        within.append((y + down, x + over))
-        x, y = x + _STEPS[heading][0], y + _STEPS[heading][1]
-        if (x, y) == start:
-            return within, without
-        (up, across), (down, over) = _AHEAD[heading]
-        turn = -1 if inside[y + up][x + across] else 0 if inside[y + down][x + over] else 1
-        heading = (heading + turn) % 4
+        without.append(corner + on_the_left[heading])
+        within.append(corner + on_the_right[heading])
+        corner += steps[heading]
+        if corner == start:
+            return np.array(within), np.array(without)
+        if inside[corner + on_the_left[heading]]:
+            heading = (heading - 1) % 4
+        elif not inside[corner + on_the_right[heading]]:
+            heading = (heading + 1) % 4
 
 
 def simplified(corners: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -271,11 +270,11 @@ def simplified(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     far = int(((corners - corners[0]) ** 2).sum(axis=1).argmax())
     ring = np.vstack([corners, corners[:1]])
+    heights = np.concatenate([_heights(ring[: far + 1])[:-1], _heights(ring[far:])[:-1]])
+    heights[[0, far]] = np.inf
     least, found, tolerance = polygon_area(corners) / 2, corners, _TOLERANCE
     while True:
-        kept = {0, far, *_kept(ring, 0, far, tolerance)}
-        kept |= _kept(ring, far, len(corners), tolerance)
-        fewer = corners[sorted(kept)]
+        fewer = corners[heights > tolerance]
         if polygon_area(fewer) < least:
             return found
         found, tolerance = fewer, 1.5 * tolerance
@@ -289,19 +288,25 @@ def polygon_area(corners: NDArray[np.float64]) -> float:
     return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 
 
-def _kept(points: NDArray[np.float64], first: int, last: int, tolerance: float) -> set[int]:
-    """Returns which points between two keep the line from one to the other within a tolerance."""
-    kept, waiting = set(), [(first, last)]
+def _heights(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns how large a tolerance leaves out each point of a line (P, 2), (P,).
+
+    A point is kept that is farther off than that from the line between its neighbours on the way
+    down, and only where those are kept. What `_TOLERANCE` leaves out has at most that.
+    """
+    x, y = points.T.copy()
+    found, waiting = np.zeros(len(points)), [(0, len(points) - 1, np.inf)]
     while waiting:
-        first, last = waiting.pop()
+        first, last, bound = waiting.pop()
         if last - first < 2:
             continue
-        start, way = points[first], points[last] - points[first]
-        between = points[first + 1 : last] - start
-        length = max(float(np.hypot(*way)), 1e-9)
-        off = np.abs(between[:, 0] * way[1] - between[:, 1] * way[0]) / length
-        if off.max() > tolerance:
-            middle = first + 1 + int(off.argmax())
-            kept.add(middle)
-            waiting += [(first, middle), (middle, last)]
-    return kept
+        across, down = x[last] - x[first], y[last] - y[first]
+        between = slice(first + 1, last)
+        off = np.abs((x[between] - x[first]) * down - (y[between] - y[first]) * across)
+        off /= max(float(np.hypot(across, down)), 1e-9)
+        index = int(off.argmax())
+        middle, height = first + 1 + index, min(bound, float(off[index]))
+        if height > _TOLERANCE:
+            found[middle] = height
+            waiting += [(first, middle, height), (middle, last, height)]
+    return found
