@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import FilePayload, Locator, Page, expect
 
+from nfbmr.benchmark.own_product import walk
 from nfbmr.settings.schema import Settings
+from nfbmr.station.store import queries
+from nfbmr.station.store.queries import Filter
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Desk
@@ -78,6 +81,21 @@ def test_a_product_of_ones_own_comes_on_the_line(serve: Serve, tab: Tab, look: L
         judged = page.get_by_role("region", name="Verdicts").get_by_role("article")
         expect(judged).to_contain_text("good part")
         page.close()
+
+
+def test_from_nothing_to_a_verdict_by_few_clicks(serve: Serve, tab: Tab) -> None:
+    with serve(models=()) as desk:
+        page = tab("about:blank")
+        files = desk.cells.files
+        row = walk(page, desk.address, files["good"], files["defect"][0])
+        page.close()
+        (recorded,) = desk.station.store.read(queries.page, Filter())
+    assert (row["pictures"], row["clicks"], row["drops"]) == (len(files["good"]), 5, 2)
+    steps = ["opened", "named", "brought", "learnt", "on the line", "judged"]
+    assert list(row["seconds"]) == steps
+    assert row["seconds_in_all"] == pytest.approx(sum(row["seconds"].values()), abs=0.1)
+    assert (recorded.verdict, recorded.name) == (row["verdict"], files["defect"][0].name)
+    assert "good part" in row["says"]
 
 
 def test_too_few_or_the_same_pictures_are_refused_with_a_reason(

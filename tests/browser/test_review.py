@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
 from playwright.sync_api import Locator, Page, expect
+from pyarrow import parquet
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Desk
@@ -92,6 +93,11 @@ def test_parts_are_searched_for_and_exported(
     download.value.save_as(tmp_path / "found.zip")
     with ZipFile(tmp_path / "found.zip") as found:
         assert sorted(found.namelist()) == ["inspections.csv", f"pictures/{row['id']}.png"]
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Parquet").click()
+    download.value.save_as(tmp_path / "found.parquet")
+    (column,) = parquet.read_table(tmp_path / "found.parquet", columns=["part_id"]).columns
+    assert column.to_pylist() == ["defect-2"]
     page.get_by_label("Part id").fill("none such")
     page.get_by_role("button", name="Search").click()
     expect(page.get_by_role("heading", name="Nothing to show")).to_be_visible()
@@ -107,3 +113,31 @@ def test_long_queues_have_pages(desk: Desk, tab: Tab) -> None:
     expect(cards(page)).to_have_count(1)
     page.get_by_role("link", name="Previous").click()
     expect(cards(page)).to_have_count(24)
+
+
+def test_a_model_is_calibrated_on_what_people_confirmed(
+    desk: Desk, tab: Tab, look: Look, phone: bool
+) -> None:
+    for number in range(6):
+        desk.send("good", number)
+    page = tab(f"{desk.address}/review", phone=phone)
+    panel = page.get_by_role("region", name="Calibrate on confirmed good parts")
+    expect(panel).to_contain_text("0 confirmed good parts have their pictures")
+    button = panel.get_by_role("button", name="Calibrate on these")
+    expect(panel).to_contain_text("5 are needed at least")
+    look(page, "review-too-few")
+    for number in range(5):
+        expect(button).to_be_disabled()
+        cards(page).nth(number).get_by_role("button", name="Really good").click()
+        expect(cards(page).nth(number)).to_contain_text("Really good, says local")
+        expect(panel).to_contain_text(f"{number + 1} confirmed good part")
+        expect(page.get_by_text(f"{5 - number} called good.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Of 5 reviewed parts")).to_be_visible()
+    button.click()
+    expect(panel).to_contain_text("In force now, from 5 confirmed good parts")
+    look(page, "review-calibrated")
+    panel.get_by_role("link", name="Look at it, or undo it").click()
+    changes = page.get_by_role("region", name="Changes")
+    expect(changes).to_contain_text("calibrated on 5 parts that people confirmed as good")
+    page.get_by_role("button", name="Undo the last change").click()
+    expect(changes.get_by_role("row").filter(has_text="undoes change")).to_have_count(1)

@@ -82,7 +82,8 @@ def label(
 ) -> HTMLResponse:
     """Writes down what a person says of a part, and shows its card again."""
     row = labelled(station, actor, number, said, note)
-    return render.page(request, actor, "_card.html.j2", {"row": row})
+    said_now = {"HX-Trigger": "labelled"}
+    return render.page(request, actor, "_card.html.j2", {"row": row}, headers=said_now)
 
 
 @router.get("/review/export.csv")

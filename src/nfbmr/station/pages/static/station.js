@@ -72,9 +72,11 @@ document.addEventListener("change", (event) => {
 
 // ---- live changes: only the page that is seen keeps a connection
 
+const GONE = "the station does not answer";
 let events = null;
 
 function light(text, works) {
+  if (works && one("#alert")?.textContent === GONE) say("");
   const found = one("[data-live]");
   if (!found) return;
   found.textContent = text;
@@ -113,8 +115,9 @@ document.addEventListener("focusout", () => missed && htmx.trigger(document.body
 
 document.addEventListener("htmx:responseError", async ({ detail: { xhr } }) =>
   say(await reasonOf(new Response(xhr.responseText, { status: xhr.status }))));
-document.addEventListener("htmx:afterOnLoad", (event) => event.detail.successful && say(""));
-document.addEventListener("htmx:sendError", () => light("no connection, trying again", false));
+const byHand = (detail) => ["click", "submit", "input"].includes(detail.requestConfig.triggeringEvent?.type);
+document.addEventListener("htmx:afterOnLoad", ({ detail }) => detail.successful && byHand(detail) && say(""));
+document.addEventListener("htmx:sendError", () => (say(GONE), light("no connection, trying again", false)));
 document.addEventListener("htmx:afterSwap", showOpacity);
 document.addEventListener("htmx:beforeSwap", (event) => {
   if (held(event, event.detail.target)) event.detail.shouldSwap = false;
@@ -163,7 +166,7 @@ async function send(file) {
         method: "POST", body, headers: { "X-Form-Key": formKey() },
       });
     } catch {
-      return "the station does not answer";
+      return GONE;
     }
     const wait = Number(answer.headers.get("Retry-After"));
     if (answer.status === 503 && wait) {
