@@ -105,17 +105,18 @@ class Served:
 
 
 @contextmanager
-def served(model: Path, *options: str) -> Iterator[Served]:
+def served(model: Path | None, *options: str) -> Iterator[Served]:
     """Starts `nfbmr serve MODEL` on a free port; ends it by SIGTERM, if it still runs.
 
     Args:
-        model: a model directory.
+        model: a model directory; None: it begins without one.
         options: more words for the command.
 
     Raises:
         RuntimeError: it ended before it listened; the message holds what it said.
     """
-    command = [sys.executable, "-m", "nfbmr", "serve", str(model), "--port", "0", *options]
+    models = [] if model is None else [str(model)]
+    command = [sys.executable, "-m", "nfbmr", "serve", *models, "--port", "0", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         said: deque[str] = deque(maxlen=20)
