@@ -61,6 +61,10 @@ def test_beyond_every_good_picture_the_threshold_is_extrapolated_to_there(
         )
 
 
+def test_a_place_beyond_all_numbers_has_the_least_rate(inspector: Inspector) -> None:
+    assert rate_at(inspector.calibration, 1e6) == pytest.approx(1e-6, rel=0.01)
+
+
 def test_a_proposal_names_exactly_the_parts_that_then_are_judged_otherwise(
     line: Station, png: Encoded
 ) -> None:

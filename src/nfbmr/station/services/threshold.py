@@ -44,7 +44,8 @@ def rate_at(calibration: Calibration, score: float) -> float:
     if below < n:
         return min(_MOST_RATE, (n + 1 - max(1, below)) / (n + 1))
     raw = np.sort(calibration.raw(scores))
-    wanted = float(calibration.raw(np.array(score)))
+    with np.errstate(over="ignore"):  # beyond all numbers lies the least rate's threshold, too
+        wanted = float(calibration.raw(np.array(score)))
     low, high = np.log(_LEAST_RATE), np.log(1 / (n + 1))
     for _ in range(_STEPS):  # the threshold falls as the rate grows
         middle = (low + high) / 2
