@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 NAME = "my-product"
-_SIZE = {"width": 1280, "height": 800}
+_SIZE = (1280, 800)
 _MILLISECONDS = 30 * 60 * 1000.0  # for a step, on a machine that is slow
 
 
@@ -143,7 +143,7 @@ def measure(pictures: Sequence[Path], part: Path) -> Row:
         options = ["--database", f"sqlite:///{made}/station.db", "--pictures", f"{made}/pictures"]
         with served(None, *options) as station, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM)
-            page = browser.new_page(viewport=_SIZE)
+            page = browser.new_page(viewport={"width": _SIZE[0], "height": _SIZE[1]})
             page.set_default_timeout(_MILLISECONDS)
             expect.set_options(timeout=_MILLISECONDS)
             row = walk(page, f"http://127.0.0.1:{station.port}", pictures, part)
