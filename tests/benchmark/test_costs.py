@@ -90,3 +90,19 @@ def test_rows_that_are_not_there_are_named_and_give_no_figure() -> None:
     assert cells(costs.saturation(without)) == [["-"] * 5] * 3
     assert costs.plant(without).endswith("Not measured yet: archive, many products.")
     assert "Not measured" not in costs.plant(rows(measured=True))
+
+
+def test_archives_are_told_run_by_run_with_what_kills_cost() -> None:
+    archive = {"way": "2 workers", "pictures": 20_000, "model": "part", "driver_mb": 168}
+    killed = {"pictures": 2000, "model": "part", "driver_mb": 165, "missing": 1, "twice": 2}
+    fleet = [
+        {"row": "archive", "a_second": 62.91} | archive,
+        {"row": "archive_kills", "killed": "worker", "kills": 10, "nodes": 3} | killed,
+        {"row": "archive_links"} | killed,
+        {"row": "many products"},
+    ]
+    said = costs.archives({"fleet": fleet})
+    assert "| 2 workers, 20,000 pictures (part) | 62.9 | 168 | - |" in said
+    assert "| 3 nodes, 2,000 pictures (part), 10 times a worker killed | - | 165 | 1, 2 |" in said
+    assert "| 2 workers, 2,000 pictures (part) | - | 165 | 1, 2 |" in said
+    assert said.count("\n") == 4

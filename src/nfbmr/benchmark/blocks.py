@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nfbmr.benchmark import costs, drift, few, gate
+from nfbmr.benchmark import costs, drift, few, gate, stands
 from nfbmr.benchmark.peers import report
 from nfbmr.benchmark.tables import markdown
 from nfbmr.paper.aggregates import TITLES, Category, over_categories, over_seeds
@@ -269,10 +269,12 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "directions": directions,
     "drift": lambda results: drift.tables(results["drift"]),
     "few-drawn": lambda results: few.drawn_table(results["few"]).rstrip(),
+    "fleet-archives": costs.archives,
     "fleet-judging": costs.judging,
     "fleet-saturation": costs.saturation,
     "fleet-decoding": costs.decoding,
     "fleet-plant": costs.plant,
+    "station": lambda results: stands.table(results["station"]),
     "few-sets": lambda results: few.sets_table(results["few"]).rstrip(),
 }
 """Name of a block -> what makes its text of all rows."""

@@ -65,6 +65,23 @@ def kinds(results: Results) -> list[Kind]:
     ]
 
 
+def archives(results: Results) -> str:
+    """Returns how fast archives were judged, and what kills cost, run by run."""
+    lines = []
+    for row in results["fleet"]:
+        if row["row"] == "archive":
+            what = f"{row['way']}, {row['pictures']:,} pictures ({row['model']})"
+            lines.append([what, f"{row['a_second']:.1f}", f"{row['driver_mb']}", "-"])
+        elif row["row"] in ("archive_nodes", "archive_kills", "archive_links"):
+            where = f"{row['nodes']} nodes" if "nodes" in row else "2 workers"
+            killed = f", {row['kills']} times a {row['killed']} killed" if "kills" in row else ""
+            what = f"{where}, {row['pictures']:,} pictures ({row['model']}){killed}"
+            faults = f"{row['missing']}, {row['twice']}"
+            lines.append([what, "-", f"{row['driver_mb']}", faults])
+    head = ["an archive", "pictures a second", "the driver's MB", "left out, scored twice"]
+    return markdown(head, lines)
+
+
 def judging(results: Results) -> str:
     """Returns what 100 million pictures cost, by kind of node and number of nodes."""
     lines = []
