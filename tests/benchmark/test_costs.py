@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nfbmr.benchmark import costs
 from nfbmr.benchmark.blocks import Results
 
@@ -95,7 +97,7 @@ def test_rows_that_are_not_there_are_named_and_give_no_figure() -> None:
 def test_archives_are_told_run_by_run_with_what_kills_cost() -> None:
     archive = {"way": "2 workers", "pictures": 20_000, "model": "part", "driver_mb": 168}
     killed = {"pictures": 2000, "model": "part", "driver_mb": 165, "missing": 1, "twice": 2}
-    fleet = [
+    fleet: list[dict[str, Any]] = [
         {"row": "archive", "a_second": 62.91} | archive,
         {"row": "archive_kills", "killed": "worker", "kills": 10, "nodes": 3} | killed,
         {"row": "archive_links"} | killed,

@@ -123,7 +123,7 @@ def busy(settings: Settings, model: Path, png: Encoded, tmp_path: Path) -> Itera
     shutil.copytree(model, place)
     hot.mkdir()
     (hot / "A-1.png").write_bytes(png(2))
-    secrets = {scope: new_token(file, f"{scope}or", scope) for scope in SCOPES}
+    secrets: dict[str, str] = {scope: new_token(file, f"{scope}or", scope) for scope in SCOPES}
     options: dict[str, Any] = {
         "models": (place,),
         "token_file": file,
@@ -134,7 +134,7 @@ def busy(settings: Settings, model: Path, png: Encoded, tmp_path: Path) -> Itera
         yield Busy(station, secrets, png)
 
 
-def few(examples: int) -> Any:
+def few(examples: int) -> limited:
     return limited(
         max_examples=examples,
         deadline=None,
