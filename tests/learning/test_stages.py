@@ -30,7 +30,7 @@ from nfbmr.learning.stages import (
 )
 from nfbmr.learning.training_data import TrainingData
 from nfbmr.networks.detector import Detector
-from nfbmr.networks.flow import TargetFlow, position_code
+from nfbmr.networks.flow import Rows, TargetFlow, position_code
 from nfbmr.networks.gaussian import PositionGaussians
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.subspace import Subspace
@@ -580,10 +580,12 @@ def test_the_flow_is_told_where_the_drawn_positions_lie(
     heard: list[tuple[Tensor, Tensor]] = []
     original = TargetFlow.forward
 
-    def spy(self: TargetFlow, y: Tensor, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def spy(
+        self: TargetFlow, y: Tensor, where: Tensor | None = None, rows: Rows | None = None
+    ) -> tuple[Tensor, Tensor]:
         assert where is not None
         heard.append((y.detach(), where))
-        return original(self, y, where)
+        return original(self, y, where, rows)
 
     monkeypatch.setattr(TargetFlow, "forward", spy)
     detector = Detector(source, settings)
