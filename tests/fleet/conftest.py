@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nfbmr.benchmark.ray_nodes import Cluster as Cluster
-from nfbmr.benchmark.ray_nodes import ray_variables, started
+from nfbmr.benchmark.ray_nodes import Cluster, ray_variables, started
 
 if TYPE_CHECKING:
     from nfbmr.inspection.inspector import Inspector

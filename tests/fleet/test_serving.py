@@ -17,8 +17,7 @@ from nfbmr.fleet.serving import Crew, Raw, RayJudges
 from nfbmr.inspection.result import Failure, Inspection
 
 if TYPE_CHECKING:
-    from tests.fleet.conftest import Cluster
-
+    from nfbmr.benchmark.ray_nodes import Cluster
     from nfbmr.inspection.inspector import Inspector
     from nfbmr.station.engine.pool import Pool
 

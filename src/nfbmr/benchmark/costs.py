@@ -189,7 +189,10 @@ def _picture(results: Results) -> Row:
 
 
 def _results_bytes(results: Results) -> float | None:
-    found = [row["results_bytes"] for row in results["fleet"] if row.get("results_bytes")]
+    """Returns what a picture of such an archive leaves; None where no row of its like says it."""
+    side = (_archive(results) or {}).get("side")
+    rows = [row for row in results["fleet"] if row.get("side") == side]
+    found = [row["results_bytes"] for row in rows if row.get("results_bytes")]
     return found[-1] if found else None
 
 

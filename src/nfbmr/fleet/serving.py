@@ -28,7 +28,7 @@ from nfbmr.station.engine.batcher import Batcher
 
 _log = logging.getLogger(__name__)
 
-_TRIES = 3  # of a picture whose worker dies
+_TRIES = 3  # of a picture, or a model to load, that workers die of
 _LOAD_SECONDS = 300.0
 _GROUPS = 3  # that a `Stream` is ahead
 
