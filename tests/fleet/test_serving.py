@@ -66,16 +66,19 @@ def test_verdicts_are_those_of_the_inspector_and_a_bad_picture_fails_alone(
 
 
 def test_a_changed_threshold_is_in_force_and_needs_no_new_workers(
-    pool: Pool, files: list[bytes], cluster: Cluster
+    pool: Pool, files: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = pool.get("light")
     assert loaded is not None
-    before = networks(cluster)
+
+    def hired(crew: Crew) -> tuple[Any, Any]:
+        pytest.fail("a new worker")
+
+    monkeypatch.setattr(Crew, "_hired", hired)
     changed = loaded.inspector.recalibrated(0.5)
     pool.put(loaded, changed, None)
     found = verdicts(pool, files[:4])
     assert {one.threshold for one in found if isinstance(one, Inspection)} == {changed.threshold}
-    assert networks(cluster) == before
 
 
 def test_a_worker_that_is_killed_costs_no_verdict(
