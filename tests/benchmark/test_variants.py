@@ -10,7 +10,8 @@ import pytest
 
 from nfbmr.benchmark import variants
 from nfbmr.benchmark.child import Measured
-from nfbmr.benchmark.variants import measure, one, read_plan, table
+from nfbmr.benchmark.variants import measure, one, read_plan, table, thinned
+from nfbmr.data.layouts import read_data
 from nfbmr.data.survey import survey
 from nfbmr.errors import DataError, SettingsError
 from nfbmr.inspection.inspector import Inspector
@@ -57,6 +58,7 @@ def test_sets_of_the_command_line_take_the_place_of_the_files(plan: Path, mvtec:
         ("[sets]\na = '.'\n", SettingsError, "no sets or no variants"),
         ("sead = 1\n[sets]\na = '.'\n[variants]\nb = {}\n", SettingsError, "found sead"),
         ("seeds = ['x']\n[sets]\na = '.'\n[variants]\nb = {}\n", SettingsError, "whole numbers"),
+        ("good = 1\n[sets]\na = '.'\n[variants]\nb = {}\n", SettingsError, "good 1: expected"),
         ("[sets]\na = 'nowhere'\n[variants]\nb = {}\n", DataError, "no data at .*nowhere"),
         ("[sets]\na = '.'\n[variants]\nb = 3\n", SettingsError, "variant 'b': found 3; expected"),
         ("[sets]\na='.'\n[variants]\nb={preset='paper'}\n", SettingsError, "other than preset"),
@@ -72,6 +74,15 @@ def test_a_plan_that_is_none_says_why(
 ) -> None:
     with pytest.raises(error, match=said):
         read_plan(write(tmp_path / "plan.toml", text))
+
+
+def test_few_pictures_are_taken_from_all_over_a_set(mvtec: Path) -> None:
+    samples = read_data(mvtec).to_learn_from()
+    assert len(samples) >= 6
+    taken = thinned(samples, 3)
+    places = [samples.index(one) for one in taken]
+    assert places == [0, len(samples) // 3, 2 * len(samples) // 3]
+    assert thinned(samples, None) == thinned(samples, len(samples)) == tuple(samples)
 
 
 def test_finished_rows_are_kept_and_not_computed_again(

@@ -2,6 +2,7 @@
 
     preset = "fast"                                  # what the variants start from
     seeds = [0, 1, 2]
+    good = 25                                        # learn from so many at most, of all over a set
 
     [sets]                                           # name = data, relative to the file
     tiles = "../data/magnetic_tile"
@@ -32,7 +33,7 @@ import shutil
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ import numpy as np
 
 from nfbmr.benchmark.child import Row, do_job, in_child
 from nfbmr.benchmark.figures import kept_rows, tested
-from nfbmr.data.layouts import read_data
+from nfbmr.data.layouts import Sample, read_data
 from nfbmr.data.survey import Survey, survey
 from nfbmr.errors import DataError, NfbmrError, SettingsError
 from nfbmr.settings.changes import from_dict, settings_hash, to_dict, with_changes
@@ -76,6 +77,8 @@ class Plan:
     variants: dict[str, Settings]
     seeds: tuple[int, ...]
     device: str = "auto"
+    good: int | None = None
+    """Good pictures to learn from, at most."""
 
     def rows(self) -> Iterator[tuple[str, str, int]]:
         """Yields variant, set and seed: all variants of a set and seed side by side."""
@@ -103,16 +106,18 @@ def read_plan(path: Path, sets: dict[str, Path] | None = None, device: str = "au
         raise DataError(f"{path}: cannot be read as TOML ({error}); mend the file") from None
     if sets:
         found["sets"] = {name: place.absolute() for name, place in sets.items()}
-    strange = sorted(set(found) - {"preset", "seeds", "sets", "base", "variants"})
-    seeds = found.get("seeds", [0, 1, 2])
+    strange = sorted(set(found) - {"preset", "seeds", "good", "sets", "base", "variants"})
+    seeds, good = found.get("seeds", [0, 1, 2]), found.get("good")
     tables = [found.get(name) for name in ("sets", "variants")]
     if strange or not all(isinstance(one, dict) and one for one in tables):
         raise SettingsError(
             f"{path}: found {', '.join(strange) or 'no sets or no variants'}; expected preset, "
-            "seeds, [base], and the tables [sets] and [variants]"
+            "seeds, good, [base], and the tables [sets] and [variants]"
         )
     if not isinstance(seeds, list) or not seeds or not all(type(s) is int for s in seeds):
         raise SettingsError(f"{path}: seeds {seeds}: expected whole numbers, such as [0, 1, 2]")
+    if good is not None and (type(good) is not int or good < 2):
+        raise SettingsError(f"{path}: good {good!r}: expected a number of pictures, at least 2")
     places = {str(name): path.parent / str(place) for name, place in found["sets"].items()}
     if absent := [place for place in places.values() if not place.exists()]:
         raise DataError(
@@ -130,7 +135,7 @@ def read_plan(path: Path, sets: dict[str, Path] | None = None, device: str = "au
             variants[str(name)] = with_changes(base, changes)
         except SettingsError as error:
             raise SettingsError(f"{path}, variant '{name}': {error}") from None
-    return Plan(sets=places, variants=variants, seeds=tuple(seeds), device=device)
+    return Plan(sets=places, variants=variants, seeds=tuple(seeds), device=device, good=good)
 
 
 def _base(path: Path, found: dict[str, Any]) -> Settings:
@@ -161,10 +166,11 @@ def measure(plan: Plan, out: Path, *, share: bool = False) -> list[Row]:
         settings = with_changes(plan.variants[variant], {"seed": seed})
         about: Row = {"variant": variant, "set": name, "seed": seed}
         about |= {"settings": settings_hash(settings), "pictures": pictures[name], "commit": commit}
+        about |= {"most_good": plan.good}
         if _key(about) not in known:
             print(f"measuring {variant} on {name}, seed {seed} ...", flush=True)
             job: Row = {"do": "one", "data": str(plan.sets[name]), "settings": to_dict(settings)}
-            job["device"] = plan.device
+            job |= {"device": plan.device, "most": plan.good}
             job["shared"] = None if shared is None else shared.place(name, seed)
             with tempfile.TemporaryDirectory(prefix=".work-", dir=out) as work:
                 found = in_child(_MODULE, job | {"folder": work})
@@ -199,7 +205,8 @@ class _Shared:
 
 
 def _key(row: Row) -> tuple[Any, ...]:
-    return tuple(row.get(k) for k in ("variant", "set", "seed", "settings", "pictures", "commit"))
+    told = ("variant", "set", "seed", "settings", "pictures", "commit", "most_good")
+    return tuple(row.get(k) for k in told)
 
 
 def _pictures_mark(data: Path) -> str:
@@ -210,7 +217,12 @@ def _pictures_mark(data: Path) -> str:
 
 
 def one(
-    data: str, settings: Row, folder: str, device: str = "auto", shared: str | None = None
+    data: str,
+    settings: Row,
+    folder: str,
+    device: str = "auto",
+    shared: str | None = None,
+    most: int | None = None,
 ) -> Row:
     """Fits one variant in this process; returns what good pictures and what the test say of it.
 
@@ -220,6 +232,7 @@ def one(
         folder: for the model and the report.
         device: where to compute.
         shared: a folder of features and checkpoints that other fits left, or None.
+        most: good pictures to learn from, at most, taken from all over the set.
     """
     from nfbmr.deployment.damage import damaged_copies
     from nfbmr.deployment.separation import Scores
@@ -229,10 +242,12 @@ def one(
 
     out, how = Path(folder), from_dict(settings)
     found = read_data(data)
-    seen = survey(found.name, found.to_learn_from(), white=how.data.white)
+    samples = thinned(found.to_learn_from(), most)
+    seen = survey(found.name, samples, white=how.data.white)
     if shared is None:
         cache = FeatureCache(out / "cache")  # its own, so that every fit pays for its features
-        inspector = fit(data, out / "model", settings=how, device=device, cache=cache, export=False)
+        good = data if most is None else [sample.path for sample in samples]
+        inspector = fit(good, out / "model", settings=how, device=device, cache=cache, export=False)
         cache.clear()
     else:
         inspector = _fitted_by_parts(seen, how, Path(shared), device)
@@ -244,7 +259,7 @@ def one(
     scores = Scores(
         good=_as_new(maps, inspector), copies=inspector.scores(copies).reshape(-1, each)
     )
-    good = {
+    said = {
         "likelihood": float(-maps[:, MAPS.index("likelihood")].mean(dtype=np.float64)),
         "separation": scores.separation,
         "n_held_out": len(held_out),
@@ -252,7 +267,14 @@ def one(
     test = tested(inspector, data, out / "report")
     if shared is not None:
         test["fit_seconds"] = None
-    return {"good": good, "test": test, "device": device}
+    return {"good": said, "test": test, "device": device}
+
+
+def thinned(samples: Sequence[Sample], most: int | None) -> tuple[Sample, ...]:
+    """Returns so many samples at most, in their order, from all over them; all for None."""
+    if most is None or len(samples) <= most:
+        return tuple(samples)
+    return tuple(samples[len(samples) * place // most] for place in range(most))
 
 
 def _as_new(maps: Maps, inspector: Inspector) -> Floats:
