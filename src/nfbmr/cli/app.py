@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import signal
 import sys
 from typing import Annotated, NoReturn
@@ -78,6 +80,8 @@ def main() -> None:
     from nfbmr.cli.console import StandardOutput, show_any_letter
 
     show_any_letter()
+    # At its end Python would look through all objects once more: seconds after a fit.
+    atexit.register(gc.freeze)
     try:
         _run()
     finally:
