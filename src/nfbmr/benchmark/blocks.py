@@ -213,20 +213,40 @@ def directions(results: Results) -> str:
     return markdown(["", "10 steps", "100", "1000"], lines)
 
 
-def kept(results: Results) -> str:
-    """Returns each choice of `fast` beside what it was chosen over, three seeds each."""
-    rows = results["kept"]
+def variants(results: Results, file: str, columns: Sequence[tuple[str, str, str]]) -> str:
+    """Returns variants of the recipe side by side: mean and spread over three seeds and more.
+
+    Args:
+        results: of all files.
+        file: of `nfbmr.benchmark.variants`.
+        columns: part of a row, key in it, head; in percent, but for likelihoods (nats).
+    """
+    rows = results[file]
     names = list(dict.fromkeys(row["set"] for row in rows))
     lines = []
     for variant in dict.fromkeys(row["variant"] for row in rows):
         cells = [variant]
-        for part, key in (("good", "separation"), ("test", "image_auroc")):
+        for part, key, _ in columns:
             for name in names:
                 found = [r[part][key] for r in rows if (r["variant"], r["set"]) == (variant, name)]
-                cells.append(_spread(found, 2) if len(found) > 2 else "-")
+                cells.append(_of_variant(found, key))
         lines.append(cells)
-    head = ["", *(f"damaged good told, %: {name}" for name in names)]
-    return markdown([*head, *(f"image AUROC %: {name}" for name in names)], lines)
+    heads = [f"{head}: {name}" for _, _, head in columns for name in names]
+    return markdown(["", *heads], lines)
+
+
+def _of_variant(found: Sequence[float | None], key: str) -> str:
+    if len(found) < 3:
+        return "-"
+    if key != "likelihood":
+        return _spread(found, 2)
+    return " / ".join(f"{value:.0f}" for value in found if value is not None)
+
+
+_TOLD = ("good", "separation", "damaged good told, %")
+_AUROC = ("test", "image_auroc", "image AUROC %")
+_AUPRO = ("test", "aupro", "AUPRO %")
+_LIKELIHOOD = ("good", "likelihood", "log-likelihood of held-out good ones, by seed")
 
 
 _OF_JUDGES = (
@@ -263,7 +283,9 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "objects": objects,
     "paper-setting": paper_setting,
     "gate": lambda results: gate.table(results["gate"]).rstrip(),
-    "kept": kept,
+    "kept": lambda results: variants(results, "kept", (_TOLD, _AUROC)),
+    "recipe": lambda results: variants(results, "recipe", (_TOLD, _AUROC, _AUPRO)),
+    "few-steps": lambda results: variants(results, "steps", (_LIKELIHOOD, _TOLD, _AUROC)),
     "judges": judges,
     "mapping-curve": mapping_curve,
     "directions": directions,
