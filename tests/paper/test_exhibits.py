@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image
 
 from nfbmr.data.images import load_image
 from nfbmr.data.layouts import Sample, read_data
+from nfbmr.inspection.inspector import Inspector
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights
 from nfbmr.paper import exhibits as exhibits_module
@@ -24,6 +26,7 @@ from nfbmr.paper.ledger import Key
 from nfbmr.paper.plan import Request, Task
 from nfbmr.paper.product import Learnt, Product
 from nfbmr.runtimes.torch import TorchRuntime
+from nfbmr.settings.schema import DataSettings
 
 Arrays = dict[str, NDArray[Any]]
 C, OTHER_C = 40 + 24 + 40, 208  # stages 3 and 2 of Lite0 with neighbours; stage 6 of Lite2
@@ -310,6 +313,29 @@ def test_responses_are_half_the_squared_norm_each_on_its_own_grid(
             expected = (vectors.astype(np.float64) ** 2).sum(axis=-1) / 2
             assert shown_map[place].shape == expected.shape
             np.testing.assert_allclose(shown_map[place], expected, rtol=1e-2)
+
+
+def test_pictures_are_read_as_the_model_reads_them(
+    learnt: Learnt, mvtec: Path, shown: Callable[..., tuple[Arrays, Product]]
+) -> None:
+    """Where 12 bits lie in 16, thumbnails and the other network see what white makes of them."""
+    pictures = {
+        path: load_image(path, (80, 80))[..., 0] for path in (mvtec / "test").rglob("*.png")
+    }
+    for path, levels in pictures.items():
+        Image.fromarray(levels).save(path)
+    eight, product = shown()
+    for path, levels in pictures.items():
+        Image.fromarray(16 * levels.astype(np.uint16)).save(path)
+    inspector = learnt.inspector
+    settings = replace(inspector.settings, data=DataSettings(white=16 * 255))
+    bundle = replace(inspector._bundle, settings=settings)
+    deep = replace(learnt, inspector=Inspector(bundle, inspector.runtime))
+    path = product.work / "deep.npz"
+    write_exhibits(product, deep, path, {})
+    found = read(path)
+    for name in ("images", "other", "vectors_source", "vectors_other"):
+        np.testing.assert_array_equal(found[name], eight[name])
 
 
 def test_without_the_other_networks_weights_what_is_of_it_is_left_out(

@@ -120,6 +120,12 @@ def test_tiles_are_refused(sources: list[Source], ask: Ask) -> None:
     assert make_tasks(sources, ask(changes={"tiles": None}))
 
 
+def test_a_pose_is_refused(sources: list[Source], ask: Ask) -> None:
+    with pytest.raises(SettingsError, match=r"--set pose=auto: .* as they lie.*expected off"):
+        make_tasks(sources, ask(changes={"pose": "auto"}))
+    assert make_tasks(sources, ask(changes={"pose": "off"}))
+
+
 def test_what_cannot_be_asked_for_is_said(sources: list[Source], ask: Ask) -> None:
     with pytest.raises(SettingsError, match=r"flow\.blocks"):
         make_tasks(sources, ask(changes={"flow": {"blocks": 0}}))
@@ -264,6 +270,21 @@ def test_times_grow_with_pictures_and_epochs(counted: list[str], estimator: Esti
     n_train = 40 - 10  # a quarter is held out where 1 % of false alarms are asked for
     assert times[0] == 45 + 2 * 8 * 100 + n_train // 2 * 10_000
     assert times[1] == 2 * 10 * 45 + 3 * 4 * 1000
+
+
+@pytest.mark.usefixtures("counted")
+def test_a_flow_that_learns_other_pictures_counts_for_itself(
+    estimator: Estimator, ask: Ask
+) -> None:
+    """As in `paper`, where all train but for the row of our own score."""
+    every = {"calibration": {"held_out": 0}, "scoring": {"statistics": ["max"]}}
+    shared: set[tuple[object, ...]] = set()
+    times = [
+        estimator.of(request.system(key, 0), 16, 8, ("a", 0), shared)
+        for request, key in ((ask(changes=every), "nf-bmr-2"), (ask(), "nfbmr"))
+    ]
+    training = 20 * 100 + 5 * 20_000
+    assert times == [16 + 8 + training, training]
 
 
 def test_measured_times_are_positive_and_shared(

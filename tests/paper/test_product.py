@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from nfbmr.data.images import load_image
 from nfbmr.data.layouts import read_data
@@ -182,6 +183,18 @@ def test_copies_are_left_out_and_closing_deletes_what_was_shared(
     assert not product.work.exists()
     assert (tmp_path / "work").is_dir()
     product.close()  # nothing is left to delete
+
+
+def test_copies_are_told_by_what_is_white(mvtec: Path, tmp_path: Path) -> None:
+    good = mvtec / "train" / "good"
+    for name, level in (("a.png", 1000), ("b.png", 1012)):  # of 4095
+        Image.fromarray(np.full((80, 80), level, np.uint16)).save(good / name)
+    found = read_data(mvtec)
+    counts = [
+        len(Product(found, "fast", tmp_path / "work", CPU, white=white).good.pictures)
+        for white in (None, 4095)
+    ]
+    assert counts == [17, 18]
 
 
 def test_a_broken_picture_is_our_own_error(mvtec: Path, ask: Ask, tmp_path: Path) -> None:

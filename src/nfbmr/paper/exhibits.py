@@ -29,6 +29,7 @@ from nfbmr.paper.readings import COVERED
 from nfbmr.paper.systems import OTHER
 from nfbmr.runtimes.torch import TorchRuntime
 from nfbmr.scoring.maps import MAPS
+from nfbmr.settings.schema import DataSettings
 from nfbmr.system.files import written_beside
 
 _log = logging.getLogger(__name__)
@@ -94,26 +95,27 @@ def _pictures(product: Product, learnt: Learnt, other: SourceNetwork | None) -> 
     size = max(1, round(height * share)), max(1, round(width * share))
     samples = [product.test[i] for i in chosen]
     shown = [results[i] for i in chosen]
+    how = learnt.inspector.settings.data
     return {
-        "images": np.stack([load_image(s.path, size) for s in samples]),
+        "images": np.stack([load_image(s.path, size, how) for s in samples]),
         "masks": np.stack([_mask(s, size) for s in samples]),
         "has_mask": np.array([s.mask is not None for s in samples]),
         "is_defect": np.array([s.is_defect for s in samples]),
         "names": np.array([s.path.name for s in samples]),
         "defects": np.array([s.defect for s in samples]),
         "heatmaps": np.stack([_heatmap(result, size) for result in shown]),
-        "other": _responses(other, samples, learnt.inspector.facts.size),
+        "other": _responses(other, samples, learnt.inspector.facts.size, how),
         "tnf": learnt.maps[chosen, MAPS.index("norm")],
     }
 
 
 def _responses(
-    network: SourceNetwork | None, samples: list[Sample], size: tuple[int, int]
+    network: SourceNetwork | None, samples: list[Sample], size: tuple[int, int], how: DataSettings
 ) -> NDArray[np.float32]:
     """Returns |f|^2 / 2 of a network's features f, (k, H', W'); (k, 0, 0) without a network."""
     if network is None:
         return np.zeros((len(samples), 0, 0), np.float32)
-    pixels = torch.from_numpy(np.stack([load_image(s.path, size) for s in samples]))
+    pixels = torch.from_numpy(np.stack([load_image(s.path, size, how) for s in samples]))
     with torch.inference_mode():
         features = network(pixels.to(network.mean.device))  # (k, C, H', W')
     return np.asarray((features.square().sum(dim=1) / 2).cpu().numpy())

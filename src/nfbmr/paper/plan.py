@@ -84,7 +84,7 @@ class Request:
         """Returns a system as it was asked for.
 
         Raises:
-            SettingsError: a setting is unknown, out of range, or asks for tiles.
+            SettingsError: a setting is unknown, out of range, or asks for tiles or for a pose.
         """
         system = make_system(key, self.backbone, seed, weights=self.weights, changes=self.changes)
         if system.settings.tiles is not None:
@@ -92,6 +92,12 @@ class Request:
                 "--set tiles: the paper's experiments look at whole pictures, and so do their "
                 "figures; expected no tiles; give a larger size or pixel_budget, or fit these "
                 "pictures with `nfbmr fit`"
+            )
+        if system.settings.pose != "off":
+            raise SettingsError(
+                f"--set pose={system.settings.pose}: the paper's experiments look at pictures as "
+                "they lie, and so do their figures; expected off; fit parts that lie turned with "
+                "`nfbmr fit`"
             )
         return system
 
@@ -229,8 +235,8 @@ class Estimator:
             system: that learns them.
             n: good training pictures.
             n_test: pictures of the test.
-            group: category and seed, within which the flow is shared; features are within the
-                category.
+            group: category and seed, within which a flow is shared by those that train on as many
+                pictures; features are within the category.
             shared: what is done already; this row's work is added.
         """
         n_train = n - held_out_count(n, system.settings.calibration)
@@ -246,9 +252,10 @@ class Estimator:
         settings = system.settings
         if _once(shared, (group[0], "flow")):
             total += parts.image_seconds * (n + n_test)
-        if _once(shared, (*group, "flow")):
+        # A flow that learns all pictures is another than one that leaves some out.
+        if _once(shared, (*group, "flow", n_train)):
             total += parts.flow_step * total_steps(settings.stage_one, n_train, parts.grid)
-        if _once(shared, (*group, repr(settings.mapping))):
+        if _once(shared, (*group, repr(settings.mapping), n_train)):
             total += parts.mapping_step * total_steps(settings.stage_two, n_train, parts.grid)
         return total
 

@@ -71,6 +71,8 @@ class Product:
         work: Path,
         device: torch.device,
         progress: Progress = silent,
+        *,
+        white: int | None = None,
     ) -> None:
         """Takes a data set; nothing is computed yet.
 
@@ -80,6 +82,7 @@ class Product:
             work: a folder of this category's own.
             device: where to compute.
             progress: hears each step.
+            white: as the systems' settings have it.
         """
         self.name = found.name
         self.found = found
@@ -88,6 +91,7 @@ class Product:
         self.work = work
         self.device = device
         self.progress = progress
+        self.white = white
         self._cache = FeatureCache(work / "cache", _CACHE_LIMIT)
         self._sizes: list[tuple[int, int]] | None = None
         # Settings, the scoring apart; what was learnt with them, and its SNN.
@@ -104,7 +108,7 @@ class Product:
         Raises:
             ImageError: some cannot be read.
         """
-        return look_over(self.name, self.found.train_good, self.progress)
+        return look_over(self.name, self.found.train_good, self.progress, white=self.white)
 
     @property
     def test_sizes(self) -> list[tuple[int, int]]:

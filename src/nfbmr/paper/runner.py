@@ -73,7 +73,9 @@ def run_tasks(
                 f"{work}: found a link; expected a folder of this program's own, for it is deleted "
                 "when the category is finished; remove the link"
             )
-        product = Product(own[0].source.found, request.backbone, work, device, progress)
+        first = own[0]
+        white = first.system.settings.data.white
+        product = Product(first.source.found, request.backbone, work, device, progress, white=white)
         try:
             for number, task in enumerate(own, start=done + 1):
                 line = _run(task, product, request, ledger, results, device)
