@@ -341,6 +341,17 @@ def test_a_statistic_without_spread_is_refused_by_its_name() -> None:
         calibrate(maps, replace(ONE, heat="likelihood"), 0.1)
 
 
+def test_a_judge_without_spread_is_refused_by_its_maps() -> None:
+    """Two maps that move against each other: each has a spread, their average has none."""
+    maps = good_maps(9, grid=(1, 1))
+    maps[:, MAPS.index("distance")] = 16 - maps[:, MAPS.index("norm")]
+    scoring = ScoringSettings(
+        maps=("norm", "distance", "fine"), statistics=("max",), fusion="squares"
+    )
+    with pytest.raises(CalibrationError, match=r"9 good images do not differ.*norm and distance"):
+        calibrate(maps, scoring, 0.1)
+
+
 def test_the_fewest_images_are_enough_to_calibrate() -> None:
     calibration = calibrate(good_maps(LEAST_HELD_OUT), ALL, 0.01)
     assert calibration.extrapolated
@@ -363,8 +374,9 @@ def test_few_images_are_said_to_be_few(rate: float, extrapolated: bool) -> None:
         assert calibration.extrapolated == extrapolated
         return " ".join(calibration.describe())
 
-    assert "Only 19 good images calibrate: the scale of the scores is uncertain" in told(19)
-    assert "uncertain" not in told(20)
+    said = "Only 29 good images calibrate: the scale of the scores is uncertain, and good parts may"
+    assert f"{said} be called defects many times as often as asked." in told(29)
+    assert "uncertain" not in told(30)
 
 
 # ---- heatmap

@@ -141,10 +141,22 @@ def _as_if_new(table: Floats, scoring: ScoringSettings, known: Known) -> Floats:
 
 
 def _scale_of_judges(said: Floats, scoring: ScoringSettings) -> tuple[Floats, Floats] | None:
-    """Returns mean and spread of what judges say (n, G); None where there is but one scale."""
+    """Returns mean and spread of what judges say (n, G); None where there is but one scale.
+
+    Raises:
+        CalibrationError: one of them says the same of all images.
+    """
     if scoring.fusion == "mean":
         return None
-    return said.mean(axis=0), np.maximum(said.std(axis=0, ddof=1), TINY)
+    spread = said.std(axis=0, ddof=1)
+    flat = spread <= _NO_SPREAD  # of statistics that have one of about 1
+    if flat.any():
+        names = " and ".join(judges_of(scoring)[int(flat.argmax())])
+        raise CalibrationError(
+            f"the {len(said)} good images do not differ at all in what {names} say together: no "
+            "threshold can rest on that; give pictures of different good parts"
+        )
+    return said.mean(axis=0), spread
 
 
 def _scale_of_heat(maps: Maps, scoring: ScoringSettings, rate: float) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from nfbmr.settings.schema import CalibrationSettings, ScoringSettings
 
 Verdict = Literal["good", "look", "defect"]
 
-_FEW_HELD_OUT = 20
+_FEW_HELD_OUT = 30
 _HUGE = 1e30
 LOOK_RATE = CalibrationSettings().look_rate
 _ASM = "half the sum"
@@ -233,7 +233,7 @@ class Calibration:
         few = (
             [
                 f"Only {n} good images calibrate: the scale of the scores is uncertain, and good "
-                "parts may be called defects several times as often as asked."
+                "parts may be called defects many times as often as asked."
             ]
             if n < _FEW_HELD_OUT
             else []
