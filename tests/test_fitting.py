@@ -296,6 +296,43 @@ def test_a_model_is_taken_for_finished_where_it_is_this_fits(
     assert steps.fit(good_folder, out, **given) == ["flow"], "done is done: this is a new fit"
 
 
+@pytest.mark.parametrize("kind", ["cuda", "cpu"])
+def test_what_learnt_on_a_gpu_is_compared_with_what_the_cpu_gives(
+    kind: str,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bundle = read_bundle(model)
+    good = survey("widget", (model.parent / "widget" / "train" / "good").iterdir())
+    given: dict[str, Any] = {}
+
+    def add(*args: Any, **named: Any) -> tuple[()]:
+        _, _, reference, _, pictures = args
+        given.update(named, device=reference.device.type, pictures=pictures)
+        return ()
+
+    monkeypatch.setattr(fitting, "runtimes_here", lambda: [("onnx", "fp32")])
+    monkeypatch.setattr(fitting, "add_graphs", add)
+    job = learn.Job(
+        settings=bundle.settings,
+        work=tmp_path,
+        device=torch.device(kind),
+        cache=FeatureCache(tmp_path),
+        progress=lambda *_: None,
+    )
+    with caplog.at_level(logging.INFO, "nfbmr"):
+        fitting._export(model, good, job)
+    held_out = [one for one in good.pictures if one.fingerprint in bundle.facts.held_out]
+    assert given["device"] == "cpu"
+    assert given["progress"] is job.progress
+    assert given["calibrated"] == [one.pixel_hash for one in held_out]
+    assert given["pictures"] == [one.picture for one in held_out]
+    said = "Learnt on cuda; held-out pictures now pass the CPU, to compare" in caplog.messages
+    assert said == (kind == "cuda")
+
+
 def add_a_graph(model: Path) -> Export:
     graph = model.with_name("graph")
     graph.write_bytes(b"graph")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nfbmr.data.survey import Surveyed, survey
+from nfbmr.deployment.export import add_graphs
 from nfbmr.deployment.gate import Pictures, Prover
 from nfbmr.errors import ExportError
 from nfbmr.model.bundle import Bundle, read_bundle
@@ -50,6 +51,27 @@ def test_a_calibration_from_another_processor_that_scores_otherwise_is_refused(
     gate = prover(other, held_out, [])
     with pytest.raises(ExportError, match="learnt from other scores than this processor gives"):
         gate.check_calibration([one.pixel_hash for one in held_out])
+
+
+def test_no_graph_is_made_where_other_scores_are_stored_and_each_pass_is_counted(
+    model: Path, bundle: Bundle, held_out: list[Surveyed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("nfbmr.deployment.export._graph")
+    scores = [score + 0.01 * (1 + abs(score)) for score in bundle.calibration.scores]
+    other = replace(bundle, calibration=replace(bundle.calibration, scores=tuple(scores)))
+    heard: list[tuple[object, ...]] = []
+    with pytest.raises(ExportError, match="learnt from other scores than this processor gives"):
+        add_graphs(
+            model,
+            other,
+            TorchRuntime(bundle, "cpu"),
+            [("onnx", "fp32"), ("openvino", "fp32")],
+            [one.picture for one in held_out],
+            calibrated=[one.pixel_hash for one in held_out],
+            progress=lambda *said: heard.append(said),
+        )
+    passes = len(held_out) + 16  # drawn ones
+    assert heard == [("export", done, 3 * passes) for done in range(1, passes + 1)]
 
 
 def test_pictures_without_a_file_are_called_by_kind_and_number() -> None:

@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nfbmr.data.images import fingerprint
+from nfbmr.data.layouts import read_data
+from nfbmr.data.survey import survey
 from nfbmr.errors import LayoutError, MissingExtraError, SettingsError
-from nfbmr.evaluation.evaluate import evaluate
+from nfbmr.evaluation.evaluate import _cautions, evaluate
 from nfbmr.evaluation.headline import headline
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.settings.changes import settings_hash
@@ -204,6 +207,27 @@ def test_pictures_that_the_model_knows_are_said(
     assert caution in caplog.messages
     assert caution in (tmp_path / "report" / "report.html").read_text()
     assert evaluation.metrics["n_good"] == 6
+
+
+def test_what_calibrates_now_and_copies_in_another_file_are_known_too(
+    inspector: Inspector, mvtec: Path
+) -> None:
+    good = mvtec / "test" / "good"
+    later = min(good.iterdir())
+    (one,) = survey("later", [later]).pictures
+    calibration = inspector.calibration
+    calibration = replace(calibration, pictures=(one.pixel_hash, *calibration.pictures[1:]))
+    trained = next(
+        path
+        for path in (mvtec / "train" / "good").iterdir()
+        if fingerprint(path) in inspector.facts.trained_on
+    )
+    Image.open(trained).save(good / "again.bmp")
+    samples = read_data(mvtec).test
+    assert _cautions(inspector, samples)[0].endswith("the model: again.bmp")
+    (caution,) = _cautions(inspector.with_calibration(calibration), samples)
+    assert caution.startswith("2 of 9 test pictures were learnt from or calibrated with")
+    assert {later.name, "again.bmp"} == set(caution.partition("model: ")[2].split(", "))
 
 
 def test_defects_alone_can_be_evaluated(

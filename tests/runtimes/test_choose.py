@@ -282,6 +282,29 @@ def test_a_provider_that_is_missing_is_named(
         open_runtime(exported, name, device=device)
 
 
+def test_a_gpu_computes_a_graph_in_float32_and_not_in_tf32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    asked: list[tuple[str, dict[str, str]]] = []
+
+    class Session:
+        def __init__(self, *_: object, providers: list[tuple[str, dict[str, str]]]) -> None:
+            asked.extend(providers)
+
+        def get_providers(self) -> list[str]:
+            return [name for name, _ in asked]
+
+    cuda = "CUDAExecutionProvider"
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [cuda])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    graph = tmp_path / "graph.onnx"
+    graph.write_bytes(b"graph")
+    assert OnnxRuntime(graph, provider=cuda, device=1).name == "onnx, CUDA"
+    assert asked == [(cuda, {"device_id": "1", "use_tf32": "0"})]
+
+
 @pytest.mark.parametrize(("name", "package"), [("onnx", "onnxruntime"), ("openvino", "openvino")])
 def test_a_runtime_that_is_missing_says_how_to_install_it(
     exported: Path, name: str, package: str, monkeypatch: pytest.MonkeyPatch
