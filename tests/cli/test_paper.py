@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from nfbmr.benchmark.dagm_like import write_tree
 from nfbmr.cli.app import app, main
+from nfbmr.errors import SettingsError
 from nfbmr.evaluation import evaluate
 from nfbmr.paper import command
 from nfbmr.paper.command import Data, publish, read_sources
@@ -215,6 +216,23 @@ def test_a_system_left_out_is_named_and_the_others_run(dagm: Path) -> None:
     assert "2 rows, 2 to compute" in result.stdout
     planned = run("--systems=nf,pfm", "--tables=1", "--seeds=0", "--dry-run", *TINY)
     assert "Warning: system nf is left out: no row of it is in table 1" in planned.stderr
+
+
+def test_auto_looks_at_the_network_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def choose(_: str, *, small: bool) -> None:
+        seen.append(small)
+        raise SettingsError("that is all")
+
+    monkeypatch.setattr(command, "choose_device", choose)
+    other = {"backbone": {"name": "resnet18.a1_in1k", "stages": ["layer2"]}}
+    for changes in ({}, other):
+        with pytest.raises(SettingsError, match="that is all"):
+            command.describe_plan(
+                Data(), None, Request(backbone="fast", weights={}, changes=changes), "auto"
+            )
+    assert seen == [True, False]
 
 
 HELD = """

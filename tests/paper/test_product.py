@@ -197,6 +197,16 @@ def test_copies_are_told_by_what_is_white(mvtec: Path, tmp_path: Path) -> None:
     assert counts == [17, 18]
 
 
+def test_test_pictures_that_are_learnt_from_are_said(
+    mvtec: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Image.open(mvtec / "train" / "good" / "003.png").save(mvtec / "test" / "good" / "again.bmp")
+    product = Product(read_data(mvtec), "fast", tmp_path / "work", CPU)
+    assert len(product._unseen) == 9
+    said = "widget: 1 of 9 test pictures are also learnt from, kept, so that the figures flatter: "
+    assert caplog.messages == [f"{said}again.bmp"]
+
+
 def test_a_broken_picture_is_our_own_error(mvtec: Path, ask: Ask, tmp_path: Path) -> None:
     picture = mvtec / "test" / "blob" / "002.png"
     picture.write_bytes(picture.read_bytes()[:500])

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from nfbmr.data.collections import DAGM_2007, MVTEC_AD, categories
 from nfbmr.errors import DataError
 from nfbmr.learning.estimates import duration
@@ -118,7 +120,7 @@ def reproduce(
     """
     sources, failed = read_sources(data)
     tasks = make_tasks(sources, request)
-    chosen = choose_device(device, small=request.backbone == "fast")
+    chosen = _device(device, request)
     with alone_in(out):
         ledger = Ledger(out / RESULTS)
         try:
@@ -128,6 +130,11 @@ def reproduce(
             raise
         publish(tasks, ledger, out, request)
     return failed
+
+
+def _device(name: str, request: Request) -> torch.device:
+    settings = request.system(EXHIBITED, request.seeds[0]).settings
+    return choose_device(name, small=settings.backbone.small)
 
 
 def publish(tasks: Sequence[Task], ledger: Ledger, out: Path, request: Request) -> None:
@@ -156,7 +163,7 @@ def describe_plan(data: Data, out: Path | None, request: Request, device: str) -
     Raises:
         NfbmrError: as `reproduce`.
     """
-    estimator = Estimator(request.backbone, choose_device(device, small=request.backbone == "fast"))
+    estimator = Estimator(request.backbone, _device(device, request))
     if data.mvtec is None and data.dagm is None and not data.others:
         return _official_plan(estimator, request)
     sources, failed = read_sources(data)

@@ -9,6 +9,7 @@ Shapes: N = test pictures, K = raw maps, H W = the system's grid.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Sequence
@@ -20,9 +21,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nfbmr.data.images import ImageInput, fingerprint, image_size
+from nfbmr.data.images import ImageInput, image_size
 from nfbmr.data.layouts import DataSet, Sample
-from nfbmr.data.survey import Survey
+from nfbmr.data.survey import Survey, looked_at
+from nfbmr.errors import ImageError
 from nfbmr.features.cache import FeatureCache
 from nfbmr.features.compute import build_features
 from nfbmr.features.store import FeatureStore
@@ -44,7 +46,11 @@ from nfbmr.settings.schema import DataSettings, ScoringSettings, Settings
 from nfbmr.system import provenance
 from nfbmr.system.files import written_beside
 from nfbmr.system.progress import Progress, silent
+from nfbmr.system.words import counted
 
+_log = logging.getLogger(__name__)
+
+_NAMED = 5  # copies
 _CACHE_LIMIT = 2**50  # it is deleted with the category; a limit would compute features twice
 
 
@@ -234,7 +240,26 @@ class Product:
 
     @cached_property
     def _unseen(self) -> list[tuple[ImageInput, str]]:
-        return [(sample.path, fingerprint(sample.path)) for sample in self.test]
+        """The test pictures; those that are copies of good ones to learn from are said and stay."""
+        learnt = {one.pixel_hash for one in self.good.pictures}
+        found, copies = [], []
+        for one in looked_at(self.test, self.white):
+            if isinstance(one, ImageError):
+                raise one
+            found.append((one.picture, one.fingerprint))
+            if one.pixel_hash in learnt:
+                copies.append(one.name)
+        if copies:
+            _log.warning(
+                "%s: %d of %s also learnt from, kept, so that the figures flatter: %s",
+                *(
+                    self.name,
+                    len(copies),
+                    counted(len(found), "test picture is", "test pictures are"),
+                ),
+                ", ".join(copies[:_NAMED]),
+            )
+        return found
 
     def _features(
         self,
