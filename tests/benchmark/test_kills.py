@@ -113,7 +113,8 @@ def test_the_kept_rows_are_of_each_phase_and_the_log_is_theirs() -> None:
     first, *rows = kept_rows()
     assert first["row"] == "undisturbed"
     assert [row["phase"] for row in rows] == [phase for phase in PHASES for _ in range(5)]
-    assert all(row["units_before"].get(row["phase"], 0) >= 0 for row in rows)
+    for row in rows:
+        assert row["finished_before"] == list(PHASES[: PHASES.index(row["phase"])])
     lines = [*map(describe, [first, *rows]), summary([first, *rows])]
     assert LOG.read_text("utf-8").splitlines() == lines
 

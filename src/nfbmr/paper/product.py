@@ -250,14 +250,10 @@ class Product:
             if one.pixel_hash in learnt:
                 copies.append(one.name)
         if copies:
+            are = counted(len(found), "test picture is", "test pictures are")
             _log.warning(
                 "%s: %d of %s also learnt from, kept, so that the figures flatter: %s",
-                *(
-                    self.name,
-                    len(copies),
-                    counted(len(found), "test picture is", "test pictures are"),
-                ),
-                ", ".join(copies[:_NAMED]),
+                *(self.name, len(copies), are, ", ".join(copies[:_NAMED])),
             )
         return found
 
