@@ -219,7 +219,7 @@ def test_a_system_left_out_is_named_and_the_others_run(dagm: Path) -> None:
 
 
 def test_auto_looks_at_the_network_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
+    seen: list[bool] = []
 
     def choose(_: str, *, small: bool) -> None:
         seen.append(small)
