@@ -879,7 +879,7 @@ def exchanges(folder: Path) -> bool:
     other.mkdir()
     here, by_exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     names = os.fsencode(one), os.fsencode(other)
-    return renameat2 is not None and renameat2(here, names[0], here, names[1], by_exchange) == 0
+    return bool(renameat2 and renameat2(here, names[0], here, names[1], by_exchange) == 0)
 
 
 def test_other_peoples_files_and_links_outlive_a_calibration(tmp_path: Path) -> None:

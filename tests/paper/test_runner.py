@@ -11,9 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
+from nfbmr.errors import DataError
 from nfbmr.paper import runner
 from nfbmr.paper.ledger import Key, Ledger, Row
-from nfbmr.paper.plan import Estimator, Request, Task, make_tasks, read_source
+from nfbmr.paper.plan import Estimator, Request, Source, Task, make_tasks, read_source
 from nfbmr.paper.product import Learnt, Product
 from nfbmr.paper.runner import Failed, run_tasks
 from nfbmr.paper.systems import FLOW_SYSTEMS, SYSTEMS, System
@@ -241,6 +242,22 @@ def test_a_broken_picture_fails_its_category_alone_until_it_is_mended(
     assert failed == []
     assert learnt == [("bottle", "nf", 0)]
     assert [row["category"] for row in found] == ["bottle", "carpet"]
+
+
+def test_what_is_white_reaches_the_pictures(
+    sources: list[Source], ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int | None, int | None]] = []
+
+    class Seen(Product):
+        def learn(self, system: System) -> Learnt:
+            seen.append((self.white, system.settings.data.white))
+            raise DataError("no more is asked")
+
+    monkeypatch.setattr(runner, "Product", Seen)
+    request = ask(systems=("nf",), changes={"data": {"white": 4095}})
+    failed, rows = run(make_tasks(sources[:1], request), request, tmp_path)
+    assert (seen, len(failed), rows) == ([(4095, 4095)], 1, [])
 
 
 def test_too_few_pictures_fail_their_category(mvtec: Path, ask: Ask, tmp_path: Path) -> None:
