@@ -264,7 +264,8 @@ class CalibrationSettings:
     """Every good picture calibrates, and the Gaussians learn from all of them: each is judged by
     Gaussians without itself, and what training saw of it is brought to the scale of those that it
     did not see. Steadier, and nearly exact. False: those held out calibrate alone, whose rate is
-    guaranteed for exchangeable pictures. Models of tiles take it for false."""
+    guaranteed for exchangeable pictures, but for the scale that they share. Models of tiles take it
+    for false."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
