@@ -109,6 +109,28 @@ def test_another_order_is_refused_even_where_as_much_is_told() -> None:
     assert found.most_loss < 0.1
 
 
+def test_one_point_may_be_lost_and_no_more() -> None:
+    single = drawn(0)
+    less, more = (compare(single, otherwise(single, 0, dull=dull)) for dull in (0.04, 0.06))
+    assert 0.007 < less.most_loss < 0.01 < more.most_loss < 0.013
+    assert less.certified
+    assert more.worse
+
+
+def test_what_may_be_lost_counts_and_not_what_was_lost() -> None:
+    """24 pictures of which the other model tells more pairs do not show that it loses none."""
+    single = drawn(0, n=24)
+    found = compare(single, otherwise(single, 0, common=0.3), 0)
+    assert found.separates > found.separated
+    assert found.most_loss > 0.02
+    assert found.worse
+
+
+def test_twenty_pictures_are_the_fewest() -> None:
+    assert not compare(drawn(0, n=19), drawn(0, n=19)).certified
+    assert compare(drawn(0, n=20), drawn(0, n=20)).certified
+
+
 def test_equal_scores_for_all_rank_nothing() -> None:
     single = drawn(0)
     flat = Scores(good=np.zeros_like(single.good), copies=np.zeros_like(single.copies))
