@@ -360,6 +360,29 @@ def test_missing_folder_empty_and_text_files(tmp_path: Path) -> None:
                 read(path)
 
 
+@pytest.mark.parametrize(
+    ("start", "found"),
+    [
+        (b"GIF89a", "a GIF picture"),
+        (b"\0\0\0\x18ftypheic", "a HEIC picture or a video"),
+        (b"\0\0\0\x18ftypavif", "an AVIF picture"),
+        (b"\0\0\0\x0cjP  \r\n", "a JPEG 2000 picture"),
+        (b"\xff\xd8\xff\xf7", "a JPEG-LS picture"),
+        (b"MM\0+\0\x08\0\0", "a BigTIFF with its highest bytes first"),
+        (b"RIFF\x10\0\0\0AVI LIST", "a video"),
+        (b"%PDF-1.7", "a PDF document"),
+        (b"<!DOCTYPE html>", "a text such as HTML"),
+        (b"version https://git-lfs.github.com/spec/v1", "the pointer that Git LFS leaves"),
+        (bytes(200), "a file that begins with zeros"),
+    ],
+)
+def test_what_else_a_file_is_is_named(tmp_path: Path, start: bytes, found: str) -> None:
+    (tmp_path / "a.png").write_bytes(start + b"x" * 50)
+    for read in (read_image, image_size):
+        with pytest.raises(ImageError, match=f"a.png: found {found}.*; expected a JPEG"):
+            read(tmp_path / "a.png")
+
+
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif", "webp"])
 @pytest.mark.parametrize("kept", [0.05, 0.6])
 def test_truncated_files(tmp_path: Path, suffix: str, kept: float) -> None:

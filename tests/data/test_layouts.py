@@ -438,10 +438,67 @@ def test_labels_that_are_not_known_are_types_of_defect_and_are_named(tmp_path: P
         data.to_learn_from()
 
 
-def test_empty_labels_are_counted_as_good_and_said(tmp_path: Path) -> None:
-    data = read_data(table(tmp_path, "path,label\na.png,\nb.png,dent 2\nc.png,good\n"))
-    assert "labels: (empty) 1, good 1, taken for good; dent 2 1, taken for types" in data.describe()
+def test_empty_labels_are_good_where_none_is_called_so_and_are_said(tmp_path: Path) -> None:
+    data = read_data(table(tmp_path, "path,label\na.png,\nb.png,dent 2\nc.png,\n"))
+    assert "labels: (empty) 2, taken for good; dent 2 1, taken for types" in data.describe()
     assert read_data(table(tmp_path, "path\na.png\n")).labels == ""
+
+
+@pytest.mark.parametrize("label", ["", "NaN", "null", "None", "n/a"])
+def test_a_row_without_a_label_is_not_good_beside_some_called_good(
+    tmp_path: Path, label: str
+) -> None:
+    data = read_data(table(tmp_path, f"path,label\na.png,good\nb.png,{label}\nc.png,bad\n"))
+    assert [s.path.name for s in data.samples] == ["a.png", "c.png"]
+    assert data.labels == "labels: good 1, taken for good; bad 1, taken for defective"
+    assert data.warnings == ("rows without a label, left out: 1 (b.png)",)
+
+
+def test_what_programs_write_for_nothing_is_no_label_and_no_mask(tmp_path: Path) -> None:
+    rows = "path,label,mask\na.png,None,\nb.png,crack,nan\nc.png,,\n"
+    data = read_data(table(tmp_path, rows))
+    assert [(s.path.name, s.defect) for s in data.samples] == [
+        ("c.png", "good"),
+        ("b.png", "crack"),
+    ]
+    assert data.warnings == ("rows without a label, left out: 1 (a.png)",)
+
+
+@pytest.mark.parametrize(
+    ("header", "good", "bad"),
+    [
+        ("class", "good", "bad"),
+        ("Klasse", "1", "2"),
+        ("verdict", "OK", "NG"),
+        ("target", "0", "1"),
+        ("broken", "False", "True"),
+        ("comment", "", "scratch"),
+    ],
+)
+def test_labels_in_a_column_of_another_name_are_refused(
+    tmp_path: Path, header: str, good: str, bad: str
+) -> None:
+    rows = f"path,{header}\na.png,{good}\nb.png,{bad}\n"
+    with pytest.raises(LayoutError, match=f"no column 'label', and in '{header}' .*{bad} 1"):
+        read_data(table(tmp_path, rows))
+
+
+@pytest.mark.parametrize("column", ["camera,0,1", "score,0.5,0.7", "line,a,b", "label,good,good"])
+def test_columns_that_say_nothing_of_good_or_defective_are_named(
+    tmp_path: Path, column: str
+) -> None:
+    name, one, other = column.split(",")
+    data = read_data(table(tmp_path, f",path,{name}\n0,a.png,{one}\n1,b.png,{other}\n"))
+    assert len(data.train_good) == 2
+    assert data.warnings[0].startswith("columns that are not known, not used")
+    assert "(no name)" in data.warnings[0]
+
+
+def test_tables_as_windows_and_spreadsheets_write_them(tmp_path: Path) -> None:
+    rows = "path,label\r\n.\\a.png,good\r\n,\r\nx\\..\\b.png,bad\r\n,\r\n"
+    (tmp_path / "x").mkdir()
+    data = read_data(table(tmp_path, rows))
+    assert [s.defect for s in data.samples] == ["good", "defect"]
 
 
 @pytest.mark.parametrize(

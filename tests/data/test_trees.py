@@ -105,6 +105,10 @@ def test_words_in_the_names_of_the_files(tmp_path: Path, form: tuple[str, str]) 
         ("passt/1.png", "passt_nicht/1.png"),
         ("zebra/1.png", "no_zebra/1.png"),
         ("a/b/zebra/1.png", "a/b/yak/1.png"),
+        ("P/1.png", "F/1.png"),
+        ("D/CD/1.png", "D/UD/1.png"),
+        ("a_ware/1.png", "b_ware/1.png"),
+        ("grade 1/1.png", "grade 2/1.png"),
     ],
 )
 def test_unknown_words_side_by_side_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
@@ -124,6 +128,9 @@ def test_unknown_words_side_by_side_are_refused(tmp_path: Path, names: tuple[str
         ("zebra/images/1.png", "zebra/images/2.png"),
         ("S0001/1.png", "S0002/1.png"),
         ("left/1.png", "right/1.png"),
+        ("A/1.png", "B/1.png", "C/1.png"),
+        ("cam_l/1.png", "cam_r/1.png"),
+        ("1.png", "A/1.png"),
     ],
 )
 def test_folders_that_only_count_are_taken_as_they_are_given(
@@ -146,6 +153,9 @@ def test_folders_that_only_count_are_taken_as_they_are_given(
         ("ng", "images"),
         ("scratch", "monday"),
         ("good", "test"),
+        ("good", "to review"),
+        ("ok", "questionable"),
+        ("good", "overlay"),
     ],
 )
 def test_known_and_unknown_words_side_by_side_are_refused(
@@ -165,6 +175,7 @@ def test_known_and_unknown_words_side_by_side_are_refused(
         ("정상", "준정상"),
         ("ok", "almost ok"),
         ("ok", "zebra_ok"),
+        ("ok", "ok?"),
         ("无瑕疵", "有瑕疵"),
         ("無瑕疵", "有瑕疵"),
     ],
@@ -210,6 +221,54 @@ def test_files_with_and_without_a_word_side_by_side_are_refused(tmp_path: Path) 
     draw(tmp_path, "1.png", "2_ng.png")
     with pytest.raises(LayoutError, match=r"no word says .*\(the folder itself 1\)"):
         read_data(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("forms", "words"),
+    [
+        (("crazing_{:03}.jpg", "patches_{:03}.jpg"), "crazing 4, patches 3"),
+        (("0004{:03}_temp.jpg", "0004{:03}_test.jpg"), "temp 4, test 3"),
+        (("{:03}_P.png", "{:03}_F.png"), "f 3, p 4"),
+        (("{:03}.png", "{:03} fleck.png"), r"\(no word\) 4, fleck 3"),
+    ],
+)
+def test_files_that_unknown_words_sort_are_refused(
+    tmp_path: Path, forms: tuple[str, str], words: str
+) -> None:
+    for folder in ("images", "good"):
+        draw(tmp_path / folder, *numbered(".", 4, forms[0]), *numbered(".", 3, forms[1]))
+    with pytest.raises(LayoutError, match=rf"found files of which no word says .*\({words}\)"):
+        read_data(tmp_path / "images")
+    assert counts(read_data(tmp_path / "good")) == (7, 0, 0, 0), "the folder says what they are"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{name}_{i}.png" for name in ("IMG", "DSC") for i in range(3)],
+        [f"{i}_{side}.png" for side in ("left", "right", "A", "B") for i in range(3)],
+        ["3fabc9.png", "b0dad1.png", "e1bed.png", "0cafe1.png", "12ace3.png", "77.png"],
+        [*(f"bolt_{i}.png" for i in range(5)), "Unnamed.png"],
+    ],
+)
+def test_files_whose_names_are_of_chance_are_taken_as_they_are_given(
+    tmp_path: Path, names: list[str]
+) -> None:
+    draw(tmp_path, *names)
+    assert counts(read_data(tmp_path)) == (len(names), 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "file", ["labels.csv", "annotations.json", "Annotations/000.xml", "lable/1.txt", "train.csv"]
+)
+def test_pictures_beside_labels_that_are_not_read_are_refused(tmp_path: Path, file: str) -> None:
+    draw(tmp_path, *numbered("images", 3))
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text("x")
+    with pytest.raises(LayoutError, match=r"1 file of labels that is not read, and no word .*good"):
+        read_data(tmp_path)
+    (tmp_path / "images").rename(tmp_path / "good")
+    assert counts(read_data(tmp_path)) == (3, 0, 0, 0)
 
 
 def test_what_two_names_contradict_is_left_out(tmp_path: Path) -> None:
@@ -314,6 +373,23 @@ def test_where_a_name_says_more_than_mask_the_looks_decide(tmp_path: Path) -> No
     data = read_data(tmp_path)
     assert counts(data) == (3, 2, 4, 4)
     assert types(data) == {"crack": 2, "solder_mask_gap": 2}
+
+
+def test_a_mask_may_lie_alone_beside_its_picture(tmp_path: Path) -> None:
+    draw(tmp_path, "good/1/image.png", "good/2/image.png", "bad/3/image.png")
+    mark(tmp_path, "bad/3/mask.png")
+    data = read_data(tmp_path)
+    assert counts(data) == (2, 0, 1, 1)
+    assert data.test[0].mask == tmp_path / "bad/3/mask.png"
+    draw(tmp_path / "plain", "1/image.png", "2/image.png")
+    mark(tmp_path / "plain", "2/gt.png")
+    with pytest.raises(LayoutError, match="1 masks, and no word"):
+        read_data(tmp_path / "plain")
+
+
+def test_parts_that_are_labels_are_no_masks(tmp_path: Path) -> None:
+    draw(tmp_path, "label_1.png", "label_2.png")
+    assert counts(read_data(tmp_path)) == (2, 0, 0, 0)
 
 
 def test_pictures_of_one_number_in_two_folders_are_no_masks(tmp_path: Path) -> None:

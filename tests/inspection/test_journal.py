@@ -178,3 +178,13 @@ def test_what_is_no_log_is_refused_before_it_is_cut(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"log\.jsonl, line 1"):
         Journal(tmp_path / "log.jsonl")
     assert (tmp_path / "log.jsonl").read_bytes() == b"SQLite format 3\n\0more"
+
+
+def test_a_log_that_was_taken_away_has_no_rows_and_is_made_anew(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    with Journal(log) as journal:
+        add(journal, row("a"))
+        log.unlink()
+        assert list(journal.rows("2026-03-01")) == []
+        add(journal, row("b"))
+        assert [one["path"] for one in journal.rows("2026-03-01")] == ["b"]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from nfbmr.errors import DataError
 from nfbmr.inspection.arrivals import Mark, mark_of
-from nfbmr.inspection.moves import free_place, move
+from nfbmr.inspection.moves import free_place, make_places, move
 
 
 @pytest.fixture
@@ -94,3 +95,21 @@ def test_a_free_place_counts_up_in_few_looks(
     monkeypatch.setattr(Path, "exists", counted)
     assert not exists(free_place(tmp_path / "a.png"))
     assert looks < 16
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "零"])
+def test_a_free_place_has_a_name_that_a_file_system_takes(tmp_path: Path, letter: str) -> None:
+    stem = letter * (251 // len(letter.encode()))
+    for _ in range(3):
+        place = free_place(tmp_path / f"{stem}.png")
+        assert place.suffix == ".png"
+        place.touch(exist_ok=False)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "defect").write_text("no folder")
+    with pytest.raises(
+        DataError, match=r"defect: found a file; expected a folder.*rename the file"
+    ):
+        make_places(tmp_path)

@@ -162,19 +162,30 @@ def where_to_write(
     """Returns the rows' form, their file (None: standard output), and the heatmaps' folder.
 
     Raises:
-        SettingsError: `out` has an ending that no form of rows has, and is no folder either.
+        SettingsError: `out` has an ending that no form of rows has, or that of another form, and
+            is no folder either.
     """
     if out is None or str(out) == "-":
         return form or "table", None, None
     ending = out.suffix.lower()
     named = next((known for known, its in ENDINGS.items() if ending == its), None)
     if named is not None and not out.is_dir():
+        if form is not None and form != named:
+            raise SettingsError(
+                f"-o {out}: found the ending {ending} and --format {form}; expected "
+                f"{ENDINGS[form]} with that format; change one of them"
+            )
         return form or named, out, out.with_name(f"{out.stem}_heatmaps")
     if not out.is_dir() and any(letter.isalpha() for letter in ending):
         raise SettingsError(
             f"-o {out}: rows go to a file that ends in {', '.join(ENDINGS.values())}, or to a "
             f"folder; {ending} is none of these endings, and there is no such folder (make it "
             "first, if a folder is meant)"
+        )
+    if out.exists() and not out.is_dir():
+        raise SettingsError(
+            f"-o {out}: found a file there; expected a folder, or a file that ends in "
+            f"{', '.join(ENDINGS.values())}; name another"
         )
     chosen = form or "jsonl"
     return chosen, out / f"results{ENDINGS[chosen]}", out / "heatmaps"

@@ -73,8 +73,34 @@ _MAGIC: tuple[tuple[bytes, type[ImageFile]], ...] = (
     (b"II*\0", TiffImageFile),
     (b"MM\0*", TiffImageFile),
     (b"II+\0", TiffImageFile),  # BigTIFF
-    (b"MM\0+", TiffImageFile),
 )
+
+
+_OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
+    (0, b"MM\0+", "a BigTIFF with its highest bytes first", "save it as a plain TIFF"),
+    (0, b"GIF8", "a GIF picture", ""),
+    (4, b"ftypavif", "an AVIF picture", ""),
+    (4, b"ftyp", "a HEIC picture or a video", ""),
+    (4, b"jP  ", "a JPEG 2000 picture", ""),
+    (0, b"\xffO\xffQ", "a JPEG 2000 picture", ""),
+    (0, b"\xff\xd8\xff\xf7", "a JPEG-LS picture", ""),
+    (0, b"8BPS", "a Photoshop picture", ""),
+    (0, b"v/1\x01", "an OpenEXR picture", ""),
+    (8, b"AVI ", "a video", ""),
+    (8, b"WAVE", "a sound", ""),
+    (0, b"%PDF", "a PDF document", ""),
+    (0, b"PK\3\4", "a ZIP archive", "unpack it"),
+    (0, b"\x1f\x8b", "a packed file", "unpack it"),
+    (
+        0,
+        b"version https://git-lfs",
+        "the pointer that Git LFS leaves in a picture's place",
+        "fetch the pictures with 'git lfs pull'",
+    ),
+    (0, b"<", "a text such as HTML or SVG, perhaps a download's error", "fetch or export it again"),
+    (0, bytes(64), "a file that begins with zeros", "copy or export it again"),
+)
+"""What else is told by its first bytes: where they stand, they, what it is, what to do."""
 
 
 _UNSUPPORTED = re.compile(r"(?i)^unsupported|not (yet )?supported|^cannot handle \d+-")
@@ -255,7 +281,7 @@ def decoded(handle: IO[bytes], name: str) -> Iterator[ImageFile]:
     decoder = _decoder(handle, name)
     try:
         image = decoder(handle)
-    except SyntaxError as error:
+    except (SyntaxError, IndexError) as error:
         if decoder is not TiffImageFile or not (found := tiff.unknown(error, handle)):
             raise
         raise refusal(name, found, "gray or RGB", tiff.AGAIN) from error
@@ -269,10 +295,13 @@ def decoded(handle: IO[bytes], name: str) -> Iterator[ImageFile]:
 
 def _decoder(handle: IO[bytes], name: str) -> type[ImageFile]:
     # Not `Image.open`: its limit on pixels is a global setting, and below it comes a warning.
-    head = handle.read(8)
+    head = handle.read(64)
     handle.seek(0)
     if not head:
         raise refusal(name, "an empty file", _FORMATS, "copy or export it again")
+    for place, start, what, do in _OTHERS:
+        if head.startswith(start, place):
+            raise refusal(name, what, _FORMATS, do or "convert it or take it away")
     for magic, decoder in _MAGIC:
         if head.startswith(magic):
             return decoder

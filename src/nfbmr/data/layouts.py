@@ -26,14 +26,14 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from nfbmr.data.dagm import is_dagm, read_dagm
 from nfbmr.data.folders import find_entry, list_folders
 from nfbmr.data.images import ends_of, fingerprint, image_size
 from nfbmr.data.masks import marks_something
 from nfbmr.data.samples import LAYOUTS, NAMED, DataSet, Layout, Notes, Sample, Split, lines
-from nfbmr.data.tables import TABLE_SUFFIXES, labels_found, read_rows
+from nfbmr.data.tables import TABLE_SUFFIXES, labels_found, read_rows, unlabelled
 from nfbmr.data.trees import read_folder, read_mvtec, train_folder
 from nfbmr.errors import ImageError, LayoutError
 
@@ -222,11 +222,15 @@ def _read_table(table: Path, notes: Notes) -> tuple[list[Sample], str]:
         raise LayoutError(f"{table}: found a single file; {LAYOUTS}; give the folder instead")
     rows, unknown = read_rows(table)
     notes["columns that are not known, not used"] += [Path(name) for name in unknown]
+    without = unlabelled(rows)
     by_file: dict[Path, Sample] = {}
     missing = []
     for row in rows:
-        path = table.parent / row.path
-        mask = table.parent / row.mask if row.mask else None
+        path = _named(table, row.path)
+        mask = _named(table, row.mask) if row.mask else None
+        if row.number in without:
+            notes["rows without a label, left out"].append(path)
+            continue
         if mask and not mask.is_file():
             notes["masks that do not exist"].append(mask)
             mask = None
@@ -253,3 +257,10 @@ def _read_table(table: Path, notes: Notes) -> tuple[list[Sample], str]:
             f"({', '.join(missing[:NAMED])}); expected paths relative to {table.parent}; mend them"
         )
     return list(by_file.values()), labels_found(rows)
+
+
+def _named(table: Path, name: str) -> Path:
+    r"""Finds a file by its name in a table; one written on Windows has `\` between its folders."""
+    path = table.parent / name
+    other = table.parent / PureWindowsPath(name).as_posix()
+    return path if path.is_file() or not other.is_file() else other

@@ -7,7 +7,7 @@ same name is not.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from nfbmr.data.samples import Notes
 from nfbmr.data.words import mask_of, meaning
 
 LONE_MASKS = "masks without a picture of that name, not used"
+NO_PICTURES = "files that are not pictures, left out"
 _SEVERAL = "several masks of one picture, not used"
 _OURS = frozenset({"error", "look", "heatmaps"})
 """What `nfbmr watch` and `nfbmr inspect` write beside good and defective pictures."""
@@ -35,7 +36,7 @@ def pictures_of(folder: Path, notes: Notes, *, deep: bool = True) -> list[Path]:
         OSError: a folder cannot be read.
     """
     pictures, others = list_pictures(folder, deep=deep)
-    notes["files that are not pictures, left out"] += others
+    notes[NO_PICTURES] += others
     return pictures
 
 
@@ -91,9 +92,11 @@ def pair(
             places[folders, ""].add(mask)  # perhaps the folder of one picture's masks
             for stem in {mask.stem.lower(), named[0] if named else ""} - {""}:
                 places[folders, stem].add(mask)
+    alone = _alone(parts, waiting)
     found: dict[Path, Path] = {}
     for part in parts:
         fitting = next((places[p] for p in _wanted(part, root) if p in places), set())
+        fitting = fitting or alone.get(part.parent, set())
         waiting -= fitting
         if len(fitting) == 1:
             (found[part],) = fitting
@@ -101,6 +104,21 @@ def pair(
             notes[_SEVERAL] += sorted(fitting)
     notes[LONE_MASKS] += sorted(waiting)
     return found
+
+
+def _alone(parts: Iterable[Path], masks: Iterable[Path]) -> dict[Path, set[Path]]:
+    """Returns the masks called `mask` alone by folder, where one part lies in that: image.png."""
+    here = Counter(part.parent for part in parts)
+    found: dict[Path, set[Path]] = defaultdict(set)
+    for mask in masks:
+        if here[mask.parent] == 1 and _is_called_mask(mask.stem):
+            found[mask.parent].add(mask)
+    return found
+
+
+def _is_called_mask(stem: str) -> bool:
+    """Whether a file's name is a word for masks and no more; `label_12` may be a part."""
+    return is_mask_folder(stem) and not any(c.isdigit() for c in stem)
 
 
 def _wanted(part: Path, root: Path) -> Iterator[Place]:
@@ -180,7 +198,8 @@ def _named_masks(here: list[Path]) -> set[Path]:
         named = mask_of(path.stem)
         if named is not None and (named[1] or named[0] in stems):
             masks.add(path)
-    return masks
+    called = {path for path in here if _is_called_mask(path.stem)}
+    return masks | called if {*here} - masks - called else masks
 
 
 def _drawn_beside(here: list[Path]) -> set[Path]:

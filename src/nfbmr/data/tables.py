@@ -19,6 +19,8 @@ from nfbmr.system.packages import how_to_install
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
 _GOOD, _DEFECT = frozenset({"", "0", "0.0", "false"}), frozenset({"1", "1.0", "true"})
+_NOTHING = frozenset({"nan", "null", "none", "nil", "n/a", "na", "#n/a"})
+"""How programs write a cell in which there is nothing."""
 _COLUMNS = ("path", "label", "mask", "split")
 _SPLITS: dict[str, Literal["train", "test"] | None] = {"train": "train", "test": "test", "": None}
 
@@ -55,17 +57,17 @@ def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
     """Reads a table of pictures.
 
     Columns, named without regard to case: `path` (required); `label`: good, normal, ok, pass, i.O.,
-    0, false or empty is good, 1, true, defect, bad, fail, anomaly, ng or n.i.O. is "defect", so are
+    0, false, or empty where no row is called good, is good, 1, true, defect, bad, fail, anomaly, ng or n.i.O. is "defect", so are
     these words in other languages, and anything else names a type of defect (see `words`); `mask`,
-    which may be empty; `split`: train, test or empty. CSV may be separated by
-    commas, semicolons or tabs and is UTF-8.
+    which may be empty; `split`: train, test or empty. Masks such as `nan`
+    are none, and a row with such a label is `unlabelled`. CSV may be separated by commas, semicolons or tabs and is UTF-8.
 
     Returns:
         The rows, and the names of the columns that are not used.
 
     Raises:
-        LayoutError: the table cannot be read, lacks `path`, or a row has no path, too many cells or
-            an unknown split.
+        LayoutError: the table cannot be read, lacks `path`, has labels in a column of another name,
+            or a row has no path, too many cells or an unknown split.
         MissingExtraError: it is Parquet and pyarrow is not installed.
     """
     records = _parquet_records(path) if path.suffix.lower() == ".parquet" else _csv_records(path)
@@ -74,10 +76,52 @@ def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
     if names.count("path") != 1 or any(names.count(name) > 1 for name in _COLUMNS):
         raise LayoutError(
             f"{path}: found the columns {', '.join(header) or '(none)'}; expected each of "
-            "path, label, mask, split at most once, and path; name the picture's column 'path'"
+            "path, label, mask, split at most once, and path, separated by commas, semicolons or "
+            "tabs; name the picture's column 'path'"
         )
-    rows = tuple(_row(path, i, names, cells) for i, cells in enumerate(records[1:], 1) if cells)
-    return rows, tuple(h for h, name in zip(header, names, strict=True) if name not in _COLUMNS)
+    if "label" not in names:
+        _refuse_other_labels(path, header, records[1:])
+    rows = tuple(
+        _row(path, i, names, cells) for i, cells in enumerate(records[1:], 1) if any(cells)
+    )
+    others = (h for h, name in zip(header, names, strict=True) if name not in _COLUMNS)
+    return rows, tuple(name or "(no name)" for name in others)
+
+
+def _refuse_other_labels(table: Path, header: list[str], records: list[list[object]]) -> None:
+    """Refuses a table without `label` that says in another column what is good or defective.
+
+    Raises:
+        LayoutError: it does.
+    """
+    for number, name in enumerate(header):
+        cells = [_text(cells[number]) for cells in records if number < len(cells)]
+        said, words = meaning(name), {word for cell in cells for word in meaning(cell).says}
+        is_sort = bool(said.says & {"good", "defect", "mask"} or said.unclear)
+        is_coded = {cell.lower() for cell in cells} <= _GOOD | _DEFECT and bool(said.unknown)
+        if name.lower() in _COLUMNS or not any(cells):
+            continue
+        if is_sort or is_coded or {"good", "defect"} & words:
+            raise LayoutError(
+                f"{table}: found no column 'label', and in '{name}' {counted(Counter(cells))}; "
+                "expected labels in 'label'; name that column so, or take it away if it says "
+                "nothing of good or defective"
+            )
+
+
+def _text(cell: object) -> str:
+    return "" if cell is None else str(cell).strip()
+
+
+def unlabelled(rows: Sequence[Row]) -> frozenset[int]:
+    """Returns the numbers of rows without a label where others have one that says good.
+
+    So are those whose label is what programs write for nothing, whatever others say.
+    """
+    is_said = any(row.label and row.defect == "good" for row in rows)
+    return frozenset(
+        row.number for row in rows if (is_said and not row.label) or row.label.lower() in _NOTHING
+    )
 
 
 def _row(table: Path, number: int, names: list[str], cells: list[object]) -> Row:
@@ -87,7 +131,7 @@ def _row(table: Path, number: int, names: list[str], cells: list[object]) -> Row
             "header; put cells that contain the separator in quotes"
         )
     values = dict.fromkeys(_COLUMNS, "")
-    values |= {n: "" if c is None else str(c).strip() for n, c in zip(names, cells, strict=False)}
+    values |= {name: _text(cell) for name, cell in zip(names, cells, strict=False)}
     if not values["path"]:
         raise LayoutError(
             f"{table}: found no path in row {number}; expected one in each row; "
@@ -104,7 +148,7 @@ def _row(table: Path, number: int, names: list[str], cells: list[object]) -> Row
         path=values["path"],
         defect=_defect(values["label"]),
         label=values["label"],
-        mask=values["mask"],
+        mask="" if values["mask"].lower() in _NOTHING else values["mask"],
         split=_SPLITS[split],
     )
 
@@ -123,10 +167,12 @@ def labels_found(rows: Sequence[Row]) -> str:
     Such as "labels: pass 12, taken for good; fail 12, taken for defective; dent 3, taken for types
     of defect".
     """
+    without = unlabelled(rows)
+    used = [row for row in rows if row.number not in without]
     found = [
         f"{counted(counts)}, taken for {what}"
         for what, is_kind in _TAKEN_FOR.items()
-        if (counts := Counter(row.label or "(empty)" for row in rows if is_kind(row.defect)))
+        if (counts := Counter(row.label or "(empty)" for row in used if is_kind(row.defect)))
     ]
     return f"labels: {'; '.join(found)}" if any(row.label for row in rows) else ""
 

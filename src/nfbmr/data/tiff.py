@@ -94,13 +94,13 @@ def is_signed_16(image: TiffImageFile) -> bool:
     return tuple(tags.get(_BITS, ())) == (16,) and 2 in _several(tags.get(_FORMAT, 1))
 
 
-def unknown(error: SyntaxError, handle: IO[bytes]) -> str | None:
+def unknown(error: SyntaxError | IndexError, handle: IO[bytes]) -> str | None:
     """Says in words what in a file Pillow does not know; None where the file is broken.
 
     Raises:
         Exception: of any kind, where the tags cannot be read.
     """
-    if str(error) == "unknown pixel mode":
+    if str(error) == "unknown pixel mode" or isinstance(error, IndexError):
         return _described(handle)
     if isinstance(error.__cause__, KeyError):
         number = _tags(handle)[0].get(_COMPRESSION, 1)

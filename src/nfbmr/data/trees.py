@@ -15,10 +15,12 @@ from typing import Literal, TypeAlias
 
 from nfbmr.data.folders import list_folders, list_pictures
 from nfbmr.data.masks import marks_something
-from nfbmr.data.parts import is_mask_folder, is_ours, pair, pictures_of, sort_out
+from nfbmr.data.parts import NO_PICTURES, is_mask_folder, is_ours, pair, pictures_of, sort_out
 from nfbmr.data.samples import LAYOUTS, NAMED, Notes, Sample, Split, counted
+from nfbmr.data.tables import TABLE_SUFFIXES
 from nfbmr.data.words import meaning
 from nfbmr.errors import ImageError, LayoutError
+from nfbmr.system.words import counted as number_of
 
 _Label: TypeAlias = Literal["good", "defect", "both", "unknown"]
 
@@ -26,6 +28,9 @@ _DO = (
     f"{LAYOUTS}; put good pictures into 'good', or 'train/good' where there is a 'train', and each "
     "type of defect into a folder beside it, or give the folder of good pictures alone"
 )
+_SIDES = tuple(map(set, ("lr", "bt", "bf", "hv")))  # left, right; top, bottom; back, front; ...
+_OFTEN = 3  # pictures that have a word in their names, where it is one that sorts them
+_MOSTLY = 0.9  # share of the pictures that such words sort
 _OTHER_SPLIT = "pictures of a validation or private split, left out"
 _CONTRADICTED = "pictures that one name calls good and another defective, left out"
 
@@ -133,7 +138,7 @@ def read_folder(root: Path, notes: Notes) -> list[Sample]:
     by_mask = _by_masks(labels["unknown"], paired, notes)
     unknown = [part for part in labels["unknown"] if part not in by_mask]
     if not (labels["good"] or labels["defect"] or by_mask):
-        is_called_good = _refuse_unlike(root, unknown, masks)
+        is_called_good = _refuse_unlike(root, unknown, masks, notes)
         return [
             Sample(path=p, split="train", defect="good", is_labelled=is_called_good)
             for p in unknown
@@ -174,7 +179,7 @@ def _shared_words(parts: Iterable[Path], root: Path) -> frozenset[str]:
     said = [m for name in names if (m := meaning(name)).says & {"good", "defect"}]
     bad = {word for m in said if "good" not in m.says for word in m.unknown}
     every = set.intersection(*({*m.unknown} for m in said)) if said else set()
-    return frozenset(bad | every)
+    return frozenset((bad | every) - {"?"})
 
 
 def _label(part: Path, root: Path, shared: frozenset[str]) -> _Label:
@@ -255,8 +260,8 @@ def _may_be_a_type(name: str) -> bool:
     return bool(said.unknown) or is_short
 
 
-def _refuse_unlike(root: Path, parts: list[Path], masks: list[Path]) -> bool:
-    """Refuses a tree without a word for good or defective whose folders may be anything.
+def _refuse_unlike(root: Path, parts: list[Path], masks: list[Path], notes: Notes) -> bool:
+    """Refuses a tree without a word for good or defective whose pictures may be anything.
 
     Folders that only count, `line 1` and `line 2`, or that are of one kind, are as they were given.
 
@@ -266,6 +271,13 @@ def _refuse_unlike(root: Path, parts: list[Path], masks: list[Path]) -> bool:
     if masks:
         raise _refusal(root, f"{len(masks)} masks, and no word that says what is good", masks)
     is_called_good = _by_its_name(root)
+    said = [] if is_called_good else [p for p in notes[NO_PICTURES] if _annotates(p, root)]
+    if said:
+        files = number_of(len(said), "file of labels that is", "files of labels that are")
+        raise _refusal(root, f"{files} not read, and no word that says what is good", said)
+    if not is_called_good and (sorts := _sorted_by_name(parts)):
+        text = f"files of which no word says whether they are good ({sorts})"
+        raise LayoutError(f"{root}: found {text}; {_DO}")
     names = {_names(part, root) for part in parts}
     if any(meaning(name).split for folders in names for name in folders):
         raise _refusal(root, "no word that says what is good", parts)
@@ -286,6 +298,44 @@ def _refusal(root: Path, found: str, of: Iterable[Path]) -> LayoutError:
     return LayoutError(f"{root}: found {beside}{found} ({_counted(of, root)}); {_DO}")
 
 
+def _annotates(file: Path, root: Path) -> bool:
+    """Whether a file that is no picture has a name that says labels: `labels.csv`, `labels/1.txt`.
+
+    A table called as a split, `train.csv`, is one, too.
+    """
+    names = (*_names(file, root), file.stem)
+    is_table = file.suffix.lower() in TABLE_SUFFIXES
+    return any("mask" in meaning(name).says for name in names) or (
+        is_table and meaning(file.stem).split is not None
+    )
+
+
+def _sorted_by_name(parts: Sequence[Path]) -> str:
+    """Says by which words files without a word for good are sorted: `crazing 300, patches 300`.
+
+    Names of chance, as those of cameras and hashes, have many words, and each seldom.
+    """
+    kinds: dict[tuple[object, ...], list[str]] = defaultdict(list)
+    for part in parts:
+        said = meaning(part.stem)
+        kinds[said.unknown, said.denied, said.split].append(said.bare)
+    words = {kind: names for kind, names in kinds.items() if len(names) >= _OFTEN}
+    if len(words) < 2:
+        kinds = defaultdict(list)
+        for part in parts:
+            kinds[meaning(part.stem).short].append(meaning(part.stem).bare)
+        words = {kind: names for kind, names in kinds.items() if kind and len(names) >= _OFTEN}
+        if not _are_no_series({"".join(map(str, kind)) for kind in words}):
+            return ""
+    if sum(map(len, words.values())) < _MOSTLY * len(parts):
+        return ""
+    return counted({_words(names[0]): len(names) for names in words.values()})
+
+
+def _words(bare: str) -> str:
+    return " ".join(word for word in bare.split() if not word.isdigit()) or "(no word)"
+
+
 def _are_unlike(names: Iterable[str]) -> bool:
     """Whether some of these folders may be good and others not, for all that their names say."""
     names = set(names)
@@ -293,7 +343,20 @@ def _are_unlike(names: Iterable[str]) -> bool:
         return True
     kinds = {(meaning(name).unknown, meaning(name).denied) for name in names}
     unclear = any(meaning(name).unclear for name in names)
-    return len(names) > 1 and (len(kinds) > 1 or unclear)
+    short = {"".join(meaning(name).short) for name in names}
+    return len(names) > 1 and (len(kinds) > 1 or unclear or _are_no_series(short - {""}))
+
+
+def _are_no_series(words: set[str]) -> bool:
+    """Whether words of one or two letters may sort good from defective: `P` and `F`, `CD`, `UD`.
+
+    `A`, `B`, `C` count, and some say where a camera stands.
+    """
+    letters = sorted(words)
+    count = all(len(word) == 1 for word in letters) and (
+        len(letters) == ord(letters[-1]) - ord(letters[0]) + 1 if letters else True
+    )
+    return len(letters) > 1 and not count and words not in _SIDES
 
 
 def _by_its_name(root: Path) -> bool:

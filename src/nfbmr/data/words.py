@@ -24,7 +24,7 @@ _LISTS: dict[str, str] = {
         good goods ok oks okay okey normal normals normale normales normali normalny normalne pass
         passed passes passing accept accepted acceptable approved conforming conform conforme
         conformes conformi konform correct correctly healthy intact clean flawless perfect
-        nondefective nondefect faultless defectless undamaged
+        nondefective nondefect faultless defectless undamaged undefective qualified compliant
         gut gute guter gutes gutteil gutteile io iop ordnung fehlerfrei einwandfrei bestanden
         bon bons bonne bonnes bien reussi
         bueno buena buenos buenas correcto correcta aceptado aceptada aprobado aprobada sano sana
@@ -41,7 +41,8 @@ _LISTS: dict[str, str] = {
         abnormals abnormality abnormalities ng ngs nok noks nio niop ko fail fails failed
         failure failures failing fault faults faulty flaw flaws flawed reject rejects rejected
         rejection scrap nogood notgood notok notokay nongood nonok nonconforming nonconform
-        unacceptable imperfect poor wrong incorrect unhealthy outlier outliers abn
+        unacceptable imperfect poor wrong incorrect unhealthy outlier outliers abn def
+        noncompliant unqualified
         schlecht schlechte schlechtteil schlechtteile fehler fehlerhaft defekt defekte defekter
         ausschuss mangel mangelhaft anomalie anomalien kaputt fehlteil beanstandet durchgefallen
         mauvais mauvaise mauvaises defaut defauts defectueux defectueuse rebut rebuts rejet rejets
@@ -78,8 +79,8 @@ _LISTS: dict[str, str] = {
         maschera maschere masker maskers maska maski maskesi mascaras segmask bitmask
         маска маски 掩码 掩膜 蒙版 マスク 真値 마스크""",
     "label": """
-        label labels labelmap annotation annotations annot annots anno annos seg segs segmentation
-        segmentations segmentierung labelled annotationen etiquette etiqueta etichetta etiket
+        label labels lable lables labelmap annotation annotations annot annots anno annos seg segs
+        segmentation segmentations segmentierung labelled annotationen etiquette etiqueta etichetta etiket
         標注 标注 标签 标记 ラベル アノテーション 라벨""",
     "not": """
         no not non n un nicht kein keine keinen ohne without sans pas sin senza sem nao nie bez
@@ -90,14 +91,21 @@ _LISTS: dict[str, str] = {
         detection detector detect detecting inspection recognition classification classifier
         segmentationtask erkennung prufung pruefung dataset datasets database project projekt
         challenge benchmark study detecteur rilevamento deteccion deteccao 检测 検出 検査""",
-    "train": "train training trainset lernen entrenamiento entrainement treino egitim 训练 学習",
-    "test": "test tests testing testset teste prova prueba 测试 テスト",
+    "train": """
+        train training trainset trn learn learning lernen entrenamiento entrainement treino
+        addestramento egitim 训练 学習""",
+    "test": "test tests testing testset tst teste prova prueba 测试 テスト",
     "other": "val valid validation validierung validate dev evaluation private holdout 验证 検証",
     "unclear": """
         class classes klasse klassen classe clase clases category categories kategorie type types
         typ typen tipo tipi group groups gruppe cluster clusters positive positives negative
         negatives pos neg positiv negativ unknown unlabeled unlabelled unsorted mixed misc other
-        others rest todo sonstige unbekannt andere autre autres otro otros altro altri""",
+        others rest todo sonstige unbekannt andere autre autres otro otros altro altri
+        unsure uncertain doubtful questionable suspect suspicious borderline unclear pending
+        review unchecked quarantine unsicher fraglich grade grades quality qualitat ware rank
+        severity rating score status result results
+        overlay overlays annotated visualization visualisation preview previews thumbnail
+        thumbnails""",
     "neutral": """
         image images img imgs im picture pictures pic pics photo photos foto fotos bild bilder
         imagen imagenes immagine immagini imagem imagens afbeelding zdjecia data dataset raw rgb
@@ -115,6 +123,7 @@ _LISTS: dict[str, str] = {
         src original originals orig crop crops cropped export exports upload uploads download
         downloads backup archive files file num number nr and und public reference link linked extra
         more additional
+        dsc dscn dscf pxl frame frames snapshot capture shot tl tr bl br ul ur ll lr
         品 件 图像 图片 画像 写真 이미지""",
 }
 
@@ -157,7 +166,9 @@ class Meaning:
     """Whether it says nothing else: `02_NG` and `bad parts`, not `deep scratch` or `bad_weld`."""
     split: SplitWord | None
     unknown: tuple[str, ...]
-    """Words of which nothing is known; none of `line 3`, `2024-01-05` and `AK`."""
+    """Words of which nothing is known, and a question mark; none of `line 3` and `2024-01-05`."""
+    short: tuple[str, ...]
+    """Words of one or two letters of which nothing is known: a series, as `A` and `B`, or not."""
     denied: bool
     """Whether it denies, as `passt nicht` does beside `passt`, whatever it denies."""
     unclear: bool
@@ -185,19 +196,22 @@ def meaning(name: str) -> Meaning:
     split: SplitWord | None = None
     for word in ("train", "test", "other"):
         split = word if word in kinds else split
-    unknown = tuple(
-        word for (word, _), kind in zip(tokens, kinds, strict=True) if kind == "unknown"
-    )
+    doubt = ("?",) if "?" in unicodedata.normalize("NFKC", name) else ()
     return Meaning(
         says=frozenset(says),
-        only=bool(says) and "?" not in name and not {"unknown", "type", "unclear"} & {*kinds},
+        only=bool(says) and not doubt and not {"unknown", "type", "unclear"} & {*kinds},
         split=split,
-        unknown=unknown,
+        unknown=_of_kind("unknown", tokens, kinds) + doubt,
+        short=_of_kind("short", tokens, kinds),
         denied=any(kind in {"not", "free", "after"} and len(word) > 1 for word, kind in tokens),
         unclear="unclear" in kinds,
         rest=_left(tokens, kinds, {"mask", "label", "neutral", "defect"}),
         bare=_left(tokens, kinds, {"mask", "label", "neutral"}),
     )
+
+
+def _of_kind(wanted: str, tokens: list[_Token], kinds: list[str]) -> tuple[str, ...]:
+    return tuple(word for (word, _), kind in zip(tokens, kinds, strict=True) if kind == wanted)
 
 
 def _left(tokens: list[_Token], kinds: list[str], without: set[str]) -> str:

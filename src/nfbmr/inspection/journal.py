@@ -108,6 +108,8 @@ class Journal:
             DataError: a line is none that a watch wrote.
         """
         for log in [*(log for day, log in self._older() if day >= since), self.log]:
+            if not log.exists():  # the folder was made anew, and nothing was written since
+                continue
             with log.open("rb") as stream:
                 for number, line in enumerate(stream, start=1):
                     yield _read(line, log, number)

@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from pathlib import Path
 
-from nfbmr.inspection.arrivals import Mark, mark_of
+from nfbmr.errors import DataError
+from nfbmr.inspection.arrivals import FOLDERS, Mark, mark_of
 from nfbmr.system.files import printable
 
 _log = logging.getLogger(__name__)
+
+
+_LONGEST_NAME = 255  # bytes that a file's name may have on most file systems
+
+
+def make_places(folder: Path) -> None:
+    """Makes the folders that pictures go to, so that the file system also says what is moved there.
+
+    Raises:
+        DataError: a file has the name of one.
+        OSError: one cannot be made.
+    """
+    for place in (folder / name for name in FOLDERS):
+        if place.exists() and not place.is_dir():
+            raise DataError(
+                f"{place}: found a file; expected a folder for pictures, or nothing at this path; "
+                "rename the file"
+            )
+        place.mkdir(exist_ok=True)
 
 
 def read_bytes(path: Path) -> tuple[bytes | None, str]:
@@ -33,7 +54,13 @@ def free_place(path: Path) -> Path:
     """Returns a path, or one like it, at which nothing is; few looks, however many are taken."""
 
     def like(number: int) -> Path:
-        return path.with_name(f"{path.stem}-{number}{path.suffix}") if number else path
+        if not number:
+            return path
+        end = os.fsencode(f"-{number}{path.suffix}")
+        stem, room = path.stem, _LONGEST_NAME - len(end)
+        if len(os.fsencode(stem)) > room:
+            stem = os.fsencode(stem)[:room].decode(errors="ignore")
+        return path.with_name(f"{stem}{os.fsdecode(end)}")
 
     taken, free = -1, 0
     while like(free).exists():

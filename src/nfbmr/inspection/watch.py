@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nfbmr.errors import DataError
-from nfbmr.inspection.arrivals import EMPTY_WAITS, FOLDERS, Arrivals, Mark, Ready, mark_of
+from nfbmr.inspection.arrivals import EMPTY_WAITS, Arrivals, Mark, Ready, mark_of
 from nfbmr.inspection.events import Events
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.journal import Journal, folder_of
 from nfbmr.inspection.known import Done, identity_of, is_same, known_of
-from nfbmr.inspection.moves import free_place, move, read_bytes
+from nfbmr.inspection.moves import free_place, make_places, move, read_bytes
 from nfbmr.inspection.result import Failure
 from nfbmr.inspection.rows import escaped, to_row
 from nfbmr.inspection.watched import Inspecting
@@ -141,8 +141,8 @@ def watch_by(
         How many files were inspected.
 
     Raises:
-        DataError: there is no such folder, the log is not one that this wrote, or another watch
-            is writing to it.
+        DataError: there is no such folder, a file has the name of one that pictures are moved to,
+            the log is not one that this wrote, or another watch is writing to it.
         OSError: the log cannot be written: then nothing is moved, and nothing is lost.
     """
     if not job.folder.is_dir():
@@ -184,8 +184,7 @@ class _Line:
             ours=(job.beside("heatmaps"), job.beside("outbox")),
         )
         if job.move:
-            for name in FOLDERS:  # so that the file system also says what is moved there
-                (job.folder / name).mkdir(exist_ok=True)
+            make_places(job.folder)
         self.events = self._listening()
 
     def run(self, until: Callable[[], bool]) -> int:
