@@ -57,10 +57,11 @@ def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
     """Reads a table of pictures.
 
     Columns, named without regard to case: `path` (required); `label`: good, normal, ok, pass, i.O.,
-    0, false, or empty where no row is called good, is good, 1, true, defect, bad, fail, anomaly, ng or n.i.O. is "defect", so are
-    these words in other languages, and anything else names a type of defect (see `words`); `mask`,
-    which may be empty; `split`: train, test or empty. Masks such as `nan`
-    are none, and a row with such a label is `unlabelled`. CSV may be separated by commas, semicolons or tabs and is UTF-8.
+    0, false, or empty where no row is called good, is good, 1, true, defect, bad, fail, anomaly, ng
+    or n.i.O. is "defect", so are these words in other languages, and anything else names a type of
+    defect (see `words`); `mask`, which may be empty; `split`: train, test or empty. A mask such as
+    `nan` is none, and a row with such a label is `unlabelled`. CSV may be separated by commas,
+    semicolons or tabs and is UTF-8.
 
     Returns:
         The rows, and the names of the columns that are not used.

@@ -80,7 +80,8 @@ _LISTS: dict[str, str] = {
         маска маски 掩码 掩膜 蒙版 マスク 真値 마스크""",
     "label": """
         label labels lable lables labelmap annotation annotations annot annots anno annos seg segs
-        segmentation segmentations segmentierung labelled annotationen etiquette etiqueta etichetta etiket
+        segmentation segmentations segmentierung labelled annotationen etiquette etiqueta etichetta
+        etiket
         標注 标注 标签 标记 ラベル アノテーション 라벨""",
     "not": """
         no not non n un nicht kein keine keinen ohne without sans pas sin senza sem nao nie bez
