@@ -6,6 +6,7 @@ Text in, text out: whether the files exist is for `layouts` to find out.
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -98,7 +99,8 @@ def _refuse_other_labels(table: Path, header: list[str], records: list[list[obje
     for number, name in enumerate(header):
         cells = [_text(cells[number]) for cells in records if number < len(cells)]
         said, words = meaning(name), {word for cell in cells for word in meaning(cell).says}
-        is_sort = bool(said.says & {"good", "defect", "mask"} or said.unclear)
+        is_measured = any(re.fullmatch(r"[-+]?\d*\.\d*[1-9]\d*", cell) for cell in cells)
+        is_sort = not is_measured and bool(said.says & {"good", "defect", "mask"} or said.unclear)
         is_coded = {cell.lower() for cell in cells} <= _GOOD | _DEFECT and bool(said.unknown)
         if name.lower() in _COLUMNS or not any(cells):
             continue
