@@ -213,13 +213,16 @@ def directions(results: Results) -> str:
     return markdown(["", "10 steps", "100", "1000"], lines)
 
 
-def variants(results: Results, file: str, columns: Sequence[tuple[str, str, str]]) -> str:
-    """Returns variants of the recipe side by side: mean and spread over three seeds and more.
+def variants(
+    results: Results, file: str, columns: Sequence[tuple[str, str, str]], least: int = 3
+) -> str:
+    """Returns variants of the recipe side by side: mean and spread over the seeds.
 
     Args:
         results: of all files.
         file: of `nfbmr.benchmark.variants`.
         columns: part of a row, key in it, head; in percent, but for likelihoods (nats).
+        least: seeds without which nothing is said.
     """
     rows = results[file]
     names = list(dict.fromkeys(row["set"] for row in rows))
@@ -229,15 +232,13 @@ def variants(results: Results, file: str, columns: Sequence[tuple[str, str, str]
         for part, key, _ in columns:
             for name in names:
                 found = [r[part][key] for r in rows if (r["variant"], r["set"]) == (variant, name)]
-                cells.append(_of_variant(found, key))
+                cells.append(_of_variant(found, key) if len(found) >= least else "-")
         lines.append(cells)
     heads = [f"{head}: {name}" for _, _, head in columns for name in names]
     return markdown(["", *heads], lines)
 
 
 def _of_variant(found: Sequence[float | None], key: str) -> str:
-    if len(found) < 3:
-        return "-"
     if key != "likelihood":
         return _spread(found, 2)
     return " / ".join(f"{value:.0f}" for value in found if value is not None)
@@ -285,7 +286,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "gate": lambda results: gate.table(results["gate"]).rstrip(),
     "kept": lambda results: variants(results, "kept", (_TOLD, _AUROC)),
     "recipe": lambda results: variants(results, "recipe", (_TOLD, _AUROC, _AUPRO)),
-    "few-steps": lambda results: variants(results, "steps", (_LIKELIHOOD, _TOLD, _AUROC)),
+    "few-steps": lambda results: variants(results, "steps", (_LIKELIHOOD, _AUROC), least=1),
     "judges": judges,
     "mapping-curve": mapping_curve,
     "directions": directions,

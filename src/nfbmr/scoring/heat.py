@@ -17,11 +17,8 @@ from nfbmr.scoring.level import to_level
 from nfbmr.scoring.maps import Maps, chosen_maps, fused_maps, shown_maps
 from nfbmr.settings.schema import ScoringSettings
 
-_UNSEEN = 0.7
+_UNSEEN = 0.4
 """Of the finest judge's map where a coarser one sees nothing (docs/research.md)."""
-
-_BLIND = 0.1
-"""Likewise, where the finest one sees nothing that good pictures have not."""
 
 _TRACE = 1e-3
 
@@ -49,8 +46,7 @@ def heatmap(
     """Fuses one image's raw maps (K, H, W) to one map (h, w) of `size` on the good images' scale.
 
     Where grids are judges the scale is the heatmap's own, in levels of what the highest place of
-    good pictures has: the finest judge's map, dimmed where the others
-    see nothing: a little, or where it sees nothing itself, nearly to what they see. The highest
+    good pictures has: the finest judge's map, dimmed where the others see nothing. The highest
     point of what is called a defect lies above 1, that of all else below: a defect shows where,
     and a good part is calm. Otherwise 0 is a typical good position, and 1 is what the
     highest position of a good picture exceeds in the asked share of good pictures. `counts`,
@@ -83,13 +79,12 @@ def _as_judged(
     found = shown[-1]
     # What is decided here is decided before resizing, so that it is the same at every size.
     highest = float(own[-1].max())
-    least = _UNSEEN if highest >= 1 else _BLIND
     for coarse, one in zip(shown[:-1], own, strict=False):
         top = float(one.max())
         seen = coarse / max(float(coarse.max()), 1e-9)
         # Where the finest judge sees nothing at all, a trace of the other still says where.
         traced = found + _TRACE * seen
-        found = traced * (least + (1 - least) * seen)
+        found = traced * (_UNSEEN + (1 - _UNSEEN) * seen)
         if score > 1 and top >= max(highest, 1):
             found = _with_place(found, traced, seen)
     return with_verdict(np.asarray(found, dtype=np.float32), score)

@@ -37,10 +37,10 @@ def _fast() -> Settings:
         # Positions are independent vectors for a 1x1 flow: drawing them from all images at once
         # makes each step see the whole variety, and matrix products beat small convolutions.
         # Passes, not steps: a fixed number of steps that suits many images overfits few, which
-        # the likelihood of held-out good images shows. The bounds keep the time about a minute.
+        # the likelihood of held-out good images shows. The upper bound keeps the time short.
         stage_one=StageSettings(
             epochs=10,
-            least_steps=200,
+            least_steps=25,
             most_steps=600,
             batch=1024,
             batch_of="positions",
