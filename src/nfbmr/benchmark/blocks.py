@@ -279,6 +279,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "measured": measured,
     "int8": int8,
     "peers": lambda results: report.tables(results["peers"]).rstrip(),
+    "peers-parts": lambda results: report.tables(results["peers_parts"]).rstrip(),
     "ablation": ablation,
     "baselines": baselines,
     "objects": objects,
