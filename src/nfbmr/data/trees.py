@@ -327,9 +327,18 @@ def _sorted_by_name(parts: Sequence[Path]) -> str:
         words = {kind: names for kind, names in kinds.items() if kind and len(names) >= _OFTEN}
         if not _are_no_series({"".join(map(str, kind)) for kind in words}):
             return ""
+    elif _are_counted({"".join(meaning(names[0]).unknown) for names in words.values()}):
+        return ""
     if sum(map(len, words.values())) < _MOSTLY * len(parts):
         return ""
     return counted({_words(names[0]): len(names) for names in words.values()})
+
+
+def _are_counted(words: set[str]) -> bool:
+    """Whether words differ by a last letter that counts or says a side: `camA`, `camB`."""
+    return len({word[:-1] for word in words}) == 1 and not _are_no_series(
+        {word[-1:] for word in words}
+    )
 
 
 def _words(bare: str) -> str:
