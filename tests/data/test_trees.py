@@ -248,6 +248,7 @@ def test_files_that_unknown_words_sort_are_refused(
         [f"{name}_{i}.png" for name in ("IMG", "DSC") for i in range(3)],
         [f"{i}_{side}.png" for side in ("left", "right", "A", "B") for i in range(3)],
         [f"{camera}_{i}.png" for camera in ("camA", "camB", "camC") for i in range(3)],
+        [*(f"{i}.png" for i in range(4)), *(f"new_{i}.png" for i in range(4))],
         ["3fabc9.png", "b0dad1.png", "e1bed.png", "0cafe1.png", "12ace3.png", "77.png"],
         [*(f"bolt_{i}.png" for i in range(5)), "Unnamed.png"],
     ],

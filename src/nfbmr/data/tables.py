@@ -119,11 +119,14 @@ def _text(cell: object) -> str:
 def unlabelled(rows: Sequence[Row]) -> frozenset[int]:
     """Returns the numbers of rows without a label where others have one that says good.
 
-    So are those whose label is what programs write for nothing, whatever others say.
+    Not those of the test, which nothing is learnt from: who looks at them counts them. So are those
+    whose label is what programs write for nothing, whatever others say.
     """
     is_said = any(row.label and row.defect == "good" for row in rows)
     return frozenset(
-        row.number for row in rows if (is_said and not row.label) or row.label.lower() in _NOTHING
+        row.number
+        for row in rows
+        if (is_said and not row.label and row.split != "test") or row.label.lower() in _NOTHING
     )
 
 

@@ -124,6 +124,7 @@ _LISTS: dict[str, str] = {
         src original originals orig crop crops cropped export exports upload uploads download
         downloads backup archive files file num number nr and und public reference link linked extra
         more additional
+        new newer old older latest first second third neu neue alt nouveau nuevo nuovo novo
         dsc dscn dscf pxl frame frames snapshot capture shot tl tr bl br ul ur ll lr
         品 件 图像 图片 画像 写真 이미지""",
 }
