@@ -181,6 +181,8 @@ def test_a_message_that_makes_the_broker_hang_up_holds_up_no_other(
     if not MOSQUITTO.is_file():
         pytest.skip(f"no {MOSQUITTO}")
     monkeypatch.setattr("nfbmr.station.outputs.mqtt._SECONDS", 0.5)
+    for module in ("inspection.courier", "station.outputs.mqtt"):
+        monkeypatch.setattr(f"nfbmr.{module}._LONGEST_PAUSE", 0.2)
     broker = Broker(tmp_path, "allow_anonymous true")
     with Station(settings(mqtt=f"mqtt://127.0.0.1:{broker.port}/t")) as station:
         client = TestClient(create_app(station), base_url="http://127.0.0.1")

@@ -33,7 +33,7 @@ LOGIN = "NFBMR_MQTT_LOGIN"
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _SECONDS = 10.0  # for an answer of the broker
-_LONGEST_PAUSE = 60.0  # seconds; a connection that lasted for longer was a good one
+_LONGEST_PAUSE = 60.0  # seconds; a connection that lasted for longer, or took something, was good
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +133,7 @@ class Mqtt:
         self.address = broker.address
         self._client: aiomqtt.Client | None = None
         self._why = "no connection yet"
+        self._took = False  # whether anything was taken over this connection
         self._ending = asyncio.Event()
         self._loop = asyncio.SelectorEventLoop()  # on Windows the usual one does not suffice
         self._thread = threading.Thread(target=self._work, name="nfbmr-broker", daemon=True)
@@ -153,6 +154,7 @@ class Mqtt:
             return "dropped", str(error) or "the broker does not answer"
         except ValueError as error:  # its topic or its size are none that MQTT has
             return "refused", str(error)
+        self._took = True
         return "delivered", ""
 
     def close(self) -> None:
@@ -177,8 +179,9 @@ class Mqtt:
             except Exception as error:  # whatever it was, the broker may be back later
                 self._why = str(error) or type(error).__name__
                 self._heard(self._why)
-                if time.monotonic() - began > _LONGEST_PAUSE:
+                if self._took or time.monotonic() - began > _LONGEST_PAUSE:
                     pause = self._first_pause
+                self._took = False
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._ending.wait(), pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
