@@ -58,7 +58,8 @@ def test_a_file_that_is_moved_in_is_whole(heard: Events, tmp_path: Path) -> None
     assert names(heard, wanted) == wanted
     (hot / "a.png").rename(hot / "good" / "a.png")
     (hot / "sub" / "c.png").write_bytes(b"1")
-    assert names(heard, {"sub/c.png": True}) == {"sub/c.png": True}
+    # Whether it was written whole before the new folder was listened to, only a later look tells.
+    assert [*names(heard, {"sub/c.png": True})] == ["sub/c.png"]
 
 
 def test_nothing_is_heard_where_it_is_not_asked_for(tmp_path: Path) -> None:
