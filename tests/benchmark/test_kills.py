@@ -10,6 +10,7 @@ import pytest
 
 from nfbmr.benchmark import kills
 from nfbmr.benchmark.kills import (
+    FIT,
     PHASES,
     Event,
     Kills,
@@ -23,6 +24,8 @@ from nfbmr.benchmark.kills import (
     twice,
     units_of,
 )
+from nfbmr.settings.changes import with_changes
+from nfbmr.settings.presets import preset
 
 ROOT = Path(__file__).parents[2]
 ROWS = ROOT / "docs" / "results" / "kills.jsonl"
@@ -128,3 +131,13 @@ def test_the_documents_say_what_was_measured() -> None:
     assert f"in {identical} of {len(rows)} small fits" in readme
     assert f"{again or 'no'} finished phase was done again" in readme
     assert f"at most {steps} steps were" in readme
+
+
+def test_the_fit_that_is_killed_is_one_that_todays_settings_take() -> None:
+    arguments = ("checkpoint_seconds",)
+    settings = with_changes(
+        preset("fast"), {name: value for name, value in FIT.items() if name not in arguments}
+    )
+
+    assert settings.mapping.kind != "none", "the phase of the mapping needs one"
+    assert settings.scoring.by_judges, "killed is the recipe of today, with its finer Gaussians"

@@ -30,7 +30,7 @@ from nfbmr.system import provenance
 Row = dict[str, Any]
 
 PHASES = ("features", "flow", "mapping", "gaussians", "writing", "export")
-"""The subspace is part of `gaussians`, the calibration of `writing`."""
+"""The Gaussians of finer places are part of `gaussians`, the calibration of `writing`."""
 COMPARED = ("model.safetensors", "calibration.json")
 FIT: dict[str, Any] = {
     "size": [96, 96],
@@ -44,8 +44,8 @@ FIT: dict[str, Any] = {
     },
     "flow": {"hidden": 32, "blocks": 4},
     "mapping": {"kind": "bmr", "latent": 32, "inner": 8, "n": 1},
-    "subspace": {"rank": 8},
-    "scoring": {"maps": ["source", "target", "norm", "distance", "residual"]},
+    "local": {"rank": 8},
+    "scoring": {"maps": ["source", "target", "norm", "distance", "fine", "finest"]},
     "stage_one": {"steps": 120, "batch": 256},
     "stage_two": {"steps": 60, "batch": 4},
 }
@@ -289,7 +289,7 @@ def fit_and_tell(data: Path, model: Path, log: Path, *, export: bool) -> None:
     from nfbmr.features import compute
     from nfbmr.learning import crew, learn, stage, stages
     from nfbmr.networks.gaussian import PositionGaussians
-    from nfbmr.networks.subspace import Subspace
+    from nfbmr.networks.local import LocalGaussians
 
     stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
@@ -334,7 +334,7 @@ def fit_and_tell(data: Path, model: Path, log: Path, *, export: bool) -> None:
     watch(crew.HERE, "build_features", "features", "begin", "end")
     watch(stages._Run, "learn_gaussians_and_subspace", "gaussians", "begin", "end")
     watch(PositionGaussians, "learn", "gaussians", "unit")
-    watch(Subspace, "learn", "gaussians", "unit")
+    watch(LocalGaussians, "learn", "gaussians", "unit")
     watch(learn, "calibration_maps", "writing", "begin", "unit")
     watch(fitting, "write_bundle", "writing", "unit", "end")
     watch(fitting, "add_graphs", "export", "begin", "unit", "end")
