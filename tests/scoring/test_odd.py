@@ -68,3 +68,33 @@ def test_a_calibration_that_does_not_know_its_pictures_names_none(
     calibration: Calibration,
 ) -> None:
     assert odd_ones(replace(calibration, pictures=())) == ()
+
+
+def test_odd_ones_that_hide_each_other_are_all_named() -> None:
+    maps = good(200)
+    rotten = [f"picture {n}" for n in (3, 50, 77, 120, 180, 199)]
+    for step, n in enumerate((3, 50, 77, 120, 180, 199)):
+        maps[n] += 2 + 0.02 * step
+    calibration = calibrate(maps, ANY, 0.01, [f"picture {n}" for n in range(200)])
+
+    named = [one.picture for one in odd_ones(calibration)]
+
+    assert set(rotten) <= set(named[: len(rotten) + 1])
+    assert len(named) <= len(rotten) + 2
+    alone = odd_ones(calibration)[0].without
+    fewer = without(calibration, named)
+    assert float(calibration.shown(fewer.raw(np.array(fewer.threshold)))) < 0.5 * alone
+
+
+def test_good_ones_alone_are_seldom_odd() -> None:
+    named = [len(odd_ones(clean(seed))) for seed in range(10)]
+    assert sum(named) <= 20, "two of a hundred"
+
+
+def clean(seed: int) -> Calibration:
+    return calibrate(good(100, seed), ANY, 0.01, [f"picture {n}" for n in range(100)])
+
+
+def test_of_few_good_pictures_a_tail_is_not_made_up() -> None:
+    few = calibrate(good(12), ANY, 0.05, NAMES[:12])
+    assert len(odd_ones(few)) <= 1

@@ -34,7 +34,14 @@ from nfbmr.networks.detector import Detector
 from nfbmr.networks.protocol import FeatureSource
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights
-from nfbmr.scoring.calibrate import Known, calibrate, odd_ones, with_looks
+from nfbmr.scoring.calibrate import (
+    LEAST_HELD_OUT,
+    Known,
+    calibrate,
+    odd_ones,
+    with_looks,
+    without,
+)
 from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.looks import OF_PIXELS, joined
 from nfbmr.scoring.order import order_in_words
@@ -199,6 +206,12 @@ def _say_odd_ones(calibration: Calibration, good: Survey) -> None:
         f"{one.without:.2f})"
         for one in odd[:_MOST_NAMED]
     )
+    if len(odd) > _MOST_NAMED:
+        told += f"; {len(odd) - _MOST_NAMED} more"
+    if len(odd) > 1 and len(calibration.scores) - len(odd) >= LEAST_HELD_OUT:
+        fewer = without(calibration, [one.picture for one in odd])
+        shown = calibration.shown(fewer.raw(np.array(fewer.threshold)))
+        told += f"; without all of them {float(shown):.2f}"
     _log.warning(
         "%s unlike the others; look whether good: %s. Where one is "
         "not, take it out and fit again, or leave it out of the threshold: nfbmr calibrate MODEL "
