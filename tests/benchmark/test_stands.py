@@ -40,6 +40,12 @@ def test_what_a_client_and_the_record_saw_is_told() -> None:
         assert f"| {figures} |" in said
 
 
+def test_what_was_computed_is_told_where_it_is_known() -> None:
+    assert "computed" not in table([LOAD])
+    said = table([LOAD | {"cpu_ms": {"station": 170.4, "bare": 131.0}}])
+    assert "ms of one core, and by the runtime alone | 170, 131 |" in said
+
+
 def test_each_database_has_a_line_and_a_later_row_counts() -> None:
     said = table([KILLS, KILLS | {"database": "postgresql"}, KILLS | {"twice": 3}])
     assert said.count("killed 20 times") == 2

@@ -45,6 +45,7 @@ def test_the_bare_runtime_judges_until_its_time_is_over(
 ) -> None:
     row = bare(str(exported), [str(path) for path in pictures], 0.5, "auto")
     assert row["per_second"] > 0
+    assert row["cpu_seconds"] > 0
     assert row["size"] == [64, 64]
 
 

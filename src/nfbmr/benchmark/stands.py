@@ -23,7 +23,7 @@ def _load(row: Row) -> list[list[str]]:
     wait, held = row["milliseconds"], row["resident_mb"]
     errors = sum(row["errors"].values())
     height, width = row["size"]
-    return [
+    said = [
         [
             f"{row['clients']} clients for {row['seconds']:.0f} s, {height} x {width}, "
             f"{row['runtime']}: verdicts, of these recorded, told to come again, errors",
@@ -42,6 +42,10 @@ def _load(row: Row) -> list[list[str]]:
             f"{row['per_second']:.1f}, {row['bare_per_second']:.1f}",
         ],
     ]
+    if spent := row.get("cpu_ms"):
+        what = "computed for a verdict, ms of one core, and by the runtime alone"
+        said.append([what, f"{spent['station']:.0f}, {spent['bare']:.0f}"])
+    return said
 
 
 def _kills(row: Row) -> list[list[str]]:

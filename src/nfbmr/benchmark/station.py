@@ -5,7 +5,8 @@ answer, or when it is told to come again. A row says how many verdicts there wer
 client waited, what else was answered, how much memory the station held at the start, in the middle
 and at the end, and whether every answered verdict is in the record. Before and after it the same
 pictures go from their files through the same runtime without a station, for as long in all as a
-quarter of the load; the row compares the two rates.
+quarter of the load; the row compares the two rates, and what all cores together compute for a
+picture (`cpu_ms`): where the clients run on the same machine, they take their share of the rate.
 """
 
 from __future__ import annotations
@@ -83,12 +84,15 @@ def measure(
         found = loaded(station, model.name, pictures, clients=clients, seconds=seconds)
     after = in_child("nfbmr.benchmark.station", bare).row
     alone = (before["per_second"] + after["per_second"]) / 2
+    cpu = found.pop("cpu_seconds") / found["answered"]
+    cpu_alone = (before["cpu_seconds"] + after["cpu_seconds"]) / 2
     return {
         "row": "station load",
         "clients": clients,
         **found,
         "bare_per_second": round(alone, 2),
         "share_of_bare": round(found["per_second"] / alone, 3),
+        "cpu_ms": {"station": round(1000 * cpu, 1), "bare": round(1000 * cpu_alone, 1)},
         "size": before["size"],
         "runtime": before["runtime"],
     }
@@ -103,7 +107,7 @@ def loaded(
     for number in range(_WARM_UP):
         first.inspect(model, f"warm-up {number}", data[number % len(data)])
     earlier = len(first.record())
-    began = time.monotonic()
+    began, spent = time.monotonic(), station.cpu_seconds()
     until = began + seconds
     held: list[float] = []
     ended = threading.Event()
@@ -123,12 +127,12 @@ def loaded(
         ]
         for one in sending:
             one.result()
-    took = time.monotonic() - began
+    took, spent = time.monotonic() - began, station.cpu_seconds() - spent
     ended.set()
     looking.join()
     recorded = len(first.record()) - earlier
     first.close()
-    return _counted(tallies, took, held, recorded)
+    return _counted(tallies, took, held, recorded) | {"cpu_seconds": round(spent, 1)}
 
 
 def _send(
@@ -188,15 +192,19 @@ def _counted(tallies: Sequence[Tally], took: float, held: Sequence[float], recor
 
 
 def bare(model: str, pictures: Sequence[str], seconds: float, runtime: str) -> Row:
-    """Measures how many pictures a second go from their files through a runtime."""
+    """Measures how many pictures a second go from their files through a runtime.
+
+    `cpu_seconds` is what all cores together compute for one.
+    """
     inspector = load(model, runtime=runtime)
     for _ in inspector.inspect_many(list(pictures[:_WARM_UP])):
         pass
-    began = time.monotonic()
+    began, spent = time.monotonic(), time.process_time()
     done = sum(1 for _ in inspector.inspect_many(_until(pictures, began + seconds)))
     height, width = inspector.size
     return {
         "per_second": done / (time.monotonic() - began),
+        "cpu_seconds": (time.process_time() - spent) / done,
         "size": [height, width],
         "runtime": inspector.runtime.name,
     }
