@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,9 @@ def test_what_comes_from_outside_is_the_pictures_background(pose: Pose) -> None:
     picture = photograph(notched, 3, 45.0)
     picture[..., 2] //= 2
     aligned, turn = pose.align(picture)
+    assert pose.seen is not None
+    everywhere = Pose(pose.template, pose.stretch, pose.arc)
+    aligned, turn = everywhere.align(picture)
     outside = turn.of(np.zeros_like(picture), (1, 1, 1)) == 1
     assert outside.any()
     assert set(aligned[..., 0][outside[..., 0]].tolist()) <= set(range(37, 44))
@@ -209,15 +213,47 @@ def test_too_few_pictures_have_none() -> None:
 def test_a_picture_without_a_part_stays_as_it_is(pose: Pose) -> None:
     plain = np.full((SIDE, SIDE, 3), 90, np.uint8)
     aligned, turn = pose.align(plain)
-    np.testing.assert_array_equal(aligned, plain)
+    assert pose.seen is not None
+    assert (aligned[pose.seen] == 90).all()
     heat = np.random.default_rng(0).normal(size=(24, 24)).astype(np.float32)
     np.testing.assert_allclose(turn.back(heat), heat, atol=1e-6)
 
 
+def test_what_not_all_good_pictures_show_is_the_same_in_each(pose: Pose) -> None:
+    assert pose.seen is not None
+    y, x = np.mgrid[:SIDE, :SIDE] + 0.5 - SIDE / 2
+    assert not pose.seen[np.hypot(y, x) > SIDE / 2 + 3].any(), "the corners come from outside"
+    assert pose.seen[np.hypot(y, x) < SIDE / 2 - 14].all(), "parts are shifted by up to 8 pixels"
+    assert max(abs(one - BACKGROUND) for one in pose.ground) <= 1
+    bright = np.clip(photograph(notched, 3, 45.0).astype(int) + 20, 0, 255).astype(np.uint8)
+    for picture in (photograph(notched, 4, 200.0), bright, np.full_like(bright, 90)):
+        aligned, turn = pose.align(picture)
+        assert (aligned[~pose.seen] == pose.ground).all()
+        np.testing.assert_array_equal(turn.counts(), pose.seen)
+
+
+def test_where_too_little_would_count_all_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nfbmr.data.pose.LEAST_SEEN", 0.99)
+    found = study_pose(photographs(notched)[0]).pose
+    assert found is not None
+    assert found.seen is None
+    picture = photograph(notched, 3, 45.0)
+    aligned, turn = found.align(picture)
+    np.testing.assert_array_equal(aligned, turn.of(picture, (40, 40, 40)))
+    assert turn.counts() is None
+
+
 def test_equal_poses_have_equal_keys_and_others_have_others(pose: Pose) -> None:
-    assert Pose(pose.template.copy(), pose.stretch, 1.0).key == pose.key
-    assert Pose(pose.template, 1.1, pose.arc).key != pose.key
-    assert Pose(pose.template + 1, pose.stretch, pose.arc).key != pose.key
+    bare = Pose(pose.template, pose.stretch, pose.arc)
+    assert Pose(pose.template.copy(), pose.stretch, 1.0).key == bare.key
+    assert Pose(pose.template, 1.1, pose.arc).key != bare.key
+    assert Pose(pose.template + 1, pose.stretch, pose.arc).key != bare.key
+    assert pose.seen is not None
+    seen = pose.seen.copy()
+    assert replace(pose, seen=seen).key == pose.key != bare.key
+    seen[0, 0] ^= True
+    assert replace(pose, seen=seen).key != pose.key
+    assert replace(pose, ground=(1, 2, 3)).key != pose.key
 
 
 @pytest.mark.skipif(not PILLS.is_dir(), reason="the pills are not here")

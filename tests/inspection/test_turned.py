@@ -62,3 +62,18 @@ def test_a_model_without_a_pose_turns_nothing(model: Path, turned: Draw) -> None
     bundle = read_bundle(model)
     assert bundle.pose is None
     assert Inspector(bundle, TorchRuntime(bundle, "cpu")).inspect(turned(1, 30.0)).turn is None
+
+
+def test_nothing_is_found_where_good_pictures_show_nothing(
+    inspector: Inspector, turned: Draw
+) -> None:
+    found = inspector.inspect(turned(400, 45.0, defect=True))
+    assert found.turn is not None
+    counts = found.turn.counts()
+    assert counts is not None
+    assert 0.25 < counts.mean() < 0.95
+    assert found.heatmap[0, 0] == found.heatmap[-1, -1] == 0
+    # What the corner shows does not matter.
+    dirty = turned(400, 45.0, defect=True)
+    dirty[:4, :4] = 255
+    assert inspector.inspect(dirty).score == pytest.approx(found.score, rel=0.02)

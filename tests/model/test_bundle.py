@@ -467,7 +467,8 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def a_pose() -> Pose:
     rings = np.random.default_rng(0).normal(size=(RINGS, ANGLES)).astype(np.float32)
-    return Pose(rings_of(waves_of(rings)), 1.25, 292.0)
+    seen = np.random.default_rng(0).random(content().facts.size) > 0.3
+    return Pose(rings_of(waves_of(rings)), 1.25, 292.0, seen, ground=(3, 4, 5))
 
 
 def test_a_pose_comes_back_and_is_kept_by_what_changes_the_model(tmp_path: Path) -> None:
@@ -483,7 +484,18 @@ def test_a_pose_comes_back_and_is_kept_by_what_changes_the_model(tmp_path: Path)
         assert found.key == a_pose().key
         assert (found.stretch, found.arc) == (1.25, 292.0)
     said = "Parts lie turned: each picture is turned to one pose first (nine tenths of the good "
-    assert said + "parts lay within 292 degrees)." in (path / CARD).read_text("utf-8")
+    said += "parts lay within 292 degrees); "
+    assert said in (path / CARD).read_text("utf-8")
+
+
+def test_a_pose_of_before_there_was_what_counts_is_read(tmp_path: Path) -> None:
+    path, old = tmp_path / "model", replace(a_pose(), seen=None)
+    write_bundle(path, content(pose=old))
+    assert set(load_file(path / POSE)) == {"template", "stretch", "arc"}
+    found = read_bundle(path).pose
+    assert found is not None
+    assert found.seen is None
+    assert found.key == old.key
 
 
 def test_a_model_of_parts_in_one_pose_has_none(path: Path) -> None:
@@ -501,6 +513,8 @@ def test_a_model_of_parts_in_one_pose_has_none(path: Path) -> None:
         ({"stretch": np.zeros(())}, "impossible"),
         ({"arc": np.full((), 400.0)}, "impossible"),
         ({"more": np.zeros(())}, "holds no pose"),
+        ({"seen": np.ones((3, 4), np.uint8)}, "holds no pose"),
+        ({"ground": np.zeros(4, np.uint8)}, "holds no pose"),
     ],
 )
 def test_a_pose_with_impossible_values_is_refused(

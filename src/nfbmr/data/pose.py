@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -59,6 +59,12 @@ MOST_LEFT = 0.5
 leave this share at most. For parts in one pose it leaves all of it, whatever angle noise or a
 symmetry prefers."""
 
+SEEN = 0.99
+"""Share of the good pictures that show a place, once they are turned, for it to count. What comes
+in from outside is no part of the product, and would be unusual wherever few pictures have it."""
+LEAST_SEEN = 0.25
+"""Share of the picture that has to count: with less, parts lie too far from the middle."""
+
 LONG = 1.15
 """Longest by shortest extent, above which the outline alone shows how a part lies."""
 
@@ -79,6 +85,12 @@ class Turn:
     """(H, W) of the picture."""
     stretch: float = 1.0
     """Height of a pixel by its width, as the camera saw it."""
+    seen: NDArray[np.bool_] | None = field(default=None, repr=False, compare=False)
+    """`Pose.seen`."""
+
+    def counts(self) -> NDArray[np.float32] | None:
+        """Returns float32 (H, W) of the turned picture: 0 where nothing counts, else 1."""
+        return None if self.seen is None else self.seen.astype(np.float32)
 
     def back(self, turned: NDArray[np.float32]) -> NDArray[np.float32]:
         """Brings a map of the turned picture, float32 (h, w), back to the picture as it lay.
@@ -95,9 +107,13 @@ class Turn:
 
     def of(self, pixels: NDArray[np.uint8], fill: tuple[int, int, int]) -> NDArray[np.uint8]:
         """Turns a picture (H, W, 3) to the pose; `fill` is what comes in from outside."""
+        return np.array(self.moved(Image.fromarray(pixels), fill))
+
+    def moved(self, picture: Image.Image, fill: int | tuple[int, int, int]) -> Image.Image:
+        """Turns a picture to the pose, as `of` does."""
         onto, middle = self._onto(), np.array(self.size) / 2
         shift = np.array(self.centre) - onto @ middle
-        return np.array(_affine(Image.fromarray(pixels), onto, shift, fill))
+        return _affine(picture, onto, shift, fill)
 
     def _onto(self) -> NDArray[np.float64]:
         """Returns (2, 2): (y, x) about the turned picture's middle -> about the part's centre."""
@@ -118,6 +134,11 @@ class Pose:
     """Height of a pixel by its width, as the camera saw it."""
     arc: float
     """Degrees: the smallest arc that nine tenths of the good parts lay in."""
+    seen: NDArray[np.bool_] | None = None
+    """(H, W) of the turned picture: what good pictures show (`SEEN`), so that it counts; None:
+    all of it, as in models from before there was this."""
+    ground: tuple[int, int, int] = (0, 0, 0)
+    """Red, green, blue of what does not count: the good pictures' median background."""
 
     def align(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Turn]:
         """Turns a picture so that its part lies in this pose in the picture's middle.
@@ -129,28 +150,40 @@ class Pose:
 
         Returns:
             uint8 (H, W, 3), filled with the picture's own background where that comes from outside,
-            and how it was turned.
+            painted over where nothing counts, and how it was turned.
         """
         seen = see(pixels, self.stretch)
         if seen.centre is None:
             height, width = seen.size
-            return pixels, Turn(0.0, (height / 2, width / 2), seen.size, self.stretch)
+            turn = Turn(0.0, (height / 2, width / 2), seen.size, self.stretch, self.seen)
+            return self._painted(pixels), turn
         (angle,), _ = best_angles(spectrum_of(seen)[None], self._spectrum)
-        turn = Turn(float(angle), seen.centre_in_pixels(), seen.size, self.stretch)
-        return turn.of(pixels, _background(pixels)), turn
+        turn = Turn(float(angle), seen.centre_in_pixels(), seen.size, self.stretch, self.seen)
+        return self._painted(turn.of(pixels, _background(pixels))), turn
+
+    def _painted(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Returns a turned picture (H, W, 3) in which what does not count is `ground`."""
+        if self.seen is None:
+            return pixels
+        return np.where(self.seen[..., None], pixels, np.array(self.ground, np.uint8))
 
     @property
     def key(self) -> str:
         """Names all that an aligned picture depends on: 64 hexadecimal digits."""
         told = [self.template.tobytes(), np.float64(self.stretch).tobytes(), _FORMAT]
+        if self.seen is not None:
+            told += [np.packbits(self.seen).tobytes(), bytes(self.ground)]
         return hashlib.sha256(b"".join(told)).hexdigest()
 
     def describe(self) -> str:
         """Returns a sentence for the screen and the card."""
-        return (
+        said = (
             "Parts lie turned: each picture is turned to one pose first (nine tenths of the good "
             f"parts lay within {self.arc:.0f} degrees)"
         )
+        if self.seen is None:
+            return said
+        return f"{said}; {100 * self.seen.mean():.0f} % of it counts, what good pictures all show"
 
     @cached_property
     def _spectrum(self) -> Waves:
@@ -206,9 +239,11 @@ def study_pose(pictures: Iterable[NDArray[np.uint8]], stretch: float = 1.0) -> S
         stretch: height of a pixel by its width, where the resize has changed the aspect ratio.
     """
     parts: list[Seen] = []
+    grounds: list[tuple[int, int, int]] = []
     number = 0
     for number, pixels in enumerate(pictures, start=1):
         seen = see(pixels, stretch)
+        grounds.append(_background(pixels))
         if seen.is_part:
             parts.append(seen)
         if number == FIRST and len(parts) < PLAIN_PICTURES * number:
@@ -222,7 +257,25 @@ def study_pose(pictures: Iterable[NDArray[np.uint8]], stretch: float = 1.0) -> S
         in_one_pose = near >= LEAST_AGREEMENT
         return Studied(None, None if in_one_pose else _said_of_outlines(parts))
     template, angles = _settled(spectra, _beginning(spectra, parts))
-    return Studied(Pose(rings_of(template), stretch, _arc(angles)))
+    red, green, blue = np.median(grounds, axis=0).round().astype(int).tolist()
+    shown = _shown(parts, angles, stretch)
+    return Studied(
+        Pose(rings_of(template), stretch, _arc(angles), shown, ground=(red, green, blue))
+    )
+
+
+def _shown(
+    parts: list[Seen], angles: NDArray[np.float64], stretch: float
+) -> NDArray[np.bool_] | None:
+    """Returns what pictures show once they are turned by angles (N,), (H, W); None: too little."""
+    size = parts[0].size
+    whole = Image.new("L", (size[1], size[0]), 255)
+    times = np.zeros(size, np.int64)
+    for part, angle in zip(parts, angles, strict=True):
+        turn = Turn(float(angle), part.centre_in_pixels(), size, stretch)
+        times += np.asarray(turn.moved(whole, 0)) == 255
+    shown = np.asarray(times >= SEEN * len(parts))
+    return shown if shown.mean() >= LEAST_SEEN else None
 
 
 def _said_of_outlines(parts: list[Seen]) -> str | None:

@@ -81,7 +81,8 @@ class Inspection:
         one = self.maps, self.scoring, self.calibration, self.score
         if self.turn is None:
             return heatmap(*one, size, self._counts(size))
-        turned = resize_map(self.turn.back(heatmap(*one, self.turn.size)), size)
+        upright = heatmap(*one, self.turn.size, self.turn.counts())
+        turned = resize_map(self.turn.back(upright), size)
         return with_verdict(turned, self.score) if self._one_scale else turned
 
     def _counts(self, size: tuple[int, int]) -> NDArray[np.float32] | None:

@@ -212,7 +212,7 @@ def read_bundle(path: Path, *, tensors: bool = True, unopened: bool = True) -> B
         facts=facts,
         calibration=_calibration(path / CALIBRATION, settings),
         tensors=_read_tensors(path / TENSORS) if tensors else {},
-        pose=read_pose(path / POSE) if POSE in parts else None,
+        pose=read_pose(path / POSE, facts.size) if POSE in parts else None,
         ignore=read_ignored(path / IGNORE, facts.size) if IGNORE in parts else None,
         exports=_read_exports(path, parts),
         examples=examples_from_zip(path / EXAMPLES) if EXAMPLES in parts else (),

@@ -3,6 +3,8 @@
 template  float32 (R, A)
 stretch   float64 ()
 arc       float64 ()
+seen      uint8   (H, W), 0 or 1; neither of the two where all of a picture counts
+ground    uint8   (3,)
 """
 
 from __future__ import annotations
@@ -28,11 +30,18 @@ def write_pose(path: Path, pose: Pose) -> None:
     from safetensors.numpy import save_file
 
     values = {"template": pose.template, "stretch": pose.stretch, "arc": pose.arc}
-    save_file({name: np.asarray(values[name], kind) for name, (kind, _) in _SHAPES.items()}, path)
+    stored = {name: np.asarray(values[name], kind) for name, (kind, _) in _SHAPES.items()}
+    if pose.seen is not None:
+        stored |= {"seen": pose.seen.astype(np.uint8), "ground": np.array(pose.ground, np.uint8)}
+    save_file(stored, path)
 
 
-def read_pose(path: Path) -> Pose:
+def read_pose(path: Path, size: tuple[int, int]) -> Pose:
     """Reads what `write_pose` wrote.
+
+    Args:
+        path: the file.
+        size: (H, W) of the model.
 
     Raises:
         BundleTamperedError: the file cannot be read, or holds other things or impossible values.
@@ -45,7 +54,9 @@ def read_pose(path: Path) -> Pose:
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise BundleTamperedError(f"{path} is not readable ({brief(error)})") from None
     shapes = {name: (value.dtype.type, value.shape) for name, value in found.items()}
-    if shapes != _SHAPES or not all(np.isfinite(value).all() for value in found.values()):
+    masked = {"seen": (np.uint8, size), "ground": (np.uint8, (3,))}
+    expected = _SHAPES | masked if "seen" in found else _SHAPES
+    if shapes != expected or not all(np.isfinite(value).all() for value in found.values()):
         raise BundleTamperedError(
             f"{path} holds no pose that this program wrote; restore the file or fit again"
         )
@@ -55,4 +66,8 @@ def read_pose(path: Path) -> Pose:
             f"{path}: a stretch of {stretch:g} and an arc of {arc:g} degrees are impossible; "
             "restore the file or fit again"
         )
-    return Pose(found["template"], stretch, arc)
+    if "seen" not in found:
+        return Pose(found["template"], stretch, arc)
+    red, green, blue = found["ground"].tolist()
+    seen = found["seen"] != 0
+    return Pose(found["template"], stretch, arc, seen, ground=(red, green, blue))
