@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from nfbmr.errors import CalibrationError
-from nfbmr.scoring.calibrate import calibrate, odd_ones, without
+from nfbmr.scoring.calibrate import calibrate, without
 from nfbmr.scoring.calibration import Calibration, image_scores
 from nfbmr.scoring.maps import MAPS, Maps
+from nfbmr.scoring.odd import odd_ones
 from nfbmr.settings.schema import ScoringSettings
 
 ANY = ScoringSettings(maps=("norm", "fine"), fusion="any")

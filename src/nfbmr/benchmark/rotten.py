@@ -66,7 +66,7 @@ def learnt(data: str, share: float, seed: int, folder: str) -> Row:
     from nfbmr.data.survey import survey
     from nfbmr.features.cache import FeatureCache
     from nfbmr.fitting import fit
-    from nfbmr.scoring.calibrate import odd_ones
+    from nfbmr.scoring.odd import odd_ones
 
     out, found = Path(folder), read_data(data)
     rotten = rotten_of(found.test, len(found.train_good), share, seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from nfbmr.model.facts import Facts
 from nfbmr.scoring.calibrate import calibrate, recalibrate, with_looks
 from nfbmr.scoring.calibrate import without as without_pictures
 from nfbmr.scoring.calibration import Calibration
-from nfbmr.scoring.ignored import Area, masked
+from nfbmr.scoring.ignored import Area
 from nfbmr.scoring.looks import OF_PIXELS, joined
 from nfbmr.settings.schema import Settings
 from nfbmr.system.words import counted
@@ -90,10 +90,9 @@ def calibrated_on(
     maps = np.stack([one.maps for one in found]) if found else np.empty((0, 1, 1, 1), np.float32)
     names = [one.pixel_hash for one in seen.pictures]
     calibration = calibrate(
-        masked(maps, ignored), settings.scoring, rates[0], names, look_rate=rates[1]
+        maps, settings.scoring, rates[0], names, look_rate=rates[1], ignored=ignored
     )
-    looked = with_looks(calibration, joined([one.looks for one in found], OF_PIXELS))
-    return replace(looked, ignored=ignored)
+    return with_looks(calibration, joined([one.looks for one in found], OF_PIXELS))
 
 
 def _left_without(

@@ -38,12 +38,12 @@ from nfbmr.scoring.calibrate import (
     LEAST_HELD_OUT,
     Known,
     calibrate,
-    odd_ones,
     with_looks,
     without,
 )
 from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.looks import OF_PIXELS, joined
+from nfbmr.scoring.odd import odd_ones
 from nfbmr.scoring.order import order_in_words
 from nfbmr.settings.schema import Settings
 from nfbmr.system import provenance

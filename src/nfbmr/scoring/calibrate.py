@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.errors import CalibrationError
+from nfbmr.scoring.by_place import of_each_place, place_scale
 from nfbmr.scoring.calibration import LOOK_RATE, Calibration
 from nfbmr.scoring.conformal import TINY, images_needed, threshold_for
 from nfbmr.scoring.grids import Factors, on_own_grid
+from nfbmr.scoring.ignored import Area, masked
 from nfbmr.scoring.judges import (
     as_if_held_out,
     by_judge,
@@ -42,12 +44,6 @@ from nfbmr.settings.schema import CalibrationSettings, MapName, ScoringSettings
 LEAST_HELD_OUT = 5
 """With fewer, the scale of the scores is itself a guess."""
 
-_MOST_ODD = 20
-_FAR = 1.25  # of the threshold, above which a good picture is odd
-_MOVES = 0.95  # of the threshold: what an odd picture leaves of it, at most, when it goes
-_BULK = (0.75, 0.9)  # quantiles of the good scores between which their tail is looked at
-_LEAST_TAIL = 40  # scores that such a tail is looked for in
-_BEYOND = 0.1  # sets in which chance alone would put a good picture beyond that tail
 _NO_SPREAD = 1e-6  # of a statistic's size; float32 knows no finer
 
 
@@ -86,6 +82,7 @@ def calibrate(
     *,
     look_rate: float = LOOK_RATE,
     known: Known | None = None,
+    ignored: tuple[Area, ...] = (),
 ) -> Calibration:
     """Learns scales and threshold from the raw maps of good images.
 
@@ -97,11 +94,14 @@ def calibrate(
         pictures: what names each image, n of them; kept beside the scores.
         look_rate: asked share that a person looks at, in (0, 1).
         known: where the model learnt from some of them; by default from none.
+        ignored: areas that count for no score.
 
     Raises:
         CalibrationError: too few images, or values that are not finite.
     """
     _refuse_few_or_broken(maps, rate)
+    watched, by_place = looks_of_maps(masked(maps, ignored)), place_scale(maps, scoring)
+    maps = masked(of_each_place(maps, by_place, len(maps), own=True), ignored)
     table = statistics(maps, scoring)
     if known is not None:
         table = _as_if_new(table, scoring, known)
@@ -123,11 +123,13 @@ def calibrate(
         look_rate=look_rate,
         pictures=tuple(pictures[i] for i in order) if pictures else (),
         places=tuple(order.tolist()),
-        watched=in_order(looks_of_maps(maps), order),
+        watched=in_order(watched, order),
         judge_mean=tuple(scale[0].tolist()) if scale else (),
         judge_std=tuple(scale[1].tolist()) if scale else (),
         learnt=0 if known is None else known.learnt,
         own={} if known is None else dict(known.own),
+        by_place=by_place,
+        ignored=ignored,
         **of_heat,
     )
     return _with_threshold(calibration, raw[order], levels=scoring.by_judges)
@@ -301,57 +303,6 @@ def recalibrate(
     asked = replace(calibration, false_alarm_rate=rate, look_rate=look, judge_peak=peak)
     raw = calibration.raw(np.array(calibration.scores))
     return _with_threshold(asked, raw, levels=calibration.one is not None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Odd:
-    """A good picture that scores unlike the others."""
-
-    picture: str
-    """As in `Calibration.pictures`."""
-    score: float
-    """On the scale that is shown."""
-    without: float
-    """What the threshold would be without it, on the same scale."""
-
-
-def odd_ones(calibration: Calibration) -> tuple[Odd, ...]:
-    """Names the good pictures that lift the threshold by themselves, or lie far above the others.
-
-    The oddest first; none of a calibration that does not know its pictures. That the asked share
-    of good pictures lies a little above the threshold is no oddity. Where several are odd, each
-    hides what the others do to the threshold: so those count, too, that the tail of the calmer
-    nine tenths would not reach in ten such sets, were it exponential.
-    """
-    if not calibration.pictures:
-        return ()
-    raw = calibration.raw(np.array(calibration.scores))
-    end = _end_of_tail(raw)
-    most = max(_MOST_ODD, len(raw) // 10)
-    found = []
-    for place in range(len(raw) - 1, max(-1, len(raw) - 1 - most), -1):
-        others = np.delete(raw, place)
-        threshold, _ = threshold_for(others, calibration.false_alarm_rate)
-        shown = float(calibration.shown(np.array(threshold)))
-        score = calibration.scores[place]
-        stands_out = score > _FAR * calibration.threshold or raw[place] > end
-        moves = raw[place] > threshold and shown < _MOVES * calibration.threshold
-        if stands_out or moves:
-            found.append(Odd(picture=calibration.pictures[place], score=score, without=shown))
-    return tuple(found)
-
-
-def _end_of_tail(raw: Floats) -> float:
-    """Returns what of n scores (n,) the highest exceeds in `_BEYOND` of such sets.
-
-    By an exponential tail through the quantiles of `_BULK`, which a tenth of rotten ones among
-    them, high as they may be, moves little. Of few scores these say nothing: infinity.
-    """
-    start, end = np.quantile(raw, _BULK)
-    if len(raw) < _LEAST_TAIL or start == end:
-        return np.inf
-    scale = (end - start) / np.log((1 - _BULK[0]) / (1 - _BULK[1]))
-    return float(start + scale * np.log((1 - _BULK[0]) * len(raw) / _BEYOND))
 
 
 def without(calibration: Calibration, pictures: Iterable[str]) -> Calibration:

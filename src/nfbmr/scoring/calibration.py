@@ -16,6 +16,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from nfbmr.errors import BundleTamperedError
+from nfbmr.scoring.by_place import PlaceScale, is_scale, of_each_place
 from nfbmr.scoring.chosen import Chosen
 from nfbmr.scoring.conformal import TINY, images_needed, threshold_for
 from nfbmr.scoring.ignored import Area, are_areas, inside, masked
@@ -102,6 +103,8 @@ class Calibration:
     calibration images was learnt from."""
     own: Mapping[str, float] = field(default_factory=dict)
     """See `nfbmr.scoring.left_out`."""
+    by_place: PlaceScale = field(default_factory=dict)
+    """See `nfbmr.scoring.by_place`; none in calibrations of older versions."""
     ignored: tuple[Area, ...] = ()
     """See `nfbmr.scoring.ignored`."""
     watched: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -138,6 +141,7 @@ class Calibration:
             and all(len(peaks) == n for peaks in self.judge_peaks)
             and (self.learnt == 0 or self.learnt >= max(n, 2))
             and all(name in MAPS and 0 <= weight <= 1 for name, weight in self.own.items())
+            and (not self.by_place or (n > 2 and is_scale(self.by_place)))
             and are_areas(self.ignored)
             and all(len(values) == n for values in self.watched.values())
             and len(set(self.places)) == len(self.places)
@@ -272,10 +276,10 @@ def calibration_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibr
     From the scales alone, so some of the images are enough; whatever computes their maps (N, K,
     H, W) can be compared with `Calibration.scores`. None of them was trained on.
     """
-    maps = masked(maps, calibration.ignored)
     if calibration.learnt:
         maps = left_out(maps, calibration.learnt, calibration.own)
     n = len(calibration.scores)
+    maps = masked(of_each_place(maps, calibration.by_place, n, own=True), calibration.ignored)
     mean, std = np.array(calibration.statistic_mean), np.array(calibration.statistic_std)
     said = by_judge(
         left_out_statistics(statistics(maps, scoring) - mean, (n - 1) * std**2, n), scoring
@@ -287,8 +291,16 @@ def calibration_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibr
 
 def image_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> Floats:
     """Scores raw maps (N, K, H, W), (N,), on the calibration's scale."""
-    maps = masked(maps, calibration.ignored)
-    return _fused(_said(maps, scoring, calibration), scoring, calibration)
+    return _fused(_said(placed(maps, calibration), scoring, calibration), scoring, calibration)
+
+
+def placed(maps: Maps, calibration: Calibration) -> Maps:
+    """Returns raw maps (N, K, H, W) of new images as scores and heatmaps take them.
+
+    What is told by place is on its place's scale, and what is ignored is at each map's lowest.
+    """
+    told = of_each_place(maps, calibration.by_place, len(calibration.scores))
+    return masked(told, calibration.ignored)
 
 
 def _said(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> Floats:
@@ -306,10 +318,9 @@ def _fused(said: Floats, scoring: ScoringSettings, calibration: Calibration) -> 
 def calibration_to_dict(calibration: Calibration) -> dict[str, Any]:
     """Returns the JSON form, which also says what `asm` meant when it was made."""
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(calibration).items()}
-    if not calibration.ignored:  # as it was before there were such areas
-        del values["ignored"]
-    if calibration.chosen is None:  # likewise
-        del values["chosen"]
+    for name in ("ignored", "by_place", "chosen"):
+        if not values[name]:  # as it was before there were such
+            del values[name]
     return values | {"asm": _ASM}
 
 

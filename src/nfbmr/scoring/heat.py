@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.data.images import resize_map
-from nfbmr.scoring.calibration import Calibration
+from nfbmr.scoring.calibration import Calibration, placed
 from nfbmr.scoring.grids import on_own_grid
 from nfbmr.scoring.judges import judges_of
 from nfbmr.scoring.level import to_level
@@ -53,6 +53,7 @@ def heatmap(
     float32 (h, w), is 0 where nothing counts, else 1: the map is 0 there, and its highest point is
     that of the rest.
     """
+    maps = placed(maps[None], calibration)[0]
     if scoring.by_judges:
         return _as_judged(maps, scoring, calibration, score, size, counts)
     mean, std = np.array(calibration.map_mean), np.array(calibration.map_std)
@@ -97,6 +98,7 @@ def judged(
 
     Before anything is made of them: their highest points compare with `Calibration.known_peaks`.
     """
+    maps = placed(maps[None], calibration)[0]
     return [
         resize_map(_of_judge(maps, number, scoring, calibration), size)
         for number in range(len(judges_of(scoring)))

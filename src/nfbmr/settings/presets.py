@@ -56,7 +56,10 @@ def _fast() -> Settings:
         # Two judges of a position of y that err on different pictures, and one of small things on
         # finer grids, joined by the root mean square of what they see above typical.
         scoring=ScoringSettings(
-            maps=("norm", "distance", "fine", "finest"), statistics=("max", "top"), fusion="squares"
+            maps=("norm", "distance", "fine", "finest"),
+            statistics=("max", "top"),
+            fusion="squares",
+            by_place=True,
         ),
         calibration=CalibrationSettings(everyone=True),
     )

@@ -12,8 +12,8 @@ from starlette.testclient import TestClient
 
 from nfbmr.errors import SettingsError
 from nfbmr.inspection.inspector import load
-from nfbmr.scoring.calibrate import Odd
 from nfbmr.scoring.chosen import Chosen
+from nfbmr.scoring.odd import Odd
 from nfbmr.station.app import create_app
 from nfbmr.station.pages import threshold as page
 from nfbmr.station.services.jobs import ConflictError, Job

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from nfbmr.inspection.inspector import Inspector
-from nfbmr.scoring.calibrate import Odd, odd_ones, without
+from nfbmr.scoring.calibrate import without
 from nfbmr.scoring.calibration import Calibration, Verdict
 from nfbmr.scoring.conformal import threshold_for
+from nfbmr.scoring.odd import Odd, odd_ones
 from nfbmr.station.audit import Event
 from nfbmr.station.engine.pool import Loaded, Pool, Stamp, stamp_of
 from nfbmr.station.services.changes import Changes

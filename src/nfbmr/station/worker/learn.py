@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from nfbmr.errors import NfbmrError
 from nfbmr.features.cache import FeatureCache
-from nfbmr.scoring.calibrate import odd_ones
 from nfbmr.scoring.calibration import Calibration
+from nfbmr.scoring.odd import odd_ones
 from nfbmr.settings.changes import from_dict
 from nfbmr.station.services import heat
 from nfbmr.station.worker.pace import TRYING, Pace
