@@ -181,6 +181,7 @@ def _survey(data: Data, path: Path | None, job: Job) -> Survey:
     shown = {*how.scoring.maps, how.scoring.heat}
     if how.mapping.kind != "none" and not {"source", "target", "asm"} & shown:
         _log.warning("The mapping is learnt but no map of it is in scoring.maps or scoring.heat")
+    job.cache.refuse_unwritable()
     return look_over(name, good, job.progress, white=how.data.white)
 
 

@@ -256,7 +256,8 @@ def test_a_threshold_travels_alone(model_copy: Path, model: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--runtime=openvino:int99"], "runtime 'openvino' is unknown"),
+        (["--runtime=openvino:int99"], "the precision 'int99' is unknown; choose one of fp32,"),
+        (["--runtime=openvno"], "runtime 'openvno' is unknown; choose one of auto,"),
         (["--runtime=openvino:int8"], "was not exported for openvino:int8"),
         (["--false-alarm-rate=0"], "rate"),
     ],

@@ -426,3 +426,34 @@ def test_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert default_cache_root() == Path.home() / ".cache" / "nfbmr"
     monkeypatch.setenv("NFBMR_CACHE", str(tmp_path / "mine"))
     assert FeatureCache().root == tmp_path / "mine"
+
+
+def test_a_cache_that_cannot_be_written_is_said_before_the_work_unless_it_holds_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    for root in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(DataError, match=r"cannot be kept there.*or set NFBMR_CACHE"):
+            FeatureCache(root).refuse_unwritable()
+    FeatureCache(tmp_path / "new").refuse_unwritable()
+    assert list((tmp_path / "new" / "features").iterdir()) == []
+
+    def refused(**_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("nfbmr.features.cache.TemporaryFile", refused)
+    with pytest.raises(DataError, match="Permission denied"):
+        FeatureCache(tmp_path / "new").refuse_unwritable()
+    monkeypatch.setattr(FeatureCache, "_kept", lambda _: [tmp_path])
+    FeatureCache(tmp_path / "new").refuse_unwritable()
+
+
+def test_who_has_no_home_is_told_to_name_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(_: object = None) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("NFBMR_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    with pytest.raises(DataError, match=r"no home folder of this user.*set NFBMR_CACHE"):
+        FeatureCache()

@@ -79,3 +79,23 @@ def test_what_stands_alone_is_named_by_its_own_name() -> None:
 def test_nothing_alike_is_no_suggestion() -> None:
     assert nearest("lr", ["flow.hidden", "seed"]) is None
     assert nearest("sed", ["flow.hidden", "seed"]) == "seed"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"scoring": {"maps": ["nrom"]}}, ', found "nrom"; did you mean norm?'),
+        ({"scoring": {"maps": ["xyz"]}}, "'finest' or 'asm', found \"xyz\""),
+        ({"scoring": {"maps": "norm"}}, "scoring.maps: Input should be a list, such as [64, 64]"),
+        ({"size": 64}, 'or ["norm", "fine"], found 64'),
+        ({"flow": {"hidden": "abc"}}, 'unable to parse string as an integer, found "abc"'),
+        ({"calibration": {"look_rate": float("nan")}}, "should be a finite number, found NaN"),
+        ({"seed": -1}, "seed: Input should be greater than or equal to 0, found -1"),
+    ],
+)
+def test_what_was_found_is_said_beside_what_was_expected(
+    changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        with_changes(preset("fast"), changes)
+    assert said in str(caught.value)

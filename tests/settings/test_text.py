@@ -114,7 +114,7 @@ def test_changes_are_json_or_text_and_nest_at_dots() -> None:
     ("text", "rate"), [("0.05", 0.05), ("5%", 0.05), (" 2.5 %", 0.025), ("1%", 0.01), ("7%", 0.07)]
 )
 def test_a_rate_may_be_in_percent(text: str, rate: float) -> None:
-    assert parse_rate(text) == rate
+    assert parse_rate("--look-rate", text) == rate
     changes = parse_changes([f"calibration.look_rate={text.strip()}"])
     assert changes == {"calibration": {"look_rate": rate}}
 
@@ -123,5 +123,28 @@ def test_a_rate_may_be_in_percent(text: str, rate: float) -> None:
     "text", ["5", "1", "100%", "five", "0,05", "5%%", "%", "", "nan", "nan%", "-5%", "-0.1", "-inf"]
 )
 def test_what_is_no_rate_is_refused(text: str) -> None:
-    with pytest.raises(SettingsError, match=r"such as 0\.05, or 5%"):
-        parse_rate(text)
+    with pytest.raises(SettingsError, match=r"^--look-rate .*such as 0\.05, or 5%") as caught:
+        parse_rate("--look-rate", text)
+    assert ("the decimal sign is a point" in str(caught.value)) == ("," in text)
+
+
+@pytest.mark.parametrize("text", ["0,05", "0,05%", "150%", "5%%", "x%"])
+def test_a_rate_among_the_settings_is_read_as_one(text: str) -> None:
+    for name in ("false_alarm_rate", "look_rate"):
+        with pytest.raises(SettingsError, match=rf"^--set calibration.{name} {text}: expected"):
+            parse_changes([f"calibration.{name}={text}"])
+    assert parse_changes([f"stage_one.learning_rate={text}"]) == {
+        "stage_one": {"learning_rate": text}
+    }, "which is no rate of good pictures: what it may be is for the schema to say"
+
+
+@pytest.mark.parametrize("text", ['["norm"', "[norm]", '{"hidden": 3', '"a', " [1, 2", "[1,,2]"])
+def test_json_that_is_cut_off_is_said(text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_changes(["seed=1", f"scoring.maps={text}"])
+    assert str(caught.value).startswith(f"--set scoring.maps={text}: found no whole JSON (")
+    assert parse_changes(["a=norm]", "b=x[1"]) == {"a": "norm]", "b": "x[1"}
+
+
+def test_blanks_around_a_settings_name_mean_nothing() -> None:
+    assert parse_changes([" flow.hidden =3"]) == {"flow": {"hidden": 3}}

@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 from pathlib import Path
@@ -7,8 +8,10 @@ import pytest
 from nfbmr.system import files
 from nfbmr.system.files import (
     flushed_beside,
+    in_words,
     made_folder,
     printable,
+    reason_of,
     spreadsheet_cell,
     written_beside,
 )
@@ -92,3 +95,45 @@ def test_a_file_and_its_folders_are_for_whom_they_are_said_to_be(
         assert stat.S_IMODE((tmp_path / "a" / "b" / "file").stat().st_mode) == mode
     folders = [tmp_path / "a", tmp_path / "a" / "b"]
     assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700, 0o700]
+
+
+def test_trouble_names_the_file_that_was_asked_for_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.txt"
+
+    def full(*named: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", *named)
+
+    with pytest.raises(OSError, match="No space left") as caught, written_beside(path):
+        full()
+    assert in_words(caught.value) == f"{path}: No space left on device"
+    with pytest.raises(OSError, match="No space left") as caught, written_beside(path) as beside:
+        full(str(beside))
+    assert in_words(caught.value) == f"{path}: No space left on device"
+    with pytest.raises(OSError, match="no such") as caught, written_beside(path):
+        raise OSError(errno.ENOENT, "no such", "another file")
+    assert in_words(caught.value) == "another file: no such"
+    refusal = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / ".x.part"))
+    monkeypatch.setattr(files.tempfile, "mkstemp", lambda **_: (_ for _ in ()).throw(refusal))
+    with pytest.raises(PermissionError) as denied, written_beside(path):
+        pass
+    assert in_words(denied.value) == f"{path}: Permission denied"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_file_is_not_exchanged_for_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="none can take its place"), written_beside(tmp_path / "pipe"):
+        pass
+    assert (tmp_path / "pipe").is_fifo()
+    assert list(tmp_path.iterdir()) == [tmp_path / "pipe"]
+
+
+def test_an_error_in_words_names_each_file_once() -> None:
+    moved = OSError(errno.EXDEV, "Invalid cross-device link", "a", None, "b")
+    assert in_words(moved) == "a -> b: Invalid cross-device link"
+    assert in_words(OSError("odd")) == "odd"
+    assert in_words(OSError(errno.EIO, "I/O error", b"a\xff")) == "a\udcff: I/O error"
+    assert reason_of(FileNotFoundError(errno.ENOENT, "not there", "a")) == "not there"
+    assert reason_of(ValueError("odd")) == "odd"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import signal
 import sys
@@ -27,9 +28,26 @@ from nfbmr.cli.reproduce import reproduce
 from nfbmr.cli.serve import serve
 from nfbmr.cli.token import token
 from nfbmr.cli.watch import watch
-from nfbmr.errors import NfbmrError
-from nfbmr.system.files import printable
+from nfbmr.errors import NfbmrError, SettingsError
+from nfbmr.system.files import in_words, printable
 from nfbmr.system.packages import how_to_install
+
+_LOOK = "check the path, its permissions and the free space"
+_RIGHT = "give this user the right to it, or choose another path"
+_ROOM = "make room there, or choose another path"
+_FOLDER = "a file is where a folder is needed; choose another path"
+_TO_DO: dict[int | None, str] = {
+    errno.EACCES: _RIGHT,
+    errno.EPERM: _RIGHT,
+    errno.EROFS: _RIGHT,
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EEXIST: _FOLDER,
+    errno.ENOTDIR: _FOLDER,
+    errno.EISDIR: "a folder is where a file is needed; choose another path",
+    errno.ENAMETOOLONG: "shorten the name",
+}
+"""What helps against what the system refused."""
 
 app = typer.Typer(
     name="nfbmr",
@@ -77,22 +95,19 @@ def _common(
 
 def main() -> None:
     """Runs the command line; what the user can mend ends in one clear message and exit code 2."""
-    from nfbmr.cli.console import StandardOutput, show_any_letter
+    from nfbmr.cli.console import open_outlets
 
-    show_any_letter()
     # At its end Python would look through all objects once more: seconds after a fit.
     atexit.register(gc.freeze)
-    try:
+    with open_outlets():
         _run()
-    finally:
-        StandardOutput().flush()
 
 
 def _run() -> None:
     # A service manager's stop is an end like any other: what is half-made is cleared away.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        app()
+        _call()
     except NfbmrError as error:
         _end(str(error))
     except ModuleNotFoundError as error:
@@ -102,7 +117,7 @@ def _run() -> None:
     except MemoryError as error:
         _end(f"out of memory ({error}); use smaller pictures (--size) or a smaller batch")
     except OSError as error:  # a full disk, a folder without permission
-        _end(f"{error}; check the path, its permissions and the free space")
+        _end(f"{in_words(error)}; {_TO_DO.get(error.errno, _LOOK)}")
     except (KeyboardInterrupt, SystemExit) as end:  # typer turns Ctrl-C into an exit with 130
         if isinstance(end, SystemExit) and end.code != 130:
             raise
@@ -112,10 +127,24 @@ def _run() -> None:
         )
 
 
+def _call() -> None:
+    for word in sys.argv[1:]:  # a path of no letters would be the current folder
+        if not word or (word.startswith("--") and word.endswith("=") and word.count("=") == 1):
+            raise SettingsError(
+                f"'{word}': found an argument without a value; expected a path or a word there. A "
+                "variable of the shell may be unset"
+            )
+    try:
+        app()
+    except SystemExit:
+        sys.stdout.flush()  # whatever it ended with, results that are lost are an error
+        raise
+
+
 def _end(message: str, status: int = 2) -> NoReturn:
     from nfbmr.cli.console import stderr
 
-    text = printable(f"nfbmr: {message}")
+    text = printable(f"nfbmr: {' '.join(message.splitlines())}")
     # One line, whatever the width: a log or a script takes it as it is.
     stderr.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
     sys.exit(status)

@@ -6,13 +6,13 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nfbmr.errors import SettingsError
 from nfbmr.settings.text import parse_rate
+from nfbmr.system.words import quoted
 
 if TYPE_CHECKING:
     from nfbmr.inspection.rows import Format
@@ -26,10 +26,19 @@ ENDINGS: dict[Format, str] = {
 }
 """Of files of rows."""
 
+
+def _false_alarm_rate(text: str) -> float:
+    return parse_rate("--false-alarm-rate", text)
+
+
+def _look_rate(text: str) -> float:
+    return parse_rate("--look-rate", text)
+
+
 FalseAlarmRate = Annotated[
     float | None,
     typer.Option(
-        parser=parse_rate,
+        parser=_false_alarm_rate,
         metavar="RATE",
         help="Share of good pictures that may be called defects, such as 0.05 or 5%. "
         "[default: 0.01; of a model the rate now in force]",
@@ -38,7 +47,7 @@ FalseAlarmRate = Annotated[
 LookRate = Annotated[
     float | None,
     typer.Option(
-        parser=parse_rate,
+        parser=_look_rate,
         metavar="RATE",
         help="Share of good pictures that may be sent to a person, false alarms included. "
         "[default: 0.05; of a model the rate now in force]",
@@ -127,7 +136,7 @@ class Opened:
 
 
 def refuse_swapped(command: str, model: Path, others: Sequence[Path]) -> None:
-    """Says that the model comes first, where it was given behind the pictures.
+    """Says that the model comes first, where one was given behind it or instead of pictures.
 
     Raises:
         SettingsError: it was.
@@ -135,10 +144,15 @@ def refuse_swapped(command: str, model: Path, others: Sequence[Path]) -> None:
     from nfbmr.model.folder import is_bundle
 
     found = next((path for path in others if is_bundle(path)), None)
-    if found is None or is_bundle(model):
+    if found is None:
         return
+    if is_bundle(model):
+        raise SettingsError(
+            f"{found} is a model, as {model} is: one was expected, and behind it pictures or rows, "
+            f"as 'nfbmr {command} --help' says; give those"
+        )
     rest = [model, *(path for path in others if path != found)]
-    words = " ".join(quote(str(path)) for path in (found, *rest))
+    words = " ".join(quoted(path) for path in (found, *rest))
     raise SettingsError(
         f"{found} is a model, and {model} is none: the model comes first. Did you mean: "
         f"nfbmr {command} {words}"

@@ -9,6 +9,7 @@ import typer
 
 from nfbmr.cli.serve import Database, missing_station
 from nfbmr.system.files import printable
+from nfbmr.system.words import counted
 
 _Verify = Annotated[
     bool, typer.Option("--verify", help="Check the chain of the events, and name its last hash.")
@@ -44,7 +45,10 @@ def audit(
         found = store.read(lambda connection: check(queries.whole_chain(connection), contains))
     finally:
         store.close()
-    print(f"{found.events} events form an unbroken chain; the hash of the last is {found.newest}")
+    print(
+        f"{counted(found.events, 'event forms', 'events form')} an unbroken chain; the hash of the "
+        f"last is {found.newest}"
+    )
     print(
         "Events deleted at the end, or a chain written anew, show only by a hash noted elsewhere: "
         "note this one, and ask for it later with --contains"

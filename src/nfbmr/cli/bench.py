@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nfbmr.cli.arguments import Device, ModelPath, RuntimeName, Threads
+from nfbmr.cli.arguments import Device, ModelPath, RuntimeName, Threads, refuse_swapped
 from nfbmr.errors import SettingsError
 from nfbmr.settings.text import parse_numbers, parse_pairs, parse_words
 from nfbmr.system.files import printable
@@ -127,6 +127,7 @@ def speed(
     from nfbmr.data.layouts import read_data
     from nfbmr.inspection.inspector import load
 
+    refuse_swapped("bench speed", model, [pictures])
     chosen = [key for key in _chosen(peers or "") if key != "none"]
     inspector = load(model, runtime=runtime, device=device, threads=threads)
     one = pictures.suffix.lower() in IMAGE_SUFFIXES and pictures.is_file()

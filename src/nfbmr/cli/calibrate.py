@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +18,7 @@ from nfbmr.cli.arguments import (
     refuse_swapped,
 )
 from nfbmr.errors import SettingsError
+from nfbmr.system.words import quoted
 
 if TYPE_CHECKING:
     from nfbmr.inspection.inspector import Inspector
@@ -76,6 +76,7 @@ def calibrate(
         _import(model, import_, runtime, alone=not is_changed)
     elif export is None or is_changed:
         _calibrate(
+            model,
             load(model, runtime=runtime, device=device, threads=threads),
             good_images,
             (false_alarm_rate, look_rate),
@@ -86,13 +87,16 @@ def calibrate(
 
 
 def _calibrate(
+    model: Path,
     inspector: Inspector,
     good_images: Path | None,
     rates: tuple[float | None, float | None],
     without: list[Path],
 ) -> None:
     from nfbmr.data.layouts import read_data
+    from nfbmr.model.place import refuse_unwritable
 
+    refuse_unwritable(model)
     images = None
     if good_images is not None:
         found = read_data(good_images)
@@ -136,7 +140,7 @@ def _export(model: Path, runtime: str, device: str, file: Path) -> None:
     _log.info(
         "Written: %s; give it to a copy of this model with: nfbmr calibrate COPY --import %s",
         file,
-        quote(str(file)),
+        quoted(file),
     )
 
 

@@ -8,7 +8,8 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -33,41 +34,88 @@ stderr = Console(stderr=True)
 """For words to a person; standard output is for results alone."""
 
 
-def show_any_letter() -> None:
-    """Has standard output and error write letters that their encoding lacks as escapes."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+class _Descriptor(io.FileIO):
+    """What is written to it goes nowhere, once nobody takes it."""
+
+    def __init__(self, number: int, *, must: bool, unread: bool) -> None:
+        super().__init__(number, "w", closefd=False)
+        self.unread = unread
+        self._must = must
+
+    def write(self, data: Any, /) -> int | None:
+        if not self.unread:
+            try:
+                return super().write(data)
+            except OSError as error:
+                self.unread = True
+                if self._must and not isinstance(error, BrokenPipeError):
+                    raise OSError(error.errno, error.strerror, "standard output") from None
+        return len(data)
 
 
-class StandardOutput:
-    """Standard output whose reader may leave: what is printed then goes nowhere."""
+class Outlet(io.TextIOWrapper):
+    """Standard output or error whose reader may leave, and whose encoding may lack letters."""
 
-    unread = False
-    """Whether the reader has left."""
+    def __init__(self, number: int, stream: io.TextIOWrapper | None, *, must: bool) -> None:
+        """Takes the place of a stream.
 
-    def write(self, text: str) -> int:
-        """Prints, if anybody reads."""
+        Args:
+            number: of its descriptor.
+            stream: as the interpreter made it; None where it was closed.
+            must: whether a full disk is an error, which is raised once; a reader who left is none.
+        """
+        self._to = _Descriptor(number, must=must, unread=stream is None)
+        super().__init__(
+            io.BufferedWriter(self._to),
+            encoding="utf-8" if stream is None else stream.encoding,
+            errors="backslashreplace",
+            line_buffering=stream is None or stream.line_buffering or stream.write_through,
+        )
+
+    @property
+    def unread(self) -> bool:
+        """Whether nobody takes what is written."""
+        return self._to.unread
+
+
+@contextmanager
+def open_outlets() -> Iterator[None]:
+    """Has standard output and error take any letter, and nobody be hurt by a reader who leaves.
+
+    Where one of the two was closed, what is written to it goes nowhere, and no file that is opened
+    later takes its number.
+    """
+    for number in range(3):
         try:
-            if sys.stdout is not None:
-                sys.stdout.write(text)
-        except BrokenPipeError:
-            self._reader_left()
-        return len(text)
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    before = sys.stdout, sys.stderr
+    sys.stdout = _outlet(1, sys.stdout, must=True)
+    sys.stderr = _outlet(2, sys.stderr, must=False)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            sys.stdout.flush()
+        sys.stdout, sys.stderr = before
 
-    def flush(self) -> None:
-        """Brings what was printed to the reader, if there is one."""
-        try:
-            if sys.stdout is not None:
-                sys.stdout.flush()
-        except BrokenPipeError:
-            self._reader_left()
 
-    def _reader_left(self) -> None:
-        self.unread = True
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # for what the interpreter still flushes as it ends
-        os.close(nowhere)
+def _outlet(number: int, stream: TextIO | None, *, must: bool) -> TextIO:
+    if stream is None:
+        return Outlet(number, None, must=must)
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    if isinstance(getattr(stream.buffer, "raw", stream.buffer), io.FileIO):
+        stream.flush()
+        return Outlet(stream.fileno(), stream, must=must)
+    stream.reconfigure(errors="backslashreplace")  # in memory, or a console of Windows
+    return stream
+
+
+def is_unread() -> bool:
+    """Whether nobody takes what is printed any more."""
+    return isinstance(sys.stdout, Outlet) and sys.stdout.unread
 
 
 def on_a_terminal() -> bool:

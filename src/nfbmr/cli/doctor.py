@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from nfbmr.cli.arguments import Preset
+from nfbmr.errors import SettingsError
 from nfbmr.system.files import printable
+from nfbmr.system.words import quoted
 
 
 def doctor(
@@ -20,7 +22,13 @@ def doctor(
     """Check this machine, and a data set with the time that a fit will take."""
     from nfbmr.cli.console import shown_progress
     from nfbmr.learning import diagnosis
+    from nfbmr.model.folder import is_bundle
 
+    if data is not None and is_bundle(data):
+        raise SettingsError(
+            f"{data} is a model; expected a data set to check before a fit. What a model is says: "
+            f"nfbmr info {quoted(data)}"
+        )
     for line in diagnosis.machine():
         print(line)
     if data is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
-from shlex import quote
 from typing import Annotated, cast
 
 import typer
@@ -14,6 +13,7 @@ from nfbmr.cli.arguments import Device, FalseAlarmRate, LookRate, Preset
 from nfbmr.errors import SettingsError
 from nfbmr.settings.keywords import Keywords
 from nfbmr.settings.text import parse_changes, parse_size
+from nfbmr.system.words import quoted
 
 _log = logging.getLogger(__name__)
 
@@ -152,12 +152,12 @@ def _refuse_a_model(data: Path, out: Path) -> None:
     if is_bundle(data):
         raise SettingsError(
             f"{data} is a model; expected good pictures first, and behind -o where the model goes: "
-            f"nfbmr fit {quote(str(out))} -o {quote(str(data))}"
+            f"nfbmr fit {quoted(out)} -o {quoted(data)}"
         )
 
 
 def _next_steps(out: Path) -> list[str]:
-    model = quote(str(out))
+    model = quoted(out)
     return [
         "Next:",
         f"  nfbmr inspect {model} PICTURES -o results.csv --heatmaps   judge new pictures",

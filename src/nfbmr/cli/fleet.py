@@ -5,12 +5,12 @@ from __future__ import annotations
 import enum
 import logging
 from pathlib import Path
-from shlex import quote
 from typing import Annotated
 
 import typer
 
 from nfbmr.cli.arguments import Preset
+from nfbmr.system.words import quoted
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def fit(
             progress=progress,
         )
     print("\n".join(table(states)))
-    _log.info("Next:\n  nfbmr fleet report %s -o report.html", quote(str(out)))
+    _log.info("Next:\n  nfbmr fleet report %s -o report.html", quoted(out))
     if any(state.status != "done" for state in states):
         raise typer.Exit(1)
 

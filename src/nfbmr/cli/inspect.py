@@ -140,7 +140,7 @@ def _inspect_here(
         heatmaps: whether they are drawn.
         all_counts: whether it goes on though nobody reads its rows.
     """
-    from nfbmr.cli.console import StandardOutput
+    from nfbmr.cli.console import is_unread
     from nfbmr.inspection.heatmaps import Heatmaps
     from nfbmr.inspection.inspector import load
     from nfbmr.inspection.result import Failure
@@ -158,11 +158,10 @@ def _inspect_here(
         else None
     )
     found: set[str] = set()
-    terminal = StandardOutput()
-    with open_writer(chosen, rows_file, terminal) as write, drawn or nullcontext():
+    with open_writer(chosen, rows_file) as write, drawn or nullcontext():
         for done, result in enumerate(inspector.inspect_many(pictures)):
             write(to_row(result, str(model)))
-            if terminal.unread and not all_counts:
+            if rows_file is None and is_unread() and not all_counts:
                 raise typer.Exit
             if isinstance(result, Failure):
                 found.add("unreadable")

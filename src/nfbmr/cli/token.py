@@ -29,4 +29,21 @@ def token(
     from nfbmr.station.auth import new_token
 
     wanted: Scope = scope.value
-    print(new_token(token_file, name, wanted))
+    new_token(token_file, name, wanted, show=_print)
+
+
+def _print(secret: str) -> None:
+    """Shows a token now, or says that nobody would see it.
+
+    Raises:
+        StationError: standard output is closed, or its reader has left.
+    """
+    from nfbmr.cli.console import is_unread
+    from nfbmr.errors import StationError
+
+    print(secret, flush=True)
+    if is_unread():
+        raise StationError(
+            "nobody reads standard output, where the token is printed this once, so none was made; "
+            "run it again where somebody does"
+        )

@@ -11,6 +11,7 @@ import typer
 
 from nfbmr.cli.arguments import Device, ModelPath, RuntimeName, Secret, Threads, refuse_swapped
 from nfbmr.errors import SettingsError
+from nfbmr.system.files import in_words
 
 if TYPE_CHECKING:
     from nfbmr.inspection.inspector import Inspector
@@ -110,14 +111,17 @@ def watch(
 
 
 def _run(inspector: Inspector, job: Watch, webhook: str | None, secret: str | None) -> None:
-    from nfbmr.cli.console import StandardOutput
     from nfbmr.inspection.rows import open_writer
     from nfbmr.inspection.watch import watch as run
     from nfbmr.inspection.webhook import Webhook
 
     outbox = job.beside("outbox")
     with ExitStack() as stack:
-        write = stack.enter_context(open_writer("table", None, StandardOutput()))
+        try:
+            write = stack.enter_context(open_writer("table", None))
+        except OSError as error:  # what is printed is in the log, too
+            _log.warning("Nothing is printed: %s", in_words(error))
+            write = _nothing
         hook: Webhook | None = None
         if webhook is not None:
             hook = stack.enter_context(Webhook(webhook, secret, outbox=outbox))
@@ -129,3 +133,7 @@ def _run(inspector: Inspector, job: Watch, webhook: str | None, secret: str | No
                 hook.send(row)
 
         run(inspector, job, alarm=alarm, tell=write)
+
+
+def _nothing(row: dict[str, Any]) -> None:
+    """Prints no row."""

@@ -137,7 +137,7 @@ def survey(
         more = len(broken) - _BROKEN_NAMED
         rest = f"; and {more} more" if more > 0 else ""
         raise ImageError(
-            f"{len(broken)} of the {len(given)} pictures cannot be read: "
+            f"{len(broken)} of {counted(len(given), 'picture')} cannot be read: "
             f"{'; '.join(broken[:_BROKEN_NAMED])}{rest}"
         )
     firsts = {_content(one): one for one in reversed(found)}
@@ -259,8 +259,8 @@ def _sizes(pictures: Sequence[Surveyed]) -> str:
         return f"All pictures have {_by(size)} (H x W)"
     smallest, largest = (_by(pick(sizes, key=lambda s: (s[0] * s[1], s))) for pick in (min, max))
     return (
-        f"{count} of {len(pictures)} pictures have {_by(size)} (H x W); "
-        f"the smallest {smallest}, the largest {largest}"
+        f"{count} of {len(pictures)} pictures {'has' if count == 1 else 'have'} {_by(size)} "
+        f"(H x W); the smallest {smallest}, the largest {largest}"
     )
 
 

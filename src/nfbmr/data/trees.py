@@ -269,7 +269,9 @@ def _refuse_unlike(root: Path, parts: list[Path], masks: list[Path], notes: Note
         Whether the tree itself is called good.
     """
     if masks:
-        raise _refusal(root, f"{len(masks)} masks, and no word that says what is good", masks)
+        raise _refusal(
+            root, f"{number_of(len(masks), 'mask')}, and no word that says what is good", masks
+        )
     is_called_good = _by_its_name(root)
     said = [] if is_called_good else [p for p in notes[NO_PICTURES] if _annotates(p, root)]
     if said:

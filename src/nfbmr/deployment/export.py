@@ -29,6 +29,7 @@ from nfbmr.inspection.inspector import Inspector
 from nfbmr.learning.learn import look_over
 from nfbmr.model.bundle import Bundle, add_exports, read_bundle
 from nfbmr.model.exports import LEARNT_AGAIN, Export, Gate, Precision, Target, graph_file
+from nfbmr.model.place import refuse_unwritable
 from nfbmr.runtimes.choose import open_graph
 from nfbmr.runtimes.probe import probe
 from nfbmr.runtimes.protocol import is_installed
@@ -83,6 +84,7 @@ def export(
         )
     folder = Path(path)
     bundle = read_bundle(folder)
+    refuse_unwritable(folder)
     good = (
         None if calibrate_on is None else _good(calibrate_on, progress, bundle.settings.data.white)
     )

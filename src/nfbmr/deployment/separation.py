@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nfbmr.scoring.maps import Floats
+from nfbmr.system.words import counted
 
 ASKED = (0.80, 0.90)
 """Of pairs that single precision tells apart: where all are, a worse model tells them, too."""
@@ -86,8 +87,8 @@ class Compared:
         """Why this can certify nothing; empty where it can."""
         if self.good < FEWEST:
             return (
-                f"{self.good} good pictures are held out, {FEWEST} are needed: fit with more good "
-                "pictures"
+                f"{counted(self.good, 'good picture is', 'good pictures are')} held out, {FEWEST} "
+                "are needed: fit with more good pictures"
             )
         low, high = ASKED
         if not low <= self.separated <= high:

@@ -112,6 +112,8 @@ def _refuse_early(folder: Path) -> None:
         raise MissingExtraError(
             f"The report needs {', '.join(missing)}, not installed here; {how_to_install('report')}"
         )
+    if folder.is_symlink() and not folder.exists():
+        raise SettingsError(f"{folder} is a link to where nothing is; give another folder with -o")
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     try:
         with TemporaryFile(dir=there):

@@ -39,7 +39,8 @@ def headline(metrics: dict[str, Any]) -> list[str]:
             f"for a person to look at: {more} more defective and "
             f"{counted(good, 'more good picture')} "
             f"(asked: {100 * metrics['look_rate_asked']:.2g} % of good ones, with false alarms); "
-            f"so {found + more} of {metrics['n_defective']} defects are not passed as good"
+            f"so {found + more} of {counted(metrics['n_defective'], 'defect')} "
+            f"{'is' if found + more == 1 else 'are'} not passed as good"
         )
     if metrics["aupro"] is not None:
         lines.append(f"pixel AUROC {shown('pixel_auroc')}   AUPRO {shown('aupro')}   (%)")

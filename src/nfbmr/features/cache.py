@@ -31,6 +31,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -130,6 +131,18 @@ class FeatureCache:
         for folder in self._kept():
             remove(folder)
         self._sweep()
+
+    def refuse_unwritable(self) -> None:
+        """Says before the work that nothing can be kept; a cache with entries may be read alone.
+
+        Raises:
+            DataError: there is no entry, and none can be written.
+        """
+        with blaming_disk(self._folder):
+            if not self._kept():
+                self._folder.mkdir(parents=True, exist_ok=True)
+                with TemporaryFile(dir=self._folder):
+                    pass
 
     def find(self, shelf: Shelf, pictures: Iterable[str]) -> Places:
         """Returns where pictures of a shelf lie, as far as sound entries hold them.
@@ -329,16 +342,28 @@ def joined(
 
 
 def default_cache_root() -> Path:
-    """Returns `$NFBMR_CACHE`, or `nfbmr` in the platform's folder for a user's caches."""
+    """Returns `$NFBMR_CACHE`, or `nfbmr` in the platform's folder for a user's caches.
+
+    Raises:
+        DataError: the user has no home, as an unknown one in a container.
+    """
     if chosen := os.environ.get("NFBMR_CACHE"):
         return Path(chosen)
+    try:
+        return _users_caches() / "nfbmr"
+    except RuntimeError:
+        raise DataError(
+            "found no home folder of this user, where features would be kept; set NFBMR_CACHE to a "
+            "folder for them, or HOME"
+        ) from None
+
+
+def _users_caches() -> Path:
     if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "nfbmr"
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 @contextmanager

@@ -100,7 +100,7 @@ def _held(place: Place) -> Iterator[None]:
         if not free:
             raise FleetError(
                 f"{place.models}: another nfbmr fleet fit is at work there; watch it with "
-                "nfbmr fleet status, or choose another folder with -o"
+                "'nfbmr fleet status', or choose another folder with -o"
             )
         yield
 

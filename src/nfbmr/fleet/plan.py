@@ -42,6 +42,7 @@ from nfbmr.errors import DataError, SettingsError
 from nfbmr.settings.changes import with_changes
 from nfbmr.settings.presets import preset
 from nfbmr.settings.schema import Settings
+from nfbmr.system.files import reason_of
 
 _CONFIG = ConfigDict(extra="forbid")
 _LONGEST = 100  # of a name, which is that of a folder
@@ -147,8 +148,8 @@ def read_plan(place: Path, asked: Mapping[str, object] | None = None) -> FleetPl
         text = tomllib.loads(place.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(
-            f"{place}: cannot be read as a plan ({error}); expected a TOML file with [products], "
-            "or a folder of products"
+            f"{place}: cannot be read as a plan ({reason_of(error)}); expected a TOML file with "
+            "[products], or a folder of products"
         ) from None
     return _plan(place, _file(place, words | text))
 

@@ -36,6 +36,7 @@ from nfbmr.networks.sums import Sums
 from nfbmr.settings.schema import DataSettings, Settings
 from nfbmr.system.devices import choose_device
 from nfbmr.system.progress import Progress, silent
+from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -108,8 +109,8 @@ class RayHelpers:
         places = cache.find(shelf, contents)
         if absent := len(set(contents) - places.keys()):
             raise FleetError(
-                f"{cache.root}: features of {absent} pictures that workers wrote are not seen "
-                "here; the folder of models has to lie on storage that all nodes share"
+                f"{cache.root}: features of {counted(absent, 'picture')} that workers wrote are "
+                "not seen here; the folder of models has to lie on storage that all nodes share"
             )
         return cache.store(shelf, contents, places)
 

@@ -18,6 +18,7 @@ from nfbmr.inspection.rows import Row
 from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.drift import STEP, Alarm, Monitor, reference_of
 from nfbmr.scoring.looks import LOOKS
+from nfbmr.system.files import reason_of
 from nfbmr.system.words import counted
 
 WORDS = {
@@ -78,7 +79,9 @@ def read_rows(paths: Sequence[Path]) -> Iterator[Row]:
                     if row is not None:
                         yield row
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} cannot be read ({error}); give rows of inspections") from None
+            raise DataError(
+                f"{path} cannot be read ({reason_of(error)}); give rows of inspections"
+            ) from None
 
 
 def _row(line: str | dict[str, Any], where: str) -> Row | None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TextIO
 
 from nfbmr.errors import MissingExtraError, SettingsError
 from nfbmr.inspection.regions import in_words
@@ -26,18 +26,6 @@ _NUMBERS = ("score", "p_value", "threshold", "look_threshold", *LOOKS)
 _PARQUET_ROWS = 1024
 
 Row = dict[str, Any]
-
-
-class Stream(Protocol):
-    """Takes text."""
-
-    def write(self, text: str, /) -> object:
-        """Takes a part of it."""
-        ...
-
-    def flush(self) -> object:
-        """Hands on what was taken."""
-        ...
 
 
 class Writer(Protocol):
@@ -65,15 +53,12 @@ def escaped(text: str) -> str:
 
 
 @contextmanager
-def open_writer(
-    form: Format, path: Path | None, terminal: Stream | None = None
-) -> Iterator[Writer]:
+def open_writer(form: Format, path: Path | None) -> Iterator[Writer]:
     """Opens a writer; a file is written beside and renamed at the end, so it is whole or absent.
 
     Args:
         form: of the rows.
         path: a file, or None for what is printed.
-        terminal: what takes the place of standard output there.
 
     Raises:
         SettingsError: Parquet to standard output.
@@ -82,7 +67,7 @@ def open_writer(
     if path is None:
         if form == "parquet":
             raise SettingsError("Parquet cannot go to standard output; give a file with -o")
-        yield _text_writer(form, terminal or sys.stdout)
+        yield _text_writer(form, sys.stdout)
         return
     with written_beside(path) as beside:
         if form == "parquet":
@@ -93,7 +78,7 @@ def open_writer(
                 yield _text_writer(form, stream)
 
 
-def _text_writer(form: Format, stream: Stream) -> Writer:
+def _text_writer(form: Format, stream: TextIO) -> Writer:
     if form == "jsonl":
         return lambda row: print(json.dumps(row, allow_nan=False), file=stream, flush=True)
     if form == "csv":

@@ -25,6 +25,7 @@ from nfbmr.errors import SettingsError
 from nfbmr.inspection.courier import Courier, Outcome
 from nfbmr.inspection.outbox import Outbox
 from nfbmr.system.files import printable
+from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -190,7 +191,10 @@ class Webhook:
         self._courier.close(_LAST_SECONDS)
         left = len(self.outbox.waiting())
         if left:
-            text = f"webhook: {left} rows wait in {self.outbox.folder} for the next start"
+            text = (
+                f"webhook: {counted(left, 'row waits', 'rows wait')} in {self.outbox.folder} for "
+                "the next start"
+            )
             _log.warning("%s", printable(text))
 
     def _deliver(self, file: Path) -> tuple[Outcome, str]:

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nfbmr.errors import TrainingError
-from nfbmr.system.files import flush_file, flush_folder
+from nfbmr.system.files import flush_file, flush_folder, reason_of
 
 _SHARE = 20
 """A pause is at least this many times as long as the save before it."""
@@ -136,8 +136,9 @@ class Saver:
             writing.result()
         except OSError as error:
             raise TrainingError(
-                f"{self._path.parent}: a checkpoint cannot be written there ({error}); make room "
-                "or give permission, then start the same fit again: it goes on from the last one"
+                f"{self._path.parent}: a checkpoint cannot be written there ({reason_of(error)}); "
+                "make room or give permission, then start the same fit again: it goes on from the "
+                "last one"
             ) from None
 
 

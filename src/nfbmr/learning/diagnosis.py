@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from nfbmr.data.collections import DAGM_2007, compared, completeness, find_products
@@ -18,6 +17,7 @@ from nfbmr.settings.schema import Settings
 from nfbmr.system import provenance
 from nfbmr.system.packages import TO_LEARN, how_to_install, lacking
 from nfbmr.system.progress import Progress, silent
+from nfbmr.system.words import counted, quoted
 
 if TYPE_CHECKING:
     from nfbmr.learning.plan import Plan
@@ -53,7 +53,8 @@ def _what_learns() -> list[str]:
     device = choose_device("auto")
     precision = "bfloat16" if computes_in_bfloat16(device) else "float32"
     lines = [
-        f"device {device}, {torch.get_num_threads()} threads of {os.cpu_count()} cores, "
+        f"device {device}, {counted(torch.get_num_threads(), 'thread')} of "
+        f"{counted(os.cpu_count() or 1, 'core')}, "
         f"trains in {precision}"
     ]
     for name in EMBEDDED:
@@ -82,9 +83,9 @@ def data_set(data: Path, preset: str, progress: Progress = silent) -> list[str]:
         option = "--dagm" if DAGM_2007.counts.keys() >= products.keys() else "--mvtec"
         return [
             *completeness(data),
-            f"One of them, and the time that its fit will take: nfbmr doctor {quote(str(one))}",
+            f"One of them, and the time that its fit will take: nfbmr doctor {quoted(one)}",
             "The paper's experiments on all of them: "
-            f"nfbmr paper {option} {quote(str(data))} -o RESULTS",
+            f"nfbmr paper {option} {quoted(data)} -o RESULTS",
         ]
     found = read_data(data)
     official = compared(found)

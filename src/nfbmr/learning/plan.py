@@ -14,6 +14,7 @@ from nfbmr.errors import SettingsError, TrainingError
 from nfbmr.scoring.calibrate import LEAST_HELD_OUT, held_out_count
 from nfbmr.scoring.conformal import images_needed
 from nfbmr.settings.schema import Settings
+from nfbmr.system.words import counted
 
 _ENOUGH = 5_000  # pictures to calibrate with
 
@@ -102,8 +103,8 @@ def plan_fit(good: Survey, settings: Settings) -> Plan:
     sizes = [picture.size for picture in good.pictures]
     if len(sizes) < FEWEST_IMAGES:
         raise TrainingError(
-            f"{len(sizes)} good pictures to learn from; at least {FEWEST_IMAGES} are needed, "
-            "and 100 or more are better"
+            f"{counted(len(sizes), 'good picture')} to learn from; at least {FEWEST_IMAGES} are "
+            "needed, and 100 or more are better"
         )
     held_out = held_out_count(len(sizes), settings.calibration)
     size = settings.size or choose_size(

@@ -91,8 +91,9 @@ def _read(file: Path) -> tuple[dict[str, object], Identity, str]:
         name = str(model.pop("name"))
         return dict(said["calibration"]), Identity(**model), name
     except (BundleError, KeyError, TypeError, ValueError) as error:
+        why = str(error).removeprefix(f"{file} ").removesuffix("; restore it")
         raise CalibrationError(
-            f"{file} is no calibration that nfbmr exported ({error}); make one with: "
+            f"{file} is no calibration that nfbmr exported ({why}); make one with: "
             "nfbmr calibrate MODEL --export FILE"
         ) from None
 

@@ -124,9 +124,15 @@ def check_parts(path: Path, *, tensors: bool = True, graphs: bool = True) -> dic
         BundleTamperedError: a part is missing or not the one that was written.
     """
     if not (path / MANIFEST).is_file():
-        what = "holds no nfbmr model" if path.is_dir() else "does not exist"
+        if (path / CONFIG).is_file() and (path / TENSORS).is_file():
+            raise BundleNotFoundError(
+                f"{path} holds parts of a model, but no {MANIFEST}; restore it, such as by copying "
+                "the whole folder again"
+            )
+        what = "is a file" if path.exists() else "does not exist"
         raise BundleNotFoundError(
-            f"{path} {what}: a folder with {MANIFEST} was expected. Make one with 'nfbmr fit'"
+            f"{path} {'holds no nfbmr model' if path.is_dir() else what}: a folder with {MANIFEST} "
+            "was expected. Make one with 'nfbmr fit'"
         )
     manifest = read_json(path / MANIFEST)
     found = manifest.get("format")
@@ -162,13 +168,15 @@ def read_json(path: Path) -> dict[str, Any]:
             raise BundleTamperedError(f"{path} is larger than any that nfbmr writes")
         values = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise BundleTamperedError(f"{path} is not readable ({brief(error)})") from None
+        raise BundleTamperedError(f"{path} is not readable ({brief(error)}); restore it") from None
     if not isinstance(values, dict):
         raise BundleTamperedError(f"{path} is not one that nfbmr wrote; restore it")
     return values
 
 
 def brief(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror  # the message around it names the file
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 

@@ -22,6 +22,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from nfbmr.errors import BundleError, BundleNotFoundError
 from nfbmr.model.folder import (
@@ -97,6 +98,23 @@ def changed(path: Path) -> Iterator[Path]:
                 if name != CARD and sha256_of(folder / name) != sha256:
                     raise BundleError(f"{path} was changed by another program meanwhile; try again")
             yield folder
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Says before the work that a model cannot be changed where it is.
+
+    Raises:
+        BundleError: no folder can be made beside it.
+    """
+    parent = path.resolve().parent
+    try:
+        with TemporaryDirectory(dir=parent, prefix="."):
+            pass
+    except OSError as error:
+        raise BundleError(
+            f"cannot write a model to {path}: {error.strerror or error} (it is put together beside "
+            f"its place, in {parent}); give this user the right to it, or work on a copy"
+        ) from None
 
 
 def put_back(path: Path) -> None:

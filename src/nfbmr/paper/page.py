@@ -35,6 +35,7 @@ from nfbmr.paper.drawing import Drawn
 from nfbmr.paper.table import Table
 from nfbmr.paper.tables import DIFFERENCE, PAPERS
 from nfbmr.system.files import printable, written_beside
+from nfbmr.system.words import counted
 
 _WIDEST = 2400  # pixels of an embedded picture
 _SHOWN = 6  # different values of one fact that the page lists
@@ -118,7 +119,7 @@ def _coverage(rows: Sequence[Row]) -> list[str]:
         if key == "further":
             counts = ", ".join(printable(category.name) for category in found)
         seeds = ", ".join(map(str, sorted({int(row["seed"]) for row in own})))
-        said.append(f"{title}: {counts}; {len(own)} rows; seeds {seeds}.")
+        said.append(f"{title}: {counts}; {counted(len(own), 'row')}; seeds {seeds}.")
     return said
 
 

@@ -21,6 +21,7 @@ from nfbmr.paper.plan import Estimator, Request, Task, left_to_do
 from nfbmr.paper.product import Product
 from nfbmr.system import provenance
 from nfbmr.system.progress import Progress, silent
+from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def run_tasks(
         The categories that failed.
     """
     todo = left_to_do(tasks, ledger)
-    _log.info("%d rows, %d of them are there already", len(tasks), len(tasks) - len(todo))
+    _log.info("%s, %d there already", counted(len(tasks), "row"), len(tasks) - len(todo))
     if not todo:
         return []
     clock = _Clock(Estimator(request.backbone, device).rows(todo))

@@ -50,10 +50,15 @@ class Choice:
         """
         name, _, coarse = words.partition(":")
         precision = next((one for one in PRECISIONS if one == coarse), None)
-        if name not in RUNTIMES or (coarse and precision is None):
+        if name not in RUNTIMES:
             raise SettingsError(
                 f"runtime '{name}' is unknown; choose one of {', '.join(RUNTIMES)}, "
                 f"with a precision if you like: openvino:int8"
+            )
+        if precision is None and words != name:
+            raise SettingsError(
+                f"runtime {words}: the precision '{coarse}' is unknown; choose one of "
+                f"{', '.join(PRECISIONS)}, or leave it and the colon out"
             )
         if threads is not None and threads < 1:
             raise SettingsError(f"threads {threads}: 1 or more were expected")

@@ -40,6 +40,7 @@ from nfbmr.scoring.maps import (
     statistics,
 )
 from nfbmr.settings.schema import CalibrationSettings, MapName, ScoringSettings
+from nfbmr.system.words import counted
 
 LEAST_HELD_OUT = 5
 """With fewer, the scale of the scores is itself a guess."""
@@ -245,8 +246,8 @@ def _refuse_few_or_broken(maps: Maps, rate: float) -> None:
     """
     if len(maps) < LEAST_HELD_OUT:
         raise CalibrationError(
-            f"{len(maps)} good images to calibrate with; at least {LEAST_HELD_OUT} are needed, and "
-            f"{images_needed(rate)} for a false-alarm rate of {rate:g}"
+            f"{counted(len(maps), 'good image')} to calibrate with; at least {LEAST_HELD_OUT} are "
+            f"needed, and {images_needed(rate)} for a false-alarm rate of {rate:g}"
         )
     if not np.isfinite(maps).all():
         raise CalibrationError(
@@ -322,8 +323,8 @@ def without(calibration: Calibration, pictures: Iterable[str]) -> Calibration:
     kept = [n for n, name in enumerate(calibration.pictures) if name not in left_out]
     if len(kept) < LEAST_HELD_OUT:
         raise CalibrationError(
-            f"{len(kept)} good images would be left to calibrate with; at least {LEAST_HELD_OUT} "
-            "are needed"
+            f"{counted(len(kept), 'good image')} would be left to calibrate with; at least "
+            f"{LEAST_HELD_OUT} are needed"
         )
     raw = calibration.raw(np.array(calibration.scores))[kept]
     peaks = tuple(tuple(own[n] for n in kept) for own in calibration.judge_peaks)

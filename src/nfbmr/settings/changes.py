@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -90,8 +91,23 @@ def _checked(
             if item["type"] == "unexpected_keyword_argument":
                 wrong += [_unknown(key, known) for key in _keys(where, item["input"])]
             else:
-                wrong.append(f"{where.rstrip('.') or 'settings'}: {item['msg']}")
+                wrong.append(f"{where.rstrip('.') or 'settings'}: {_why(dict(item))}")
         raise SettingsError(f"settings refused: {'; '.join(wrong)}") from None
+
+
+def _why(item: dict[str, Any]) -> str:
+    """Says what was expected of a value, what was found, and the nearest word that there is."""
+    said, value = str(item["msg"]), item["input"]
+    if item["type"] in ("tuple_type", "list_type"):
+        said = 'Input should be a list, such as [64, 64] or ["norm", "fine"]'
+    if not isinstance(value, str | int | float) and value is not None:
+        return said
+    said += f", found {json.dumps(value)}"
+    if item["type"] == "literal_error" and isinstance(value, str):
+        words = re.findall(r"'([^']+)'", item["ctx"]["expected"])
+        near = nearest(value, words)
+        said += f"; did you mean {near}?" if near else ""
+    return said
 
 
 def _keys(name: str, value: object) -> list[str]:

@@ -9,6 +9,8 @@ from typing import Any
 
 from nfbmr.errors import SettingsError
 
+_RATES = ("false_alarm_rate", "look_rate")
+
 
 def parse_size(text: str) -> tuple[int, int]:
     """Reads `320` or `320x448` as (H, W).
@@ -23,8 +25,12 @@ def parse_size(text: str) -> tuple[int, int]:
     return numbers[0], numbers[-1]
 
 
-def parse_rate(text: str) -> float:
+def parse_rate(option: str, text: str) -> float:
     """Reads a rate such as `0.05` or `5%`; whether it is one of use is for others to say.
+
+    Args:
+        option: what it was given as, for the message.
+        text: the rate.
 
     Raises:
         SettingsError: it is no number, below 0, or 1 and more.
@@ -35,8 +41,10 @@ def parse_rate(text: str) -> float:
     except ValueError:
         value = math.inf
     if rest or not 0 <= value < 1:
+        point = "; the decimal sign is a point" if "," in text else ""
         raise SettingsError(
-            f"{text}: expected a share of good pictures between 0 and 1, such as 0.05, or 5%"
+            f"{option} {text}: expected a share of good pictures between 0 and 1, such as 0.05, "
+            f"or 5%{point}"
         )
     return value
 
@@ -44,22 +52,33 @@ def parse_rate(text: str) -> float:
 def parse_changes(pairs: list[str]) -> dict[str, Any]:
     """Reads `KEY=VALUE` pairs with dots in the keys as nested changes; values are JSON or text.
 
-    A rate may be in percent, as for `parse_rate`.
+    A rate of false alarms or looks may be in percent, as for `parse_rate`.
 
     Raises:
-        SettingsError: a pair has no key, or one key is inside another's value.
+        SettingsError: a pair has no key, one key is inside another's value, or what begins as a
+            list, an object or a quoted text is no JSON.
     """
     changes: dict[str, Any] = {}
     for pair in pairs:
         key, found, value = pair.partition("=")
         if not found or not key:
             raise SettingsError(f"--set {pair}: expected KEY=VALUE, such as flow.hidden=256")
-        try:
-            put(changes, key, json.loads(value))
-        except (ValueError, RecursionError):
-            is_rate = re.fullmatch(r"[0-9.]+ ?%", value) and key.endswith("_rate")
-            put(changes, key, parse_rate(value) if is_rate else value)
+        put(changes, key.strip(), _value_of(key.strip(), value))
     return changes
+
+
+def _value_of(key: str, text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        if key.endswith(_RATES) and ("%" in text or "," in text):
+            return parse_rate(f"--set {key}", text)
+        if text.lstrip()[:1] in ("[", "{", '"'):
+            raise SettingsError(
+                f"--set {key}={text}: found no whole JSON ({error}); expected such as [1, 2] or "
+                '["norm", "fine"]; in a shell put the whole pair between \' and \''
+            ) from None
+        return text
 
 
 def put(changes: dict[str, Any], key: str, value: object) -> None:

@@ -15,8 +15,8 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -150,8 +150,16 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
     return tuple(found.values())
 
 
-def new_token(path: Path, name: str, scope: Scope) -> str:
+def new_token(
+    path: Path, name: str, scope: Scope, show: Callable[[str], object] = lambda _: None
+) -> str:
     """Adds a token to a file, which is made where it is absent.
+
+    Args:
+        path: the file.
+        name: whose it is.
+        scope: what it allows.
+        show: hears the token; what it raises leaves the file as it was.
 
     Returns:
         The token, which is kept nowhere.
@@ -173,6 +181,7 @@ def new_token(path: Path, name: str, scope: Scope) -> str:
             raise StationError(f"'{name}': letters, digits, - and _ were expected, 60 at most")
         with written_beside(path, mode=0o600) as beside:
             beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            show(secret)
     return secret
 
 
@@ -185,12 +194,17 @@ def _alone(path: Path) -> Iterator[None]:
     """
     lock, until = path.with_name(f".{path.name}.lock"), time.monotonic() + _PATIENCE
     while True:
-        with locked_file(lock) as free:
+        with ExitStack() as held:
+            try:
+                free = held.enter_context(locked_file(lock))
+            except OSError as error:
+                raise StationError(
+                    f"{path}: no tokens can be kept there ({error.strerror or error}); name "
+                    "another file, or give this user the right to its folder"
+                ) from None
             if free:
-                try:
-                    yield
-                finally:
-                    lock.unlink(missing_ok=True)
+                held.callback(lock.unlink, missing_ok=True)
+                yield
                 return
         if time.monotonic() > until:
             raise StationError(f"{path} is being changed by another program; try again after it")

@@ -128,7 +128,9 @@ class StationSettings:
                     f"the environment (NFBMR_{name.upper()})"
                 )
         if self.outputs not in get_args(Tells):
-            raise SettingsError(f"outputs {self.outputs}: one of {get_args(Tells)} was expected")
+            raise SettingsError(
+                f"outputs {self.outputs}: {' or '.join(get_args(Tells))} was expected"
+            )
 
     @property
     def learning_folder(self) -> Path:

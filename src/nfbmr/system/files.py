@@ -26,18 +26,33 @@ def written_beside(path: Path, mode: int = 0o644) -> Iterator[Path]:
     its owner's alone, then `mode` says whose.
 
     Raises:
-        OSError: the folder cannot be written, or the disk is full.
+        OSError: the folder cannot be written, the disk is full, or `path`, which it names, is a
+            device, a pipe or the like.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "no file, so none can take its place", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-    os.close(handle)
-    beside = Path(name)
+    beside = _new_beside(path)
     try:
         yield beside
         beside.chmod(mode)  # mkstemp writes for the owner alone
         beside.replace(path)
+    except OSError as error:
+        if error.filename is None or os.fspath(error.filename) == str(beside):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _new_beside(path: Path) -> Path:
+    try:
+        handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+    except OSError as error:
+        error.filename = str(path)  # its name is drawn, and says nothing to anybody
+        raise
+    os.close(handle)
+    return Path(name)
 
 
 @contextmanager
@@ -156,6 +171,17 @@ def sha256_of(path: Path) -> str:
     """Returns the hash of a file, 64 hexadecimal digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def in_words(error: OSError) -> str:
+    """Says which file the system refused, and why."""
+    names = [os.fsdecode(one) for one in (error.filename, error.filename2) if one is not None]
+    return ": ".join([" -> ".join(names), error.strerror or str(error)]).removeprefix(": ")
+
+
+def reason_of(error: Exception) -> str:
+    """Says what went wrong, without the file's name, which the message around it has."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def printable(text: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nfbmr.errors import StationError
+from nfbmr.system.words import counted
 
 _REMEMBERED = 0.9  # of the mean time of a picture, at each new one
 
@@ -51,8 +52,8 @@ class Gate:
             if self.inside >= self.most or full:
                 seconds = max(1, min(60, math.ceil(self.inside * self._mean)))
                 raise BusyError(
-                    f"{self.inside} pictures are in work, as much as may be at once; come again "
-                    f"in {seconds} s",
+                    f"{counted(self.inside, 'picture is', 'pictures are')} in work, as much as may "
+                    f"be at once; come again in {seconds} s",
                     seconds,
                 )
             self.inside += 1

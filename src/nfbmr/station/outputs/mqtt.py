@@ -23,6 +23,7 @@ from nfbmr.errors import MissingExtraError, SettingsError
 from nfbmr.inspection.courier import Outcome
 from nfbmr.station.outputs.secret import given_or_line_of
 from nfbmr.station.store.outputs import Message
+from nfbmr.system.files import reason_of
 from nfbmr.system.packages import how_to_install
 
 if TYPE_CHECKING:
@@ -92,7 +93,9 @@ def _tls(ca: Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError) as error:
-        raise SettingsError(f"--mqtt-ca {ca}: no certificates can be read ({error})") from None
+        raise SettingsError(
+            f"--mqtt-ca {ca}: no certificates can be read ({reason_of(error)})"
+        ) from None
 
 
 def _login(file: Path | None) -> tuple[str, str] | None:

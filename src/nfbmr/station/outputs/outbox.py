@@ -19,6 +19,7 @@ from nfbmr.station.store import outputs
 from nfbmr.station.store.database import Store
 from nfbmr.station.store.outputs import Message, OutputState, Wanted
 from nfbmr.system.files import printable
+from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -110,7 +111,10 @@ class Outputs:
         before = (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="microseconds")
         gone = self._store.write(outputs.give_up, most, before).result()
         for name, count in gone.items():
-            why = f"{count} messages were given up: more than {most} waited, or {days:g} days long"
+            why = (
+                f"{counted(count, 'message was', 'messages were')} given up: more than {most} "
+                f"waited, or {counted(days, 'day')} long"
+            )
             _log.error("%s: %s", name, why)
             self.losses[name] = why
             self._changed()

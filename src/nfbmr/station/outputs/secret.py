@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nfbmr.errors import SettingsError
+from nfbmr.system.files import reason_of
 
 
 def line_of(file: Path, option: str) -> str:
@@ -20,7 +21,7 @@ def line_of(file: Path, option: str) -> str:
     try:
         text = file.read_text("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{option} {file} cannot be read ({error})") from None
+        raise SettingsError(f"{option} {file} cannot be read ({reason_of(error)})") from None
     if not text or "\n" in text:
         found = f"{text.count(chr(10)) + 1} lines" if text else "nothing"
         raise SettingsError(f"{option} {file}: one line was expected, found {found}")

@@ -30,6 +30,7 @@ from nfbmr.station.store.pictures import ENDINGS, write_picture
 from nfbmr.station.worker.place import Place
 from nfbmr.system.files import made_folder, printable
 from nfbmr.system.packages import TO_LEARN, how_to_install, lacking
+from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -238,8 +239,8 @@ class Learn:
         pictures = self._store.read(learnings.pictures, number)
         if len(pictures) < FEWEST:
             raise NotNowError(
-                f"{len(pictures)} good pictures; at least {FEWEST} are needed, and {WANTED} or "
-                "more are better. Add some, of different good parts"
+                f"{counted(len(pictures), 'good picture')}; at least {FEWEST} are needed, and "
+                f"{WANTED} or more are better. Add some, of different good parts"
             )
         change = learnings.change_of(
             found,

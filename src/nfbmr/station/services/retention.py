@@ -13,6 +13,7 @@ from nfbmr.station.settings import GIGABYTE, StationSettings
 from nfbmr.station.store import queries
 from nfbmr.station.store.database import Store
 from nfbmr.station.store.pictures import Pictures
+from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def tidy(settings: StationSettings, store: Store, pictures: Pictures) -> int:
         oldest = datetime.now(UTC) - timedelta(days=settings.keep_days)
         before = oldest.isoformat(timespec="microseconds")
         while found := store.read(queries.files_to_drop, older_than=before, limit=_AT_ONCE):
-            why = f"older than {settings.keep_days:g} days"
+            why = f"older than {counted(settings.keep_days, 'day')}"
             deleted += _drop(store, pictures, [file for file, _ in found], why)
     over = store.read(queries.bytes_kept) - settings.keep_gigabytes * GIGABYTE
     while over > 0 and (found := store.read(queries.files_to_drop, limit=_AT_ONCE)):

@@ -14,6 +14,7 @@ from nfbmr.station.store import learnings, queries
 from nfbmr.station.store.database import Store
 from nfbmr.station.store.learnings import NoSuchLearningError, NotNowError
 from nfbmr.station.worker.place import Place
+from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def sweep(store: Store, folder: Path, keep_days: float | None) -> list[str]:
 def _forget(store: Store, keep_days: float) -> None:
     before = datetime.now(UTC) - timedelta(days=keep_days)
     for found in store.read(learnings.untouched, before.isoformat(timespec="microseconds")):
-        why = f"unfinished, and nobody did anything for it within {keep_days:g} days"
+        why = f"unfinished, and nobody did anything for it within {counted(keep_days, 'day')}"
         with suppress(NoSuchLearningError, NotNowError):  # somebody was first
             store.write(learnings.remove, found.id, _ACTOR, why).result()
 

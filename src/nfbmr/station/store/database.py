@@ -52,9 +52,11 @@ class Reader:
             MissingExtraError: what speaks PostgreSQL is not installed.
         """
         url = _url(address)
-        self.shown = url.render_as_string(hide_password=True)
+        self.shown = _shown(url)
         if _is_sqlite(url) and not Path(str(url.database)).is_file():
-            raise StationError(f"{self.shown}: there is no such database")
+            raise StationError(
+                f"{self.shown}: there is no such database; name that of the station with --database"
+            )
         with _opening(self.shown):
             self._reading = _engine(_read_only(url), write=False)
             with self._reading.connect() as connection:
@@ -96,7 +98,7 @@ class Store(Reader):
             MissingExtraError: what speaks PostgreSQL is not installed.
         """
         url = _url(address)
-        self.shown = url.render_as_string(hide_password=True)
+        self.shown = _shown(url)
         with _opening(self.shown):
             if _is_sqlite(url):
                 _make_file(Path(str(url.database)))
@@ -128,6 +130,11 @@ def _opening(shown: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
+        if "sqlite" in (error.name or ""):
+            raise StationError(
+                f"{shown}: this Python was built without SQLite; use another Python, or a "
+                "PostgreSQL database"
+            ) from None
         raise MissingExtraError(
             f"{error.name} is not installed, and PostgreSQL needs it; "
             f"{how_to_install('postgresql')}"
@@ -145,6 +152,11 @@ def _unknown(shown: str, why: str) -> StationError:
         f"{shown} has tables that this program does not know ({why}); update nfbmr, or name "
         "another database"
     )
+
+
+def _shown(url: URL) -> str:
+    """Returns an address as a user writes it, without its password."""
+    return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
 
 
 def _is_sqlite(url: URL) -> bool:
