@@ -222,7 +222,7 @@ def test_broken_pictures_are_named_together(good_folder: Path) -> None:
     with pytest.raises(ImageError) as caught:
         survey("product", paths)
     text = str(caught.value)
-    assert text.startswith(f"5 of the 16 pictures cannot be read: {cut}: found an unreadable")
+    assert text.startswith(f"5 of 16 pictures cannot be read: {cut}: found an unreadable")
     assert text.endswith("; and 2 more")
     for name in ("a.png", "b.png"):
         with pytest.raises(ImageError) as alone:

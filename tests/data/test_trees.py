@@ -385,7 +385,7 @@ def test_a_mask_may_lie_alone_beside_its_picture(tmp_path: Path) -> None:
     assert data.test[0].mask == tmp_path / "bad/3/mask.png"
     draw(tmp_path / "plain", "1/image.png", "2/image.png")
     mark(tmp_path / "plain", "2/gt.png")
-    with pytest.raises(LayoutError, match="1 masks, and no word"):
+    with pytest.raises(LayoutError, match="1 mask, and no word"):
         read_data(tmp_path / "plain")
 
 

@@ -116,8 +116,12 @@ def test_a_full_disk_leaves_the_log_as_it_was(
 
         with monkeypatch.context() as patch:
             patch.setattr("os.write", full)
-            with pytest.raises(OSError, match="No space left"):
+            with pytest.raises(OSError, match="No space left") as caught:
                 journal.append(row("b") | {"path": "12"})
+            assert caught.value.filename == str(log)
+            with pytest.raises(OSError, match="No space left") as caught:
+                journal.begin(row("b") | {"path": "12"}, "good/b")
+            assert caught.value.filename == str(log)
         assert log.read_bytes() == before
 
 

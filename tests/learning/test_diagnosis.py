@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nfbmr.benchmark.dagm_like import write_tree
-from nfbmr.errors import LayoutError
+from nfbmr.errors import LayoutError, TrainingError
 from nfbmr.learning import diagnosis
 
 
@@ -70,3 +70,22 @@ def test_a_plain_folder_of_pictures(good_folder: Path) -> None:
     assert lines[4].startswith("Pictures are resized to ")
     assert lines[5].startswith("7 good pictures to train on, 5 held out; all 12 calibrate")
     assert heard[-1] == ("survey", 13, 13)
+
+
+def test_a_cache_that_cannot_be_kept_is_said_among_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert diagnosis.machine()[-1].startswith("feature cache /")
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setenv("NFBMR_CACHE", str(tmp_path / "file"))
+    *others, last = diagnosis.machine()
+    assert last.startswith("feature cache: MISSING: ")
+    assert last.endswith("or set NFBMR_CACHE to another folder")
+    assert any(line.startswith("inspects with: ") for line in others)
+
+
+def test_one_picture_is_one_and_a_fit_is_not_for_it(tmp_path: Path, good_folder: Path) -> None:
+    (tmp_path / "one").mkdir()
+    shutil.copy(good_folder / "000.png", tmp_path / "one")
+    with pytest.raises(TrainingError, match=r"^1 good picture to learn from; at least 10 are"):
+        diagnosis.data_set(tmp_path / "one", "fast")

@@ -232,7 +232,7 @@ def test_a_broken_picture_fails_its_category_alone_until_it_is_mended(
     assert broken.name in failed[0].reason
     assert [(row["category"], row["system"]) for row in found] == [("carpet", "nf")]
     said = [record.getMessage() for record in caplog.records]
-    assert said[0] == "2 rows, 0 of them are there already"
+    assert said[0] == "2 rows, 0 there already"
     assert [line for line in said if line.startswith("mvtec bottle failed: ")]
     assert said[-1].startswith("[2 of 2] carpet, nf, seed 0: AUROC ")
     assert said[-1].endswith("about 0 s left")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import signal
 import threading
@@ -160,9 +161,32 @@ def test_audit_shows_and_checks(recorded: tuple[StationSettings, Path]) -> None:
 
 
 def test_no_database_is_made_by_looking(tmp_path: Path) -> None:
-    with pytest.raises(StationError, match="no such database"):
-        run("audit", "--database", f"sqlite:///{tmp_path / 'none.db'}")
+    address = f"sqlite:///{tmp_path / 'none.db'}"
+    with pytest.raises(StationError) as caught:
+        run("audit", "--database", address)
+    assert str(caught.value).startswith(f"{address}: there is no such database; name that of")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_folder_of_pictures_is_made_by_looking(
+    recorded: tuple[StationSettings, Path], tmp_path: Path
+) -> None:
+    place = tmp_path / "misspelt"
+    with pytest.raises(StationError, match=r"misspelt is no folder; name that of the station's"):
+        run("reproduce", 1, "--database", recorded[0].database, "--pictures", place)
+    assert not place.exists()
+
+
+def test_pictures_that_cannot_be_kept_are_said_at_the_start(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(dir: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(dir))
+
+    made = settings()
+    monkeypatch.setattr("nfbmr.station.store.pictures.TemporaryFile", refused)
+    with pytest.raises(StationError, match=r"no pictures can be kept there \(Permission denied"):
+        Station(made)
 
 
 def test_a_token_is_printed_once(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class _Descriptor(io.FileIO):
         self.unread = unread
         self._must = must
 
-    def write(self, data: Any, /) -> int | None:
+    def write(self, data: Any, /) -> int:
         if not self.unread:
             try:
                 return super().write(data)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from nfbmr.cli.serve import Database, PicturesFolder, missing_station
+from nfbmr.errors import StationError
 from nfbmr.system.files import printable
 
 _Model = Annotated[
@@ -29,6 +30,10 @@ def reproduce(
         from nfbmr.station.store.pictures import Pictures
     except ModuleNotFoundError as error:
         raise missing_station(error) from None
+    if not pictures.is_dir():
+        raise StationError(
+            f"{pictures} is no folder; name that of the station's pictures with --pictures"
+        )
     store = Reader(database)
     try:
         found = again(store, Pictures(pictures), inspection, model)

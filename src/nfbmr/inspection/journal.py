@@ -18,7 +18,7 @@ from typing import Any
 
 from nfbmr.errors import DataError
 from nfbmr.inspection.arrivals import FOLDERS
-from nfbmr.system.files import flush_folder
+from nfbmr.system.files import flush_folder, naming
 from nfbmr.system.locks import is_at, lock
 
 Row = dict[str, Any]
@@ -90,7 +90,8 @@ class Journal:
     def begin(self, row: Row, to: str) -> None:
         """Keeps the row of a file that is about to be moved, and where to, below the folder."""
         held = {"at": os.fstat(self._log).st_size, "row": row, "to": to}
-        _write(self._next, json.dumps(held, allow_nan=False).encode() + b"\n", anew=True)
+        with naming(self.log):
+            _write(self._next, json.dumps(held, allow_nan=False).encode() + b"\n", anew=True)
 
     def append(self, row: Row) -> None:
         """Adds a row and brings it to the disk; nothing is under way then.
@@ -98,8 +99,9 @@ class Journal:
         Raises:
             OSError: it cannot be written; then the log is as it was.
         """
-        _write(self._log, json.dumps(row, allow_nan=False).encode() + b"\n", anew=False)
-        os.ftruncate(self._next, 0)
+        with naming(self.log):
+            _write(self._log, json.dumps(row, allow_nan=False).encode() + b"\n", anew=False)
+            os.ftruncate(self._next, 0)
 
     def rows(self, since: str) -> Iterator[Row]:
         """Yields the rows since a day, the oldest first; logs of days before it are not read.

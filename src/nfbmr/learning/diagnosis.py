@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nfbmr.data.collections import DAGM_2007, compared, completeness, find_products
 from nfbmr.data.layouts import read_data
 from nfbmr.data.survey import Survey, survey
-from nfbmr.errors import NfbmrError
+from nfbmr.errors import DataError, NfbmrError
 from nfbmr.features.cache import FeatureCache
 from nfbmr.settings import presets
 from nfbmr.settings.schema import Settings
@@ -37,9 +37,17 @@ def machine() -> list[str]:
         lines += _what_learns()
     here = [name for name in ("onnxruntime", "openvino", "torch") if not lacking(name)]
     lines.append(f"inspects with: {', '.join(here) or 'nothing that is installed here'}")
-    cache = FeatureCache()
-    lines.append(f"feature cache {cache.root}: {cache.size() / 1e6:.0f} MB used")
-    return lines
+    return [*lines, _feature_cache()]
+
+
+def _feature_cache() -> str:
+    """Says what the cache holds, or why a fit cannot keep anything in it."""
+    try:
+        cache = FeatureCache()
+        cache.refuse_unwritable()
+    except DataError as error:
+        return f"feature cache: MISSING: {error}"
+    return f"feature cache {cache.root}: {cache.size() / 1e6:.0f} MB used"
 
 
 def _what_learns() -> list[str]:

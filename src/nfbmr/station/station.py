@@ -61,6 +61,7 @@ class Station:
             self.store = Store(settings.database)
             opened.callback(self.store.close)
             self.pictures = Pictures(settings.pictures)
+            self.pictures.refuse_unwritable()
             self.versions = Versions(settings.pictures / VERSIONS)
             self.unkept: dict[str, str] = {}
             """Models on the line that are not kept as versions, and why."""

@@ -45,6 +45,17 @@ def written_beside(path: Path, mode: int = 0o644) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Has an error of the system name a file, where the call that failed knew a number alone."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
 def _new_beside(path: Path) -> Path:
     try:
         handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)

@@ -196,7 +196,7 @@ def test_too_much_that_waits_is_said_loudly_until_somebody_takes_it(
         client = TestClient(create_app(station), base_url="http://127.0.0.1")
         send(station, *(png(seed, defect=True) for seed in range(3)))
         station.outputs.trim()
-        assert "1 messages were given up: more than 2 waited" in client.get("/review").text
+        assert "1 message was given up: more than 2 waited" in client.get("/review").text
         assert client.get("/readyz").json()["notes"] == ["output webhook is in trouble, 2 wait"]
         text = client.get("/metrics").text
         assert 'nfbmr_output_given_up{output="webhook"} 1' in text

@@ -342,5 +342,8 @@ def made_line_folder(settings: StationSettings) -> Path:
         try:
             made_folder(folder, 0o700)
         except OSError as error:
-            raise StationError(f"{folder}: no folder for models ({error.strerror})") from None
+            raise StationError(
+                f"{folder}: no folder for models can be made ({error.strerror}); name another with "
+                "--learning, or give this user the right to it"
+            ) from None
     return folder

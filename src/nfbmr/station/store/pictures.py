@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from nfbmr.errors import StationError
 from nfbmr.system.files import flushed_beside, made_folder
@@ -50,7 +51,23 @@ class Pictures:
             made_folder(folder, 0o700)
         except OSError as error:
             raise StationError(
-                f"{folder}: no folder for pictures can be made ({error.strerror})"
+                f"{folder}: no folder for pictures can be made ({error.strerror}); name another "
+                "with --pictures, or give this user the right to it"
+            ) from None
+
+    def refuse_unwritable(self) -> None:
+        """Says at a start that no picture can be kept.
+
+        Raises:
+            StationError: the folder is not to be written.
+        """
+        try:
+            with TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise StationError(
+                f"{self.folder}: no pictures can be kept there ({error.strerror}); name another "
+                "folder with --pictures, or give this user the right to it"
             ) from None
 
     def keep(self, data: bytes, form: str) -> str:
