@@ -573,6 +573,7 @@ def test_real_sets(name: str, train: int, good: int, defective: int) -> None:
         ("bottle/01_OK", "bottle"),
         ("good bottles", "good bottles"),
         ("bottle", "bottle"),
+        ("bottle\udcff", "bottle\\udcff"),
     ],
 )
 def test_a_product_is_not_called_good(tmp_path: Path, folder: str, name: str) -> None:

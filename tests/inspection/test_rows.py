@@ -59,6 +59,7 @@ def test_a_row_has_these_keys(inspector: Inspector, draw: Callable[..., NDArray[
     assert row["regions"] == [region.to_dict() for region in result.regions]
     failure = to_row(Failure(path="c.png", error="no picture"), "m")
     assert failure == FAILED
+    assert to_row(result, "m\udcff")["model"] == "m\\udcff", "which CSV and Parquet can hold"
 
 
 def test_jsonl(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

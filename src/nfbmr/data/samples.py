@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 from nfbmr.data.words import meaning
 from nfbmr.errors import LayoutError
+from nfbmr.system.files import escaped
 
 Layout: TypeAlias = Literal["folder", "mvtec", "dagm", "table"]
 Split: TypeAlias = Literal["train", "test"]
@@ -77,13 +78,13 @@ class DataSet:
         """What the product is called: the last part of the root's path that names it.
 
         A folder called `good` or `train` says nothing of the product, the one above it does. Of a
-        table it is the file's name, without its suffix.
+        table it is the file's name, without its suffix. Bytes that are no UTF-8 are escaped.
         """
         root = self.root.resolve()
         if self.layout == "table":
-            return root.stem
+            return escaped(root.stem)
         names = (folder.name for folder in (root, *root.parents))
-        return next((name for name in names if not _is_word(name)), "") or root.name
+        return escaped(next((name for name in names if not _is_word(name)), "") or root.name)
 
     def to_learn_from(self) -> tuple[Sample, ...]:
         """Returns `train_good`, of which there is at least one.

@@ -35,12 +35,17 @@ def headline(metrics: dict[str, Any]) -> list[str]:
     if metrics["look_threshold"] < metrics["threshold"]:
         found = round((metrics["recall"] or 0) * metrics["n_defective"])
         more, good = metrics["n_defective_to_look_at"], metrics["n_good_to_look_at"]
+        first = missed = ""
+        if metrics["n_defective"]:
+            first = f"{more} more defective and "
+            missed = (
+                f"; so {found + more} of {counted(metrics['n_defective'], 'defect')} "
+                f"{'is' if found + more == 1 else 'are'} not passed as good"
+            )
         lines.append(
-            f"for a person to look at: {more} more defective and "
-            f"{counted(good, 'more good picture')} "
-            f"(asked: {100 * metrics['look_rate_asked']:.2g} % of good ones, with false alarms); "
-            f"so {found + more} of {counted(metrics['n_defective'], 'defect')} "
-            f"{'is' if found + more == 1 else 'are'} not passed as good"
+            f"for a person to look at: {first}{counted(good, 'more good picture')} "
+            f"(asked: {100 * metrics['look_rate_asked']:.2g} % of good ones, with false "
+            f"alarms){missed}"
         )
     if metrics["aupro"] is not None:
         lines.append(f"pixel AUROC {shown('pixel_auroc')}   AUPRO {shown('aupro')}   (%)")

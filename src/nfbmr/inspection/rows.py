@@ -14,7 +14,7 @@ from nfbmr.errors import MissingExtraError, SettingsError
 from nfbmr.inspection.regions import in_words
 from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.scoring.looks import LOOKS
-from nfbmr.system.files import printable, spreadsheet_cell, written_beside
+from nfbmr.system.files import escaped, printable, spreadsheet_cell, written_beside
 from nfbmr.system.packages import how_to_install
 
 Format = Literal["table", "jsonl", "csv", "parquet"]
@@ -41,15 +41,10 @@ def to_row(result: Inspection | Failure, model: str) -> Row:
     if isinstance(result, Failure):
         path = None if result.path is None else escaped(result.path)
         return {"path": path, "error": escaped(result.error)}
-    row = result.to_dict() | {"model": model}
+    row = result.to_dict() | {"model": escaped(model)}
     if result.path is not None:
         row["path"] = escaped(result.path)
     return {column: row[column] for column in COLUMNS if column in row}
-
-
-def escaped(text: str) -> str:
-    """Escapes the bytes of a file's name that are no UTF-8, which no form of ours can hold."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 @contextmanager

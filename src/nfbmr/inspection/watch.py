@@ -29,10 +29,10 @@ from nfbmr.inspection.journal import Journal, folder_of
 from nfbmr.inspection.known import Done, identity_of, is_same, known_of
 from nfbmr.inspection.moves import free_place, make_places, move, read_bytes
 from nfbmr.inspection.result import Failure
-from nfbmr.inspection.rows import escaped, to_row
+from nfbmr.inspection.rows import to_row
 from nfbmr.inspection.watched import Inspecting
 from nfbmr.system import provenance
-from nfbmr.system.files import printable
+from nfbmr.system.files import escaped, printable
 from nfbmr.system.locks import locked_folder
 
 _log = logging.getLogger(__name__)

@@ -195,6 +195,11 @@ def reason_of(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
+def escaped(text: str) -> str:
+    """Escapes the bytes of a file's name that are no UTF-8, which no form of ours can hold."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def printable(text: str) -> str:
     """Replaces what would steer a terminal, such as escape sequences in a file's name."""
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)

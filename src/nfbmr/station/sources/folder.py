@@ -17,12 +17,13 @@ from nfbmr.data.images import IMAGE_SUFFIXES
 from nfbmr.errors import DataError
 from nfbmr.inspection.arrivals import FOLDERS, mark_of
 from nfbmr.inspection.result import Failure
-from nfbmr.inspection.rows import escaped, to_row
+from nfbmr.inspection.rows import to_row
 from nfbmr.inspection.watch import Watch, too_large, watch_by
 from nfbmr.station.services.judge import LONGEST_PART_ID, PictureError
 from nfbmr.station.sources.source import Line, Picture
 from nfbmr.station.store.queries import Recorded
 from nfbmr.station.text import is_plain
+from nfbmr.system.files import escaped
 
 _JUDGED = tuple(name for name in FOLDERS if name != "error")
 _TRIES = 5  # to read the newest picture, where files are moved meanwhile
