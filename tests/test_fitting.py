@@ -592,7 +592,7 @@ def test_an_unreadable_training_picture_is_named(
     good_folder: Path, tiny: Settings, tmp_path: Path
 ) -> None:
     (good_folder / "broken.png").write_bytes(b"not a picture")
-    with pytest.raises(ImageError, match=r"1 of the 13 pictures.*broken\.png"):
+    with pytest.raises(ImageError, match=r"1 of 13 pictures.*broken\.png"):
         fit(good_folder, tmp_path / "model", settings=tiny, device="cpu")
 
 

@@ -148,7 +148,7 @@ def test_copies_and_trouble_among_pictures_without_files_are_named_by_their_plac
         fitted = nfbmr.fit([*pictures, pictures[3] / 255], **quiet(tiny))
     assert "1 picture is a copy of others and left out: picture 13" in caplog.text
     assert fitted.facts.n_train + fitted.facts.n_held_out == 12
-    with pytest.raises(ImageError, match=r"1 of the 13 pictures .*: picture 13: found 1 axes"):
+    with pytest.raises(ImageError, match=r"1 of 13 pictures .*: picture 13: found 1 axes"):
         nfbmr.fit([*pictures, np.zeros(3)], **quiet(tiny))
     with pytest.raises(TrainingError, match="0 good pictures"):
         nfbmr.fit([], **quiet(tiny))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def draw(root: Path, *names: str, size: tuple[int, int] = (4, 6)) -> None:
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        seed = np.frombuffer(str(path).encode(), np.uint8)
+        seed = np.frombuffer(os.fsencode(path), np.uint8)
         values = np.random.default_rng(list(seed)).integers(0, 256, size, dtype=np.uint8)
         Image.fromarray(values).save(path)
 

@@ -233,9 +233,9 @@ def test_broken_pictures_are_named_together(good_folder: Path) -> None:
 
 
 def test_what_has_no_file_is_named_by_its_place() -> None:
-    with pytest.raises(ImageError, match=r"1 of the .*: picture 2: found 1 axes"):
+    with pytest.raises(ImageError, match=r"1 of 3 .*: picture 2: found 1 axes"):
         survey("part", [noise(8, 8), np.zeros(3), noise(8, 8, 3)])
-    with pytest.raises(ImageError, match=r"1 of the .*found a int"):
+    with pytest.raises(ImageError, match=r"1 of 1 picture .*found a int"):
         survey("part", [3])  # type: ignore[list-item]
 
 

@@ -250,8 +250,14 @@ def test_no_model_there(tmp_path: Path) -> None:
     with pytest.raises(BundleNotFoundError, match=r"holds no nfbmr model.*nfbmr fit"):
         read_bundle(tmp_path)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(BundleNotFoundError):
+    with pytest.raises(BundleNotFoundError, match="file is a file: a folder with"):
         read_bundle(tmp_path / "file")
+
+
+def test_a_model_without_its_manifest_is_one_to_restore(path: Path) -> None:
+    (path / MANIFEST).unlink()
+    with pytest.raises(BundleNotFoundError, match=r"holds parts of a model, but no manifest\.json"):
+        read_bundle(path)
 
 
 def test_tensors_that_are_not_finite_are_refused_on_reading(path: Path) -> None:

@@ -255,7 +255,7 @@ def test_a_model_that_was_not_exported_says_how_to(model: Path, name: str) -> No
     ("options", "named"),
     [
         ({"name": "tflite"}, "choose one of auto, torch"),
-        ({"name": "onnx:fp8"}, "choose one of auto, torch"),
+        ({"name": "onnx:fp8"}, "precision .fp8. is unknown; choose one of fp32"),
         ({"threads": 0}, "1 or more"),
         ({"name": "openvino", "device": "cuda"}, "OpenVINO runs on the CPU here"),
     ],
