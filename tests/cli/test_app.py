@@ -371,6 +371,60 @@ def test_inspect_writes_heatmaps(model: Path, pictures: Path, tmp_path: Path) ->
     assert len(list((tmp_path / "r_heatmaps").iterdir())) == 2
 
 
+def test_inspect_takes_no_picture_that_was_made_of_another(model: Path, pictures: Path) -> None:
+    shutil.copy(pictures / "0-good.png", pictures / "0-good_overlay.png")
+    shutil.copy(pictures / "0-good.png", pictures / "1-blob-heatmap.png")
+    shutil.copy(pictures / "0-good.png", pictures / "3_overlay.png")
+    result = run("inspect", model, pictures, "--format", "jsonl")
+    seen = {Path(json.loads(line)["path"]).name for line in result.stdout.splitlines()}
+    assert {path.name for path in pictures.iterdir()} - seen == {
+        "0-good_overlay.png",
+        "1-blob-heatmap.png",
+    }
+    said = " ".join(result.stderr.split())
+    assert "Pictures are not inspected: 2 in " in said
+    assert "made of others beside them: 0-good_overlay.png, 1-blob-heatmap.png" in said
+    alone = run("inspect", model, pictures / "0-good_overlay.png", "--format", "jsonl")
+    assert len(alone.stdout.splitlines()) == 1  # who names it wants it
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("evaluate", "MODEL", "DATA", "-o", "FILE"), "expected a folder for the report"),
+        (("evaluate", "MODEL", "DATA", "-o", "new.csv"), "expected a folder for the report"),
+        (("fit", "DATA", "-o", "FILE"), "expected a folder for the model"),
+        (("inspect", "MODEL", "DATA", "-o", "FOLDER"), "found a folder of that name"),
+        (("drift", "MODEL", "FILE", "-o", "FOLDER"), "found a folder of that name"),
+        (("calibrate", "MODEL", "--export", "FOLDER"), "found a folder of that name"),
+        (("watch", "MODEL", "DATA", "--heatmaps", "--once"), "expected a folder, or nothing"),
+    ],
+)
+def test_files_and_folders_are_not_taken_for_each_other(
+    model: Path,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    said: str,
+) -> None:
+    monkeypatch.setattr("nfbmr.inspection.inspector.open_runtime", _no_work)
+    (tmp_path / "rows.csv").write_text("mine")
+    (tmp_path / "f.csv").mkdir()
+    (pictures / "nfbmr_heatmaps").write_text("mine")
+    names = {"MODEL": str(model), "DATA": str(pictures), "FILE": "rows.csv", "FOLDER": "f.csv"}
+    monkeypatch.chdir(tmp_path)
+    refused = CliRunner().invoke(app, [names.get(word, word) for word in words])
+    assert isinstance(refused.exception, SettingsError)
+    assert said in str(refused.exception)
+    assert (tmp_path / "rows.csv").read_text() == "mine"
+    assert not list((tmp_path / "f.csv").iterdir())
+
+
+def _no_work(*args: object, **kwargs: object) -> None:
+    raise AssertionError("the model was opened, though there is nowhere to write")
+
+
 def test_inspect_names_what_it_leaves_out(model: Path, pictures: Path) -> None:
     Image.open(pictures / "1-blob.png").save(pictures / "n.pgm")
     (pictures / "1-blob.png").rename(pictures / "IMG4")

@@ -248,6 +248,23 @@ def test_defects_alone_can_be_evaluated(
     assert not [line for line in headline(metrics) if "false alarms" in line]
 
 
+def test_files_of_several_pages_are_said_once(
+    inspector: Inspector, mvtec: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("000.png", "001.png"):
+        with Image.open(mvtec / "test" / "good" / name) as page:
+            page.save(mvtec / "test" / "good" / name, save_all=True, append_images=[page.copy()])
+    fresh = inspector.with_calibration(inspector.calibration)
+    with caplog.at_level(logging.WARNING, "nfbmr"):
+        evaluation = evaluate(fresh, mvtec, tmp_path / "report")
+    (said,) = evaluation.warnings
+    assert said.startswith("2 pictures hold other pages or frames than the first")
+    assert "looked at: 000.png and 1 more;" in said
+    assert "looked at: 000.png and 1 more;" in (tmp_path / "report" / "report.html").read_text()
+    (logged,) = (text for text in caplog.messages if "other pages" in text)
+    assert f"{mvtec / 'test' / 'good' / '000.png'} and 1 more" in logged
+
+
 def test_an_unreadable_picture_is_left_out_and_said(
     inspector: Inspector, mvtec: Path, tmp_path: Path
 ) -> None:

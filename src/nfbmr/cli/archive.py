@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from nfbmr.cli.arguments import Opened
+from nfbmr.cli.arguments import Opened, refuse_file
 from nfbmr.errors import SettingsError
 from nfbmr.system.words import counted
 
@@ -40,6 +40,7 @@ def inspect_on_ray(
         raise SettingsError(f"--format {form}: --engine ray writes a folder of Parquet files")
     if out is None or out.suffix.lower() in (".parquet", ".jsonl", ".csv", ".txt"):
         raise SettingsError("--engine ray writes a folder of Parquet files; name it with -o OUT")
+    refuse_file(out, "Parquet files")
     if opened.tiles:
         opened.check_tiles(model, calibrated_for(model, opened.runtime).facts)
     options = Options(

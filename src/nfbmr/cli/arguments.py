@@ -26,6 +26,11 @@ ENDINGS: dict[Format, str] = {
 }
 """Of files of rows."""
 
+_OF_FILES = frozenset(
+    {*ENDINGS.values(), ".tsv", ".json", ".html", ".pdf", ".png", ".jpg", ".zip", ".onnx"}
+)
+"""Endings that no folder is given unawares."""
+
 
 def _false_alarm_rate(text: str) -> float:
     return parse_rate("--false-alarm-rate", text)
@@ -170,6 +175,41 @@ def refuse_without_ray(engine: Engine, **words: object) -> None:
         raise SettingsError(f"{given}: this is for --engine ray; name the engine, too")
 
 
+def refuse_file(out: Path, what: str) -> None:
+    """Says before the work that a folder is to be named, where a file was.
+
+    Args:
+        out: where the folder is, or is to be made.
+        what: is written into it, such as "the report".
+
+    Raises:
+        SettingsError: there is a file at `out` or above it, or nothing, and its ending is a file's.
+    """
+    there = next((place for place in (out, *out.absolute().parents) if place.exists()), None)
+    if there is not None and not there.is_dir():
+        raise SettingsError(
+            f"-o {out}: found a file at {there}; expected a folder for {what}; name another, or "
+            "take the file away"
+        )
+    if not out.exists() and out.suffix.lower() in _OF_FILES:
+        raise SettingsError(
+            f"-o {out}: found the ending {out.suffix}, as of a file; expected a folder for {what}; "
+            "leave the ending out, or make the folder first if it is to be called so"
+        )
+
+
+def refuse_folder(option: str, out: Path) -> None:
+    """Says before the work that a file is to be named, where a folder was.
+
+    Raises:
+        SettingsError: it was.
+    """
+    if out.is_dir():
+        raise SettingsError(
+            f"{option} {out}: found a folder of that name; expected a file; name another"
+        )
+
+
 def where_to_write(
     form: Format | None, out: Path | None
 ) -> tuple[Format, Path | None, Path | None]:
@@ -177,13 +217,14 @@ def where_to_write(
 
     Raises:
         SettingsError: `out` has an ending that no form of rows has, or that of another form, and
-            is no folder either.
+            is no folder either; or a folder is where a file is to be, or a file where a folder is.
     """
     if out is None or str(out) == "-":
         return form or "table", None, None
     ending = out.suffix.lower()
     named = next((known for known, its in ENDINGS.items() if ending == its), None)
-    if named is not None and not out.is_dir():
+    if named is not None:
+        refuse_folder("-o", out)
         if form is not None and form != named:
             raise SettingsError(
                 f"-o {out}: found the ending {ending} and --format {form}; expected "
@@ -202,4 +243,5 @@ def where_to_write(
             f"{', '.join(ENDINGS.values())}; name another"
         )
     chosen = form or "jsonl"
+    refuse_folder("-o", out / f"results{ENDINGS[chosen]}")
     return chosen, out / f"results{ENDINGS[chosen]}", out / "heatmaps"

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from nfbmr.cli.arguments import Device, ModelPath, RuntimeName, Threads, refuse_swapped
+from nfbmr.cli.arguments import (
+    Device,
+    ModelPath,
+    RuntimeName,
+    Threads,
+    refuse_file,
+    refuse_swapped,
+)
 from nfbmr.errors import SettingsError
 from nfbmr.settings.text import parse_numbers, parse_pairs, parse_words
 from nfbmr.system.files import printable
@@ -56,6 +63,7 @@ def peers(
     from nfbmr.cli.console import shown_progress
     from nfbmr.system.files import written_beside
 
+    refuse_file(out, "the results")
     chosen = _chosen(peers or ",".join(one.key for one in PEERS))
     wanted = race.Race(
         data=tuple((name, Path(path)) for name, path in parse_pairs("--data", data)),

@@ -15,6 +15,7 @@ from nfbmr.cli.arguments import (
     ModelPath,
     RuntimeName,
     Threads,
+    refuse_folder,
     refuse_swapped,
 )
 from nfbmr.errors import SettingsError
@@ -70,6 +71,8 @@ def calibrate(
     from nfbmr.inspection.inspector import load
 
     refuse_swapped("calibrate", model, [path for path in (good_images,) if path])
+    if export is not None:
+        refuse_folder("--export", export)
     changes = (good_images, false_alarm_rate, look_rate, without or None)
     is_changed = any(change is not None for change in changes)
     if import_ is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nfbmr.cli.arguments import ModelPath, RuntimeName, refuse_swapped
+from nfbmr.cli.arguments import ModelPath, RuntimeName, refuse_folder, refuse_swapped
 
 _Results = Annotated[
     list[Path],
@@ -50,6 +50,8 @@ def drift(
     from nfbmr.system.files import printable, written_beside
 
     refuse_swapped("drift", model, results)
+    if out is not None:
+        refuse_folder("-o", out)
     calibration = calibrated_for(model, runtime).calibration
     found = watch_rows(read_rows(results), calibration, seed)
     said = found.to_dict()

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from nfbmr.cli.arguments import Device, ModelPath, RuntimeName, Threads, refuse_swapped
+from nfbmr.cli.arguments import (
+    Device,
+    ModelPath,
+    RuntimeName,
+    Threads,
+    refuse_file,
+    refuse_swapped,
+)
 
 
 def evaluate(
@@ -25,6 +32,7 @@ def evaluate(
     from nfbmr.inspection.inspector import load
 
     refuse_swapped("evaluate", model, [data])
+    refuse_file(out, "the report")
     inspector = load(model, runtime=runtime, device=device, threads=threads)
     with shown_progress() as progress:
         done = evaluation.evaluate(inspector, data, out, progress=progress)

@@ -9,7 +9,7 @@ from typing import Annotated, cast
 
 import typer
 
-from nfbmr.cli.arguments import Device, FalseAlarmRate, LookRate, Preset
+from nfbmr.cli.arguments import Device, FalseAlarmRate, LookRate, Preset, refuse_file
 from nfbmr.errors import SettingsError
 from nfbmr.settings.keywords import Keywords
 from nfbmr.settings.text import parse_changes, parse_size
@@ -116,6 +116,7 @@ def fit(
     from nfbmr.fitting import fit as run
 
     _refuse_a_model(data, out)
+    refuse_file(out, "the model")
     keywords = _given(
         seed=seed,
         size=None if size is None else parse_size(size),

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from nfbmr.cli.arguments import Preset
+from nfbmr.cli.arguments import Preset, refuse_file, refuse_folder
 from nfbmr.system.words import quoted
 
 _log = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ def fit(
     if address is not None and engine is not Engine.ray:
         raise SettingsError("--address is that of a cluster; give --engine ray with it")
     asked = {"preset": None if preset is None else preset.value, "cpus": cpus, "gpus": gpus}
+    refuse_file(out, "the models")
     read = read_plan(plan, asked)
     with shown_progress() as progress:
         states = fit_fleet(
@@ -110,5 +111,6 @@ def report(
     from nfbmr.fleet.place import Place
     from nfbmr.fleet.report import write_report
 
+    refuse_folder("-o", out)
     write_report(out, Place(models))
     print(f"report: {out}")

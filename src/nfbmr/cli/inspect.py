@@ -178,7 +178,8 @@ def _inspect_here(
 
 
 def _pictures(paths: list[str]) -> Iterator[Path]:
-    """Yields files as given, and the pictures of folders, ascending, but none drawn by nfbmr."""
+    """Yields files as given, and the pictures of folders, ascending, but none made of others."""
+    from nfbmr.data.derived import derived_of_others
     from nfbmr.data.folders import list_pictures
 
     for word in paths:
@@ -188,6 +189,9 @@ def _pictures(paths: list[str]) -> Iterator[Path]:
         if path.is_dir():
             found, others = list_pictures(path, deep=True)
             _say_left_out(path, others)
+            if derived := derived_of_others(found):
+                _say_derived(path, sorted(derived))
+                found = [one for one in found if one not in derived]
             if not found:
                 raise DataError(f"{path} holds no pictures; give pictures, or a folder with some")
             yield from found
@@ -204,14 +208,26 @@ def _say_left_out(folder: Path, others: list[Path]) -> None:
     left = [path for path in others if path.suffix.lower() not in _ROWS]
     if not left:
         return
-    named = ", ".join(str(path.relative_to(folder)) for path in left[:_MOST_NAMED])
-    more = f" and {len(left) - _MOST_NAMED} more" if len(left) > _MOST_NAMED else ""
     _log.warning(
-        "%s not inspected: %d in %s that by their names are no pictures (%s): %s%s",
+        "%s not inspected: %d in %s that by their names are no pictures (%s): %s",
         "A file is" if len(left) == 1 else "Files are",
         len(left),
         folder,
         ", ".join(sorted(IMAGE_SUFFIXES)),
-        named,
-        more,
+        _names(left, folder),
     )
+
+
+def _say_derived(folder: Path, derived: list[Path]) -> None:
+    _log.warning(
+        "%s not inspected: %d in %s that by their names were made of others beside them: %s",
+        "A picture is" if len(derived) == 1 else "Pictures are",
+        len(derived),
+        folder,
+        _names(derived, folder),
+    )
+
+
+def _names(paths: list[Path], folder: Path) -> str:
+    named = ", ".join(str(path.relative_to(folder)) for path in paths[:_MOST_NAMED])
+    return named + (f" and {len(paths) - _MOST_NAMED} more" if len(paths) > _MOST_NAMED else "")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from nfbmr.cli.arguments import refuse_file
 from nfbmr.errors import SettingsError
 from nfbmr.settings.text import (
     parse_changes,
@@ -98,6 +99,8 @@ def paper(
     from nfbmr.paper.command import Data, describe_plan, reproduce
     from nfbmr.paper.plan import Request
 
+    if out is not None:
+        refuse_file(out, "the results")
     where = Data(
         mvtec=mvtec,
         dagm=dagm,

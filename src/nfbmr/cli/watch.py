@@ -105,6 +105,11 @@ def watch(
         settle=settle,
         patience=patience,
     )
+    kept = job.beside("heatmaps")
+    if heatmaps and kept.exists() and not kept.is_dir():
+        raise SettingsError(
+            f"--heatmaps: found a file at {kept}; expected a folder, or nothing; take it away"
+        )
     inspector = load(model, runtime=runtime, device=device, threads=threads)
     _log.info("Watching %s with %s; log: %s", folder, inspector.runtime.name, job.log)
     _run(inspector, job, webhook, secret)

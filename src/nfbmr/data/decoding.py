@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from nfbmr.data import tiff
+from nfbmr.data.jpeg import WholeJpeg
 from nfbmr.errors import ImageError
 
 PIXEL_LIMIT = 178_000_000
@@ -66,7 +66,7 @@ _OTHER_BYTES = {_GRAY_ALPHA: "RGBA"} | {
 
 
 _MAGIC: tuple[tuple[bytes, type[ImageFile]], ...] = (
-    (b"\xff\xd8\xff", JpegImageFile),
+    (b"\xff\xd8\xff", WholeJpeg),
     (b"\x89PNG\r\n\x1a\n", PngImageFile),
     (b"BM", BmpImageFile),
     (b"RIFF", WebPImageFile),
@@ -105,6 +105,10 @@ _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
 
 _UNSUPPORTED = re.compile(r"(?i)^unsupported|not (yet )?supported|^cannot handle \d+-")
 """How Pillow begins to say of a whole file that it is of another kind than it knows."""
+
+
+_NO_SIZE = "not identified by this driver"
+"""What Pillow says of a header whose height or width is 0."""
 
 
 _REASONS: dict[type[Exception], str] = {
@@ -282,6 +286,9 @@ def decoded(handle: IO[bytes], name: str) -> Iterator[ImageFile]:
     try:
         image = decoder(handle)
     except (SyntaxError, IndexError) as error:
+        if str(error) == _NO_SIZE:
+            found = "a header that states no pixels"
+            raise refusal(name, found, "at least one", "copy or export it again") from error
         if decoder is not TiffImageFile or not (found := tiff.unknown(error, handle)):
             raise
         raise refusal(name, found, "gray or RGB", tiff.AGAIN) from error

@@ -9,7 +9,13 @@ from pathlib import Path
 
 from nfbmr.data.images import IMAGE_SUFFIXES
 
-_HIDDEN = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+_HIDDEN = frozenset(
+    {
+        *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
+        *("__macosx", "@eadir", "#recycle", "@recycle", "#snapshot", "lost+found"),
+    }
+)
+"""What Windows, macOS, network stores and disks keep among a user's files."""
 
 _OF_HEATMAPS = re.compile(r"heatmaps(-\d+)?$")
 

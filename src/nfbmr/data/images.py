@@ -20,8 +20,8 @@ The rules, fixed once:
 - **Large JPEGs** may be decoded at a half, a quarter or an eighth of their sides, where that is
   still twice the size that is asked for (`reading` of `DataSettings`): the rest is averaged away
   all the same. All else is decoded whole.
-- **Several frames** (TIFF pages, animated WebP or PNG): the first one is used. Cameras and viewers
-  store previews as later pages.
+- **Several frames** (TIFF pages, animated WebP or PNG): the first one is used, and it is told that
+  there are more, previews apart (`pages.py`). **Damage** inside a JPEG is refused (`jpeg.py`).
 - **The content decides the format**, not the suffix: JPEG, PNG, BMP, TIFF, WebP.
 """
 
@@ -32,7 +32,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,13 +53,16 @@ from nfbmr.data.decoding import (
     turned_upright,
     upright_values,
 )
+from nfbmr.data.pages import has_more
 from nfbmr.data.tiff import is_signed_16, stated_white
 from nfbmr.settings.schema import DataSettings
 
 ImageInput: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
 """What `read_image` takes: a path, a file's bytes, a Pillow image, or an array in RGB order."""
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+)
 """The lower-case suffixes that a folder of pictures is searched for."""
 
 AS_STORED = DataSettings()
@@ -97,9 +100,31 @@ def load_image(
     return load_with_size(source, size, how, room=room)[0]
 
 
+class Loaded(NamedTuple):
+    """A picture that was brought to another size."""
+
+    pixels: NDArray[np.uint8]
+    """(H, W, 3)."""
+    size: tuple[int, int]
+    """(H, W) that it had."""
+    has_more: bool
+    """Whether its file holds other pages or frames, which are not looked at."""
+
+
+class Stored(NamedTuple):
+    """A picture as its file has it, upright."""
+
+    values: NDArray[Any]
+    """(H, W, 1 | 2 | 3 | 4), the last of 2 and 4 being alpha: bool, uint8, uint16 or float."""
+    levels: NDArray[np.uint8]
+    """The same as bytes, before gray becomes RGB."""
+    has_more: bool
+    """Whether the file holds other pages or frames, which are not looked at."""
+
+
 def load_with_size(
     source: ImageInput, size: tuple[int, int], how: DataSettings = AS_STORED, *, room: int = _ROOM
-) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+) -> Loaded:
     """Reads one picture and brings it to `size` (H, W).
 
     Args:
@@ -109,7 +134,7 @@ def load_with_size(
         room: times `size` that it is decoded at least, then; 1 where people look at it.
 
     Returns:
-        `resize_image(read_image(source, how.white), size)`, and the (H, W) that the picture had.
+        `resize_image(read_image(source, how.white), size)`, and what is known of the picture.
         Of a JPEG with four times the sides or more, and `scaled` reading, nearly that: it is
         decoded smaller, and levels differ by rounding.
 
@@ -117,20 +142,19 @@ def load_with_size(
         ImageError: as `read_image`.
     """
     if isinstance(source, np.ndarray):
-        return _brought_to(size, _values(source, how.white))
+        return Loaded(*_brought_to(size, _values(source, how.white)), False)
     with _image_of(source, None) as (image, name):
+        more = not isinstance(source, Image.Image) and has_more(image)
         if is_plain(image):
             may_scale = how.reading == "scaled" and not isinstance(source, Image.Image)
             found = _resized_in_place(image, size, room if may_scale else None)
             if found is not None:
-                return found
+                return Loaded(*found, more)
         values, white = _of_image(image, name)
-        return _brought_to(size, _to_uint8(values, name, how.white or white))
+        return Loaded(*_brought_to(size, _to_uint8(values, name, how.white or white)), more)
 
 
-def stored_values(
-    source: ImageInput, name: str | None = None, white: int | None = None
-) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+def stored_values(source: ImageInput, name: str | None = None, white: int | None = None) -> Stored:
     """Reads one picture as it is stored, and the same as bytes, before gray becomes RGB.
 
     Args:
@@ -139,14 +163,19 @@ def stored_values(
         white: as for `read_image`.
 
     Returns:
-        (H, W, 1 | 2 | 3 | 4), upright, the last of 2 and 4 being alpha: bool, uint8, uint16 or
-        float, and uint8. Both may be memory of the source.
+        Both, which may be memory of the source.
 
     Raises:
         ImageError: as `read_image`.
     """
-    stored, stated, name = _stored(source, name)
-    return stored, _to_uint8(stored, name, white or stated)
+    if isinstance(source, np.ndarray):
+        name = name or f"array of {source.dtype}, shape {source.shape}"
+        values = as_channels(source, name)
+        return Stored(values, _to_uint8(values, name, white or _FULL), False)
+    with _image_of(source, name) as (image, name):
+        more = not isinstance(source, Image.Image) and has_more(image)
+        values, stated = _of_image(image, name)
+        return Stored(values, _to_uint8(values, name, white or stated), more)
 
 
 def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -296,19 +325,6 @@ def _values(source: ImageInput, white: int | None) -> NDArray[np.uint8]:
     return stored_values(source, white=white)[1]
 
 
-def _stored(source: ImageInput, name: str | None) -> tuple[NDArray[Any], int, str]:
-    """Reads (H, W, 1 | 2 | 3 | 4) in the type that it is stored in.
-
-    Returns:
-        That, the value that the file states as white, and errors' name.
-    """
-    if isinstance(source, np.ndarray):
-        name = name or f"array of {source.dtype}, shape {source.shape}"
-        return as_channels(source, name), _FULL, name
-    with _image_of(source, name) as (image, name):
-        return *_of_image(image, name), name
-
-
 @contextmanager
 def _image_of(
     source: str | os.PathLike[str] | bytes | Image.Image, name: str | None
@@ -364,7 +380,7 @@ def _to_uint8(values: NDArray[Any], name: str, white: int) -> NDArray[np.uint8]:
     if dtype.kind == "f":
         low, high = float(values.min()), float(values.max())
         if not (low >= 0.0 and high <= 1.0):  # also catches NaN
-            found = f"values from {low:g} to {high:g}"
+            found = f"values from {low:g} to {high:g}" if low == low else "NaN, which is no number"
             raise refusal(name, found, "floats in [0, 1]", "divide by the camera's full range")
         return np.rint(values.astype(np.float64) * 255).astype(np.uint8)
     raise refusal(name, f"values of type {dtype}", _ARRAYS, "convert it to uint8")

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from nfbmr.data.derived import DERIVED, derived_of_others
 from nfbmr.data.folders import list_pictures
 from nfbmr.data.masks import is_drawn
 from nfbmr.data.samples import Notes
@@ -43,7 +44,8 @@ def pictures_of(folder: Path, notes: Notes, *, deep: bool = True) -> list[Path]:
 def sort_out(folder: Path, root: Path, notes: Notes) -> tuple[list[Path], list[Path]]:
     """Lists the pictures of parts in a folder, at any depth, and the masks; each sorted by path.
 
-    Left out, and noted, is what nfbmr wrote itself, and depth and the like beside a folder `rgb`.
+    Left out, and noted, is what nfbmr wrote itself, what was made of other pictures, and depth and
+    the like beside a folder `rgb`.
 
     Args:
         folder: `root` or a folder in it.
@@ -55,6 +57,9 @@ def sort_out(folder: Path, root: Path, notes: Notes) -> tuple[list[Path], list[P
     """
     pictures = list(_without_ours(pictures_of(folder, notes), root, notes))
     pictures = list(_without_depth(pictures, root, notes))
+    derived = derived_of_others(pictures, root)
+    notes[DERIVED] += [path for path in pictures if path in derived]
+    pictures = [path for path in pictures if path not in derived]
     masks = _among_masks(pictures, root)
     by_folder: dict[Path, list[Path]] = defaultdict(list)
     for path in pictures:

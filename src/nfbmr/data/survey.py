@@ -24,6 +24,7 @@ from PIL import Image
 
 from nfbmr.data.decoding import as_path, blamed_on
 from nfbmr.data.images import ImageInput, stored_values
+from nfbmr.data.pages import said_of
 from nfbmr.data.samples import Sample, Split
 from nfbmr.errors import ImageError
 from nfbmr.system.progress import Progress, silent
@@ -62,6 +63,8 @@ class Surveyed:
     """Bits of a channel, as they are stored."""
     highest: float
     """Largest value of a channel as stored, alpha apart: up to 255, 65535, or 1 of floats."""
+    has_more: bool = False
+    """Whether its file holds other pages or frames than the one that is looked at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +94,7 @@ class Survey:
     def warnings(self) -> tuple[str, ...]:
         """What was left out, and why; and what of their range the pictures do not use."""
         said = _unused_range(self.pictures, self.white)
+        said += said_of([one.name for one in (*self.pictures, *self.copies) if one.has_more])
         if self.copies:
             names = ", ".join(picture.name for picture in self.copies[:_NAMED])
             said = [
@@ -198,8 +202,8 @@ def look(picture: ImageInput, name: str, white: int | None = None) -> Surveyed:
         name = str(path)
         with blamed_on(name):
             file = path.read_bytes()
-    stored, values = stored_values(file, name, white)
-    pixel_hash = _pixel_hash(values)
+    stored, levels, has_more = stored_values(file, name, white)
+    pixel_hash = _pixel_hash(levels)
     return Surveyed(
         picture=picture,
         name=name if path is None else path.name,
@@ -209,6 +213,7 @@ def look(picture: ImageInput, name: str, white: int | None = None) -> Surveyed:
         pixel_hash=pixel_hash,
         depth=1 if stored.dtype == np.bool_ else 8 * stored.dtype.itemsize,
         highest=float(_without_alpha(stored).max()),
+        has_more=has_more,
     )
 
 

@@ -7,12 +7,14 @@ calls whatever it cannot read an "unknown pixel mode".
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2, TiffImageFile
 
+_WIDTH, _HEIGHT = 256, 257
 _SUBFILE, _OLD_SUBFILE, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 254, 255, 258, 259, 262, 277
 _PLANAR, _SUB_IFDS, _EXTRA, _FORMAT = 284, 330, 338, 339
 
@@ -56,9 +58,7 @@ def trouble(image: TiffImageFile) -> tuple[str, str] | None:
     tags = image.tag_v2
     bits = tags.get(_BITS, (1,))
     is_raw = tags.get(_COMPRESSION, 1) == 1
-    # Bit 0: a smaller copy; bit 2: a mask of transparency. The older tag calls a smaller copy 2.
-    is_aside = tags.get(_SUBFILE, 0) & 0b101 or tags.get(_OLD_SUBFILE) == 2
-    if image.tell() == 0 and is_aside and (tags.next or _SUB_IFDS in tags):
+    if image.tell() == 0 and is_aside(tags) and (tags.next or _SUB_IFDS in tags):
         return "a preview as its first picture", "save the picture alone, without previews"
     if tags.get(_PLANAR, 1) == 2 and len(bits) > 1 and (max(bits) > 8 and is_raw):
         return (
@@ -108,20 +108,43 @@ def unknown(error: SyntaxError | IndexError, handle: IO[bytes]) -> str | None:
     return None
 
 
-def _tags(handle: IO[bytes]) -> tuple[ImageFileDirectory_v2, str]:
-    """Reads the tags of the first picture, and the order of bytes."""
+def is_aside(tags: ImageFileDirectory_v2) -> bool:
+    """Whether a page is a smaller copy of another, or a mask of what is transparent in it."""
+    # Bits 0 and 2; the older tag calls a smaller copy 2.
+    return bool(tags.get(_SUBFILE, 0) & 0b101) or tags.get(_OLD_SUBFILE) == 2
+
+
+def tags_of_pages(handle: IO[bytes], *, most: int) -> Iterator[ImageFileDirectory_v2]:
+    """Reads the tags of each page, of `most` pages.
+
+    Raises:
+        Exception: of any kind, where they cannot be read.
+    """
     handle.seek(0)
     head = handle.read(8)
     if 43 in head[2:4]:  # BigTIFF states its offset in eight more bytes
         head += handle.read(8)
     tags = ImageFileDirectory_v2(head)
-    handle.seek(tags.next)
-    tags.load(handle)
-    return tags, "big" if head.startswith(b"MM") else "little"
+    for _ in range(most):
+        place = tags.next
+        if not place:
+            return
+        handle.seek(place)
+        tags = ImageFileDirectory_v2(head)
+        tags.load(handle)
+        yield tags
 
 
-def _described(handle: IO[bytes]) -> str:
+def _tags(handle: IO[bytes]) -> tuple[ImageFileDirectory_v2, str]:
+    """Reads the tags of the first picture, and the order of bytes."""
+    tags = next(tags_of_pages(handle, most=1))
+    return tags, "big" if tags.prefix == b"MM" else "little"
+
+
+def _described(handle: IO[bytes]) -> str | None:
     tags, order = _tags(handle)
+    if not {_WIDTH, _HEIGHT} <= {*tags}:  # its tags are cut off
+        return None
     colour = tags.get(_PHOTOMETRIC, 0)
     bits = "/".join(dict.fromkeys(str(b) for b in _several(tags.get(_BITS, 1))))
     numbers = "/".join(

@@ -2,7 +2,8 @@
 
 A name is split at everything that is no letter, at digits, and where a small letter meets a
 capital one; case and accents do not count. A word that no list here holds says nothing, and
-nothing may be made of it: see `Meaning.unknown`.
+nothing may be made of it: see `Meaning.unknown`. Words of the kind `made` sort no folders, and are
+unknown there; behind a picture's name they say what was made of it.
 """
 
 from __future__ import annotations
@@ -104,9 +105,21 @@ _LISTS: dict[str, str] = {
         others rest todo sonstige unbekannt andere autre autres otro otros altro altri
         unsure uncertain doubtful questionable suspect suspicious borderline unclear pending
         review unchecked quarantine unsicher fraglich grade grades quality qualitat ware rank
-        severity rating score status result results
-        overlay overlays annotated visualization visualisation preview previews thumbnail
-        thumbnails""",
+        severity rating score status""",
+    "derived": """
+        overlay overlays overlaid overlayed heatmap heatmaps annotated visualization visualizations
+        visualisation visualisations visualized visualised viz vis preview previews thumbnail
+        thumbnails thumb thumbs prediction predictions predicted pred preds bbox bboxes gradcam
+        anomalymap scoremap errormap augmented augmentation augmentations aug
+        uberlagerung ueberlagerung vorschau markiert apercu vignette miniatura superposition
+        anteprima sovrapposizione result results ergebnis resultat risultato resultado
+        结果 結果 결과 热力图 热图 叠加 叠加图 预览 缩略图 预测
+        ヒートマップ 重ね合わせ プレビュー サムネイル 予測
+        히트맵 미리보기 예측""",
+    "made": """
+        map maps contour contours saliency diff difference marked highlighted segmented composite
+        blend blended montage processed preprocessed enhanced filtered denoised binarized binarised
+        thresholded thresh canny resized depth depthmap output outputs detected detections""",
     "neutral": """
         image images img imgs im picture pictures pic pics photo photos foto fotos bild bilder
         imagen imagenes immagine immagini imagem imagens afbeelding zdjecia data dataset raw rgb
@@ -144,6 +157,8 @@ for _kind, _words in _LISTS.items():
 _CHAINED = sorted((w for w in _KINDS if not re.match(r"[a-zа-я]", w)), key=len, reverse=True)
 """Words of scripts that put no spaces between them, the longest first: 不良品 is not 良品."""
 
+_DERIVED = frozenset({"derived", "made"})
+_NOT_ALONE = frozenset({"unknown", "type", "unclear", "derived"})
 _SAYING = frozenset({"good", "defect", "mask", "not", "free"})
 _TAILS = """part parts teil teile piece pieces image images img imgs pic pics picture pictures
     photo photos bild bilder sample samples item items data dir set"""
@@ -174,7 +189,9 @@ class Meaning:
     denied: bool
     """Whether it denies, as `passt nicht` does beside `passt`, whatever it denies."""
     unclear: bool
-    """Whether it sorts pictures without saying what is good: `class 1`, `positive`."""
+    """Whether it sorts pictures without saying what is good: `class 1`, `positive`, `overlay`."""
+    derived: bool
+    """Whether it says that a picture was made of another: `overlay`, `heatmap`, `augmented`."""
     rest: str
     """The name without words for masks, for pictures and for defects of no type, to compare."""
     bare: str
@@ -185,7 +202,7 @@ class Meaning:
 def meaning(name: str) -> Meaning:
     """Says what a folder's or a file's name, without its suffix, or a label says."""
     tokens = list(_tokens(name))
-    kinds = [kind for _, kind in _negated(tokens)]
+    kinds = ["unknown" if kind == "made" else kind for _, kind in _negated(tokens)]
     says: set[Said] = set()
     if "mask" in kinds or (
         "label" in kinds and not {"defect", "type", "good", "unknown"} & {*kinds}
@@ -201,15 +218,21 @@ def meaning(name: str) -> Meaning:
     doubt = ("?",) if "?" in unicodedata.normalize("NFKC", name) else ()
     return Meaning(
         says=frozenset(says),
-        only=bool(says) and not doubt and not {"unknown", "type", "unclear"} & {*kinds},
+        only=bool(says) and not doubt and not _NOT_ALONE & {*kinds},
         split=split,
         unknown=_of_kind("unknown", tokens, kinds) + doubt,
         short=_of_kind("short", tokens, kinds),
         denied=any(kind in {"not", "free", "after"} and len(word) > 1 for word, kind in tokens),
-        unclear="unclear" in kinds,
+        unclear=bool({"unclear", "derived"} & {*kinds}),
+        derived=any(kind in _DERIVED for _, kind in tokens),
         rest=_left(tokens, kinds, {"mask", "label", "neutral", "defect"}),
         bare=_left(tokens, kinds, {"mask", "label", "neutral"}),
     )
+
+
+def spelled(name: str) -> tuple[tuple[str, bool], ...]:
+    """Splits a name into its words and numbers, each with whether it says `Meaning.derived`."""
+    return tuple((word, kind in _DERIVED) for word, kind in _tokens(name))
 
 
 def _of_kind(wanted: str, tokens: list[_Token], kinds: list[str]) -> tuple[str, ...]:

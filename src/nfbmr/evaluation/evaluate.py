@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from nfbmr.data.images import read_image, resize_image
 from nfbmr.data.layouts import DataSet, Sample, read_data
 from nfbmr.data.masks import read_mask
+from nfbmr.data.pages import said_of
 from nfbmr.data.survey import Surveyed, looked_at
 from nfbmr.errors import LayoutError, MissingExtraError, SettingsError
 from nfbmr.evaluation.metrics import predictive_interval, summarise
@@ -96,7 +97,7 @@ def evaluate(
         samples=tuple(collected.samples),
         scores=np.array(collected.scores),
         p_values=np.array(collected.p_values),
-        warnings=(*cautions, *found.warnings, *collected.failures),
+        warnings=(*cautions, *found.warnings, *collected.failures, *said_of(collected.several)),
     )
     folder.mkdir(parents=True, exist_ok=True)
     with written_beside(folder / METRICS) as beside:
@@ -135,6 +136,7 @@ class Collected:
         self.pixels = PixelMetrics()
         self.pointing = Pointing()
         self.failures: list[str] = []
+        self.several: list[str] = []
 
 
 def _test_samples(data: DataSet) -> tuple[Sample, ...]:
@@ -224,6 +226,7 @@ def collect(
             collected.failures.append(f"left out, cannot be read: {result.error}")
             _log.warning("%s", collected.failures[-1])
             continue
+        collected.several += [sample.path.name] if result.has_more else []
         collected.samples.append(sample)
         collected.scores.append(result.score)
         collected.p_values.append(result.p_value)

@@ -34,6 +34,8 @@ class Decoded:
     """How it was turned; None where it lies as it lay."""
     looks: Mapping[str, float] = field(default_factory=dict)
     """How bright and sharp it is, by `looks_of_pixels`."""
+    has_more: bool = False
+    """Whether its file holds other pages or frames, which are not looked at."""
 
 
 def decode(image: ImageInput, bundle: Bundle) -> Decoded:
@@ -43,13 +45,13 @@ def decode(image: ImageInput, bundle: Bundle) -> Decoded:
         ImageError: it cannot be read.
     """
     size = bundle.facts.whole or bundle.facts.size
-    pixels, full = load_with_size(image, size, bundle.settings.data)
+    pixels, full, has_more = load_with_size(image, size, bundle.settings.data)
     if bundle.ignore is not None:
         pixels = bundle.ignore.paint(pixels)
     turn = None
     if bundle.pose is not None:
         pixels, turn = bundle.pose.align(pixels)
-    return Decoded(_path_of(image), pixels, full, turn, looks_of_pixels(pixels))
+    return Decoded(_path_of(image), pixels, full, turn, looks_of_pixels(pixels), has_more)
 
 
 def try_decode(image: ImageInput, bundle: Bundle) -> Decoded | Failure:

@@ -10,7 +10,7 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,10 @@ from nfbmr.data.pose import Turn
 from nfbmr.errors import BundleError, ImageError, SettingsError
 from nfbmr.inspection import forks
 from nfbmr.inspection.decoding import Decoded, decode, try_decode
+from nfbmr.inspection.opened import Opened
 from nfbmr.inspection.recalibration import Model, calibrated_anew
 from nfbmr.inspection.result import Failure, Inspection
+from nfbmr.inspection.several import Several
 from nfbmr.inspection.stream import Stream
 from nfbmr.inspection.why import Why, compared
 from nfbmr.model.bundle import Bundle, Identity, replace_calibration
@@ -54,7 +56,7 @@ class Inspector:
         bundle: Bundle,
         runtime: Runtime,
         path: Path | None = None,
-        opened: _Opened | None = None,
+        opened: Opened | None = None,
     ) -> None:
         """Joins a model directory's content and a runtime for it.
 
@@ -70,8 +72,9 @@ class Inspector:
         """Which fit and which of its graphs."""
         self.runtime = runtime
         self.path = path
-        self._opened = opened or _Opened("torch" if runtime.name == "torch" else "auto")
+        self._opened = opened or Opened("torch" if runtime.name == "torch" else "auto")
         self._process = os.getpid()
+        self._several = Several()
 
     def __repr__(self) -> str:
         """Says which model, and what computes it."""
@@ -137,7 +140,7 @@ class Inspector:
             ImageError: the picture cannot be read.
         """
         pictures = [decode(image, self._bundle)]
-        (result,) = self._judge(self._maps_of(pictures), pictures)
+        (result,) = self._several.heard(self._judge(self._maps_of(pictures), pictures))
         if isinstance(result, Failure):
             raise ImageError(result.error)
         return result
@@ -161,7 +164,8 @@ class Inspector:
         Yields:
             An Inspection for each picture, or a Failure for one that cannot be read.
         """
-        yield from self._stream(images, batch, workers, full=isinstance(images, Sized))
+        full = isinstance(images, Sized)
+        yield from self._several.heard(self._stream(images, batch, workers, full=full))
 
     def _stream(
         self, images: Iterable[ImageInput], batch: int, workers: int, *, full: bool
@@ -289,7 +293,13 @@ class Inspector:
             return []
         named = [(picture.path, picture.size) for picture in pictures]
         turns, looks = ([getattr(one, what) for one in pictures] for what in ("turn", "looks"))
-        return self.judge(maps, named, turns, looks)
+        results = self.judge(maps, named, turns, looks)
+        return [
+            replace(result, has_more=True)
+            if picture.has_more and isinstance(result, Inspection)
+            else result
+            for result, picture in zip(results, pictures, strict=True)
+        ]
 
     def _of_tiles(self, pixels: NDArray[np.uint8]) -> Maps:
         """Maps pictures (N, H, W, 3) to the joined maps of their tiles (N, K, H', W')."""
@@ -348,16 +358,7 @@ class Inspector:
         ]
 
 
-@dataclass(frozen=True)
-class _Opened:
-    """The words that a model was loaded with."""
-
-    runtime: str
-    device: str = "auto"
-    threads: int | None = None
-
-
-def _again(path: Path, opened: _Opened, identity: Identity, calibration: Calibration) -> Inspector:
+def _again(path: Path, opened: Opened, identity: Identity, calibration: Calibration) -> Inspector:
     """Loads a model that another process sent.
 
     Raises:
@@ -395,4 +396,4 @@ def load(
     """
     forks.prepare_torch(runtime, threads)
     bundle, opened = open_runtime(Path(path), runtime, device=device, threads=threads)
-    return Inspector(bundle, opened, Path(path), _Opened(runtime, device, threads))
+    return Inspector(bundle, opened, Path(path), Opened(runtime, device, threads))

@@ -56,6 +56,8 @@ class Inspection:
     """What of it never counts; the heatmap is 0 there."""
     looks: Mapping[str, float] = field(default_factory=dict, repr=False)
     """What is watched of it beside the score, by the names of `nfbmr.scoring.looks.LOOKS`."""
+    has_more: bool = field(default=False, repr=False)
+    """Whether its file holds other pages or frames than the first, which were not looked at."""
 
     @property
     def verdict(self) -> Verdict:

@@ -32,6 +32,8 @@ class Inspecting:
         """Returns a picture's row; one with `error` where there is no verdict."""
         result = self._judged(path, data)
         row = to_row(result, self._model)
+        if isinstance(result, Inspection) and result.has_more:
+            row["has_more"] = True  # pages or frames, which were not looked at
         if self._heatmaps is not None and isinstance(result, Inspection):
             name = f"{provenance.now()[:10]}/{identity}_{Path(row['path']).stem[:50]}"
             try:
