@@ -94,3 +94,13 @@ def test_what_stores_and_systems_keep_beside_pictures_is_not_read(tmp_path: Path
     data = read_data(tmp_path)
     assert [sample.path.name for sample in data.samples] == ["1.png", "2.png"]
     assert data.warnings == ()
+
+
+def test_a_table_that_names_them_is_followed_and_it_is_said(tmp_path: Path) -> None:
+    draw(tmp_path, "1.png", "1_overlay.png", "2.png")
+    (tmp_path / "t.csv").write_text("path,label\n1.png,good\n1_overlay.png,good\n2.png,good\n")
+    data = read_data(tmp_path / "t.csv")
+    assert len(data.train_good) == 3
+    assert data.warnings == (
+        "pictures that by their names were made of others in the table, kept: 1 (1_overlay.png)",
+    )

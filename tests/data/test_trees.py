@@ -156,6 +156,7 @@ def test_folders_that_only_count_are_taken_as_they_are_given(
         ("good", "to review"),
         ("ok", "questionable"),
         ("good", "overlay"),
+        ("good", "good_augmented"),
     ],
 )
 def test_known_and_unknown_words_side_by_side_are_refused(
@@ -551,3 +552,34 @@ def test_train_and_test_without_a_label_folder_are_no_dagm(tmp_path: Path) -> No
     draw(tmp_path, *numbered("train", 3), *numbered("test", 3))
     with pytest.raises(LayoutError, match="found the folder test, train and no word"):
         read_data(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "of"),
+    [
+        ("{}.xml", "<annotation><object><name>dent</name></object></annotation>", 4),
+        ("{}.json", '{"version": "5", "shapes": [{"label": "dent"}]}', 4),
+        ("{}.txt", "0 0.51 0.42 0.1 0.2\n", 4),
+        ("{}.txt", "seen by hand", 2),
+    ],
+)
+def test_texts_beside_pictures_that_say_what_is_seen_are_not_passed_over(
+    tmp_path: Path, name: str, text: str, of: int
+) -> None:
+    draw(tmp_path, *numbered("x", 4, "{}.png"))
+    for number in range(of):
+        (tmp_path / "x" / name.format(number)).write_text(text)
+    found = rf"found {of} files of labels that are not read, and no word that says what is good"
+    with pytest.raises(LayoutError, match=found):
+        read_data(tmp_path)
+    (tmp_path / "x").rename(tmp_path / "good")
+    assert counts(read_data(tmp_path)) == (4, 0, 0, 0)
+
+
+def test_what_a_camera_writes_of_each_of_its_pictures_says_nothing_of_them(tmp_path: Path) -> None:
+    draw(tmp_path, *numbered("x", 4, "{}.png"))
+    for number in range(4):
+        (tmp_path / "x" / f"{number}.xml").write_text("<exposure>0.002</exposure>")
+    data = read_data(tmp_path)
+    assert counts(data) == (4, 0, 0, 0)
+    assert data.warnings[0].startswith("files that are not pictures, left out: 4")

@@ -12,6 +12,7 @@ GOOD = """
     gut Gutteile gut_bilder fehlerfrei in_Ordnung ohne_Fehler bon bonnes sans_défaut bueno Buenas
     sin_defectos buono senza_difetti bom sem_defeito aprovado goed goedgekeurd zonder_fouten dobry
     prawidłowe bez_wad iyi sağlam hatasız 良品 合格 正常 OK品 合格品 無欠陥 годный 양품
+    добрий megfelelő hibátlan baik καλό جيد תקין
 """
 DEFECT = """
     bad BAD_parts badparts 02_NG NG3 nok NOK n.i.O. niO NiO N.G. ko fail failed abnormal Anomaly
@@ -19,6 +20,7 @@ DEFECT = """
     schlecht Schlechtteile fehlerhaft nicht_in_Ordnung nicht_ok Ausschuss mauvais défauts
     non_conforme malo defectuoso rechazado difetto scarto ruim defeito reprovado slecht fout afkeur
     zły wadliwe hatalı kusurlu uygun_değil 不良品 不良 不合格 NG品 缺陷 異常 欠陥 非正常 брак 불량
+    поганий hibás selejt cacat ελαττωματικό معيب פגום
 """
 TYPES = "crack Scratches deep_scratch MT_Blowhole Kratzer Risse rayure grieta graffio 裂纹 キズ"
 MASKS = """

@@ -37,6 +37,19 @@ def test_a_folder_gives_its_pictures_before_those_of_its_folders(archive: Path) 
     assert found(archive, below=archive) == everything
 
 
+def test_what_was_made_of_pictures_is_left_out_of_folders_and_said(
+    archive: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    everything = found(archive, below=archive)
+    for name in ("b_overlay.png", "2024/05/y_heatmap.png"):
+        (archive / name).touch()
+    caplog.clear()
+    assert found(archive, below=archive) == everything
+    (said,) = caplog.messages
+    assert said.endswith(f"left out: 2, the first {archive / 'b_overlay.png'}")
+    assert found(archive / "*_overlay.png", below=archive) == ["b_overlay.png"]
+
+
 @pytest.mark.parametrize(
     ("glob", "expected"),
     [

@@ -13,7 +13,6 @@ from PIL import Image
 
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.result import Inspection
-from nfbmr.inspection.watched import Inspecting
 
 Draw = Callable[..., NDArray[np.uint8]]
 
@@ -59,9 +58,3 @@ def test_one_picture_is_said_too_and_nothing_of_others(
         assert fresh.inspect(files[2].read_bytes()).has_more
     (said,) = several(caplog)
     assert said.startswith("1 picture holds ")
-
-
-def test_a_row_of_the_hot_folder_says_it(inspector: Inspector, files: list[Path]) -> None:
-    judge = Inspecting(inspector, None)
-    assert "has_more" not in judge(files[0], files[0].read_bytes(), "1")
-    assert judge(files[1], files[1].read_bytes(), "2")["has_more"] is True

@@ -29,6 +29,7 @@ from dataclasses import replace
 from pathlib import Path, PureWindowsPath
 
 from nfbmr.data.dagm import is_dagm, read_dagm
+from nfbmr.data.derived import derived_of_others
 from nfbmr.data.folders import find_entry, list_folders
 from nfbmr.data.images import ends_of, fingerprint, image_size
 from nfbmr.data.masks import marks_something
@@ -251,6 +252,8 @@ def _read_table(table: Path, notes: Notes) -> tuple[list[Sample], str]:
                     "mask or split; expected each picture once; delete one of the rows"
                 )
             notes["rows that repeat a picture, left out"].append(path)
+    derived = derived_of_others(sample.path for sample in by_file.values())
+    notes["pictures that by their names were made of others in the table, kept"] += sorted(derived)
     if missing:
         raise LayoutError(
             f"{table}: found {len(missing)} of {len(rows)} pictures missing "

@@ -7,6 +7,7 @@ same name is not.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,12 @@ _OURS = frozenset({"error", "look", "heatmaps"})
 _BESIDE_RGB = frozenset(
     {"xyz", "depth", "pc", "pcd", "pointcloud", "ir", "nir", "infrared", "thermal", "normals"}
 )
+_SIDECARS = frozenset({".xml", ".json", ".txt"})
+_ANNOTATION = re.compile(
+    rb"<annotation|<object>|\"(shapes|annotations|objects|bbox|segmentation|label)\"\s*:"
+    rb"|\A\s*\d+( +[01]?\.\d+){4}"  # of Pascal VOC, LabelMe and COCO; of YOLO
+)
+_READ = 4096  # bytes of a text
 _TRIED = 3  # pictures of a folder that are opened to see whether they are masks
 
 Place = tuple[tuple[str, ...], str]  # folders below the root as they are compared, and stem
@@ -72,6 +79,28 @@ def sort_out(folder: Path, root: Path, notes: Notes) -> tuple[list[Path], list[P
         {f: [p for p in here if p not in masks] for f, here in by_folder.items()}
     )
     return [p for p in pictures if p not in masks], sorted(masks)
+
+
+def annotated_beside(parts: Sequence[Path], others: Iterable[Path]) -> list[Path]:
+    """Returns the texts beside pictures of the same name that say what is seen in them.
+
+    As programs for labelling write them, or of some pictures alone; what cameras write of each of
+    their pictures is none.
+    """
+    names = {part.with_suffix("") for part in parts}
+    found = [
+        path
+        for path in others
+        if path.suffix.lower() in _SIDECARS and path.with_suffix("") in names
+    ]
+    if len(found) == len(names) and not any(_is_annotation(path) for path in found[:_TRIED]):
+        return []
+    return found
+
+
+def _is_annotation(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return _ANNOTATION.search(stream.read(_READ)) is not None
 
 
 def is_mask_folder(name: str) -> bool:

@@ -15,7 +15,15 @@ from typing import Literal, TypeAlias
 
 from nfbmr.data.folders import list_folders, list_pictures
 from nfbmr.data.masks import marks_something
-from nfbmr.data.parts import NO_PICTURES, is_mask_folder, is_ours, pair, pictures_of, sort_out
+from nfbmr.data.parts import (
+    NO_PICTURES,
+    annotated_beside,
+    is_mask_folder,
+    is_ours,
+    pair,
+    pictures_of,
+    sort_out,
+)
 from nfbmr.data.samples import LAYOUTS, NAMED, Notes, Sample, Split, counted
 from nfbmr.data.tables import TABLE_SUFFIXES
 from nfbmr.data.words import meaning
@@ -273,8 +281,9 @@ def _refuse_unlike(root: Path, parts: list[Path], masks: list[Path], notes: Note
             root, f"{number_of(len(masks), 'mask')}, and no word that says what is good", masks
         )
     is_called_good = _by_its_name(root)
-    said = [] if is_called_good else [p for p in notes[NO_PICTURES] if _annotates(p, root)]
-    if said:
+    others = notes[NO_PICTURES]
+    said = [p for p in others if _annotates(p, root)] or annotated_beside(parts, others)
+    if said and not is_called_good:
         files = number_of(len(said), "file of labels that is", "files of labels that are")
         raise _refusal(root, f"{files} not read, and no word that says what is good", said)
     if not is_called_good and (sorts := _sorted_by_name(parts)):

@@ -35,7 +35,8 @@ _LISTS: dict[str, str] = {
         dobry dobra dobre dobrze prawidlowy prawidlowe poprawny poprawne
         iyi saglam hatasiz kusursuz uygun gecti kabul
         bra god gode godt godkand godkjent hyva dobar dobro
-        годен годные годный норма нормальный хорошо хороший хорошие
+        годен годные годный норма нормальный хорошо хороший хорошие добрий придатний
+        megfelelo hibatlan baik bagus καλο καλα جيد سليم תקין
         良品 良 良好 合格 正常 好品 好 正品 無欠陥 无缺陷 优良 양품 정상 합격""",
     "defect": """
         defect defects defective defectives defected bad bads anomaly anomalies anomalous abnormal
@@ -57,7 +58,8 @@ _LISTS: dict[str, str] = {
         zly zla zle wad wada wady wadliwy wadliwa wadliwe odrzut odrzucony niepoprawny nieprawidlowy
         kotu hata hatali kusur kusurlu bozuk hasarli uygunsuz
         daligt underkand viallinen neispravno vadny vadne
-        брак дефект дефекты дефектный плохо плохой плохие
+        брак дефект дефекты дефектный плохо плохой плохие поганий непридатний
+        hibas hiba selejt selejtes cacat rusak ελαττωματικο ελαττωματικα معيب تالف פגום
         不良品 不良 不合格 不合格品 次品 缺陷 缺陷品 瑕疵 异常 異常 欠陥
         欠陥品 坏 坏品 坏件 残次 不好 非正常 不正常 非良品 故障 불량 불량품 결함 이상 불합격""",
     "type": """
@@ -183,7 +185,8 @@ class Meaning:
     """Whether it says nothing else: `02_NG` and `bad parts`, not `deep scratch` or `bad_weld`."""
     split: SplitWord | None
     unknown: tuple[str, ...]
-    """Words of which nothing is known, and a question mark; none of `line 3` and `2024-01-05`."""
+    """Words of which nothing is known of parts, such as `overlay`, and a question mark; none of
+    `line 3` and `2024-01-05`."""
     short: tuple[str, ...]
     """Words of one or two letters of which nothing is known: a series, as `A` and `B`, or not."""
     denied: bool
@@ -220,8 +223,8 @@ def meaning(name: str) -> Meaning:
         says=frozenset(says),
         only=bool(says) and not doubt and not _NOT_ALONE & {*kinds},
         split=split,
-        unknown=_of_kind("unknown", tokens, kinds) + doubt,
-        short=_of_kind("short", tokens, kinds),
+        unknown=_of_kind({"unknown", "derived"}, tokens, kinds) + doubt,
+        short=_of_kind({"short"}, tokens, kinds),
         denied=any(kind in {"not", "free", "after"} and len(word) > 1 for word, kind in tokens),
         unclear=bool({"unclear", "derived"} & {*kinds}),
         derived=any(kind in _DERIVED for _, kind in tokens),
@@ -235,8 +238,8 @@ def spelled(name: str) -> tuple[tuple[str, bool], ...]:
     return tuple((word, kind in _DERIVED) for word, kind in _tokens(name))
 
 
-def _of_kind(wanted: str, tokens: list[_Token], kinds: list[str]) -> tuple[str, ...]:
-    return tuple(word for (word, _), kind in zip(tokens, kinds, strict=True) if kind == wanted)
+def _of_kind(wanted: set[str], tokens: list[_Token], kinds: list[str]) -> tuple[str, ...]:
+    return tuple(word for (word, _), kind in zip(tokens, kinds, strict=True) if kind in wanted)
 
 
 def _left(tokens: list[_Token], kinds: list[str], without: set[str]) -> str:

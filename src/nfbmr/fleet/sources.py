@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -14,9 +15,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from nfbmr.data.derived import DERIVED, derived_of_others
 from nfbmr.data.folders import is_hidden, is_picture, walk_pictures
 from nfbmr.errors import DataError, MissingExtraError
+from nfbmr.system.files import printable
 from nfbmr.system.packages import how_to_install
+
+_log = logging.getLogger(__name__)
 
 LISTS = (".txt", ".csv", ".tsv", ".parquet")
 """Endings of lists of paths."""
@@ -77,7 +82,7 @@ def read_stored(address: str) -> bytes:
 def _of_disk(word: str) -> Iterator[str]:
     path = Path(word).absolute()
     if path.is_dir():
-        yield from _in_folder(path)
+        yield from _not_derived(_in_folder(path), word)
     elif path.exists():
         if path.suffix.lower() in LISTS:
             with path.open("rb") as stream:
@@ -89,14 +94,31 @@ def _of_disk(word: str) -> Iterator[str]:
         if Path(base).is_dir():
             fits = _matcher(pattern)
             inside = len(base.rstrip("/")) + 1
-            yield from (one for one in _in_folder(Path(base)) if fits(one[inside:]))
+            all_in_it = (one for here in _in_folder(Path(base)) for one in here)
+            yield from (one for one in all_in_it if fits(one[inside:]))
     else:
         raise DataError(f"{word} does not exist; give pictures, or a folder with some")
 
 
-def _in_folder(folder: Path) -> Iterator[str]:
+def _in_folder(folder: Path) -> Iterator[list[str]]:
+    """Yields the pictures of each folder at and below one."""
     for here, names, _ in walk_pictures(folder, deep=True):
-        yield from (f"{here.rstrip('/')}/{name}" for name in names)
+        yield [f"{here.rstrip('/')}/{name}" for name in names]
+
+
+def _not_derived(folders: Iterable[list[str]], word: str) -> Iterator[str]:
+    """Yields the pictures of folders, and warns of those left out that were made of others."""
+    first, number = "", 0
+    for pictures in folders:
+        derived = {str(path) for path in derived_of_others(map(Path, pictures))}
+        for picture in pictures:
+            if picture in derived:
+                first, number = first or picture, number + 1
+            else:
+                yield picture
+    if number:
+        text = f"{word}: {DERIVED}: {number}, the first {first}"
+        _log.warning("%s", printable(text))
 
 
 def _of_store(word: str) -> Iterator[str]:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nfbmr.data.derived import derived_of_others
+from nfbmr.data.words import meaning
 from nfbmr.errors import ImageError
 from nfbmr.inspection.heatmaps import Heatmaps
 from nfbmr.inspection.inspector import Inspector
@@ -27,9 +29,11 @@ class Inspecting:
         self._model = str(inspector.path or inspector.facts.name)
         white = inspector.settings.data.white
         self._heatmaps = None if heatmaps is None else Heatmaps(heatmaps, white)
+        self._said_derived = False
 
     def __call__(self, path: Path, data: bytes, identity: str) -> dict[str, Any]:
         """Returns a picture's row; one with `error` where there is no verdict."""
+        self._say_derived(path)
         result = self._judged(path, data)
         row = to_row(result, self._model)
         if isinstance(result, Inspection) and result.has_more:
@@ -41,6 +45,21 @@ class Inspecting:
             except OSError as error:
                 _log.warning("%s", printable(f"the heatmap of {row['path']} is not kept: {error}"))
         return row
+
+    def _say_derived(self, path: Path) -> None:
+        """Warns once of a file that by its name shows no part anew, and is inspected as any."""
+        if self._said_derived or not meaning(path.stem).derived:
+            return
+        try:
+            self._said_derived = path in derived_of_others(path.parent.iterdir())
+        except OSError:  # a folder that is away for a moment
+            return
+        if self._said_derived:
+            text = (
+                f"{path} is inspected, though by its name it was made of another picture beside "
+                "it; let the camera's program write such pictures elsewhere"
+            )
+            _log.warning("%s", printable(text))
 
     def _judged(self, path: Path, data: bytes) -> Inspection | Failure:
         try:
