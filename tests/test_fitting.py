@@ -505,6 +505,21 @@ def test_copies_are_left_out_with_a_warning(
     assert fitted.facts.n_train + fitted.facts.n_held_out == 12
 
 
+def test_a_list_that_names_what_was_made_of_others_is_followed_and_it_is_said(
+    good_folder: Path, tiny: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, *others = sorted(good_folder.iterdir())[: FEWEST_IMAGES - 2]
+    drawn = good_folder / f"{first.stem}_overlay.png"
+    shutil.copy(first, drawn)
+    with (
+        caplog.at_level(logging.WARNING, "nfbmr"),
+        pytest.raises(TrainingError, match="good pictures"),  # too few, so that nothing is learnt
+    ):
+        fit([first, *others, drawn], tmp_path / "model", settings=tiny, device="cpu")
+    said = "1 of them by their names were made of others in the list, and are learnt: "
+    assert f"{said}{drawn}" in caplog.messages
+
+
 # ---- refused before any work
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nfbmr.data.derived import derived_of_others
 from nfbmr.data.ignore import ignored_in
 from nfbmr.data.images import ImageInput
 from nfbmr.data.layouts import Sample, read_data
@@ -39,6 +40,7 @@ from nfbmr.settings.changes import with_changes
 from nfbmr.settings.keywords import Keywords, nested
 from nfbmr.settings.schema import Settings
 from nfbmr.system.devices import choose_device
+from nfbmr.system.files import printable
 from nfbmr.system.progress import Progress, silent
 
 _log = logging.getLogger(__name__)
@@ -177,6 +179,10 @@ def _survey(data: Data, path: Path | None, job: Job) -> Survey:
     else:
         name, good = "pictures" if path is None else path.name, list(data)
         _log.info("list of pictures: %d good to learn from", len(good))
+        paths = [Path(one) for one in good if isinstance(one, str | os.PathLike)]
+        if derived := derived_of_others(paths):
+            text = "%d of them by their names were made of others in the list, and are learnt: %s"
+            _log.warning(text, len(derived), printable(str(min(derived))))
     how = job.settings
     shown = {*how.scoring.maps, how.scoring.heat}
     if how.mapping.kind != "none" and not {"source", "target", "asm"} & shown:

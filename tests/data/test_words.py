@@ -86,6 +86,17 @@ def test_unknown_words_are_named_and_counting_is_none() -> None:
         assert meaning(name).unclear
 
 
+def test_what_was_made_of_a_picture_says_nothing_of_a_part() -> None:
+    for name in ("7_overlay", "heatmap", "anomaly_map", "part_7_vis", "缩略图"):
+        assert meaning(name).derived
+    assert meaning("good_augmented").unknown == ("augmented",)
+    assert not meaning("good_augmented").only
+    assert not meaning("contour").unclear  # may be a type of defect, as `overlay` may not
+    assert meaning("overlay").unclear
+    for name in ("aug 2024", "7_left", "maple", "part_7"):
+        assert not meaning(name).derived
+
+
 @pytest.mark.parametrize(
     ("name", "split"),
     [

@@ -110,18 +110,19 @@ _LISTS: dict[str, str] = {
         severity rating score status""",
     "derived": """
         overlay overlays overlaid overlayed heatmap heatmaps annotated visualization visualizations
-        visualisation visualisations visualized visualised viz vis preview previews thumbnail
+        visualisation visualisations visualized visualised preview previews thumbnail
         thumbnails thumb thumbs prediction predictions predicted pred preds bbox bboxes gradcam
-        anomalymap scoremap errormap augmented augmentation augmentations aug
+        anomalymap scoremap errormap augmented augmentation augmentations
         uberlagerung ueberlagerung vorschau markiert apercu vignette miniatura superposition
         anteprima sovrapposizione result results ergebnis resultat risultato resultado
         结果 結果 결과 热力图 热图 叠加 叠加图 预览 缩略图 预测
         ヒートマップ 重ね合わせ プレビュー サムネイル 予測
         히트맵 미리보기 예측""",
     "made": """
-        map maps contour contours saliency diff difference marked highlighted segmented composite
-        blend blended montage processed preprocessed enhanced filtered denoised binarized binarised
-        thresholded thresh canny resized depth depthmap output outputs detected detections""",
+        map maps viz vis contour contours saliency diff difference marked highlighted segmented
+        composite blend blended montage processed preprocessed enhanced filtered denoised binarized
+        binarised thresholded thresh canny resized depth depthmap output outputs detected
+        detections""",
     "neutral": """
         image images img imgs im picture pictures pic pics photo photos foto fotos bild bilder
         imagen imagenes immagine immagini imagem imagens afbeelding zdjecia data dataset raw rgb
