@@ -163,6 +163,16 @@ def test_uncompressed_ycbcr_is_refused(tmp_path: Path) -> None:
         read_image(file)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of Pillow, which goes on without the rest
+@pytest.mark.parametrize("left", [4, 40, 80, 110])
+def test_tags_that_are_cut_off_are_no_kind_of_picture(tmp_path: Path, left: int) -> None:
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(path, compression="tiff_lzw")
+    path.write_bytes(path.read_bytes()[:-left])  # they stand behind the pixels
+    with pytest.raises(ImageError, match="unreadable or truncated"):
+        read_image(path)
+
+
 def test_a_truncated_tiff_is_still_called_truncated(tmp_path: Path) -> None:
     file = tiff(tmp_path, RGB, photometric="rgb")
     file.write_bytes(file.read_bytes()[:2000])

@@ -287,8 +287,8 @@ def decoded(handle: IO[bytes], name: str) -> Iterator[ImageFile]:
         image = decoder(handle)
     except (SyntaxError, IndexError) as error:
         if str(error) == _NO_SIZE:
-            found = "a header that states no pixels"
-            raise refusal(name, found, "at least one", "copy or export it again") from error
+            none, do = "a header that states no pixels", "copy or export it again"
+            raise refusal(name, none, "at least one", do) from error
         if decoder is not TiffImageFile or not (found := tiff.unknown(error, handle)):
             raise
         raise refusal(name, found, "gray or RGB", tiff.AGAIN) from error

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 _SOF, _HUFFMAN, _SCAN, _RESTART, _RST = 0xC0, 0xC4, 0xDA, 0xDD, 0xD0
 _FRAMES = frozenset(range(_SOF, _SOF + 16)) - {_HUFFMAN, 0xC8, 0xCC}
 _SLACK = 16  # bytes: some encoders fill up behind the picture
+_FILLED = 4096  # bytes behind it that may be filled up by zeros or ones
 _AHEAD = bytes(16)  # that the decoder wants to see before it takes what it needs
 _HOLE = bytes(64)  # more zeros than a block can have
 _DAMAGED = "bytes in its middle are lost or changed"
@@ -45,7 +45,7 @@ class WholeJpeg(JpegImageFile):
             data = self.fp.read()
             end = _end_of_picture(data)
             if end is None:
-                self._given = _pieces(data, read_bytes)
+                self._given = _pieces(data, len(data), read_bytes)
             else:
                 self._given = self._in_two(data, *end, read_bytes)
         return next(self._given, b"")
@@ -62,7 +62,7 @@ class WholeJpeg(JpegImageFile):
 
     def _in_two(self, data: bytes, first: int, last: int, most: int) -> Iterator[bytes]:
         self._asked_for_the_end = False
-        yield from _pieces(data[:first], most)
+        yield from _pieces(data, first, most)
         self._asked_for_the_end = True
         yield data[first:last] + _AHEAD
         raise OSError(_DAMAGED)
@@ -97,9 +97,10 @@ class _Header:
     @property
     def units(self) -> int:
         """Units of the scan, between which restart markers may stand."""
-        down, across = (max(one) for one in zip(*self.sampling.values(), strict=True))
-        if len(self.sampling) == 1:
-            down = across = 1
+        down = across = 1
+        if len(self.sampling) > 1:
+            down = max(one for one, _ in self.sampling.values())
+            across = max(one for _, one in self.sampling.values())
         return -(-self.size[0] // (8 * down)) * -(-self.size[1] // (8 * across))
 
 
@@ -123,7 +124,8 @@ def _end_of_picture(data: bytes) -> tuple[int, int] | None:
     if header.interval and header.size[0]:
         _check_restarts(codes[is_restart & (places < last)], header)
     # Behind the picture some encoders fill up with either.
-    end = header.data + len(data[header.data : last].rstrip(b"\0\xff"))
+    near = max(header.data, last - _FILLED)
+    end = near + len(data[near:last].rstrip(b"\0\xff"))
     if header.first_symbols.get(0x10 | header.table) and data.find(_HOLE, header.data, end) >= 0:
         raise OSError(_DAMAGED)
     return max(header.data, end - _SLACK), last
@@ -183,6 +185,6 @@ def _note_tables(body: bytes, header: _Header) -> None:
         place += 17 + sum(body[place + 1 : place + 17])
 
 
-def _pieces(data: bytes, most: int) -> Iterator[bytes]:
-    for first, last in pairwise([*range(0, len(data), most), len(data)]):
-        yield data[first:last]
+def _pieces(data: bytes, end: int, most: int) -> Iterator[bytes]:
+    for place in range(0, end, most):
+        yield data[place : min(place + most, end)]

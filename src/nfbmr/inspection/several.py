@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 from nfbmr.data.pages import said_of
 from nfbmr.inspection.result import Failure, Inspection
@@ -28,6 +28,8 @@ class Several:
                     first, number = first or result.path or "one without a name", number + 1
                 yield result
         finally:
+            if isinstance(results, Generator):
+                results.close()  # its threads end now
             if number and not self._said:
                 self._said = True
                 (text,) = said_of([first], number)
