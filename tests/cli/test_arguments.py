@@ -57,5 +57,5 @@ def test_a_file_is_not_taken_for_a_folder_of_results(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"new\.csv: found the ending \.csv, as of a file"):
         refuse_file(tmp_path / "new.csv", "the report")
     (tmp_path / "made.csv").mkdir()
-    for out in ("made.csv", "new", "part.v2", "a/b/new"):
-        refuse_file(tmp_path / out, "the report")
+    for name in ("made.csv", "new", "part.v2", "a/b/new"):
+        refuse_file(tmp_path / name, "the report")
