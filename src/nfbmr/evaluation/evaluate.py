@@ -258,8 +258,7 @@ def figures(inspector: Inspector, collected: Collected) -> dict[str, Any]:
         predicted=flagged,
         pixel=pixel,
     )
-    n = len(calibration.scores)
-    n_good = int((~is_defect).sum())
+    n, n_good = len(calibration.scores), int((~is_defect).sum())
     labelled = _labelled(collected.samples)
     rank = min(calibration.rank, n)
     low, high = predictive_interval(n, rank, n_good) if n_good else (0, 0)
@@ -347,8 +346,8 @@ def _write_scores(path: Path, evaluation: Evaluation, inspector: Inspector) -> N
 
 def _report(inspector: Inspector, evaluation: Evaluation, data: DataSet) -> ReportContent:
     is_defect = np.array([sample.is_defect for sample in evaluation.samples])
-    defects = [sample.defect for sample in evaluation.samples]
     predicted, looked = _called(evaluation.scores, inspector.calibration)
+    defects = [sample.defect for sample in evaluation.samples]
     chosen = choose_pictures(evaluation.scores, is_defect, predicted, defects, looked)
     return ReportContent(
         title=inspector.facts.name,
@@ -371,9 +370,8 @@ def _report(inspector: Inspector, evaluation: Evaluation, data: DataSet) -> Repo
 def _pictures(inspector: Inspector, evaluation: Evaluation, chosen: list[int]) -> Iterator[Picture]:
     samples = [evaluation.samples[i] for i in chosen]
     results = inspector.inspect_many([sample.path for sample in samples])
-    for sample, result in zip(samples, results, strict=True):
-        if isinstance(result, Inspection):
-            yield _picture(sample, result, inspector)
+    pairs = zip(samples, results, strict=True)
+    yield from (_picture(s, r, inspector) for s, r in pairs if isinstance(r, Inspection))
 
 
 def _picture(sample: Sample, result: Inspection, inspector: Inspector) -> Picture:
