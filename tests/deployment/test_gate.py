@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from nfbmr.data.survey import Surveyed, survey
 from nfbmr.deployment.export import add_graphs
@@ -14,6 +15,7 @@ from nfbmr.deployment.gate import Pictures, Prover
 from nfbmr.errors import ExportError
 from nfbmr.model.bundle import Bundle, read_bundle
 from nfbmr.runtimes.torch import TorchRuntime
+from nfbmr.scoring.maps import Maps
 
 
 @pytest.fixture
@@ -72,6 +74,25 @@ def test_no_graph_is_made_where_other_scores_are_stored_and_each_pass_is_counted
         )
     passes = len(held_out) + 16  # drawn ones
     assert heard == [("export", done, 3 * passes) for done in range(1, passes + 1)]
+
+
+def test_a_graph_that_is_right_for_some_numbers_of_pictures_only_is_refused(
+    bundle: Bundle, held_out: list[Surveyed]
+) -> None:
+    torch = TorchRuntime(bundle, "cpu")
+
+    class AloneOtherwise:
+        name = "otherwise"
+
+        def run(self, pixels: NDArray[np.uint8]) -> Maps:
+            return torch.run(pixels) * np.float32(1.01 if len(pixels) == 1 else 1)
+
+    pictures = Pictures(good=[held_out[0].picture] * 8, drawn=[])
+    gate = Prover(bundle, torch, pictures)
+    with pytest.raises(
+        ExportError, match=r"of a picture alone than .* part by 0\.0099 of their size"
+    ):
+        gate.compare("onnx", "fp32", AloneOtherwise())
 
 
 def test_pictures_without_a_file_are_called_by_kind_and_number() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import nfbmr
+from nfbmr.deployment import graphs
 from nfbmr.deployment.graphs import (
     halve,
     join,
@@ -25,7 +28,7 @@ from nfbmr.runtimes.onnx import OnnxRuntime
 from nfbmr.runtimes.torch import TorchRuntime
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
-pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 
 
 def pixels(n: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -104,6 +107,34 @@ def test_integers_compute_the_convolutions(exported: Path, tmp_path: Path) -> No
     found = OnnxRuntime(tmp_path / "int8.onnx").run(pixels(2))
     assert found.shape == single.shape
     assert not np.array_equal(found, single)
+
+
+class Mixed(torch.nn.Module):
+    """The number of images stands in products, in the middle, and in what it makes itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps x (N, 4, 6) to (N, 12, 6)."""
+        n = x.shape[0]
+        turned = x.reshape(4 * n, 6).reshape(4, n, 6).transpose(0, 1)
+        code = torch.arange(6.0).expand(n, 4, 6)
+        return torch.cat([turned, turned + code, torch.zeros_like(turned) + n], dim=1)
+
+
+@pytest.mark.exporter
+@pytest.mark.parametrize("slowly", [False, True])
+def test_any_number_of_images_wherever_the_number_stands(
+    slowly: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ExportError("not here")
+
+    monkeypatch.setattr(graphs, "for_any_number" if slowly else "_of_any", fail)
+    graphs._write(Mixed().eval(), torch.zeros(1, 4, 6), ("x", "maps"), tmp_path / "mixed.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "mixed.onnx")
+    for n in (1, 3):
+        x = torch.rand(n, 4, 6, generator=torch.Generator().manual_seed(n))
+        (found,) = session.run(None, {"x": x.numpy()})
+        np.testing.assert_array_equal(found, Mixed()(x).numpy())
 
 
 @pytest.mark.slow

@@ -145,6 +145,7 @@ class Prover:
         maps = self._worst("maps", [_maps_part(*pair) for pair in pairs], allowed.maps)
         scores = self._worst("scores", [_scores_part(*pair) for pair in pairs], allowed.scores)
         self._same_verdicts(f"{target} {precision}", pairs)
+        _same_alone(runtime, self.bundle.facts.size, allowed.maps)
         return Agreement(
             maps=maps,
             scores=scores,
@@ -203,6 +204,24 @@ def _maps_part(expected: Inspection, found: Inspection) -> float:
 def _scores_part(expected: Inspection, found: Inspection) -> float:
     """Returns the difference of the scores, as a share of the score, or of 1 where it is less."""
     return abs(found.score - expected.score) / max(1, abs(expected.score))
+
+
+def _same_alone(runtime: Runtime, size: tuple[int, int], limit: float) -> None:
+    """Asks about a picture of noise alone and beside others, in as many as no batch above has.
+
+    Raises:
+        ExportError: the graph is right for some number of pictures at once, but not for any.
+    """
+    pixels = np.random.default_rng(1).integers(0, 256, (3, *size, 3)).astype(np.uint8)
+    (alone,), beside = runtime.run(pixels[:1]), runtime.run(pixels)[0]  # (K, H', W') each
+    largest = np.abs(alone).max(axis=(1, 2), keepdims=True)
+    part = float((np.abs(beside - alone) / np.where(largest > 0, largest, 1)).max())
+    if not part <= limit:
+        raise ExportError(
+            f"the graph answers otherwise of a picture alone than of one beside others: its maps "
+            f"part by {part:.2g} of their size, {limit:.0e} is allowed; nothing was kept. Inspect "
+            "with torch, or choose another backbone"
+        )
 
 
 def _milliseconds(runtime: Runtime, size: tuple[int, int]) -> float:

@@ -5,20 +5,27 @@ Shapes: N = images, H W = the model's size in pixels, K = raw maps, H' W' = grid
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nfbmr.deployment.numbers import IMAGES, for_any_number
 from nfbmr.deployment.quiet import quiet
 from nfbmr.errors import ExportError, MissingExtraError
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.folding import copied
 from nfbmr.system.packages import how_to_install
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_log = logging.getLogger(__name__)
 
 _OPSET = 18
 _MOST_IMAGES = 4096  # in one batch: torch.export wants a bound
@@ -36,7 +43,7 @@ def write_graph(detector: Detector, size: tuple[int, int], path: Path) -> None:
         MissingExtraError: torch's exporter is not installed.
         ExportError: the network cannot be expressed in ONNX.
     """
-    pixels = torch.zeros(2, *size, 3, dtype=torch.uint8)
+    pixels = torch.zeros(1, *size, 3, dtype=torch.uint8)
     _write(_deployed(detector), pixels, ("pixels", "maps"), path)
 
 
@@ -45,7 +52,7 @@ def write_source(detector: Detector, size: tuple[int, int], path: Path) -> None:
 
     Args and errors as of `write_graph`.
     """
-    pixels = torch.zeros(2, *size, 3, dtype=torch.uint8)
+    pixels = torch.zeros(1, *size, 3, dtype=torch.uint8)
     source = _deployed(detector).source
     assert isinstance(source, nn.Module), "this SNN is a graph already"
     _write(source, pixels, ("pixels", "y"), path)
@@ -56,7 +63,7 @@ def write_rest(detector: Detector, size: tuple[int, int], path: Path) -> None:
 
     Args and errors as of `write_graph`.
     """
-    y = torch.zeros(2, detector.source.outputs, *detector.source.grid(size))
+    y = torch.zeros(1, detector.source.outputs, *detector.source.grid(size))
     _write(_Rest(detector).eval(), y, ("y", "maps"), path)
 
 
@@ -99,7 +106,7 @@ def _deployed(detector: Detector) -> Detector:
 
     A graph has no other kind, and the exporter takes a third less time than for those in place.
     """
-    found = copied(detector).eval().ready(torch.device("cpu"))
+    found = copied(detector).eval().ready(torch.device("cpu")).requires_grad_(False)
     for part in found.modules():
         if "inplace" in vars(part):
             vars(part)["inplace"] = False
@@ -107,7 +114,7 @@ def _deployed(detector: Detector) -> Detector:
 
 
 def _write(module: nn.Module, example: Tensor, names: tuple[str, str], path: Path) -> None:
-    """Writes a module of one input (N, ...); the example has two images: one would be a constant.
+    """Writes a module of one input (N, ...); the example (1, ...) says how long the rest is.
 
     Raises:
         MissingExtraError, ExportError: as `write_graph`.
@@ -115,26 +122,54 @@ def _write(module: nn.Module, example: Tensor, names: tuple[str, str], path: Pat
     _need("onnx", "onnxscript")
     import onnx
 
-    n = torch.export.Dim("n", min=1, max=_MOST_IMAGES)
     try:
         with quiet():
-            program = torch.onnx.export(
-                module,
-                (example,),
-                input_names=[names[0]],
-                output_names=[names[1]],
-                dynamic_shapes=({0: n},),
-                opset_version=_OPSET,
-                dynamo=True,
-                verbose=False,
-            )
-            assert program is not None
-            onnx.save(without_origins(program.model_proto), path)
+            try:
+                model = _of_many(module, example, names)
+            except Exception as error:  # the slow way may still go
+                _log.debug("Not written for a fixed number of images: %s", error)
+                model = _of_any(module, example, names)
+            onnx.save(without_origins(model), path)
     except Exception as error:  # a network may fail in any way on its way to ONNX
         raise ExportError(
             f"the network cannot be written as ONNX ({_brief(error)}); "
             "inspect with torch, or choose another backbone"
         ) from error
+
+
+def _of_many(module: nn.Module, example: Tensor, names: tuple[str, str]) -> ModelProto:
+    """Exports for one number of images, and leaves that open afterwards."""
+    from onnxscript import optimizer
+
+    model = _exported(module, example.expand(IMAGES, *example.shape[1:]), names, optimize=False)
+    for_any_number(model)
+    optimizer.fold_constants(model)  # what else can be spared, runtimes find as they open it
+    optimizer.remove_unused_nodes(model)
+    return model
+
+
+def _of_any(module: nn.Module, example: Tensor, names: tuple[str, str]) -> ModelProto:
+    """Exports for any number of images, which torch follows: more than twice the time."""
+    shapes = ({0: torch.export.Dim("n", min=1, max=_MOST_IMAGES)},)
+    two = torch.cat([example, example])  # one would be a constant
+    return _exported(module, two, names, dynamic_shapes=shapes)
+
+
+def _exported(
+    module: nn.Module, example: Tensor, names: tuple[str, str], **options: Any
+) -> ModelProto:
+    program = torch.onnx.export(
+        module,
+        (example,),
+        input_names=[names[0]],
+        output_names=[names[1]],
+        opset_version=_OPSET,
+        dynamo=True,
+        verbose=False,
+        **options,
+    )
+    assert program is not None
+    return program.model_proto
 
 
 def without_origins(message: Any) -> Any:
