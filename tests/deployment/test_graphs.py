@@ -24,6 +24,7 @@ from nfbmr.deployment.graphs import (
 )
 from nfbmr.errors import ExportError, MissingExtraError
 from nfbmr.model.bundle import read_bundle
+from nfbmr.networks.source import SourceNetwork
 from nfbmr.runtimes.onnx import OnnxRuntime
 from nfbmr.runtimes.torch import TorchRuntime
 
@@ -135,6 +136,20 @@ def test_any_number_of_images_wherever_the_number_stands(
         x = torch.rand(n, 4, 6, generator=torch.Generator().manual_seed(n))
         (found,) = session.run(None, {"x": x.numpy()})
         np.testing.assert_array_equal(found, Mixed()(x).numpy())
+
+
+@pytest.mark.exporter
+def test_a_vit_is_written_for_any_number_of_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(graphs, "_of_any")  # the slow way
+    network = SourceNetwork("test_vit", (4,), scales=(0.7,), detail=(2,))
+    size = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
+    graphs._write(network, size, ("pixels", "y"), tmp_path / "vit.onnx")
+    for n in (1, 3):
+        found = OnnxRuntime(tmp_path / "vit.onnx", output="y").run(pixels(n))
+        expected = network(torch.from_numpy(pixels(n))).numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.slow
