@@ -537,7 +537,7 @@ def test_copies_do_not_make_enough_pictures(
     first, *others = sorted(good_folder.iterdir())
     for path in others:
         shutil.copy(first, path)
-    with pytest.raises(TrainingError, match="1 good pictures"):
+    with pytest.raises(TrainingError, match="1 good picture to learn from"):
         fit(good_folder, tmp_path / "model", settings=tiny, device="cpu")
 
 
