@@ -24,8 +24,8 @@ AREAS = ((0.0, 0.25, 0.5, 0.75),)
 
 
 def drawn(inspector: Inspector, seed: int) -> Maps:
-    """Raw maps (2, K, 16, 16) of no picture."""
-    values = np.random.default_rng(seed).uniform(1, 2, (2, len(MAPS), 16, 16))
+    """Raw maps (2, K, 8, 8) of no picture."""
+    values = np.random.default_rng(seed).uniform(1, 2, (2, len(MAPS), 8, 8))
     return cast(Maps, values.astype(np.float32))
 
 
@@ -42,14 +42,14 @@ def test_what_lies_in_an_area_changes_no_score(inspector: Inspector) -> None:
     calibration = replace(inspector.calibration, ignored=AREAS)
     maps = drawn(inspector, 1)
     other = maps.copy()
-    other[:, :, :8, 4:12] += 100
+    other[:, :, :4, 2:6] += 100
     for scores in (image_scores, calibration_scores):
         np.testing.assert_array_equal(
             scores(maps, scoring, calibration), scores(other, scoring, calibration)
         )
         assert (scores(other, scoring, inspector.calibration) > 0).all()
     beside = maps.copy()
-    beside[:, :, 15, 15] += 100
+    beside[:, :, 7, 7] += 100
     before, after = (image_scores(one, scoring, calibration) for one in (maps, beside))
     assert (after > before).all()
     (one, _) = inspector.with_calibration(calibration).judge(other, [(None, (64, 64))] * 2)

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.errors import CalibrationError
-from nfbmr.scoring.by_place import of_each_place, place_scale
 from nfbmr.scoring.calibration import LOOK_RATE, Calibration
 from nfbmr.scoring.conformal import TINY, images_needed, threshold_for
 from nfbmr.scoring.grids import Factors, on_own_grid
@@ -39,6 +38,7 @@ from nfbmr.scoring.maps import (
     shown_maps,
     statistics,
 )
+from nfbmr.scoring.rims import rim_scale, with_calm_rims
 from nfbmr.settings.schema import CalibrationSettings, MapName, ScoringSettings
 from nfbmr.system.words import counted
 
@@ -101,8 +101,8 @@ def calibrate(
         CalibrationError: too few images, or values that are not finite.
     """
     _refuse_few_or_broken(maps, rate)
-    watched, by_place = looks_of_maps(masked(maps, ignored)), place_scale(maps, scoring)
-    maps = masked(of_each_place(maps, by_place, len(maps), own=True), ignored)
+    watched, rims = looks_of_maps(masked(maps, ignored)), rim_scale(maps, scoring)
+    maps = masked(with_calm_rims(maps, rims), ignored)
     table = statistics(maps, scoring)
     if known is not None:
         table = _as_if_new(table, scoring, known)
@@ -129,7 +129,7 @@ def calibrate(
         judge_std=tuple(scale[1].tolist()) if scale else (),
         learnt=0 if known is None else known.learnt,
         own={} if known is None else dict(known.own),
-        by_place=by_place,
+        rims=rims,
         ignored=ignored,
         **of_heat,
     )

@@ -16,7 +16,6 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from nfbmr.errors import BundleTamperedError
-from nfbmr.scoring.by_place import PlaceScale, is_scale, of_each_place
 from nfbmr.scoring.chosen import Chosen
 from nfbmr.scoring.conformal import TINY, images_needed, threshold_for
 from nfbmr.scoring.ignored import Area, are_areas, inside, masked
@@ -36,6 +35,7 @@ from nfbmr.scoring.maps import (
     shown_maps,
     statistics,
 )
+from nfbmr.scoring.rims import RimScale, is_scale, with_calm_rims
 from nfbmr.settings.schema import CalibrationSettings, ScoringSettings
 
 Verdict = Literal["good", "look", "defect"]
@@ -103,8 +103,8 @@ class Calibration:
     calibration images was learnt from."""
     own: Mapping[str, float] = field(default_factory=dict)
     """See `nfbmr.scoring.left_out`."""
-    by_place: PlaceScale = field(default_factory=dict)
-    """See `nfbmr.scoring.by_place`; none in calibrations of older versions."""
+    rims: RimScale = field(default_factory=dict)
+    """See `nfbmr.scoring.rims`; none in calibrations of older versions."""
     ignored: tuple[Area, ...] = ()
     """See `nfbmr.scoring.ignored`."""
     watched: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -141,7 +141,7 @@ class Calibration:
             and all(len(peaks) == n for peaks in self.judge_peaks)
             and (self.learnt == 0 or self.learnt >= max(n, 2))
             and all(name in MAPS and 0 <= weight <= 1 for name, weight in self.own.items())
-            and (not self.by_place or (n > 2 and is_scale(self.by_place)))
+            and is_scale(self.rims)
             and are_areas(self.ignored)
             and all(len(values) == n for values in self.watched.values())
             and len(set(self.places)) == len(self.places)
@@ -279,7 +279,7 @@ def calibration_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibr
     if calibration.learnt:
         maps = left_out(maps, calibration.learnt, calibration.own)
     n = len(calibration.scores)
-    maps = masked(of_each_place(maps, calibration.by_place, n, own=True), calibration.ignored)
+    maps = placed(maps, calibration)
     mean, std = np.array(calibration.statistic_mean), np.array(calibration.statistic_std)
     said = by_judge(
         left_out_statistics(statistics(maps, scoring) - mean, (n - 1) * std**2, n), scoring
@@ -295,12 +295,11 @@ def image_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibration)
 
 
 def placed(maps: Maps, calibration: Calibration) -> Maps:
-    """Returns raw maps (N, K, H, W) of new images as scores and heatmaps take them.
+    """Returns raw maps (N, K, H, W) as scores and heatmaps take them.
 
-    What is told by place is on its place's scale, and what is ignored is at each map's lowest.
+    Rims are on the scale of what lies inside, and what is ignored is at each map's lowest.
     """
-    told = of_each_place(maps, calibration.by_place, len(calibration.scores))
-    return masked(told, calibration.ignored)
+    return masked(with_calm_rims(maps, calibration.rims), calibration.ignored)
 
 
 def _said(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> Floats:
@@ -318,7 +317,7 @@ def _fused(said: Floats, scoring: ScoringSettings, calibration: Calibration) -> 
 def calibration_to_dict(calibration: Calibration) -> dict[str, Any]:
     """Returns the JSON form, which also says what `asm` meant when it was made."""
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(calibration).items()}
-    for name in ("ignored", "by_place", "chosen"):
+    for name in ("ignored", "rims", "chosen"):
         if not values[name]:  # as it was before there were such
             del values[name]
     return values | {"asm": _ASM}

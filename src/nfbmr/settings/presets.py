@@ -59,7 +59,7 @@ def _fast() -> Settings:
             maps=("norm", "distance", "fine", "finest"),
             statistics=("max", "top"),
             fusion="squares",
-            by_place=True,
+            rims=4,
         ),
         calibration=CalibrationSettings(everyone=True),
     )

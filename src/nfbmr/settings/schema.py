@@ -220,10 +220,9 @@ class ScoringSettings:
     finer stages are a judge each, the average of its maps; they are joined by the highest (`any`),
     or by the root mean square of what lies above typical (`squares`). Score and heatmap are then
     one scale, 0 typical, 1 where the asked share of good ones ends."""
-    by_place: bool = False
-    """Distances of the finer stages are told on each place's own scale: mean and spread of the good
-    pictures' distances there, which lean on those of all places. Where good parts differ more, the
-    same distance then says less."""
+    rims: Annotated[int, Field(ge=0, le=64)] = 0
+    """Rings of cells along the edge of the finest grid whose distances of the finer stages are
+    brought to the scale of those inside, where good pictures have larger ones there."""
     top_share: Share = 0.03
     """Share of the positions that `top` averages."""
     heat: MapName | None = None
