@@ -18,8 +18,10 @@ def error_of(*words: object) -> NfbmrError:
 
 
 @pytest.mark.parametrize("words", [("--address", "auto"), ("--workers", 2), ("--part", 10)])
-def test_words_for_ray_need_the_engine(model: Path, words: tuple[object, ...]) -> None:
-    error = error_of("inspect", model, model, *words)
+def test_words_for_ray_need_the_engine(
+    model: Path, good_folder: Path, words: tuple[object, ...]
+) -> None:
+    error = error_of("inspect", model, good_folder, *words)
     assert isinstance(error, SettingsError)
     assert f"{words[0]}: this is for --engine ray" in str(error)
 
@@ -31,14 +33,18 @@ def test_a_store_needs_the_engine(model: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("-o", "rows.csv"), ("-o", "out", "--format", "jsonl")])
-def test_on_ray_rows_are_a_folder_of_parquet(model: Path, words: tuple[str, ...]) -> None:
-    error = error_of("inspect", model, model, "--engine", "ray", *words)
+def test_on_ray_rows_are_a_folder_of_parquet(
+    model: Path, good_folder: Path, words: tuple[str, ...]
+) -> None:
+    error = error_of("inspect", model, good_folder, "--engine", "ray", *words)
     assert "a folder of Parquet files" in str(error)
 
 
-def test_on_ray_tiles_are_refused_as_without(model: Path, tmp_path: Path) -> None:
+def test_on_ray_tiles_are_refused_as_without(
+    model: Path, good_folder: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    error = error_of("inspect", model, model, "-o", out, "--engine", "ray", "--tiles")
+    error = error_of("inspect", model, good_folder, "-o", out, "--engine", "ray", "--tiles")
     assert "learnt whole pictures" in str(error)
 
 

@@ -383,7 +383,7 @@ def test_calibration_says_what_it_cannot_do(
 ) -> None:
     with pytest.raises(CalibrationError, match="0 good images"):
         inspector.recalibrated(0.1, [])
-    with pytest.raises(CalibrationError, match="1 good images"):
+    with pytest.raises(CalibrationError, match="1 good image to calibrate"):
         inspector.recalibrated(0.1, [draw(500)])
     with pytest.raises(CalibrationError, match=r"4 good images.*at least 5"):
         inspector.recalibrated(0.1, [draw(seed) for seed in range(500, 504)])

@@ -260,7 +260,7 @@ def test_unwraps_training_checkpoints_and_half_precision(
         ({"bn1.bias": None, "blocks.2.0.bn1.weight": None}, "2 missing .blocks.2.0.bn1.weight, bn"),
         ({"blocks.2.9.conv_pw.weight": torch.zeros(1)}, "1 unexpected .blocks.2.9.conv_pw"),
         ({"bn1.bias": torch.zeros(7)}, r"1 misshapen .bn1.bias \(7,\) instead of \(32,\)"),
-        ({"bn1.bias": torch.full((32,), torch.nan)}, "1 tensors hold NaN.*bn1.bias"),
+        ({"bn1.bias": torch.full((32,), torch.nan)}, "1 tensor holds NaN.*bn1.bias"),
         ({"bn1.bias": torch.zeros(32, dtype=torch.int32)}, "no decimals"),
     ],
 )

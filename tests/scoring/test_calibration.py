@@ -303,7 +303,9 @@ def test_recalibration_moves_only_the_threshold() -> None:
 
 @pytest.mark.parametrize("n", [0, 1, LEAST_HELD_OUT - 1])
 def test_too_few_images_are_refused(n: int) -> None:
-    with pytest.raises(CalibrationError, match=rf"{n} good images? to cal.*at least 5 are needed.*99 for"):
+    with pytest.raises(
+        CalibrationError, match=rf"{n} good images? to cal.*at least 5 are needed.*99 for"
+    ):
         calibrate(good_maps(n), ALL, 0.01)
 
 

@@ -130,7 +130,8 @@ def test_what_is_ignored_counts_for_nothing_whatever_its_rim() -> None:
     assert scores[0] == pytest.approx(scores[1])
 
 
-def test_a_picture_that_is_nothing_but_rim_has_none() -> None:
+def test_a_rim_is_no_more_than_a_sixth_of_the_shorter_side() -> None:
+    assert len(rim_scale(good(), replace(HOW, rims=8))["finest"][0]) == 3
     assert rim_scale(good()[..., :4, :4], replace(HOW, rims=2)) == {}
     assert rim_scale(good(), PLAIN) == {}
 

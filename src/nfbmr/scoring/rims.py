@@ -25,6 +25,9 @@ TOLD = ("fine", "finest")
 MOST = 64
 """R at most."""
 
+_SHORTER_SIDE = 6
+"""Rings are no wider than this part of a grid's shorter side: a rim is not most of a picture."""
+
 RimScale = Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]
 """Name of a map -> mean and standard deviation of good pictures in each ring, the outermost first,
 and inside all of them, (R + 1,) each."""
@@ -40,9 +43,9 @@ def rim_scale(maps: Maps, scoring: ScoringSettings) -> RimScale:
     for name in TOLD if scoring.rims else ():
         if name not in scoring.maps:
             continue
-        # A cell of a coarser grid is in one ring with all that repeat it.
+        # A cell of a coarser grid is in one ring with all cells that repeat it.
         step = repeats(maps, (name,))
-        rings = scoring.rims // step
+        rings = min(scoring.rims, min(maps.shape[2:]) // _SHORTER_SIDE) // step
         ring = _rings((maps.shape[2], maps.shape[3]), rings * step) // step
         if not rings or not (ring == rings).any():
             continue

@@ -222,7 +222,8 @@ class ScoringSettings:
     one scale, 0 typical, 1 where the asked share of good ones ends."""
     rims: Annotated[int, Field(ge=0, le=64)] = 0
     """Rings of cells along the edge of the finest grid whose distances of the finer stages are
-    brought to the scale of those inside, where good pictures have larger ones there."""
+    brought to the scale of those inside, where good pictures have larger ones there. At most a
+    sixth of the grid's shorter side."""
     top_share: Share = 0.03
     """Share of the positions that `top` averages."""
     heat: MapName | None = None

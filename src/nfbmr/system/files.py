@@ -38,9 +38,9 @@ def written_beside(path: Path, mode: int = 0o644) -> Iterator[Path]:
         beside.chmod(mode)  # mkstemp writes for the owner alone
         beside.replace(path)
     except OSError as error:
-        if error.filename is None or os.fspath(error.filename) == str(beside):
-            error.filename, error.filename2 = str(path), None
-        raise
+        if error.errno is None or error.filename not in (None, str(beside), os.fsencode(beside)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         beside.unlink(missing_ok=True)
 
