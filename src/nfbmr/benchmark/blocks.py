@@ -287,7 +287,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "gate": lambda results: gate.table(results["gate"]).rstrip(),
     "kept": lambda results: variants(results, "kept", (_TOLD, _AUROC)),
     "recipe": lambda results: variants(results, "recipe", (_TOLD, _AUROC, _AUPRO)),
-    "rims": lambda results: variants(results, "rims", (_TOLD, _AUROC, _AUPRO)),
+    "rims": lambda results: variants(results, "rims", (_TOLD, _AUROC, _AUPRO), least=1),
     "few-steps": lambda results: variants(results, "steps", (_LIKELIHOOD, _AUROC), least=1),
     "judges": judges,
     "mapping-curve": mapping_curve,
