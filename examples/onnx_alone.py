@@ -37,6 +37,18 @@ def statistics(values, scoring):
     return [found[name] for name in scoring["statistics"]]
 
 
+def calm_rims(maps, rims):
+    """Brings rings of cells along the edge of maps (K, H, W) to the scale of the inside."""
+    down, across = (np.minimum(np.arange(n), np.arange(n)[::-1]) for n in maps.shape[1:])
+    ring = np.minimum(down[:, None], across[None, :])
+    for name, (mean, std) in rims.items():
+        place = MAPS.index(name)
+        for i in range(len(mean) - 1):
+            rim = maps[place, ring == i]
+            maps[place, ring == i] = mean[-1] + (rim - mean[i]) * (std[-1] / std[i])
+    return maps
+
+
 def score_of(standardised, scoring, calibration):
     """Fuses standardised statistics (M,) to a score."""
     if scoring["fusion"] == "mean":
@@ -75,7 +87,7 @@ def main(model, *pictures):
         (maps,) = session.run(None, {"pixels": pixels[None]})
         if not np.isfinite(maps).all():
             sys.exit(f"{picture}: the graph gave values that are not finite")
-        flat = maps[0].reshape(len(maps[0]), -1)
+        flat = calm_rims(maps[0], calibration.get("rims", {})).reshape(len(maps[0]), -1)
         found = [statistics(flat[MAPS.index(name)], scoring) for name in scoring["maps"]]
         score = score_of((np.concatenate(found) - mean) / std, scoring, calibration)
         p_value = (np.sum(good >= score) + 1) / (len(good) + 1)
