@@ -42,10 +42,10 @@ def calm_rims(maps, rims):
     down, across = (np.minimum(np.arange(n), np.arange(n)[::-1]) for n in maps.shape[1:])
     ring = np.minimum(down[:, None], across[None, :])
     for name, (mean, std) in rims.items():
-        place = MAPS.index(name)
-        for i in range(len(mean) - 1):
-            rim = maps[place, ring == i]
-            maps[place, ring == i] = mean[-1] + (rim - mean[i]) * (std[-1] / std[i])
+        own = np.minimum(ring, len(mean) - 1)
+        gain = std[-1] / np.array(std)
+        place, shift = MAPS.index(name), mean[-1] - gain * mean
+        maps[place] = maps[place] * gain[own] + shift[own]
     return maps
 
 

@@ -149,7 +149,7 @@ def _of_many(module: nn.Module, example: Tensor, names: tuple[str, str]) -> Mode
 
 
 def _of_any(module: nn.Module, example: Tensor, names: tuple[str, str]) -> ModelProto:
-    """Exports for any number of images, which torch follows: more than twice the time."""
+    """Exports for any number of images, which torch follows: nearly twice the time."""
     shapes = ({0: torch.export.Dim("n", min=1, max=_MOST_IMAGES)},)
     two = torch.cat([example, example])  # one would be a constant
     return _exported(module, two, names, dynamic_shapes=shapes)

@@ -1,6 +1,6 @@
 """Graphs for any number of images, from graphs that were exported for one great number of them.
 
-torch's exporter takes more than twice as long where it has to follow an unknown number through a
+torch's exporter takes nearly twice as long where it has to follow an unknown number through a
 network. `IMAGES` is a prime, and greater than what else is counted in a network: lengths, and
 products and sums of some. So whatever in a graph is a multiple of it is the number of images, or a
 multiple of that; no other number can hide.

@@ -70,11 +70,10 @@ def with_calm_rims(maps: Maps, scale: RimScale) -> Maps:
         return maps
     found = maps.copy()
     for name, (mean, std) in scale.items():
-        place, rings = MAPS.index(name), len(mean) - 1
-        ring = _rings((maps.shape[2], maps.shape[3]), rings)
-        for i in range(rings):
-            rim = maps[:, place, ring == i]
-            found[:, place, ring == i] = mean[-1] + (rim - mean[i]) * (std[-1] / std[i])
+        place, gain = MAPS.index(name), std[-1] / np.array(std)  # 1 inside
+        shift = mean[-1] - gain * mean  # 0 inside
+        ring = _rings((maps.shape[2], maps.shape[3]), len(mean) - 1)
+        found[:, place] = maps[:, place] * gain[ring] + shift[ring]
     return found
 
 
