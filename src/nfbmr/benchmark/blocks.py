@@ -9,6 +9,7 @@ import numpy as np
 
 from nfbmr.benchmark import costs, drift, few, gate, stands
 from nfbmr.benchmark.peers import report
+from nfbmr.benchmark.peers.catalogue import AT_OUR_SIZE, OURS
 from nfbmr.benchmark.tables import markdown
 from nfbmr.paper.aggregates import TITLES, Category, over_categories, over_seeds
 from nfbmr.paper.published import OTHER_METHODS, paper_figure
@@ -275,10 +276,32 @@ def judges(results: Results) -> str:
     return markdown(["", "seeds", *(f"{head}, %" for _, head in _OF_JUDGES)], lines)
 
 
+_RACED = {"tiles": "magnetic_tile", "mono": "solar_mono", "poly": "solar_poly"} | {
+    name: name for name in ("kolektorsdd", "pill", "toothbrush")
+}
+"""Name of a set in the rows of the recipe -> in those of the race."""
+
+
+def race(results: Results) -> str:
+    """Returns the ranks of the present recipe among peers at their documented sizes."""
+    rows = [
+        {"system": OURS, "category": _RACED[row["set"]], "weights": ["embedded"], **row["test"]}
+        for row in results["judges"]
+        if row["set"] in _RACED
+    ]
+    rows += [
+        row
+        for row in (*results["peers"], *results["peers_parts"])
+        if row["system"] != OURS and not row["system"].endswith(AT_OUR_SIZE)
+    ]
+    return "\n".join(report.ranks(rows, key) for key in report.RANKED).rstrip()
+
+
 BLOCKS: dict[str, Callable[[Results], str]] = {
     "measured": measured,
     "int8": int8,
     "peers": lambda results: report.tables(results["peers"]).rstrip(),
+    "race": race,
     "peers-parts": lambda results: report.tables(results["peers_parts"]).rstrip(),
     "ablation": ablation,
     "baselines": baselines,

@@ -79,6 +79,21 @@ def test_ranks_are_means_over_sets() -> None:
     assert "| PaDiM | 2 | 1 | 1.50 | 92.5 |" in ranks
 
 
+def test_ranks_by_aupro_are_over_the_sets_with_masks() -> None:
+    rows = [
+        row("tiles", "nfbmr", 0, 0.99, aupro=0.8),
+        row("tiles", "padim", 0, 0.9, aupro=0.9),
+        row("cells", "nfbmr", 0, 0.9),
+        row("cells", "padim", 0, 0.95),
+    ]
+    ranks = report.tables(rows).partition("### Rank by AUPRO")[2]
+    assert ranks.splitlines()[2] == "|  | tiles | mean rank | mean AUPRO |"
+    assert ranks.index("| PaDiM | 1 | 1.00 | 90.0 |") < ranks.index(
+        "| **nfbmr** | 2 | 2.00 | 80.0 |"
+    )
+    assert "AUPRO" not in report.tables(ROWS).partition("### Rank")[2]
+
+
 def test_a_system_that_lacks_a_set_has_no_rank() -> None:
     ranks = report.tables([*ROWS, row("tiles", "dfm", 0, 0.97)]).partition("### Rank")[2]
     assert "DFM" not in ranks

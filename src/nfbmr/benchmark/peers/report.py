@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ _COLUMNS = (
 _RATIOS = ("fit_seconds", "inspect_ms")
 _OF_TRAINING = ("image_auroc", "image_ap", "pixel_auroc", "aupro", "fit_seconds")
 """What random weights and a training cut short say nothing of."""
+RANKED = {"image_auroc": "image AUROC", "aupro": "AUPRO"}
+"""By what systems are ranked: key of a row -> its title."""
 
 
 def is_random(row: Row) -> bool:
@@ -35,10 +38,10 @@ def is_random(row: Row) -> bool:
 
 
 def tables(rows: Sequence[Row]) -> str:
-    """Returns Markdown: a table for each set, then the mean ranks."""
+    """Returns Markdown: a table for each set, then the ranks by each of `RANKED`."""
     names = list(dict.fromkeys(row["category"] for row in rows))
     parts = [_of_set(name, [row for row in rows if row["category"] == name]) for name in names]
-    return "\n".join([*parts, _ranks(rows, names)])
+    return "\n".join([*parts, *map(partial(ranks, rows), RANKED)])
 
 
 def _of_set(name: str, rows: list[Row]) -> str:
@@ -98,34 +101,42 @@ def _mean(rows: Sequence[Row], system: str, key: str) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def _ranks(rows: Sequence[Row], names: list[str]) -> str:
-    """Ranks those that have an image AUROC on every set; 1 is best, ties share the mean."""
+def ranks(rows: Sequence[Row], key: str = "image_auroc") -> str:
+    """Returns the ranks of those that were measured on every set; 1 is best, ties share the mean.
+
+    Args:
+        rows: of the race.
+        key: by which they are ranked, one of `RANKED`. Sets without masks have no AUPRO and are
+            left out of its ranks.
+    """
     from scipy.stats import rankdata
 
+    rows = [row for row in rows if row[key] is not None]
     measured = _on_every_set(rows)
     systems = list(dict.fromkeys(row["system"] for row in measured))
     if not systems:
         return ""
+    names = list(dict.fromkeys(row["category"] for row in rows))
     means = np.array(
         [
             [
-                _mean([row for row in measured if row["category"] == name], system, "image_auroc")
+                _mean([row for row in measured if row["category"] == name], system, key)
                 for system in systems
             ]
             for name in names
         ],
         dtype=float,
     )  # (sets, systems)
-    ranks = np.stack([rankdata(-row) for row in means])
+    places = np.stack([rankdata(-row) for row in means])
     lines = [
-        "### Rank by image AUROC",
+        f"### Rank by {RANKED[key]}",
         "",
-        _line(["", *names, "mean rank", "mean AUROC"]),
+        _line(["", *names, "mean rank", f"mean {RANKED[key].removeprefix('image ')}"]),
         "|---" + "|---:" * (len(names) + 2) + "|",
     ]
-    for place in np.argsort(ranks.mean(axis=0), kind="stable"):
-        own = [f"{rank:g}" for rank in ranks[:, place]]
-        end = [f"{ranks[:, place].mean():.2f}", f"{100 * means[:, place].mean():.1f}"]
+    for place in np.argsort(places.mean(axis=0), kind="stable"):
+        own = [f"{rank:g}" for rank in places[:, place]]
+        end = [f"{places[:, place].mean():.2f}", f"{100 * means[:, place].mean():.1f}"]
         lines.append(_line([_TITLES[systems[place]], *own, *end]))
     return "\n".join([*lines, ""])
 
