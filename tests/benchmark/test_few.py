@@ -36,8 +36,12 @@ def test_a_finished_row_is_computed_once_and_tables_show_it(
     def child(module: str, job: Row) -> Measured:
         assert module == "nfbmr.benchmark.few"
         jobs.append(job)
+        if job["do"] == "calibrated":
+            assert job["counts"] == [12, 25, 50, 100]
         row = {"n": 6, "trained": 19, "alarms": 0.05 + 0.02 * job.get("seed", 0), "error": 0.01}
-        return Measured(row=row | {"worst_tenth": 0.2, "draws": 4}, peak_mb=0, seconds=0)
+        row |= {"worst_tenth": 0.2, "draws": 4}
+        row = {"rows": [row, row | {"n": 7}]} if job["do"] == "calibrated" else row
+        return Measured(row=row, peak_mb=0, seconds=0)
 
     monkeypatch.setattr(few, "in_child", child)
     monkeypatch.setattr(few, "COUNTS", (12,))
@@ -48,6 +52,7 @@ def test_a_finished_row_is_computed_once_and_tables_show_it(
     assert few.measure({"tiles": tmp_path / "tiles"}, tmp_path / "out", 3, 4, 2) == rows
     assert len(jobs) == 3
     assert "| tiles | 19 | 6 | 4 | 5.0 ± 1.0 | 20.0 |" in few.table(rows)
+    assert "| tiles | 19 | 7 | 4 | 5.0 ± 1.0 | 20.0 |" in few.table(rows)
     assert "| tiles | 19 | 6 | 2 | 6.0 ± 1.0 | 6.8 |" in few.table(rows)
     assert "| normal, 6 statistics | " in few.table(rows)
 
@@ -59,9 +64,8 @@ def test_real_pictures_give_a_row_of_each_kind(
     monkeypatch.setattr(
         fitting, "fit", lambda data, out, **how: fit(data, out, settings=tiny, **how | {"seed": 0})
     )
-    monkeypatch.setattr(few, "FEW", 12)
     monkeypatch.setattr(figures, "FEW", 12)
-    one = few.calibrated(str(mvtec), 6, 3, str(tmp_path))
+    (one,) = few.calibrated(str(mvtec), (6, 7), 3, str(tmp_path))["rows"]
     assert (one["n"], one["draws"], one["trained"] + one["good"]) == (6, 3, 16 + 4)
     many = few.learnt(str(mvtec), 1, str(tmp_path))
     assert (many["trained"], many["n"], many["good"], many["seed"]) == (12, 12, 4, 1)

@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from nfbmr.benchmark.child import Row, do_job, in_child
-from nfbmr.benchmark.figures import FEW, few, kept_rows
+from nfbmr.benchmark.figures import few, kept_rows
 from nfbmr.data.layouts import read_data
 from nfbmr.errors import NfbmrError
 from nfbmr.scoring.calibrate import calibrate
@@ -41,7 +41,10 @@ from nfbmr.system import provenance
 
 RATE = 0.01
 KINDS = ("drawn", "calibrated", "learnt")
-COUNTS = (12, 20, 25, 29, 30, 31, 40, 60)
+COUNTS = (12, 20, 25, 29, 30, 31, 40, 50, 60, 100)
+"""Drawn pictures that calibrate."""
+CALIBRATE = (12, 25, 50, 100)
+"""Real pictures that calibrate, where enough are left to be judged."""
 LAWS = ("normal", "log-normal")
 _SIX = ScoringSettings(
     maps=("source", "target", "likelihood", "norm", "distance", "residual"), statistics=("mean",)
@@ -93,14 +96,17 @@ def _summary(shares: list[float]) -> Row:
     }
 
 
-def calibrated(data: str, n: int, draws: int, folder: str) -> Row:
-    """Fits once on all good pictures; calibrates with n of those it did not train on, many times.
+def calibrated(data: str, counts: Sequence[int], draws: int, folder: str) -> Row:
+    """Fits once on all good pictures; calibrates with few of those it did not train on, many times.
 
     Args:
         data: a set with good test pictures.
-        n: pictures that calibrate.
+        counts: how many calibrate; counts that leave less than a quarter to be judged are left out.
         draws: of them, from the good pictures held out by the fit and those of the test.
         folder: for the model, and the features.
+
+    Returns:
+        What is found for each count, under `rows`.
     """
     from nfbmr.data.survey import survey
     from nfbmr.features.cache import FeatureCache
@@ -120,12 +126,16 @@ def calibrated(data: str, n: int, draws: int, folder: str) -> Row:
     seen = survey(found.name, found.train_good).pictures
     held_out = [one.picture for one in seen if one.fingerprint in known]
     maps = inspector.maps([*held_out, *(s.path for s in found.test if not s.is_defect)])
-    rng = np.random.default_rng(0)
-    shares = []
-    for _ in range(draws):
-        order = rng.permutation(len(maps))
-        shares.append(_alarms(maps[order[:n]], maps[order[n:]], inspector.settings.scoring))
-    return {"n": n, "trained": len(seen) - len(held_out), "good": len(maps), **_summary(shares)}
+    about = {"trained": len(seen) - len(held_out), "good": len(maps)}
+    rows = []
+    for n in (n for n in counts if 4 * n <= 3 * len(maps)):
+        rng = np.random.default_rng(0)
+        shares = []
+        for _ in range(draws):
+            order = rng.permutation(len(maps))
+            shares.append(_alarms(maps[order[:n]], maps[order[n:]], inspector.settings.scoring))
+        rows.append({"n": n, **about, **_summary(shares)})
+    return {"rows": rows}
 
 
 def learnt(data: str, seed: int, folder: str) -> Row:
@@ -180,7 +190,7 @@ def measure(
         for n in COUNTS
     }
     for name, data in sets.items():
-        plan["calibrated", name] = {"data": str(data), "n": FEW, "draws": draws}
+        plan["calibrated", name] = {"data": str(data), "counts": list(CALIBRATE), "draws": draws}
         for seed in range(fits):
             plan["learnt", name, str(seed)] = {"data": str(data), "seed": seed}
     out.mkdir(parents=True, exist_ok=True)
@@ -190,20 +200,21 @@ def measure(
     there = {tuple(row["key"]) for row in rows}
     for key in [key for key in plan if key[0] in kinds and key not in there]:
         print(f"measuring {', '.join(key)} ...", file=sys.stderr, flush=True)
-        rows.append(
-            {"key": list(key), "kind": key[0], **_one(key, plan[key], out), "commit": commit}
-        )
+        about = {"key": list(key), "kind": key[0]}
+        new = [about | row | {"commit": commit} for row in _rows(key, plan[key], out)]
         with path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(rows[-1]) + "\n")
+            stream.writelines(json.dumps(row) + "\n" for row in new)
+        rows += new
     return rows
 
 
-def _one(key: tuple[str, ...], job: Row, out: Path) -> Row:
+def _rows(key: tuple[str, ...], job: Row, out: Path) -> list[Row]:
     if key[0] == "drawn":
-        return drawn(**job)
+        return [drawn(**job)]
     with tempfile.TemporaryDirectory(prefix=".work-", dir=out) as work:
         job = {"do": key[0], "folder": str(Path(work).absolute()), **job}
-        return {"set": key[1], **in_child(_MODULE, job).row}
+        found = in_child(_MODULE, job).row
+    return [{"set": key[1], **row} for row in found.get("rows", [found])]
 
 
 def table(rows: list[Row]) -> str:
