@@ -19,6 +19,7 @@ from PIL import Image
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.pictures import (
     colour_regions,
+    heatmap_in_regions,
     heatmap_layer,
     heatmap_overlay,
     outline_mask,
@@ -130,6 +131,17 @@ def test_colour_is_inside_regions_alone(share: int) -> None:
     expected[8:14, 10:20] = True
     np.testing.assert_array_equal(changed, expected)
     np.testing.assert_array_equal(colour_regions(gray(), heat, ()), gray())
+
+
+@pytest.mark.parametrize("share", [1, 10])
+def test_a_heatmap_in_regions_is_what_it_was_there_and_nothing_else(share: int) -> None:
+    heat = blob()[0]
+    size = (20 * share, 30 * share)
+    regions = regions_of(heat, 2.0, size, [(heat, (0.0,))])
+    expected = np.zeros((20, 30), np.float32)
+    expected[8:14, 10:20] = heat[8:14, 10:20]
+    np.testing.assert_array_equal(heatmap_in_regions(heat, regions, size), expected)
+    assert not heatmap_in_regions(heat, (), size).any()
 
 
 def test_a_place_at_the_edge_is_coloured_whatever_the_sides_are_divided_by() -> None:

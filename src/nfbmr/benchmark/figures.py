@@ -106,7 +106,9 @@ def tested(inspector: Inspector, data: str, report: Path) -> Row:
     alarms = {}
     for rate in RATES:
         at_rate = inspector.recalibrated(rate)
-        alarms[str(rate)] = _alarms(at_rate, done.scores[good])
+        # Scores are shown on the scale of the rate that the model was made for.
+        raw = inspector.calibration.raw(done.scores[good])
+        alarms[str(rate)] = _alarms(at_rate, at_rate.calibration.shown(raw))
     keys = (
         "image_auroc",
         "image_ap",

@@ -17,7 +17,7 @@ from nfbmr.data.images import read_image, resize_image
 from nfbmr.data.layouts import Sample, read_data
 from nfbmr.data.masks import read_mask
 from nfbmr.inspection.inspector import Inspector, load
-from nfbmr.inspection.pictures import heatmap_overlay, outline_mask
+from nfbmr.inspection.pictures import colour_regions, outline_mask, outline_regions
 from nfbmr.inspection.result import Inspection
 
 _SIDE = 190
@@ -59,7 +59,8 @@ def _rows(sample: Sample, result: Inspection) -> list[NDArray[np.uint8]]:
     if sample.mask is not None:
         full = np.repeat(read_mask(sample.mask)[..., None].astype(np.uint8) * 255, 3, axis=2)
         mask = resize_image(full, square)[..., 0] > 0
-    return [image, heatmap_overlay(image, result.heatmap_at(square)), outline_mask(image, mask)]
+    heat = colour_regions(image, result.heatmap_at(square), result.regions, result.size)
+    return [image, outline_regions(heat, result.regions, result.size), outline_mask(image, mask)]
 
 
 def main() -> None:

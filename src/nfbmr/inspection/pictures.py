@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -151,19 +151,42 @@ def colour_regions(
         A new picture (H, W, 3).
     """
     _check_image(image)
-    scale = _scale_to(image, size)
     drawn = image.copy()
+    for part, inside in _stencils(image.shape[:2], regions, size):
+        drawn[part][inside] = heatmap_overlay(image[part], heatmap[part])[inside]
+    return drawn
+
+
+def heatmap_in_regions(
+    heatmap: NDArray[np.float32], regions: Sequence[Region], size: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Returns a heatmap (H, W) that is 0 outside of the regions of its picture.
+
+    Args:
+        heatmap: (H, W), of the picture's size or another.
+        regions: of the picture.
+        size: (H, W) of the picture.
+    """
+    found = np.zeros_like(heatmap)
+    shape = (heatmap.shape[0], heatmap.shape[1])
+    for part, inside in _stencils(shape, regions, size):
+        found[part][inside] = heatmap[part][inside]
+    return found
+
+
+def _stencils(
+    shape: tuple[int, ...], regions: Sequence[Region], size: tuple[int, int] | None
+) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
+    """Yields where each region lies in an image of a shape (H, W), and what of that is inside."""
+    scale = _scale_to((shape[0], shape[1]), size)
     for region in regions:
         left, top = np.floor(region.box[:2] * scale).astype(int).tolist()
         ends = np.ceil(region.box[2:] * scale).astype(int)  # rounded, it may lie behind the last
-        right, bottom = np.minimum(ends, image.shape[1::-1]).tolist()
-        part = np.s_[top:bottom, left:right]
+        right, bottom = np.minimum(ends, shape[1::-1]).tolist()
         stencil = Image.new("1", (right - left, bottom - top))
         corners = np.array(region.outline) * scale - (left + 0.5, top + 0.5)
         ImageDraw.Draw(stencil).polygon(corners.ravel().tolist(), fill=1)
-        inside = np.asarray(stencil)
-        drawn[part][inside] = heatmap_overlay(image[part], heatmap[part])[inside]
-    return drawn
+        yield np.s_[top:bottom, left:right], np.asarray(stencil)
 
 
 def outline_regions(
@@ -181,7 +204,7 @@ def outline_regions(
     """
     _check_image(image)
     height, width = image.shape[:2]
-    scale = _scale_to(image, size)
+    scale = _scale_to((height, width), size)
     line = max(1.5, max(height, width) / 400)
     drawn = image.copy()
     for colour, wide in ((_REGION_EDGE, 2.4 * line), (_REGION, line)):
@@ -193,9 +216,9 @@ def outline_regions(
     return drawn
 
 
-def _scale_to(image: NDArray[np.uint8], size: tuple[int, int] | None) -> NDArray[np.float64]:
-    """Returns pixels of the image for one of its picture, (H, W) = `size`: across and down."""
-    height, width = image.shape[:2]
+def _scale_to(shape: tuple[int, int], size: tuple[int, int] | None) -> NDArray[np.float64]:
+    """Returns pixels of an image (H, W) for one of its picture, `size`: across and down."""
+    height, width = shape
     full = size or (height, width)
     return np.array((width / full[1], height / full[0]))
 

@@ -95,7 +95,9 @@ def card_of(picture: Picture) -> Card:
     kind = kind if picture.labelled else "picture"
     views = [("Picture", f"{kind}: {picture.path_name}", pictures.to_data_uri(picture.image))]
     if picture.heatmap is not None:
-        overlay = pictures.heatmap_overlay(picture.image, picture.heatmap)
+        overlay = pictures.colour_regions(
+            picture.image, picture.heatmap, picture.regions, picture.size
+        )
         overlay = pictures.outline_regions(overlay, picture.regions, picture.size)
         places = f", {len(picture.regions)} outlined" if picture.regions else ""
         alt = f"heatmap over the {kind}; highest level {picture.heatmap.max():.1f}{places}"

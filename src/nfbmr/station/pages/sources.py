@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 from PIL import Image
 
-from nfbmr.inspection.pictures import heatmap_overlay
+from nfbmr.inspection.pictures import colour_regions
 from nfbmr.inspection.result import Inspection
 from nfbmr.station.api.sources import SourceName
 from nfbmr.station.deps import Inspecting, StationDep
@@ -83,7 +83,8 @@ def tested(
 def _drawn(data: bytes, white: int | None, result: Inspection) -> bytes:
     """Returns a small picture as JPEG, with its heatmap."""
     image = np.asarray(small_image(data, white, _SIDE))
-    overlaid = heatmap_overlay(image, result.heatmap_at((image.shape[0], image.shape[1])))
+    heat = result.heatmap_at((image.shape[0], image.shape[1]))
+    overlaid = colour_regions(image, heat, result.regions, result.size)
     buffer = io.BytesIO()
     Image.fromarray(overlaid).save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()

@@ -1,7 +1,8 @@
 """An inspection's heatmap as it is kept: small, in whole numbers, and drawn when it is looked at.
 
 Shapes: h w = the kept heatmap. A value v of its PNG is v / 64 on the score's scale, 255 being
-that and all above; what no overlay shows is 0, so that a good part's is a few bytes.
+that and all above; outside of regions and where no overlay shows anything it is 0, so a good
+part has none.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nfbmr.data.images import read_image
-from nfbmr.inspection.pictures import HEATMAP_VISIBLE, heatmap_layer
+from nfbmr.inspection.pictures import HEATMAP_VISIBLE, heatmap_in_regions, heatmap_layer
 from nfbmr.inspection.result import Inspection
 
 _STEPS = 64.0  # of the PNG, in 1 on the score's scale
@@ -24,7 +25,7 @@ def to_keep(result: Inspection) -> bytes | None:
     """Returns the heatmap as a gray PNG (h, w); None where nothing of it would show."""
     scale = min(1.0, _MOST_SIDE / max(result.size))
     size = (max(1, round(scale * result.size[0])), max(1, round(scale * result.size[1])))
-    heat = result.heatmap_at(size)
+    heat = heatmap_in_regions(result.heatmap_at(size), result.regions, result.size)
     shown = np.where(heat > HEATMAP_VISIBLE, np.clip(np.rint(_STEPS * heat), 0, 255), 0)
     if not shown.any():
         return None
