@@ -119,6 +119,7 @@ def tested(inspector: Inspector, data: str, report: Path) -> Row:
         "good_with_look",
         "pixel_auroc",
         "aupro",
+        "pointed_inside",
         "pointed",
         "touched",
         "fit_seconds",

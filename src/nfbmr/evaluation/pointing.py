@@ -21,6 +21,7 @@ class Pointing:
     """Counts over defective pictures with masks."""
 
     def __init__(self) -> None:
+        self._inside: list[bool] = []
         self._pointed: list[bool] = []
         self._touched: list[bool] = []
 
@@ -38,7 +39,9 @@ class Pointing:
             return
         reach = 2 * round(SLACK * max(mask.shape)) + 1
         near = ndimage.maximum_filter(mask, reach)
-        self._pointed.append(bool(near[np.unravel_index(int(heat.argmax()), heat.shape)]))
+        highest = np.unravel_index(int(heat.argmax()), heat.shape)
+        self._inside.append(bool(mask[highest]))
+        self._pointed.append(bool(near[highest]))
         if result.is_defect:
             boxes = (region.box for region in result.regions)
             self._touched.append(any(near[t:b, le:r].any() for le, t, r, b in boxes))
@@ -46,10 +49,15 @@ class Pointing:
     def compute(self) -> dict[str, float | None]:
         """Returns shares, None where there is nothing to share.
 
-        `pointed`: of defective pictures, those whose highest point lies at the mask; `touched`: of
-        those called defects, those of which a region's box touches it.
+        `pointed_inside`: of defective pictures, those whose highest point lies in the mask;
+        `pointed`: those where it lies at it, that is in it or within `SLACK` of it; `touched`: of
+        those called defects, those of which a region's box touches what is at it.
         """
-        return {"pointed": _share(self._pointed), "touched": _share(self._touched)}
+        return {
+            "pointed_inside": _share(self._inside),
+            "pointed": _share(self._pointed),
+            "touched": _share(self._touched),
+        }
 
 
 def _share(found: list[bool]) -> float | None:

@@ -44,6 +44,14 @@ _FEW_HELD_OUT = 30
 _HUGE = 1e30
 LOOK_RATE = CalibrationSettings().look_rate
 _ASM = "half the sum"
+_HOLDS = (
+    "That holds for good parts that come alike in any order, but for the scale that the pictures "
+    "which calibrate share."
+)
+_HOLDS_NEARLY = (
+    "That holds nearly, not exactly: pictures that were learnt from calibrate; "
+    "calibration.everyone=false holds pictures out."
+)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
@@ -265,6 +273,7 @@ class Calibration:
             f"Threshold {self.threshold:.3f} for a false-alarm rate of {asked}, from {n} good "
             f"images{how}; expected rate {self.attainable_rate:.3g} "
             f"(95 % interval of the true rate: {low:.3g} to {high:.3g}).",
+            _HOLDS_NEARLY if self.learnt else _HOLDS,
             *look,
             *few,
         ]
