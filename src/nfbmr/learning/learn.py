@@ -190,6 +190,7 @@ def _calibration(
         [good.pictures[i].pixel_hash for i in calibrating],
         look_rate=settings.calibration.look_rate,
         known=known,
+        names=[good.pictures[i].name for i in calibrating],
     )
     _say_odd_ones(found, good)
     return found
