@@ -20,7 +20,7 @@ from nfbmr.data.images import ImageInput, load_image
 from nfbmr.data.survey import Survey, survey
 from nfbmr.deployment import graphs
 from nfbmr.deployment.export import export
-from nfbmr.deployment.relearn import GraphSource, as_in_fit, relearn
+from nfbmr.deployment.relearn import GraphSource, relearn
 from nfbmr.errors import ExportError, SettingsError, TrainingError
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.learning.plan import Plan
@@ -123,33 +123,6 @@ def known_and_new(mvtec: Path, draw: Draw) -> Survey:
     return survey("mixed", [draw(500), *of_fit[:7], draw(501), *of_fit[7:], draw(502)])
 
 
-def test_what_trained_trains_and_what_was_held_out_calibrates(
-    model: Path, mvtec: Path, draw: Draw
-) -> None:
-    bundle = read_bundle(model)
-    known, held_out = as_in_fit(bundle, known_and_new(mvtec, draw))
-    prints = [one.fingerprint for one in known.pictures]
-    assert sorted(prints) == sorted((*bundle.facts.trained_on, *bundle.facts.held_out))
-    assert {prints[n] for n in held_out} == set(bundle.facts.held_out)
-    assert list(held_out) == sorted(held_out)
-
-
-def test_what_calibrates_the_model_now_calibrates_and_never_trains(
-    model: Path, mvtec: Path, draw: Draw
-) -> None:
-    bundle = read_bundle(model)
-    good = known_and_new(mvtec, draw)
-    trained = next(one for one in good.pictures if one.fingerprint in bundle.facts.trained_on)
-    others = [f"{number:064x}" for number in range(len(bundle.calibration.scores) - 2)]
-    names = (good.pictures[0].pixel_hash, trained.pixel_hash, *others)
-    calibration = replace(bundle.calibration, pictures=names)
-    known, held_out = as_in_fit(replace(bundle, calibration=calibration), good)
-    assert len(known.pictures) == 17
-    assert known.pictures[0] == good.pictures[0]
-    assert held_out[0] == 0
-    assert trained not in [known.pictures[n] for n in held_out]
-
-
 def test_ranges_of_integers_and_training_see_no_picture_that_is_held_out(
     model: Path,
     mvtec: Path,
@@ -238,18 +211,6 @@ def test_what_is_ignored_is_painted_over_when_it_is_learnt_again(
     for picture in seen:
         np.testing.assert_array_equal(picture[ignore.mask], GRAY)
         assert (picture[~ignore.mask] != GRAY).any()
-
-
-def test_pictures_that_trained_are_not_enough(model: Path, mvtec: Path, tmp_path: Path) -> None:
-    bundle = read_bundle(model)
-    facts = bundle.facts.model_copy(
-        update={"held_out": bundle.facts.held_out[:4], "held_out_pixels": ()}
-    )
-    calibration = replace(bundle.calibration, pictures=())
-    other = replace(bundle, facts=facts, calibration=calibration)
-    good = survey("product", sorted((mvtec / "train" / "good").iterdir()))
-    with pytest.raises(TrainingError, match=r"15 of the 15 .* and 4 that may calibrate"):
-        relearn(other, TorchRuntime(bundle, "cpu").detector, good, "onnx", "int8", tmp_path)
 
 
 def test_no_pictures_are_refused(model_copy: Path) -> None:

@@ -43,7 +43,8 @@ def export(
         Path | None,
         typer.Option(
             metavar="GOOD_DIR",
-            help="Good pictures to compare on; for int8 and bf16 those of the fit.",
+            help="Good pictures to compare on; for int8 and bf16 those of the fit, and those that "
+            "the model was calibrated with since.",
         ),
     ] = None,
     threads: Threads = None,

@@ -65,7 +65,8 @@ def export(
             it computes, where the processor can; `int8`: SNN in 8-bit integers. For the latter two
             all that follows SNN is learnt again, which takes as long as the fit.
         calibrate_on: a folder of good pictures, or a data set, whose good training pictures are
-            compared, too. `bf16` and `int8` learn from them: give those of the fit.
+            compared, too. `bf16` and `int8` learn from them: give those of the fit, and those
+            that the model was calibrated with since.
         threads: for one picture; by default all cores.
         progress: hears how far learning again is.
 
@@ -178,9 +179,7 @@ def _learn_again(
         learnt = relearn(
             bundle, single.detector, good, *wanted, work, threads=threads, progress=progress
         )
-        held_out = set(learnt.bundle.facts.held_out)
-        unseen = [one.picture for one in good.pictures if one.fingerprint in held_out]
-        pictures = _pictures(bundle, unseen, _LEAST_HELD_OUT)
+        pictures = _pictures(bundle, learnt.compared, _LEAST_HELD_OUT)
         gate = Prover(learnt.bundle, learnt.reference, pictures)
         runtime = open_graph(target, precision, learnt.graph, threads)
         agreement = gate.compare(target, precision, runtime)

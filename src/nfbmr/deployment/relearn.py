@@ -9,7 +9,6 @@ good pictures do, and finds defects as well (docs/research.md).
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,13 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nfbmr.data.images import ImageInput
 from nfbmr.data.survey import Survey, Surveyed
 from nfbmr.deployment import graphs
-from nfbmr.errors import TrainingError
+from nfbmr.deployment.roles import plan_again
 from nfbmr.features.cache import FeatureCache
 from nfbmr.inspection.decoding import decode
 from nfbmr.learning.learn import Given, Job, learn
-from nfbmr.learning.plan import Plan
 from nfbmr.model.bundle import Bundle
 from nfbmr.model.exports import Precision, Target, graph_file
 from nfbmr.networks.detector import Detector
@@ -33,15 +32,10 @@ from nfbmr.networks.protocol import FeatureSource
 from nfbmr.runtimes.choose import open_graph
 from nfbmr.runtimes.protocol import Runtime
 from nfbmr.runtimes.torch import TorchRuntime
-from nfbmr.scoring.calibrate import LEAST_HELD_OUT
 from nfbmr.settings.schema import Settings
 from nfbmr.system.files import sha256_of
 from nfbmr.system.progress import Progress, silent
-from nfbmr.system.words import counted
 
-_log = logging.getLogger(__name__)
-
-_SAME = 0.9  # of the fit's pictures have to be there
 _RANGES = 64  # pictures that set the ranges of 8-bit integers
 
 
@@ -87,6 +81,8 @@ class Learnt:
     """The coarse SNN and, behind it, what was learnt, in torch: what the graph must agree with."""
     graph: Path
     """Both in one."""
+    compared: tuple[ImageInput, ...]
+    """Good pictures that trained neither this nor the model: see `Roles.compared`."""
 
 
 def relearn(
@@ -105,8 +101,8 @@ def relearn(
     Args:
         bundle: of the model, with its tensors.
         detector: its network; left as it is.
-        good: the good pictures of the fit, nine tenths of them at least, none twice; they are
-            split as `as_in_fit` says.
+        good: the good pictures of the fit, and those that calibrate the model now, nine tenths of
+            each at least, none twice; what each is for, `roles_of` says.
         to: the runtime; the result serves no other.
         precision: `bf16` or `int8`.
         work: an empty folder of its own; the graph stays in it.
@@ -114,14 +110,14 @@ def relearn(
         progress: hears how far the work is.
 
     Raises:
-        TrainingError: these are not the pictures of the fit, or training broke down.
+        TrainingError: these are not the pictures of the fit, or not those that calibrate; or
+            training broke down.
         ImageError: a picture cannot be read.
         ExportError, MissingExtraError: the graph cannot be made, or the runtime is absent.
     """
-    good, plan = _plan(bundle, good, precision)
-    assert plan.held_out is not None
-    calibrate = set(plan.held_out)
-    trains = [one for number, one in enumerate(good.pictures) if number not in calibrate]
+    roles, plan = plan_again(bundle, good, precision)
+    pictures = roles.good.pictures
+    trains = [pictures[number] for number in roles.trains]
     coarse = _coarse(bundle, detector, trains, to, precision, work)
     # A runtime joins and reorders what it computes, so features come from a graph that goes on as
     # the final one will: with what follows SNN, whose numbers are still those of the model.
@@ -137,16 +133,17 @@ def relearn(
         cache=FeatureCache(work / "cache"),
         progress=progress,
     )
-    good = replace(good, name=bundle.facts.name)
+    known = replace(roles.good, name=bundle.facts.name)
     given = Given(network=source, weights=bundle.facts.weights, pose=bundle.pose)
-    again = learn(good, plan, job, given)
+    again = learn(known, plan, job, given)
     reference = TorchRuntime(again, "cpu", threads, source=source)
     graph = work / graph_file(to, precision)
     graphs.write_rest(reference.detector, plan.size, rest)
     graphs.join(coarse, rest, graph)
     own = {name: value for name, value in bundle.tensors.items() if name.startswith("source.")}
     whole = replace(again, tensors=own | again.tensors)
-    return Learnt(bundle=whole, reference=reference, graph=graph)
+    compared = tuple(pictures[number].picture for number in roles.compared)
+    return Learnt(bundle=whole, reference=reference, graph=graph, compared=compared)
 
 
 def _settings_in_force(bundle: Bundle) -> Settings:
@@ -160,61 +157,6 @@ def _settings_in_force(bundle: Bundle) -> Settings:
     return replace(bundle.settings, calibration=how)
 
 
-def as_in_fit(bundle: Bundle, good: Survey) -> tuple[Survey, tuple[int, ...]]:
-    """Finds the pictures that a model knows among good ones.
-
-    What trained it is to train again. What its fit held out, or what calibrates it now, is held
-    out. All others are left out: what is learnt from them single precision was never taught.
-
-    Returns:
-        The known pictures, and the numbers of those that are held out, ascending.
-    """
-    facts = bundle.facts
-    trained = {*facts.trained_on, *facts.trained_pixels}
-    unseen = {*facts.held_out, *facts.held_out_pixels, *bundle.calibration.pictures} - trained
-    known = [one for one in good.pictures if _hashes(one) & (trained | unseen)]
-    held_out = tuple(n for n, one in enumerate(known) if not _hashes(one) & trained)
-    return replace(good, pictures=tuple(known)), held_out
-
-
-def _hashes(picture: Surveyed) -> set[str]:
-    return {picture.fingerprint, picture.pixel_hash}
-
-
-def _plan(bundle: Bundle, good: Survey, precision: Precision) -> tuple[Survey, Plan]:
-    """Says which pictures are looked at, how, and how they are split: as the fit did.
-
-    Raises:
-        TrainingError: too few of the fit's pictures are there.
-    """
-    facts = bundle.facts
-    known, held_out = as_in_fit(bundle, good)
-    n, of_fit = len(known.pictures), len(facts.trained_on) + len(facts.held_out)
-    fit = {*facts.trained_on, *facts.held_out, *facts.trained_pixels, *facts.held_out_pixels}
-    there = sum(bool(_hashes(one) & fit) for one in known.pictures)
-    if there < _SAME * of_fit or min(len(held_out), n - len(held_out)) < LEAST_HELD_OUT:
-        raise TrainingError(
-            f"{there} of the {of_fit} good pictures that the model learnt from are among the "
-            f"{len(good.pictures)} given, and {len(held_out)} that may calibrate; {precision} is "
-            "learnt again from them, so give them all, or fit anew"
-        )
-    if strange := len(good.pictures) - n:
-        are = counted(strange, "picture is", "pictures are")
-        _log.warning("%s unknown to the model and left out", are)
-    plan = Plan(
-        size=facts.size,
-        tiling=bundle.tiling,
-        chosen=False,
-        n_train=n - len(held_out),
-        n_held_out=len(held_out),
-        held_out=held_out,
-        everyone=facts.everyone(bundle.settings),
-        rate=bundle.calibration.false_alarm_rate,
-        ignore=bundle.ignore,
-    )
-    return known, plan
-
-
 def _coarse(
     bundle: Bundle,
     detector: Detector,
@@ -225,8 +167,8 @@ def _coarse(
 ) -> Path:
     """Writes SNN in this precision; bf16's graph is that of fp32, which OpenVINO rounds.
 
-    The ranges of 8-bit integers are those of pictures that train: those held out are to be as new
-    to SNN as they are to the rest.
+    The ranges of 8-bit integers are those of pictures that train: all others are to be as new to
+    SNN as they are to the rest.
     """
     single = work / "source.onnx"
     graphs.write_source(detector, bundle.facts.size, single)

@@ -90,7 +90,13 @@ def calibrated_on(
     maps = np.stack([one.maps for one in found]) if found else np.empty((0, 1, 1, 1), np.float32)
     names = [one.pixel_hash for one in seen.pictures]
     calibration = calibrate(
-        maps, settings.scoring, rates[0], names, look_rate=rates[1], ignored=ignored
+        maps,
+        settings.scoring,
+        rates[0],
+        names,
+        look_rate=rates[1],
+        ignored=ignored,
+        names=[one.name for one in seen.pictures],
     )
     return with_looks(calibration, joined([one.looks for one in found], OF_PIXELS))
 

@@ -133,7 +133,7 @@ def learn(good: Survey, plan: Plan, job: Job, given: Given | None = None) -> Bun
         checkpoint_seconds=job.checkpoint_seconds,
     )
     started = time.monotonic()
-    calibration = _calibration(detector, good, features, split, job.settings)
+    calibration = _calibration(detector, good, features, (plan, split), job.settings)
     tensors = {k: v.detach().cpu().numpy() for k, v in detector.state_dict().items()}
     examples = examples_of(
         [good.pictures[i].picture for i in split[0]],
@@ -170,14 +170,19 @@ def _with_looks(bundle: Bundle, pictures: Mapping[str, ImageInput]) -> Calibrati
 
 
 def _calibration(
-    detector: Detector, good: Survey, features: TrainingData, split: _Split, settings: Settings
+    detector: Detector,
+    good: Survey,
+    features: TrainingData,
+    planned: tuple[Plan, _Split],
+    settings: Settings,
 ) -> Calibration:
-    """Calibrates by those that are held out, or by everyone."""
+    """Calibrates by those that are held out, by everyone, or as is in force."""
+    plan, split = planned
     _log.info("Setting the threshold")
     maps = calibration_maps(detector, features, detector.standardisation.mean.device)
     tiles = 1 if features.tiling is None else len(features.tiling.corners)
     calibrating, known = np.unique(features.calibrating // tiles), None
-    if features.everyone:
+    if features.judges_without_itself:
         known = Known(
             learnt=len(features.learnt),
             own=detector.own_weights(),
@@ -190,7 +195,11 @@ def _calibration(
         [good.pictures[i].pixel_hash for i in calibrating],
         look_rate=settings.calibration.look_rate,
         known=known,
+        ignored=() if plan.in_force is None else plan.in_force.ignored,
+        names=[good.pictures[i].name for i in calibrating],
     )
+    if plan.in_force is not None:
+        found = replace(found, chosen=plan.in_force.chosen)
     _say_odd_ones(found, good)
     return found
 
@@ -225,7 +234,8 @@ def _split(plan: Plan, n: int, seed: int) -> _Split:
     if plan.held_out is None:
         return split_held_out(n, plan.n_held_out, seed)
     held_out = np.array(plan.held_out, np.int64)
-    return np.setdiff1d(np.arange(n), held_out), held_out
+    new = () if plan.in_force is None else plan.in_force.new
+    return np.setdiff1d(np.arange(n), [*plan.held_out, *new]), held_out
 
 
 def _found(good: Sequence[Surveyed], plan: Plan, split: _Split, job: Job) -> Given:
@@ -265,11 +275,13 @@ def _features(
         device=job.device,
     )
     train_entries, held_out_entries = (_entries(part, plan.tiling) for part in split)
+    chosen = None if plan.in_force is None else plan.in_force.calibrating
     return TrainingData(
         store=store,
         train=train_entries,
         held_out=held_out_entries,
         everyone=plan.everyone,
+        chosen=None if chosen is None else _entries(np.array(chosen, np.int64), plan.tiling),
         most_calibrating=plan.most_calibrating,
         tiling=plan.tiling,
     )

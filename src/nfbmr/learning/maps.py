@@ -20,7 +20,7 @@ def calibration_maps(
     Those of images that Gaussians learnt from are what Gaussians without them would have given.
     """
     maps = feature_maps(detector, data.store, data.calibrating, device)
-    if data.everyone:
+    if data.judges_without_itself:
         return left_out(maps, len(data.learnt), detector.own_weights())
     return maps if data.tiling is None else data.tiling.join(maps)
 

@@ -12,11 +12,27 @@ from nfbmr.data.survey import Survey
 from nfbmr.data.tiles import CELL, LARGEST, MOST_TILES, Tiling, whole_size
 from nfbmr.errors import SettingsError, TrainingError
 from nfbmr.scoring.calibrate import LEAST_HELD_OUT, held_out_count
+from nfbmr.scoring.chosen import Chosen
 from nfbmr.scoring.conformal import images_needed
+from nfbmr.scoring.ignored import Area
 from nfbmr.settings.schema import Settings
 from nfbmr.system.words import counted
 
 _ENOUGH = 5_000  # pictures to calibrate with
+
+
+@dataclass(frozen=True, kw_only=True)
+class InForce:
+    """What a model that is learnt again takes over of the calibration now in force."""
+
+    new: tuple[int, ...]
+    """Pictures that nothing learns from, ascending numbers from 0."""
+    calibrating: tuple[int, ...] | None
+    """Pictures that calibrate, likewise; None: those that calibrate after a fit."""
+    ignored: tuple[Area, ...]
+    """Areas that count for no score."""
+    chosen: Chosen | None
+    """How people chose the pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +54,8 @@ class Plan:
     """Asked false-alarm rate."""
     ignore: Ignored | None = None
     """What never counts; never of pictures that are cut."""
+    in_force: InForce | None = None
+    """Where a model is learnt again."""
 
     @property
     def most_calibrating(self) -> int:

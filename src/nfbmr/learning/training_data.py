@@ -30,6 +30,8 @@ class TrainingData:
     """Indices that are not trained on, and calibrate."""
     everyone: bool = False
     """Whether Gaussians learn from those held out as well, and those trained on calibrate, too."""
+    chosen: NDArray[np.int64] | None = None
+    """Indices that calibrate, all of them or none learnt from; None: as `everyone` says."""
     most_calibrating: int | None = None
     """Pictures that calibrate at most, drawn evenly; None: all that may."""
     tiling: Tiling | None = None
@@ -45,12 +47,20 @@ class TrainingData:
     def calibrating(self) -> NDArray[np.int64]:
         """Indices that the scales of scores and heatmap come from: the held-out ones, or everyone.
 
+        Or those that were chosen.
         Where none are held out it is those that train. Their order is that of one statistic
         whatever its scale, so an AUROC can be taken; a threshold would mean nothing.
         """
+        if self.chosen is not None:
+            return self.chosen
         if self.everyone:
             return self._drawn(self.learnt)
         return self._drawn(self.held_out if len(self.held_out) else self.train)
+
+    @property
+    def judges_without_itself(self) -> bool:
+        """Whether Gaussians learnt from what calibrates: each of it is judged without itself."""
+        return self.everyone and bool(np.isin(self.calibrating, self.learnt).all())
 
     def _drawn(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Returns the indices of at most `most_calibrating` pictures, evenly over all of them."""

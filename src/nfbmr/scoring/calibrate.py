@@ -39,13 +39,12 @@ from nfbmr.scoring.maps import (
     statistics,
 )
 from nfbmr.scoring.rims import rim_scale, with_calm_rims
+from nfbmr.scoring.spread import NO_SPREAD, refuse_alike, refuse_one_alone
 from nfbmr.settings.schema import CalibrationSettings, MapName, ScoringSettings
 from nfbmr.system.words import counted
 
 LEAST_HELD_OUT = 5
 """With fewer, the scale of the scores is itself a guess."""
-
-_NO_SPREAD = 1e-6  # of a statistic's size; float32 knows no finer
 
 
 def held_out_count(n: int, settings: CalibrationSettings) -> int:
@@ -84,6 +83,7 @@ def calibrate(
     look_rate: float = LOOK_RATE,
     known: Known | None = None,
     ignored: tuple[Area, ...] = (),
+    names: Sequence[str] = (),
 ) -> Calibration:
     """Learns scales and threshold from the raw maps of good images.
 
@@ -96,9 +96,10 @@ def calibrate(
         look_rate: asked share that a person looks at, in (0, 1).
         known: where the model learnt from some of them; by default from none.
         ignored: areas that count for no score.
+        names: what to call each image in messages, n of them.
 
     Raises:
-        CalibrationError: too few images, or values that are not finite.
+        CalibrationError: too few images, values that are not finite, or none that differ.
     """
     _refuse_few_or_broken(maps, rate)
     watched, rims = looks_of_maps(masked(maps, ignored)), rim_scale(maps, scoring)
@@ -106,16 +107,14 @@ def calibrate(
     table = statistics(maps, scoring)
     if known is not None:
         table = _as_if_new(table, scoring, known)
-    _refuse_alike(table, scoring)
-    n, mean = len(table), table.mean(axis=0)
-    centred = table - mean
-    said = by_judge(left_out_statistics(centred, (centred**2).sum(axis=0), n), scoring)
-    scale = _scale_of_judges(said, scoring)
-    raw = heard_left_out(said, *scale, n, scoring.fusion) if scale else said[:, 0]
+    refuse_alike(table, scoring, names)
+    said = _said_left_out(table, scoring)
+    scale = _scale_of_judges(said, scoring, names)
+    raw = heard_left_out(said, *scale, len(said), scoring.fusion) if scale else said[:, 0]
     order = np.argsort(raw, kind="stable")
     of_heat = _scale_of_heat(maps[order], scoring, rate)
     calibration = Calibration(
-        statistic_mean=tuple(mean.tolist()),
+        statistic_mean=tuple(table.mean(axis=0).tolist()),
         statistic_std=tuple(table.std(axis=0, ddof=1).tolist()),
         scores=tuple(raw[order].tolist()),
         false_alarm_rate=rate,
@@ -146,22 +145,36 @@ def _as_if_new(table: Floats, scoring: ScoringSettings, known: Known) -> Floats:
     return found
 
 
-def _scale_of_judges(said: Floats, scoring: ScoringSettings) -> tuple[Floats, Floats] | None:
+def _said_left_out(table: Floats, scoring: ScoringSettings) -> Floats:
+    """Returns what judges say (n, G) of statistics (n, M), each image on the others' scale."""
+    centred = table - table.mean(axis=0)
+    return by_judge(
+        left_out_statistics(centred, (centred**2).sum(axis=0), len(table)),
+        scoring,
+    )
+
+
+def _scale_of_judges(
+    said: Floats, scoring: ScoringSettings, called: Sequence[str]
+) -> tuple[Floats, Floats] | None:
     """Returns mean and spread of what judges say (n, G); None where there is but one scale.
 
     Raises:
-        CalibrationError: one of them says the same of all images.
+        CalibrationError: one of them says the same of all images, or of all but one.
     """
     if scoring.fusion == "mean":
         return None
     spread = said.std(axis=0, ddof=1)
-    flat = spread <= _NO_SPREAD  # of statistics that have one of about 1
+    flat = spread <= NO_SPREAD  # of statistics that have one of about 1
     if flat.any():
         names = " and ".join(judges_of(scoring)[int(flat.argmax())])
         raise CalibrationError(
             f"the {len(said)} good images do not differ at all in what {names} say together: no "
             "threshold can rest on that; give pictures of different good parts"
         )
+    refuse_one_alone(
+        said, [f"what {' and '.join(own)} say together" for own in judges_of(scoring)], called
+    )
     return said.mean(axis=0), spread
 
 
@@ -174,7 +187,7 @@ def _scale_of_heat(maps: Maps, scoring: ScoringSettings, rate: float) -> dict[st
     chosen = chosen_maps(maps, shown_maps(scoring))
     map_mean = chosen.mean(axis=(0, 2, 3))
     map_std = chosen.std(axis=(0, 2, 3))
-    if not (map_std > _NO_SPREAD * np.abs(chosen).max(axis=(0, 2, 3))).all():
+    if not (map_std > NO_SPREAD * np.abs(chosen).max(axis=(0, 2, 3))).all():
         raise CalibrationError(
             "a map of the heatmap has the same value at every place of every good image: the "
             "network sees nothing in them. Give pictures that show the part, or another backbone"
@@ -254,29 +267,6 @@ def _refuse_few_or_broken(maps: Maps, rate: float) -> None:
             "the maps of good images hold values that are not finite; the model did not learn. "
             "Fit again with --fresh, and with float32 precision if it happens again"
         )
-
-
-def _refuse_alike(table: Floats, scoring: ScoringSettings) -> None:
-    """Checks that the statistics (n, M) of good images differ: no scale rests on a spread of none.
-
-    Raises:
-        CalibrationError: one has no spread, or more than half of the images are the same.
-    """
-    n = len(table)
-    names = [f"{kind} of {name}" for name in scoring.maps for kind in scoring.statistics]
-    flat = table.std(axis=0) <= _NO_SPREAD * np.abs(table).max(axis=0)
-    same = int(np.unique(table, axis=0, return_counts=True)[1].max())
-    if not flat.any() and 2 * same <= n:
-        return
-    what = (
-        f"{same} of the {n} good images give the very same values"
-        if 2 * same > n
-        else f"the {n} good images do not differ at all in {names[int(flat.argmax())]}"
-    )
-    raise CalibrationError(
-        f"{what}: are they copies of one picture, or is the camera stuck? No threshold can rest "
-        "on that; give pictures of different good parts"
-    )
 
 
 def with_looks(calibration: Calibration, looks: Mapping[str, Sequence[float]]) -> Calibration:

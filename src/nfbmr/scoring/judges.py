@@ -19,6 +19,7 @@ from nfbmr.scoring.maps import FINE, Floats
 from nfbmr.settings.schema import Fusion, MapName, ScoringSettings
 
 _PLAIN = 0.1  # of the plain average
+_NO_SPREAD = 1e-3  # of the spread of all images: what the others have where one has it all
 
 
 def judges_of(scoring: ScoringSettings) -> tuple[tuple[MapName, ...], ...]:
@@ -66,10 +67,28 @@ def left_out_statistics(centred: Floats, squares: Floats, n: int) -> Floats:
         n: images that the scale is of, those standardised among them.
     """
     mean = -centred / (n - 1)
-    variance = np.maximum(squares - centred**2 - (n - 1) * mean**2, 0) / (n - 2)
-    # Where all others are equal, their spread of nothing would make any difference infinite.
-    std = np.maximum(np.sqrt(variance), 1e-3 * np.sqrt(squares / n))
+    # Where all others are equal, their spread of nothing would make any difference infinite. No
+    # image that calibrates is like that (`alone`), but for models of older versions.
+    std = np.maximum(_spread_of_others(centred, squares, n), _least_spread(squares, n))
     return np.asarray((centred - mean) / std)
+
+
+def alone(centred: Floats, squares: Floats, n: int) -> NDArray[np.bool_]:
+    """Says where an image has all the spread of a statistic and the others none, (N, M).
+
+    No scale can rest on these others: the spread of the n images, as of `left_out_statistics`, is
+    a thousand times theirs.
+    """
+    return np.asarray(_spread_of_others(centred, squares, n) <= _least_spread(squares, n))
+
+
+def _spread_of_others(centred: Floats, squares: Floats, n: int) -> Floats:
+    mean = -centred / (n - 1)
+    return np.sqrt(np.maximum(squares - centred**2 - (n - 1) * mean**2, 0) / (n - 2))
+
+
+def _least_spread(squares: Floats, n: int) -> Floats:
+    return np.asarray(_NO_SPREAD * np.sqrt(squares / n))
 
 
 def as_if_held_out(table: Floats, trained: NDArray[np.bool_]) -> Floats:
