@@ -193,7 +193,7 @@ def tiny() -> Settings:
         "scoring": {"maps": ["source", "target", "likelihood", "norm", "distance", "fine"]},
         "stage_one": {"steps": 30, "batch": 64},
         "stage_two": {"steps": 15, "batch": 2},
-        "calibration": {"false_alarm_rate": 0.2},
+        "calibration": {"false_alarm_rate": 0.2, "folded_below": 0},
     }
     return with_changes(preset("fast"), changes)
 

@@ -31,6 +31,13 @@ def test_a_fit_is_pictures_and_steps(tiny: Settings) -> None:
     assert one_picture_less == 2 * 15 + 10 * 2 * 3 + 100 * 3 * 3
 
 
+def test_few_pictures_train_models_of_the_others_as_well(tiny: Settings) -> None:
+    parts = Parts(image_seconds=2.0, flow_step=10.0, mapping_step=100.0, grid=(3, 5))
+    folded = with_changes(tiny, {"calibration": {"folded_below": 17}})
+    assert parts.fit_seconds(folded, 16, 11) == 2 * 16 + 5 * (10 * 30 + 100 * 15)
+    assert parts.fit_seconds(folded, 17, 12) == 2 * 17 + 10 * 30 + 100 * 15
+
+
 @pytest.fixture(scope="module")
 def network() -> SourceNetwork:
     return SourceNetwork("tf_efficientnet_lite0", (3, 2))

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nfbmr.learning.folds import FOLDS
 from nfbmr.learning.stage import autocast, total_steps
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.flow import negative_log_likelihood
@@ -41,7 +42,12 @@ class Parts:
     def fit_seconds(self, settings: Settings, n: int, n_train: int) -> float:
         """Returns the seconds of a fit of n pictures, n_train of which are trained on."""
         stages = ((settings.stage_one, self.flow_step), (settings.stage_two, self.mapping_step))
-        steps = sum(step * total_steps(how, n_train, self.grid) for how, step in stages)
+        calibration = settings.calibration
+        few = calibration.everyone and n < calibration.folded_below
+        trained = [n_train, *([n - n // FOLDS] * FOLDS if few else [])]
+        steps = sum(
+            step * total_steps(how, one, self.grid) for how, step in stages for one in trained
+        )
         return self.image_seconds * n + steps
 
 

@@ -23,6 +23,7 @@ from nfbmr.features.compute import FeatureCache
 from nfbmr.inspection.decoding import decode
 from nfbmr.learning.crew import HERE, Helpers
 from nfbmr.learning.examples import examples_of
+from nfbmr.learning.folds import FOLDS, are_few, maps_by_others
 from nfbmr.learning.maps import calibration_maps
 from nfbmr.learning.plan import Plan
 from nfbmr.learning.pose import pose_of
@@ -133,7 +134,8 @@ def learn(good: Survey, plan: Plan, job: Job, given: Given | None = None) -> Bun
         checkpoint_seconds=job.checkpoint_seconds,
     )
     started = time.monotonic()
-    calibration = _calibration(detector, good, features, (plan, split), job.settings)
+    maps = _calibration_maps(detector, features, plan, job)
+    calibration = _calibration(detector, good, features, (plan, split), (maps, job.settings))
     tensors = {k: v.detach().cpu().numpy() for k, v in detector.state_dict().items()}
     examples = examples_of(
         [good.pictures[i].picture for i in split[0]],
@@ -169,17 +171,46 @@ def _with_looks(bundle: Bundle, pictures: Mapping[str, ImageInput]) -> Calibrati
     return found
 
 
+def _calibration_maps(
+    detector: Detector, features: TrainingData, plan: Plan, job: Job
+) -> NDArray[np.float32]:
+    """Returns the raw maps of what calibrates; of few pictures by models of the others."""
+    _log.info("Setting the threshold")
+    if not _are_folded(features, job.settings):
+        return calibration_maps(detector, features, detector.standardisation.mean.device)
+
+    def learns(part: TrainingData, work: Path, progress: Progress) -> Detector:
+        one = Detector(detector.source, job.settings, plan.size)
+        job.helpers.train(
+            one,
+            part,
+            job.settings,
+            work=work,
+            device=job.device,
+            progress=progress,
+            checkpoint_seconds=job.checkpoint_seconds,
+        )
+        return one
+
+    def maps_of(one: Detector, part: TrainingData) -> NDArray[np.float32]:
+        return calibration_maps(one, part, one.standardisation.mean.device)
+
+    return maps_by_others(features, job.settings.seed, job.work, learns, maps_of, job.progress)
+
+
+def _are_folded(features: TrainingData, settings: Settings) -> bool:
+    return are_few(features, settings.calibration.folded_below)
+
+
 def _calibration(
     detector: Detector,
     good: Survey,
     features: TrainingData,
     planned: tuple[Plan, _Split],
-    settings: Settings,
+    judged: tuple[NDArray[np.float32], Settings],
 ) -> Calibration:
     """Calibrates by those that are held out, by everyone, or as is in force."""
-    plan, split = planned
-    _log.info("Setting the threshold")
-    maps = calibration_maps(detector, features, detector.standardisation.mean.device)
+    (plan, split), (maps, settings) = planned, judged
     tiles = 1 if features.tiling is None else len(features.tiling.corners)
     calibrating, known = np.unique(features.calibrating // tiles), None
     if features.judges_without_itself:
@@ -187,6 +218,7 @@ def _calibration(
             learnt=len(features.learnt),
             own=detector.own_weights(),
             trained=np.isin(calibrating, split[0]),
+            folds=FOLDS if _are_folded(features, settings) else 0,
         )
     found = calibrate(
         maps,

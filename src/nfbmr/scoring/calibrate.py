@@ -72,6 +72,12 @@ class Known:
     """See `nfbmr.scoring.left_out`; the maps that come here are left out already."""
     trained: NDArray[np.bool_]
     """Which of the pictures (n,) the networks were trained on."""
+    folds: int = 0
+    """Models of others that made the maps, which then are as of new pictures; 0: it made them."""
+
+    def kept(self) -> dict[str, Any]:
+        """Returns what a calibration keeps of it."""
+        return {"learnt": self.learnt, "own": dict(self.own), "folds": self.folds}
 
 
 def calibrate(
@@ -105,7 +111,7 @@ def calibrate(
     watched, rims = looks_of_maps(masked(maps, ignored)), rim_scale(maps, scoring)
     maps = masked(with_calm_rims(maps, rims), ignored)
     table = statistics(maps, scoring)
-    if known is not None:
+    if known is not None and not known.folds:
         table = _as_if_new(table, scoring, known)
     refuse_alike(table, scoring, names)
     said = _said_left_out(table, scoring)
@@ -126,8 +132,7 @@ def calibrate(
         watched=in_order(watched, order),
         judge_mean=tuple(scale[0].tolist()) if scale else (),
         judge_std=tuple(scale[1].tolist()) if scale else (),
-        learnt=0 if known is None else known.learnt,
-        own={} if known is None else dict(known.own),
+        **({} if known is None else known.kept()),
         rims=rims,
         ignored=ignored,
         **of_heat,

@@ -44,14 +44,8 @@ _FEW_HELD_OUT = 30
 _HUGE = 1e30
 LOOK_RATE = CalibrationSettings().look_rate
 _ASM = "half the sum"
-_HOLDS = (
-    "That holds for good parts that come alike in any order, but for the scale that the pictures "
-    "which calibrate share."
-)
-_HOLDS_NEARLY = (
-    "That holds nearly, not exactly: pictures that were learnt from calibrate; "
-    "calibration.everyone=false holds pictures out."
-)
+_HOLDS = "That holds for good parts that come alike, but for the scale that held-out ones share."
+_HOLDS_NEARLY = "That holds nearly: what was learnt from calibrates (calibration.everyone)."
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
@@ -111,6 +105,9 @@ class Calibration:
     calibration images was learnt from."""
     own: Mapping[str, float] = field(default_factory=dict)
     """See `nfbmr.scoring.left_out`."""
+    folds: int = 0
+    """Models that judged the calibration images, each those that it had not learnt from, in place
+    of this one; 0: it did so itself. See `nfbmr.learning.folds`."""
     rims: RimScale = field(default_factory=dict)
     """See `nfbmr.scoring.rims`; none in calibrations of older versions."""
     ignored: tuple[Area, ...] = ()
@@ -148,6 +145,7 @@ class Calibration:
             and len(self.judge_peaks) in (0, len(self.judge_peak))
             and all(len(peaks) == n for peaks in self.judge_peaks)
             and (self.learnt == 0 or self.learnt >= max(n, 2))
+            and (self.folds == 0 or (self.folds > 1 and self.learnt > 0))
             and all(name in MAPS and 0 <= weight <= 1 for name, weight in self.own.items())
             and is_scale(self.rims)
             and are_areas(self.ignored)
@@ -256,6 +254,8 @@ class Calibration:
             share = 100 * float(inside(self.ignored, (200, 200)).mean())
             few.append(f"{share:.0f} % of the picture is ignored: what is seen there never counts.")
         how = ", each judged without itself" if self.learnt else " held out"
+        if self.folds:
+            how = ", each judged by a model of others"
         if self.extrapolated:
             needed = images_needed(self.false_alarm_rate)
             more = f"hold out or calibrate with {needed - n} more"
@@ -326,7 +326,7 @@ def _fused(said: Floats, scoring: ScoringSettings, calibration: Calibration) -> 
 def calibration_to_dict(calibration: Calibration) -> dict[str, Any]:
     """Returns the JSON form, which also says what `asm` meant when it was made."""
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(calibration).items()}
-    for name in ("ignored", "rims", "chosen"):
+    for name in ("ignored", "rims", "chosen", "folds"):
         if not values[name]:  # as it was before there were such
             del values[name]
     return values | {"asm": _ASM}

@@ -61,7 +61,7 @@ def _fast() -> Settings:
             fusion="squares",
             rims=4,
         ),
-        calibration=CalibrationSettings(everyone=True),
+        calibration=CalibrationSettings(everyone=True, folded_below=80),
     )
 
 

@@ -270,6 +270,10 @@ class CalibrationSettings:
     did not see. Steadier, and nearly exact. False: those held out calibrate alone, whose rate is
     guaranteed for exchangeable pictures, but for the scale that they share. Models of tiles take it
     for false."""
+    folded_below: Annotated[int, Field(ge=0)] = 0
+    """Where fewer good pictures calibrate, `everyone` has each judged by a model that learnt from
+    three quarters of the others, four of which are learnt for that alone: of so few too little is
+    held out to say how training changes what it saw. 0: never."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)

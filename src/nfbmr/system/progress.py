@@ -10,6 +10,7 @@ TITLES = {
     "features": ("Describing the pictures", "features of SNN"),
     "export": ("Preparing for other computers", "graphs"),
     "flow": ("Learning good parts", "stage one, TNF"),
+    "folds": ("Setting the threshold by models of some of the parts", "stage one, TNF, of folds"),
     "mapping": ("Learning how they belong together", "stage two, BMR"),
     "inspect": ("Inspecting", ""),
     "fleet": ("Products", ""),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nfbmr.settings.presets import preset
 from nfbmr.system.progress import TITLES
 
 CALIBRATING = "calibrating"
@@ -25,6 +26,7 @@ _STAGES: dict[str, tuple[float, float]] = {
     "flow": (20.0, 0.1),
     "mapping": (0.0, 0.0),
     CALIBRATING: (5.0, 0.3),
+    "folds": (30.0, 0.4),
     "export": (15.0, 0.1),
     TRYING: (2.0, 0.0),
 }
@@ -52,6 +54,8 @@ class Pace:
     def __init__(self, pictures: int, *, export: bool) -> None:
         """Takes how many pictures are learnt, and whether graphs are made."""
         usual = {what: fixed + each * pictures for what, (fixed, each) in _STAGES.items()}
+        if pictures >= preset("fast").calibration.folded_below:
+            usual["folds"] = 0.0
         if not export:
             usual["export"] = 0.0
         self._usual = usual
