@@ -48,6 +48,12 @@ def test_figures_are_of_the_pictures_asked_for_alone() -> None:
     assert said["good_with_look"] == pytest.approx(1 / 19)
     assert said["image_auroc"] == pytest.approx(0.5 + 0.5 * 0.5 * 18 / 19)
 
+    lower = told(row, TEST, [str(one.path) for one in of], (0.4, 0.6))
+
+    assert lower["recall_with_look"] == lower["good_with_look"] == 1
+    assert lower["recall"] == 0.5
+    assert lower["false_alarm_rate"] == pytest.approx(1 / 19)
+
 
 def test_the_table_sums_counts_and_averages_figures() -> None:
     figures = dict.fromkeys(
@@ -56,9 +62,11 @@ def test_the_table_sums_counts_and_averages_figures() -> None:
     row = {"set": "pill", "share": 0.05, "rotten": 14, "named": 3, "named_rotten": 2}
     said = table(
         [
-            row | {"test": figures, "clean": figures},
-            row | {"test": figures | {"recall": 0.7}, "clean": figures},
+            row | {"test": figures, "clean": figures, "cured": figures},
+            row
+            | {"test": figures | {"recall": 0.7}, "clean": figures}
+            | {"cured": figures | {"recall": 0.9, "good_with_look": 0.2}},
         ]
     )
     assert "| pill | 5%: 28 | 50.0 (50.0) | 60.0 (50.0) |" in said
-    assert said.rstrip().endswith("| 6, 4 |")
+    assert said.rstrip().endswith("| 6, 4 | 70.0 | 50.0 | 35.0 |")

@@ -2,8 +2,9 @@
 
 Nobody's good pictures are all good. Defects of the test, of all types in turn, are put among the
 good ones in a share of them, and no longer tested. The fit does not know. Told is what it costs,
-against a fit of good ones alone that is asked about the same rest of the test, and how many of the
-rotten ones the fit names, so that a person can take them out. Rows are kept in `rows.jsonl` as they
+against a fit of good ones alone that is asked about the same rest of the test, how many of the
+rotten ones the fit names, and what its thresholds find once those named have no part in them, as
+after `nfbmr calibrate --without`. Rows are kept in `rows.jsonl` as they
 finish, and a finished one is not computed again at the same commit.
 """
 
@@ -66,6 +67,7 @@ def learnt(data: str, share: float, seed: int, folder: str) -> Row:
     from nfbmr.data.survey import survey
     from nfbmr.features.cache import FeatureCache
     from nfbmr.fitting import fit
+    from nfbmr.scoring.calibrate import without
     from nfbmr.scoring.odd import odd_ones
 
     out, found = Path(folder), read_data(data)
@@ -82,6 +84,8 @@ def learnt(data: str, share: float, seed: int, folder: str) -> Row:
     scores = one.scores([sample.path for sample in asked])
     bad = {seen.pixel_hash for seen in survey("rotten", rotten).pictures} if rotten else set()
     named = [odd.picture for odd in odd_ones(one.calibration)]
+    fewer = without(one.calibration, named)
+    thresholds = fewer.raw(np.array([fewer.look_threshold, fewer.threshold]))
     return {
         "learnt_from": len(found.train_good) + len(rotten),
         "rotten": len(rotten),
@@ -89,23 +93,33 @@ def learnt(data: str, share: float, seed: int, folder: str) -> Row:
         "named_rotten": sum(picture in bad for picture in named),
         "look_threshold": one.calibration.look_threshold,
         "threshold": one.threshold,
+        "without_named": one.calibration.shown(thresholds).tolist(),
         "scores": {str(s.path): float(v) for s, v in zip(asked, scores, strict=True)},
     }
 
 
-def told(row: Row, test: Sequence[Sample], of: Sequence[str]) -> Row:
-    """Returns the figures of a fit on those test pictures whose paths are in `of`."""
+def told(
+    row: Row,
+    test: Sequence[Sample],
+    of: Sequence[str],
+    thresholds: tuple[float, float] | None = None,
+) -> Row:
+    """Returns the figures of a fit on those test pictures whose paths are in `of`.
+
+    `thresholds`, for a person and of a defect, take the place of the fit's own.
+    """
     from sklearn.metrics import roc_auc_score
 
     bad = {str(sample.path): sample.is_defect for sample in test}
     scores = np.array([row["scores"][path] for path in of])
     defect = np.array([bad[path] for path in of])
+    look, threshold = thresholds or (row["look_threshold"], row["threshold"])
     return {
         "image_auroc": float(roc_auc_score(defect, scores)),
-        "recall": float((scores[defect] > row["threshold"]).mean()),
-        "recall_with_look": float((scores[defect] > row["look_threshold"]).mean()),
-        "false_alarm_rate": float((scores[~defect] > row["threshold"]).mean()),
-        "good_with_look": float((scores[~defect] > row["look_threshold"]).mean()),
+        "recall": float((scores[defect] > threshold).mean()),
+        "recall_with_look": float((scores[defect] > look).mean()),
+        "false_alarm_rate": float((scores[~defect] > threshold).mean()),
+        "good_with_look": float((scores[~defect] > look).mean()),
     }
 
 
@@ -148,23 +162,29 @@ def _of_seed(name: str, data: Path, seed: int, out: Path) -> list[Row]:
             {"set": name, "share": share, "seed": seed}
             | {key: value for key, value in row.items() if key != "scores"}
             | {"test": told(row, test, of), "clean": told(found[0], test, of)}
+            | {"cured": told(row, test, of, tuple(row["without_named"]))}
         )
     return rows
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Returns the means over the seeds as Markdown, in percent; in brackets without rotten ones."""
+    """Returns the means over the seeds as Markdown, in percent; in brackets without rotten ones.
+
+    The last columns are of thresholds in which those that the fit names have no part.
+    """
     head = (
         "| set | rotten | image AUROC | called defects | not passed as good | good called | "
-        "good not passed | named, of them rotten |"
+        "good not passed | named, of them rotten | without those: called defects | "
+        "not passed as good | good not passed |"
     )
-    lines = [head, "|---|---:" + "|---:" * 6 + "|"]
+    lines = [head, "|---|---:" + "|---:" * 9 + "|"]
     keys = ("image_auroc", "recall", "recall_with_look", "false_alarm_rate", "good_with_look")
     for name, share in dict.fromkeys((row["set"], row["share"]) for row in rows):
         own = [row for row in rows if (row["set"], row["share"]) == (name, share)]
         cells = [f"{_mean(own, 'test', key):.1f} ({_mean(own, 'clean', key):.1f})" for key in keys]
         counts = [sum(row[key] for row in own) for key in ("rotten", "named", "named_rotten")]
-        cells = [name, f"{share:.0%}: {counts[0]}", *cells, f"{counts[1]}, {counts[2]}"]
+        cured = [f"{_mean(own, 'cured', key):.1f}" for key in (*keys[1:3], keys[4])]
+        cells = [name, f"{share:.0%}: {counts[0]}", *cells, f"{counts[1]}, {counts[2]}", *cured]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
