@@ -28,6 +28,7 @@ from nfbmr.inspection.inspector import load
 from nfbmr.inspection.result import Inspection
 from nfbmr.inspection.rows import COLUMNS
 from nfbmr.model.bundle import read_bundle, replace_calibration
+from nfbmr.scoring.odd import oddest
 from nfbmr.settings.text import parse_size
 
 Draw = Callable[..., NDArray[np.uint8]]
@@ -302,6 +303,19 @@ def test_info(model: Path) -> None:
     assert "64 x 64" in text
     assert " M; settings " in text
     assert "torch " in text
+
+
+def test_the_oddest_good_pictures_are_named_by_doctor_and_info(model: Path) -> None:
+    calibration = read_bundle(model, tensors=False).calibration
+    highest = oddest(calibration)[0]
+    assert highest.name == calibration.names[calibration.pictures[-1]]
+    told = run("doctor", model).stdout
+    said = f"{highest.name}: score {highest.score:.3f}"
+    assert f"nfbmr info {model}" in told
+    assert f"- {said}" in told
+    assert f"without it the threshold would be {highest.without:.3f}" in told
+    assert f"- `{highest.name}`: score {highest.score:.3f}" in run("info", model).stdout
+    assert f"- `{highest.name}`: score" in (model / "README.md").read_text(encoding="utf-8")
 
 
 def test_doctor(good_folder: Path) -> None:

@@ -87,13 +87,6 @@ def test_a_model_is_no_picture_wherever_it_stands(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_doctor_is_for_data_and_names_what_is_for_a_model(
-    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    said = refused(monkeypatch, capsys, "doctor", model)
-    assert said.endswith(f"nfbmr info {model}")
-
-
 # ---- places
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -191,6 +192,11 @@ def test_a_heatmap_file_says_what_was_found_and_leaves_a_good_picture_alone(
         assert float(text["nfbmr:score"]) == result.score
         assert float(text["nfbmr:threshold"]) == result.threshold
         assert text["nfbmr:scale"].startswith("0 = typical good")
+        told = json.loads(text["nfbmr:regions"])
+        assert len(told) == len(result.regions)
+        for one, region in zip(told, result.regions, strict=True):
+            said = region.to_dict()
+            assert one == {key: said[key] for key in said if key != "outline"}
         changed = (shown != image).any(axis=2)
         assert changed.any() == result.is_defect
         assert not result.is_defect or changed[20:50, 20:50].mean() > 0.5

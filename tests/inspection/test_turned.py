@@ -13,6 +13,7 @@ from nfbmr.data.images import load_image
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.inspection.result import Inspection
 from nfbmr.model.bundle import read_bundle
+from nfbmr.model.examples import decoded
 from nfbmr.runtimes.torch import TorchRuntime
 
 Draw = Callable[..., NDArray[np.uint8]]
@@ -56,6 +57,36 @@ def test_a_heatmap_has_the_asked_size(inspector: Inspector, turned: Draw) -> Non
     assert found.size == found.heatmap.shape == (72, 120)
     assert found.heatmap_at((30, 50)).shape == (30, 50)
     assert found.heatmap.dtype == np.float32
+
+
+def test_a_good_part_stands_beside_a_defect_in_its_pose(inspector: Inspector, turned: Draw) -> None:
+    for number, angle in enumerate(ANGLES):
+        good, bad = (turned(500 + number, angle, defect=defect) for defect in (False, True))
+        found = inspector.inspect(bad)
+        why = inspector.why(bad, found)
+        assert [one.region for one in why] == list(found.regions) != []
+        first = why[0]
+        left, top, right, bottom = first.box
+        np.testing.assert_array_equal(first.here, bad[top:bottom, left:right])
+        expected = good[top:bottom, left:right].astype(float)
+        there = first.there.astype(float)
+        spot = np.abs(first.here - expected)[..., 0] > 60
+        assert spot.any()
+        assert np.abs(there - expected)[spot].mean() < 15, (number, angle)
+        assert np.abs(there - expected).mean() < 15, "the part lies there as it does here"
+        other = np.abs(np.roll(there, len(there) // 3, axis=0) - expected).mean()
+        assert np.abs(there - expected).mean() < other
+
+
+def test_examples_lie_in_the_pose_as_the_network_sees_them(turned_model: Path) -> None:
+    bundle = read_bundle(turned_model, tensors=False)
+    pose = bundle.pose
+    assert pose is not None
+    assert len(bundle.examples) == bundle.facts.n_train
+    parts = turned_model.parent / "parts"
+    seen = [pose.align(load_image(path, bundle.facts.size))[0] for path in sorted(parts.iterdir())]
+    for example in decoded(bundle.examples):
+        assert min(np.abs(example.astype(float) - one).mean() for one in seen) < 3
 
 
 def test_a_model_without_a_pose_turns_nothing(model: Path, turned: Draw) -> None:

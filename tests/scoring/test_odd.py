@@ -9,9 +9,23 @@ import pytest
 
 from nfbmr.errors import CalibrationError
 from nfbmr.scoring.calibrate import calibrate, without
-from nfbmr.scoring.calibration import Calibration, image_scores
+from nfbmr.scoring.calibration import (
+    Calibration,
+    calibration_from_dict,
+    calibration_to_dict,
+    image_scores,
+)
 from nfbmr.scoring.maps import MAPS, Maps
-from nfbmr.scoring.odd import odd_ones
+from nfbmr.scoring.odd import (
+    UNKNOWN,
+    name_of,
+    odd_in_words,
+    odd_ones,
+    oddest,
+    oddest_trained,
+    with_names,
+    without_all,
+)
 from nfbmr.settings.schema import ScoringSettings
 
 ANY = ScoringSettings(maps=("norm", "fine"), fusion="any")
@@ -99,3 +113,101 @@ def clean(seed: int) -> Calibration:
 def test_of_few_good_pictures_a_tail_is_not_made_up() -> None:
     few = calibrate(good(12), ANY, 0.05, NAMES[:12])
     assert len(odd_ones(few)) <= 1
+
+
+# ---- names
+
+
+def hash_of(number: int) -> str:
+    return f"{number:064x}"
+
+
+def called(number: int) -> str:
+    return f"part_{number}.png"
+
+
+@pytest.fixture(scope="module")
+def known(rotten: Maps) -> Calibration:
+    names = {hash_of(n): called(n) for n in range(70)}
+    found = calibrate(rotten, ANY, 0.05, [hash_of(n) for n in range(60)])
+    return with_names(replace(found, trained={hash_of(60): 1.5, hash_of(61): 9.0}), names)
+
+
+def test_the_oddest_are_called_by_their_files_names(known: Calibration) -> None:
+    found = oddest(known)
+    assert found[0].name == "part_17.png"
+    assert found[0].is_odd
+    assert [one.score for one in found] == sorted(known.scores, reverse=True)[: len(found)]
+    assert found[0].without == odd_ones(known)[0].without
+    assert len(found) >= 5, "some are named where none is odd, too"
+
+
+def test_those_learnt_from_that_do_not_calibrate_are_named_too(known: Calibration) -> None:
+    found = oddest_trained(known)
+    assert [one.name for one in found] == ["part_61.png", "part_60.png"]
+    assert found[0].score == pytest.approx(float(known.shown(np.array(9.0))))
+    assert found[0].without is None
+    lines = odd_in_words(known)
+    assert any(line.startswith("- part_61.png: score ") for line in lines)
+
+
+def test_names_stay_right_when_some_are_left_out(known: Calibration) -> None:
+    fewer = without(known, [hash_of(17)])
+    assert hash_of(17) not in fewer.names
+    for one in oddest(fewer):
+        assert one.name == called(int(one.picture, 16))
+    assert oddest_trained(fewer)[0].name == "part_61.png"
+
+
+def test_names_outlive_the_file(known: Calibration) -> None:
+    kept = calibration_to_dict(known)
+    assert calibration_from_dict(kept, ANY) == known
+    del kept["names"], kept["trained"]  # as older versions wrote it
+    older = calibration_from_dict(kept, ANY)
+    assert oddest(older)[0].name == f"sha256 {hash_of(17)[:12]}..."
+    assert calibration_to_dict(older) == kept, "nothing is added to what it was"
+
+
+def test_what_knows_no_pictures_says_so(known: Calibration) -> None:
+    older = replace(known, pictures=(), names={}, trained={})
+    assert oddest(older) == ()
+    assert odd_in_words(older) == [f"{UNKNOWN}."]
+
+
+def test_a_name_that_two_files_have_comes_with_the_hash(known: Calibration) -> None:
+    twice = with_names(known, {hash_of(n): "same.png" for n in range(60)})
+    assert name_of(twice, hash_of(3)) == f"same.png (sha256 {hash_of(3)[:12]}...)"
+
+
+def test_a_name_steers_neither_terminal_nor_markdown(known: Calibration) -> None:
+    evil = "a`<b>\x1b[2J\n# b\udcff.png"
+    named = with_names(known, {hash_of(17): evil})
+    name = name_of(named, hash_of(17))
+    assert name == "a`<b>?[2J?# b?.png"
+    name.encode("utf-8")
+    assert "- `a'<b>?[2J?# b?.png`: score" in odd_in_words(named, markdown=True)[2]
+
+
+def test_of_many_only_the_highest_are_named() -> None:
+    maps = good(700, 3)
+    found = calibrate(maps, ANY, 0.05, [hash_of(n) for n in range(700)])
+    named = with_names(found, {hash_of(n): called(n) for n in range(700)})
+    assert set(named.names) == set(found.pictures[-140:])
+
+
+def test_in_words_the_threshold_without_each_and_without_all() -> None:
+    maps = good(200)
+    for step, n in enumerate((3, 50, 77)):
+        maps[n] += 2 + 0.02 * step
+    found = calibrate(maps, ANY, 0.01, [hash_of(n) for n in range(200)])
+    named = with_names(found, {hash_of(n): called(n) for n in range(200)})
+    rest = without_all(named)
+    assert rest is not None
+    text = "\n".join(odd_in_words(named, 20))
+    for n in (3, 50, 77):
+        assert called(n) in text
+    first = oddest(named)[0]
+    assert f"{first.name}: score {first.score:.3f}; ODD; without it the threshold would be" in text
+    assert f"without the {len(odd_ones(named))} odd ones {rest:.3f}" in text
+    few = odd_in_words(named, 1)
+    assert f"- {len(odd_ones(named)) - 1} more odd ones" in few

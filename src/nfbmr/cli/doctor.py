@@ -8,27 +8,29 @@ from typing import Annotated
 import typer
 
 from nfbmr.cli.arguments import Preset
-from nfbmr.errors import SettingsError
 from nfbmr.system.files import printable
-from nfbmr.system.words import quoted
 
 
 def doctor(
     data: Annotated[
-        Path | None, typer.Argument(metavar="[DATA]", help="A data set to check before a fit.")
+        Path | None,
+        typer.Argument(
+            metavar="[DATA]",
+            help="A data set to check before a fit; or a model, whose oddest good pictures are "
+            "listed after one.",
+        ),
     ] = None,
     preset: Annotated[Preset, typer.Option(help="The fit to plan for.")] = Preset.fast,
 ) -> None:
-    """Check this machine, and a data set with the time that a fit will take."""
+    """Check this machine; a data set, with the time that a fit will take; or what a fit learnt."""
     from nfbmr.cli.console import shown_progress
     from nfbmr.learning import diagnosis
     from nfbmr.model.folder import is_bundle
 
     if data is not None and is_bundle(data):
-        raise SettingsError(
-            f"{data} is a model; expected a data set to check before a fit. What a model is says: "
-            f"nfbmr info {quoted(data)}"
-        )
+        for line in diagnosis.model(data):
+            print(printable(line))
+        return
     for line in diagnosis.machine():
         print(line)
     if data is not None:

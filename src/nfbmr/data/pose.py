@@ -100,10 +100,23 @@ class Turn:
             reach, so that nothing was judged.
         """
         assert turned.dtype == np.float32, turned.dtype
-        scale = np.array(turned.shape) / self.size  # (2,)
+        return np.array(self._laid_back(Image.fromarray(turned), 0.0))
+
+    def picture_back(
+        self, turned: NDArray[np.uint8], fill: tuple[int, int, int]
+    ) -> NDArray[np.uint8]:
+        """Brings a picture (h, w, 3) in the pose to where this one lay, over its frame.
+
+        Such as that of another part, which then lies as this one does; `fill` is what comes in.
+        """
+        return np.array(self._laid_back(Image.fromarray(turned), fill))
+
+    def _laid_back(self, turned: Image.Image, fill: float | tuple[int, ...]) -> Image.Image:
+        shape = np.array((turned.height, turned.width))
+        scale = shape / self.size  # (2,)
         whole = np.linalg.inv(self._onto()) * scale[:, None] / scale[None, :]
-        middle, centre = np.array(turned.shape) / 2, np.array(self.centre) * scale
-        return np.array(_affine(Image.fromarray(turned), whole, middle - whole @ centre, 0.0))
+        centre = np.array(self.centre) * scale
+        return _affine(turned, whole, shape / 2 - whole @ centre, fill)
 
     def of(self, pixels: NDArray[np.uint8], fill: tuple[int, int, int]) -> NDArray[np.uint8]:
         """Turns a picture (H, W, 3) to the pose; `fill` is what comes in from outside."""
@@ -159,7 +172,7 @@ class Pose:
             return self._painted(pixels), turn
         (angle,), _ = best_angles(spectrum_of(seen)[None], self._spectrum)
         turn = Turn(float(angle), seen.centre_in_pixels(), seen.size, self.stretch, self.seen)
-        return self._painted(turn.of(pixels, _background(pixels))), turn
+        return self._painted(turn.of(pixels, background_of(pixels))), turn
 
     def _painted(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Returns a turned picture (H, W, 3) in which what does not count is `ground`."""
@@ -193,7 +206,8 @@ class Pose:
 _FORMAT = b"1"  # of how a picture is aligned: features of another way are not these
 
 
-def _background(pixels: NDArray[np.uint8]) -> tuple[int, int, int]:
+def background_of(pixels: NDArray[np.uint8]) -> tuple[int, int, int]:
+    """Returns red, green and blue of a picture (H, W, 3) along its edge: their medians."""
     red, green, blue = np.median(edge_of(pixels), axis=0)
     return round(float(red)), round(float(green)), round(float(blue))
 
@@ -243,7 +257,7 @@ def study_pose(pictures: Iterable[NDArray[np.uint8]], stretch: float = 1.0) -> S
     number = 0
     for number, pixels in enumerate(pictures, start=1):
         seen = see(pixels, stretch)
-        grounds.append(_background(pixels))
+        grounds.append(background_of(pixels))
         if seen.is_part:
             parts.append(seen)
         if number == FIRST and len(parts) < PLAIN_PICTURES * number:

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nfbmr.data.images import read_image, resize_image
 from nfbmr.data.layouts import DataSet, Sample, read_data
 from nfbmr.data.masks import read_mask
 from nfbmr.data.pages import said_of
@@ -25,11 +24,12 @@ from nfbmr.errors import LayoutError, MissingExtraError, SettingsError
 from nfbmr.evaluation.metrics import predictive_interval, summarise
 from nfbmr.evaluation.pixel_metrics import PixelMetrics, PixelResult
 from nfbmr.evaluation.pointing import Pointing
-from nfbmr.evaluation.report.cards import Picture
 from nfbmr.evaluation.report.page import ReportContent, choose_pictures, write_report
+from nfbmr.evaluation.shown import pictures_of
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.scoring.calibration import Calibration
+from nfbmr.scoring.odd import oddest, oddest_trained, without_all
 from nfbmr.settings.changes import settings_hash, to_dict
 from nfbmr.system import provenance
 from nfbmr.system.files import spreadsheet_cell, written_beside
@@ -39,7 +39,6 @@ from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
 
-_THUMBNAIL = 320
 _TIMED = 20
 METRICS = "metrics.json"
 SCORES = "scores.csv"
@@ -363,37 +362,8 @@ def _report(inspector: Inspector, evaluation: Evaluation, data: DataSet) -> Repo
         warnings=evaluation.warnings,
         settings=to_dict(inspector.settings),
         labelled=_labelled(evaluation.samples),
-        pictures=tuple(_pictures(inspector, evaluation, chosen)),
-    )
-
-
-def _pictures(inspector: Inspector, evaluation: Evaluation, chosen: list[int]) -> Iterator[Picture]:
-    samples = [evaluation.samples[i] for i in chosen]
-    results = inspector.inspect_many([sample.path for sample in samples])
-    pairs = zip(samples, results, strict=True)
-    yield from (_picture(s, r, inspector) for s, r in pairs if isinstance(r, Inspection))
-
-
-def _picture(sample: Sample, result: Inspection, inspector: Inspector) -> Picture:
-    image = read_image(sample.path, inspector.settings.data.white)
-    share = min(1.0, _THUMBNAIL / max(result.size))
-    size = (max(1, round(result.size[0] * share)), max(1, round(result.size[1] * share)))
-    mask = None
-    if sample.mask is not None:
-        full = read_mask(sample.mask).astype(np.uint8) * 255
-        mask = resize_image(np.repeat(full[..., None], 3, axis=2), size)[..., 0] > 0
-    why = inspector.why(image, result, most=1)
-    return Picture(
-        path_name=sample.path.name,
-        defect=sample.defect,
-        image=resize_image(image, size),
-        heatmap=result.heatmap_at(size),
-        mask=mask,
-        score=result.score,
-        p_value=result.p_value,
-        verdict=result.verdict,
-        regions=result.regions,
-        size=result.size,
-        pair=(why[0].here, why[0].there) if why else None,
-        labelled=sample.is_labelled,
+        pictures=tuple(pictures_of(inspector, [evaluation.samples[i] for i in chosen])),
+        oddest=oddest(inspector.calibration),
+        oddest_trained=oddest_trained(inspector.calibration),
+        without_odd=without_all(inspector.calibration),
     )

@@ -18,6 +18,7 @@ from nfbmr.scoring.calibrate import without as without_pictures
 from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.ignored import Area
 from nfbmr.scoring.looks import OF_PIXELS, joined
+from nfbmr.scoring.odd import with_names
 from nfbmr.settings.schema import Settings
 from nfbmr.system.words import counted
 
@@ -88,16 +89,17 @@ def calibrated_on(
         )
     found = list(model.inspected(one.picture for one in seen.pictures))
     maps = np.stack([one.maps for one in found]) if found else np.empty((0, 1, 1, 1), np.float32)
-    names = [one.pixel_hash for one in seen.pictures]
+    hashes = [one.pixel_hash for one in seen.pictures]
     calibration = calibrate(
         maps,
         settings.scoring,
         rates[0],
-        names,
+        hashes,
         look_rate=rates[1],
         ignored=ignored,
         names=[one.name for one in seen.pictures],
     )
+    calibration = with_names(calibration, {one.pixel_hash: one.name for one in seen.pictures})
     return with_looks(calibration, joined([one.looks for one in found], OF_PIXELS))
 
 

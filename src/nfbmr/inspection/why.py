@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.data.images import ImageInput, read_image, resize_image
+from nfbmr.data.pose import background_of
 from nfbmr.errors import ImageError
 from nfbmr.inspection.regions import Region
 from nfbmr.inspection.result import Inspection
@@ -40,7 +41,7 @@ class Why:
     box: tuple[int, int, int, int]
     """Of `here`: left, top, right, bottom in pixels of the picture, right and bottom exclusive."""
     shift: tuple[int, int]
-    """How far (x, y) `there` lies from the same place, in pixels of the example."""
+    """How far (x, y) `there` lies from the same place, in pixels of the example as it then lies."""
 
 
 def compared(
@@ -54,6 +55,8 @@ def compared(
 
     Nearest is the smallest mean absolute difference of gray pixels, each less the median of its
     crop, so that a brighter light counts for nothing; within `_SHIFT` pixels of the same place.
+    Where the picture was turned before the network, examples lie in the pose that it was turned to,
+    and are laid first as its part lies.
 
     Args:
         image: the picture that was inspected.
@@ -78,7 +81,11 @@ def compared(
             f"result {result.size[0]} x {result.size[1]}: give the one that was inspected"
         )
     size = examples[0].shape[:2]
-    small = _gray(resize_image(pixels, (size[0], size[1])))
+    shown = resize_image(pixels, (size[0], size[1]))
+    if result.turn is not None:
+        ground = background_of(shown)
+        examples = [result.turn.picture_back(example, ground) for example in examples]
+    small = _gray(shown)
     good = np.stack([_gray(_widened(example)) for example in examples])  # E h+ w+
     return tuple(_why(pixels, small, region, examples, good) for region in regions)
 

@@ -1,4 +1,4 @@
-"""`doctor`: is this machine ready, is this data set sound, and how long will a fit take?"""
+"""`doctor`: are machine and data set sound, how long will a fit take, what was odd in one?"""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from nfbmr.data.layouts import read_data
 from nfbmr.data.survey import Survey, survey
 from nfbmr.errors import DataError, NfbmrError
 from nfbmr.features.cache import FeatureCache
+from nfbmr.model.bundle import for_export, read_bundle
+from nfbmr.scoring.odd import odd_in_words
 from nfbmr.settings import presets
 from nfbmr.settings.schema import Settings
 from nfbmr.system import provenance
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from nfbmr.learning.plan import Plan
 
 _SAMPLE = 8
+_MOST_ODD, _LEAST_ODD = 50, 10  # good pictures of a list
 
 
 def machine() -> list[str]:
@@ -108,6 +111,26 @@ def data_set(data: Path, preset: str, progress: Progress = silent) -> list[str]:
         *plan.describe(),
         _how_long(settings, plan, good),
     ]
+
+
+def model(path: Path) -> list[str]:
+    """Returns lines about the good pictures of a model that look least like the rest.
+
+    Raises:
+        BundleError: it cannot be read.
+    """
+    bundle = read_bundle(path, tensors=False)
+    lines = [
+        f"{path}: '{bundle.facts.name}', learnt from {counted(bundle.facts.n_train, 'picture')}, "
+        f"{bundle.facts.n_held_out} held out. What else it is says: nfbmr info {quoted(path)}",
+        *odd_in_words(bundle.calibration, _MOST_ODD, _LEAST_ODD),
+    ]
+    for export in bundle.exports:
+        if export.calibration != bundle.of:
+            own = for_export(path, bundle, export).calibration
+            lines += ["", f"{export.name}, whose calibration is its own:"]
+            lines += odd_in_words(own, _MOST_ODD, _LEAST_ODD)
+    return lines
 
 
 def _how_long(settings: Settings, plan: Plan, good: Survey) -> str:

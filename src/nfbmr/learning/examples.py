@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nfbmr.data.images import AS_STORED, ImageInput, load_image, resize_image
+from nfbmr.data.pose import Pose
 from nfbmr.model.examples import MOST_BYTES
 from nfbmr.settings.schema import DataSettings
 
@@ -23,6 +24,7 @@ def examples_of(
     count: int,
     size: tuple[int, int],
     how: DataSettings = AS_STORED,
+    pose: Pose | None = None,
 ) -> tuple[bytes, ...]:
     """Makes small copies of good pictures, drawn evenly from all of them.
 
@@ -32,6 +34,7 @@ def examples_of(
         size: (H, W) that the model brings pictures to; the copies are smaller where they would
             take more than `MOST_BYTES` together.
         how: pictures are read.
+        pose: what each is turned to, as the network sees it; None: they stay as they lie.
 
     Returns:
         JPEGs, in the order of the pictures.
@@ -43,7 +46,11 @@ def examples_of(
         return ()
     chosen = np.linspace(0, len(pictures) - 1, min(count, len(pictures))).round().astype(int)
     now = _smaller(size, _MOST_PIXELS / (size[0] * size[1]))
-    images = [load_image(pictures[index], now, how) for index in chosen]
+    if pose is None:
+        images = [load_image(pictures[index], now, how) for index in chosen]
+    else:  # which knows pictures of this size alone
+        turned = (pose.align(load_image(pictures[index], size, how))[0] for index in chosen)
+        images = [resize_image(image, now) for image in turned]
     while True:
         jpegs = tuple(_jpeg(resize_image(image, now)) for image in images)
         total = sum(map(len, jpegs))

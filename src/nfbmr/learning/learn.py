@@ -29,31 +29,23 @@ from nfbmr.learning.plan import Plan
 from nfbmr.learning.pose import pose_of
 from nfbmr.learning.stages import split_held_out
 from nfbmr.learning.training_data import TrainingData
+from nfbmr.learning.unlike import say_oddest, with_oddest
 from nfbmr.model.bundle import Bundle
 from nfbmr.model.facts import Facts
 from nfbmr.networks.detector import Detector
 from nfbmr.networks.protocol import FeatureSource
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights
-from nfbmr.scoring.calibrate import (
-    LEAST_HELD_OUT,
-    Known,
-    calibrate,
-    with_looks,
-    without,
-)
+from nfbmr.scoring.calibrate import Known, calibrate, with_looks
 from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.looks import OF_PIXELS, joined
-from nfbmr.scoring.odd import odd_ones
 from nfbmr.scoring.order import order_in_words
 from nfbmr.settings.schema import Settings
 from nfbmr.system import provenance
 from nfbmr.system.progress import Progress, silent
-from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
 
-_MOST_NAMED = 5  # odd pictures
 _THREADS = 2
 
 _Split = tuple[NDArray[np.int64], NDArray[np.int64]]  # which pictures train, which are held out
@@ -139,10 +131,10 @@ def learn(good: Survey, plan: Plan, job: Job, given: Given | None = None) -> Bun
     tensors = {k: v.detach().cpu().numpy() for k, v in detector.state_dict().items()}
     examples = examples_of(
         [good.pictures[i].picture for i in split[0]],
-        # A region of a part that lies turned is at another place of an example.
-        job.settings.examples if given.pose is None else 0,
+        job.settings.examples,
         plan.size if plan.tiling is None else plan.tiling.whole,
         job.settings.data,
+        given.pose,
     )
     bundle = Bundle(
         settings=_portable(job.settings),
@@ -232,34 +224,9 @@ def _calibration(
     )
     if plan.in_force is not None:
         found = replace(found, chosen=plan.in_force.chosen)
-    _say_odd_ones(found, good)
+    found = with_oddest(found, detector, good, features, settings.scoring)
+    say_oddest(found)
     return found
-
-
-def _say_odd_ones(calibration: Calibration, good: Survey) -> None:
-    """Names good pictures that are unlike the others: a person should look at them."""
-    names = {one.pixel_hash: one.name for one in good.pictures}
-    odd = odd_ones(calibration)
-    if not odd:
-        return
-    told = "; ".join(
-        f"{names[one.picture]} (score {one.score:.2f}; without it the threshold would be "
-        f"{one.without:.2f})"
-        for one in odd[:_MOST_NAMED]
-    )
-    if len(odd) > _MOST_NAMED:
-        told += f"; {len(odd) - _MOST_NAMED} more"
-    if len(odd) > 1 and len(calibration.scores) - len(odd) >= LEAST_HELD_OUT:
-        fewer = without(calibration, [one.picture for one in odd])
-        shown = calibration.shown(fewer.raw(np.array(fewer.threshold)))
-        told += f"; without all of them {float(shown):.2f}"
-    _log.warning(
-        "%s unlike the others; look whether good: %s. Where one is "
-        "not, take it out and fit again, or leave it out of the threshold: nfbmr calibrate MODEL "
-        "--without FILE",
-        counted(len(odd), "good picture is", "good pictures are"),
-        told,
-    )
 
 
 def _split(plan: Plan, n: int, seed: int) -> _Split:

@@ -74,6 +74,7 @@ from nfbmr.scoring.calibration import (
     checked,
 )
 from nfbmr.scoring.maps import OLDER
+from nfbmr.scoring.odd import odd_in_words
 from nfbmr.scoring.order import order_in_words
 from nfbmr.settings.changes import from_dict, to_dict
 from nfbmr.settings.schema import Settings
@@ -127,8 +128,15 @@ class Bundle:
 
     def card(self) -> str:
         """Returns the model card."""
-        threshold = [*self.calibration.describe(), "", *order_in_words(self.calibration)]
-        pictures = self.calibration.pictures
+        now = self.calibration
+        threshold = [
+            *now.describe(),
+            "",
+            *order_in_words(now),
+            "",
+            *odd_in_words(now, markdown=True),
+        ]
+        pictures = now.pictures
         also = [one.describe() for one in (self.pose, self.ignore) if one is not None]
         count = len(self.examples)
         return model_card(self.facts, self.settings, threshold, self.exports, pictures, count, also)

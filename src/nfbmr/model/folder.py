@@ -23,7 +23,8 @@ FORMAT = 4
 
 2: `asm` is half the sum of both errors; each calibration's file says which it was made for.
 3: there may be a pose, which pictures are turned to, a mask of what is ignored, and `examples.zip`.
-4: there may be a map `finest`, fusion `squares`, `judge_peaks`, `detail_factor` and `data.reading`.
+4: there may be a map `finest`, fusion `squares`, `judge_peaks`, `detail_factor` and `data.reading`,
+   and names of good pictures.
 """
 
 MANIFEST = "manifest.json"

@@ -316,6 +316,7 @@ def without(calibration: Calibration, pictures: Iterable[str]) -> Calibration:
     """
     left_out = set(pictures)
     kept = [n for n, name in enumerate(calibration.pictures) if name not in left_out]
+    still = {*calibration.trained} | {calibration.pictures[n] for n in kept}
     if len(kept) < LEAST_HELD_OUT:
         raise CalibrationError(
             f"{counted(len(kept), 'good image')} would be left to calibrate with; at least "
@@ -330,6 +331,7 @@ def without(calibration: Calibration, pictures: Iterable[str]) -> Calibration:
         pictures=tuple(calibration.pictures[n] for n in kept),
         places=tuple(calibration.places[n] for n in kept) if calibration.places else (),
         watched=in_order(calibration.watched, kept),
+        names={one: name for one, name in calibration.names.items() if one in still},
         judge_peaks=peaks,
         judge_peak=tuple(_peak(own, calibration.false_alarm_rate) for own in peaks)
         or calibration.judge_peak,

@@ -120,6 +120,10 @@ class Calibration:
     which they came; none in calibrations of older versions."""
     chosen: Chosen | None = None
     """How people chose the pictures among the parts of a line; None where nobody says that."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """File names, without folders, by sha256 of the pixels: see `nfbmr.scoring.odd`."""
+    trained: Mapping[str, float] = field(default_factory=dict)
+    """Highest raw scores of pictures that were learnt from and do not calibrate, likewise."""
 
     @model_validator(mode="after")
     def _check(self) -> Calibration:
@@ -152,6 +156,7 @@ class Calibration:
             and all(len(values) == n for values in self.watched.values())
             and len(set(self.places)) == len(self.places)
             and len(self.places) in (0, n)
+            and max(map(abs, self.trained.values()), default=0) < _HUGE
         )
         if not sound:
             raise ValueError(
@@ -326,7 +331,7 @@ def _fused(said: Floats, scoring: ScoringSettings, calibration: Calibration) -> 
 def calibration_to_dict(calibration: Calibration) -> dict[str, Any]:
     """Returns the JSON form, which also says what `asm` meant when it was made."""
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(calibration).items()}
-    for name in ("ignored", "rims", "chosen", "folds"):
+    for name in ("ignored", "rims", "chosen", "folds", "names", "trained"):
         if not values[name]:  # as it was before there were such
             del values[name]
     return values | {"asm": _ASM}

@@ -1,17 +1,34 @@
 """Good pictures that are unlike the others: a person should look whether they are good.
 
+A calibration keeps the file names of those with the highest scores, `names`, and the highest scores
+of pictures that were learnt from and do not calibrate, `trained`; older ones keep neither.
+
 Shapes: n = good pictures.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nfbmr.scoring.calibrate import LEAST_HELD_OUT, without
 from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.conformal import threshold_for
 from nfbmr.scoring.maps import Floats
+from nfbmr.system.files import printable
+from nfbmr.system.words import counted
+
+MOST_TRAINED = 20
+"""Pictures that were learnt from and do not calibrate, of which scores and names are kept."""
+
+_LEAST_NAMED = 100  # that calibrate, of which the names are kept
+_SHARE_NAMED = 5  # at least every so-manyth
+_LONGEST = 255  # characters of a name, as file systems have them
+_SHOWN = 5  # pictures of a list
+_HASH = 12  # digits of a hash that stand for a picture
 
 _MOST_ODD = 20
 _FAR = 1.25  # of the threshold, above which a good picture is odd
@@ -33,6 +50,106 @@ class Odd:
     """What the threshold would be without it, on the same scale."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unlike:
+    """A good picture among those that score highest, odd or not."""
+
+    picture: str
+    """sha256 of its pixels."""
+    name: str
+    """As people know it: its file's name, or the beginning of that hash."""
+    score: float
+    """On the scale that is shown."""
+    without: float | None
+    """What the threshold would be without it, likewise; None where it does not calibrate."""
+    is_odd: bool
+    """Whether `odd_ones` has it."""
+
+
+def with_names(calibration: Calibration, names: Mapping[str, str]) -> Calibration:
+    """Returns a calibration that knows how its oddest pictures are called.
+
+    So many of the highest scores, that those behind them are known once these are left out.
+
+    Args:
+        calibration: that knows its pictures.
+        names: of files, by sha256 of the pixels; of other pictures, too.
+    """
+    n = len(calibration.pictures)
+    highest = calibration.pictures[max(0, n - max(_LEAST_NAMED, n // _SHARE_NAMED)) :]
+    kept = {
+        one: printable(names[one])[:_LONGEST].replace("\n", "?")
+        for one in (*highest, *calibration.trained)
+        if one in names
+    }
+    return replace(calibration, names=kept)
+
+
+def name_of(calibration: Calibration, picture: str) -> str:
+    """Returns what a picture is called, of its sha256; the hash's beginning where nobody knows.
+
+    Where another file has the same name, both.
+    """
+    short = f"sha256 {picture[:_HASH]}..."
+    name = calibration.names.get(picture)
+    if name is None:
+        return short
+    alike = Counter(calibration.names.values())[name]
+    return name if alike == 1 else f"{name} ({short})"
+
+
+def oddest(calibration: Calibration, most: int = _SHOWN) -> tuple[Unlike, ...]:
+    """Returns the pictures that calibrate and score highest, the highest first.
+
+    All odd ones, then others up to `most`; none of a calibration that does not know its pictures.
+    """
+    odd = {one.picture: one for one in odd_ones(calibration)}
+    raw = calibration.raw(np.array(calibration.scores))
+    n = len(calibration.pictures)
+    found: list[Unlike] = []
+    for place in range(n - 1, -1, -1):
+        picture = calibration.pictures[place]
+        if len(found) >= most and picture not in odd:
+            break
+        found.append(
+            Unlike(
+                picture=picture,
+                name=name_of(calibration, picture),
+                score=calibration.scores[place],
+                without=_threshold_without(calibration, raw, place),
+                is_odd=picture in odd,
+            )
+        )
+    return tuple(found)
+
+
+def oddest_trained(calibration: Calibration, most: int = _SHOWN) -> tuple[Unlike, ...]:
+    """Returns the pictures that were learnt from, do not calibrate, and score highest."""
+    ordered = sorted(calibration.trained.items(), key=lambda item: -item[1])[:most]
+    return tuple(
+        Unlike(
+            picture=picture,
+            name=name_of(calibration, picture),
+            score=float(calibration.shown(np.array(raw))),
+            without=None,
+            is_odd=False,
+        )
+        for picture, raw in ordered
+    )
+
+
+def without_all(calibration: Calibration) -> float | None:
+    """Returns what the threshold would be without all odd ones, on the scale that is shown.
+
+    None where fewer than two are odd, or too few would be left.
+    """
+    odd = odd_ones(calibration)
+    if len(odd) < 2 or len(calibration.scores) - len(odd) < LEAST_HELD_OUT:
+        return None
+    fewer = without(calibration, [one.picture for one in odd])
+    return float(calibration.shown(fewer.raw(np.array(fewer.threshold))))
+
+
 def odd_ones(calibration: Calibration) -> tuple[Odd, ...]:
     """Names the good pictures that lift the threshold by themselves, or lie far above the others.
 
@@ -48,12 +165,10 @@ def odd_ones(calibration: Calibration) -> tuple[Odd, ...]:
     most = max(_MOST_ODD, len(raw) // 10)
     found = []
     for place in range(len(raw) - 1, max(-1, len(raw) - 1 - most), -1):
-        others = np.delete(raw, place)
-        threshold, _ = threshold_for(others, calibration.false_alarm_rate)
-        shown = float(calibration.shown(np.array(threshold)))
+        shown = _threshold_without(calibration, raw, place)
         score = calibration.scores[place]
         stands_out = score > _FAR * calibration.threshold or raw[place] > end
-        moves = raw[place] > threshold and shown < _MOVES * calibration.threshold
+        moves = score > shown and shown < _MOVES * calibration.threshold
         if stands_out or moves:
             found.append(Odd(picture=calibration.pictures[place], score=score, without=shown))
     return tuple(found)
@@ -70,3 +185,73 @@ def _end_of_tail(raw: Floats) -> float:
         return np.inf
     scale = (end - start) / np.log((1 - _BULK[0]) / (1 - _BULK[1]))
     return float(start + scale * np.log((1 - _BULK[0]) * len(raw) / _BEYOND))
+
+
+def _threshold_without(calibration: Calibration, raw: Floats, place: int) -> float:
+    """Returns the threshold without one of the raw scores (n,), on the scale that is shown."""
+    threshold, _ = threshold_for(np.delete(raw, place), calibration.false_alarm_rate)
+    return float(calibration.shown(np.array(threshold)))
+
+
+# ---- in words
+
+
+UNKNOWN = (
+    "Which good pictures look least like the rest is not known: this model is of an older version, "
+    "which kept no names; calibrate it with good pictures, or fit again"
+)
+
+
+def odd_in_words(
+    calibration: Calibration, most: int = 2 * _SHOWN, least: int = _SHOWN, *, markdown: bool = False
+) -> list[str]:
+    """Says which good pictures look least like the rest, and what they amount to, in lines.
+
+    Args:
+        calibration: that names them.
+        most: pictures of a list.
+        least: pictures that calibrate of a list, odd or not.
+        markdown: whether names are to be read as names there, whatever is in them.
+    """
+    lines = oddest_listed(calibration, most, least, markdown=markdown)
+    return [*lines, "", _amount(calibration)] if calibration.pictures else lines
+
+
+def oddest_listed(
+    calibration: Calibration, most: int = 2 * _SHOWN, least: int = _SHOWN, *, markdown: bool = False
+) -> list[str]:
+    """Lists the good pictures that look least like the rest; as `odd_in_words` without the end."""
+    found = oddest(calibration, least)
+    if not found:
+        return [f"{UNKNOWN}."]
+    lines = ["The good pictures that look least like the rest, of those that calibrate:", ""]
+    lines += [f"- {_said(one, markdown)}" for one in found[:most]]
+    if more := sum(one.is_odd for one in found[most:]):
+        lines.append(f"- {counted(more, 'more odd one')}")
+    if trained := oddest_trained(calibration, least):
+        lines += ["", "Of those that were learnt from and do not calibrate, which score lower:", ""]
+        lines += [f"- {_said(one, markdown)}" for one in trained]
+    return lines
+
+
+def _said(one: Unlike, markdown: bool) -> str:
+    name = "`" + one.name.replace("`", "'") + "`" if markdown else one.name
+    odd = "; ODD" if one.is_odd else ""
+    without = (
+        "" if one.without is None else f"; without it the threshold would be {one.without:.3f}"
+    )
+    return f"{name}: score {one.score:.3f}{odd}{without}"
+
+
+def _amount(calibration: Calibration) -> str:
+    """Says how many are odd, and what the threshold would be without all of them."""
+    odd = len(odd_ones(calibration))
+    if not odd:
+        return f"None of them is odd. The threshold is {calibration.threshold:.3f}."
+    rest = without_all(calibration)
+    all_of = "" if rest is None else f", without the {odd} odd ones {rest:.3f}"
+    return (
+        f"The threshold is {calibration.threshold:.3f}{all_of}. Look whether "
+        f"{'the odd one is' if odd == 1 else 'odd ones are'} good; where one is not, take it out "
+        "and fit again, or leave it out of the threshold: nfbmr calibrate MODEL --without FILE."
+    )

@@ -305,7 +305,8 @@ class Settings:
     """Millimetres of a pixel of the pictures as they are, so that places have an area in mm²."""
     examples: Annotated[int, Field(ge=0, le=100)] = 24
     """Training pictures of which small copies are kept in the model, to show a good part beside
-    what was found; 0: none, where pictures must not leave with the model."""
+    what was found; in the pose where parts lie turned. 0: none, where pictures must not leave with
+    the model."""
     standardise: Literal["channel", "none"] = "channel"
     """Mean and deviation of each channel of y taken away before TNF and BMR, or y as it is."""
     data: DataSettings = Field(default_factory=DataSettings)

@@ -28,6 +28,7 @@ from nfbmr.evaluation.report.page import (
 from nfbmr.inspection.regions import regions_of
 from nfbmr.scoring.calibration import Verdict
 from nfbmr.scoring.intervals import share_interval
+from nfbmr.scoring.odd import UNKNOWN, Unlike
 
 EVIL = "<script>alert('x')</script>\"><img src=http://evil.example/x onerror=alert(1)>"
 
@@ -259,7 +260,7 @@ def test_page_is_accessible() -> None:
     ids = [str(attrs["id"]) for tag, attrs in page.tags if "id" in attrs and tag != "g"]
     targets = {str(a["href"])[1:] for a in page.all("a")}
     assert targets <= set(ids)
-    named = [name for name in ids if re.match(r"(miss|alarm|type|good)-|quality|origin", name)]
+    named = [name for name in ids if re.match(r"(miss|alarm|type|good)-|quality|origin|odd", name)]
     assert len(named) == len(set(named))
 
 
@@ -275,12 +276,15 @@ def test_what_was_found_is_outlined_and_stands_beside_a_good_part() -> None:
     assert plain.heatmap is not None
     regions = regions_of(plain.heatmap, 1.0, (240, 320), [(plain.heatmap, (0.5,))])
     crops = np.full((4, 6, 3), 200, np.uint8), np.full((4, 6, 3), 20, np.uint8)
-    found = replace(plain, regions=regions, size=(240, 320), pair=crops)
+    found = replace(plain, regions=regions, size=(240, 320), pairs=(crops,))
     page = Page(render(content(pictures=(found,))))
-    assert "1 place 40 x 40 px" in page.text
-    assert "Here A good part there" in page.text
+    assert (
+        "peak 3.00 , area 1600 px , at x 55, y 55; at most about one good picture in 2 has"
+        in page.text
+    )
+    assert "Here Good part there" in page.text
     alts = [str(image["alt"]) for image in page.all("img")]
-    assert "the same place on the nearest good training picture" in alts
+    assert "the place on the nearest good training picture" in alts
     heat = "heatmap over the picture with defect dent; highest level 3.0"
     assert f"{heat}, 1 outlined" in alts
     without = Page(render(content(pictures=(plain,))))
@@ -291,6 +295,43 @@ def test_what_was_found_is_outlined_and_stands_beside_a_good_part() -> None:
         for one, alt in ((page, f"{heat}, 1 outlined"), (without, heat))
     ]
     assert sources[0] != sources[1], "the line is drawn"
+
+
+def test_each_of_several_places_is_told_and_three_stand_beside_a_good_part() -> None:
+    plain = picture("dent", "defect", 2.0)
+    heat = np.zeros((24, 80), np.float32)
+    for number in range(7):
+        heat[5:9, 10 * number + 3 : 10 * number + 7] = 9 - number
+    known = np.linspace(0, 5.5, 79).tolist()
+    regions = regions_of(heat, 1.0, (240, 800), [(heat, known)], mm_per_pixel=0.1)
+    crops = np.full((4, 6, 3), 200, np.uint8), np.full((4, 6, 3), 20, np.uint8)
+    found = replace(
+        plain,
+        image=np.full((24, 80, 3), 90, np.uint8),
+        heatmap=heat,
+        mask=None,
+        regions=regions,
+        size=(240, 800),
+        pairs=(crops,) * 3,
+    )
+    text = Page(render(content(pictures=(found,)))).text
+    assert "peak 9.00 , area 1600 px (16 mm²) , at x 35, y 55; at most about one" in text
+    assert "one good picture in 80 has such a place" in text
+    assert [text.count(f"peak {9 - n}.00 ,") for n in range(7)] == [1] * 5 + [0] * 2
+    assert "and 2 more places" in text
+    assert "1 here Good part there 2 here Good part there 3 here" in text
+
+
+def test_the_good_pictures_least_like_the_rest_are_named() -> None:
+    one = Unlike(picture="0" * 64, name=EVIL, score=1.25, without=0.75, is_odd=True)
+    learnt = replace(one, name="taught.png", without=None, is_odd=False)
+    html = render(content(oddest=(one,), oddest_trained=(learnt,), without_odd=0.5))
+    text = Page(html).text
+    assert EVIL not in html
+    assert "odd 1.250 0.750" in text
+    assert "The threshold is 1.400, without all odd ones 0.500." in text
+    assert "taught.png 1.250" in text
+    assert f"{UNKNOWN}." in Page(render(content())).text
 
 
 def test_asked_rate_outside_the_interval_is_said() -> None:

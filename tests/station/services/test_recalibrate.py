@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -132,7 +133,8 @@ def test_an_odd_picture_is_left_out_and_comes_back(
     highest = now.pictures[-1]
     new = line.thresholds.leave_out(loaded, highest, "ann")
     assert new.inspector.calibration.pictures == now.pictures[:-1]
-    assert f"without good picture {highest[:12]}" in line.thresholds.history(loaded.name)[0].reason
+    name = now.names[highest]
+    assert f"without good picture {name}, " in line.thresholds.history(loaded.name)[0].reason
     with pytest.raises(ConflictError, match="does not calibrate"):
         line.thresholds.leave_out(new, highest, "ann")
     assert line.thresholds.undo(new, "ann").inspector.calibration == now
@@ -150,6 +152,9 @@ def test_areas_count_for_nothing_and_are_undone(line: Station, png: Encoded) -> 
     assert isinstance(job.found, Recalibrated), job.trouble
     (new,) = line.pool.all()
     assert new.inspector.calibration.ignored == AREAS
+    kept = new.inspector.calibration
+    assert set(kept.names) == set(kept.pictures)
+    assert all(re.fullmatch(r"inspection \d+", name) for name in kept.names.values())
     event = line.thresholds.history(loaded.name)[0]
     assert event.reason.startswith("a lamp (calibrated on 8 parts")
     assert event.new is not None

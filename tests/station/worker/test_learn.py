@@ -64,6 +64,8 @@ def test_it_says_what_was_learnt(tmp_path: Path, tiny: Settings, png: Encoded) -
     inspector = load(place.model("widget"), device="cpu")
     assert inspector.facts.name == "widget"
     assert result["scores"] == list(inspector.calibration.scores)
+    called = {one.pixels: one.name for one in place.job().pictures}
+    assert inspector.calibration.names == called, "as people know them"
     assert result["trained"] + result["held_out"] == 12
     known = {one.pixels for one in place.job().pictures}
     assert {one["pixels"] for one in result["heats"]} <= known

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from nfbmr.evaluation.report import words
 from nfbmr.inspection import pictures
-from nfbmr.inspection.regions import Region, in_words
+from nfbmr.inspection.regions import Region
 from nfbmr.scoring.calibration import Verdict
 
 _PAIR = 200  # pixels of a cut-out's longer side at most
+_PLACES = 5  # regions of a picture that are told one by one
 
 GOOD_NAMES = frozenset(("", "good"))
 """Defect names that mean: this picture is good."""
@@ -34,8 +35,8 @@ class Picture:
         regions: what was found, in pixels of the picture.
         size: (H, W) of the picture that the regions are of; None where it is the image's.
         labelled: whether anything says that it is good, or defective.
-        pair: the highest region cut out, and the same place on a good part, (h, w, 3) each; None
-            where there is none.
+        pairs: the highest regions cut out, each with the same place on a good part, (h, w, 3);
+            none where the model keeps no examples.
     """
 
     path_name: str
@@ -48,7 +49,7 @@ class Picture:
     verdict: Verdict
     regions: tuple[Region, ...] = ()
     size: tuple[int, int] | None = None
-    pair: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
+    pairs: tuple[tuple[NDArray[np.uint8], NDArray[np.uint8]], ...] = ()
     labelled: bool = True
 
     @property
@@ -63,11 +64,21 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Place:
+    """A region in words: its highest point, how large it is, where, how rare in good pictures."""
+
+    peak: str
+    area: str
+    at: str
+    rarity: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Card:
     """One picture as the template shows it: views are (name, alternative text, data address).
 
-    Defect is empty for a good picture; tone is the colour of the verdict; places are empty where
-    nothing was found, and so is the pair of views where there is none.
+    Defect is empty for a good picture; tone is the colour of the verdict; places, and the pairs of
+    views, are those of the first regions, the highest first, and more is how many more there are.
     """
 
     name: str
@@ -77,8 +88,9 @@ class Card:
     score: str
     p_value: str
     views: list[tuple[str, str, str]]
-    places: str
-    pair: list[tuple[str, str, str]]
+    places: list[Place]
+    more: int
+    pairs: list[list[tuple[str, str, str]]]
 
 
 def card_of(picture: Picture) -> Card:
@@ -114,17 +126,30 @@ def card_of(picture: Picture) -> Card:
         score=words.number(picture.score),
         p_value=words.p_value(picture.p_value),
         views=views,
-        places=in_words([region.box for region in picture.regions]),
-        pair=_pair(picture),
+        places=[_place(region) for region in picture.regions[:_PLACES]],
+        more=max(0, len(picture.regions) - _PLACES),
+        pairs=_pairs(picture),
     )
 
 
-def _pair(picture: Picture) -> list[tuple[str, str, str]]:
-    if picture.pair is None:
-        return []
-    said = (
-        ("Here", f"the highest place of {picture.path_name}, cut out"),
-        ("A good part there", "the same place on the nearest good training picture"),
+def _place(region: Region) -> Place:
+    return Place(
+        peak=words.fixed(region.peak, 2),
+        area=words.area(region.area, region.area_mm2),
+        at=f"x {region.at[0]}, y {region.at[1]}",
+        rarity=words.rarity(region.p_value),
     )
-    addresses = [pictures.to_data_uri(crop, _PAIR) for crop in picture.pair]
-    return [(*text, address) for text, address in zip(said, addresses, strict=True)]
+
+
+def _pairs(picture: Picture) -> list[list[tuple[str, str, str]]]:
+    several = len(picture.pairs) > 1
+    found = []
+    for number, crops in enumerate(picture.pairs, start=1):
+        which = f"place {number}" if several else "the place"
+        said = (
+            (f"{number} here" if several else "Here", f"{which} of {picture.path_name}, cut out"),
+            ("Good part there", f"{which} on the nearest good training picture"),
+        )
+        addresses = [pictures.to_data_uri(crop, _PAIR) for crop in crops]
+        found.append([(*text, address) for text, address in zip(said, addresses, strict=True)])
+    return found

@@ -21,6 +21,7 @@ from nfbmr.evaluation.report.cards import Card, Picture, card_of
 from nfbmr.evaluation.report.templates import load_template
 from nfbmr.inspection import pictures
 from nfbmr.scoring.conformal import images_needed
+from nfbmr.scoring.odd import UNKNOWN, Unlike
 from nfbmr.system.words import counted
 
 
@@ -44,6 +45,9 @@ class ReportContent:
         settings: names to values; mappings inside mappings are flattened.
         labelled: whether anything says which pictures are good.
         pictures: those to show, as `choose_pictures` picks them.
+        oddest: good pictures that calibrate and look least like the rest, the highest first.
+        oddest_trained: likewise of those that were learnt from and do not calibrate.
+        without_odd: what the threshold would be without all odd ones; None where that is not said.
     """
 
     title: str
@@ -60,6 +64,9 @@ class ReportContent:
     settings: Mapping[str, Any]
     labelled: bool = True
     pictures: tuple[Picture, ...]
+    oddest: tuple[Unlike, ...] = ()
+    oddest_trained: tuple[Unlike, ...] = ()
+    without_odd: float | None = None
 
 
 def choose_pictures(
@@ -160,6 +167,7 @@ def render(content: ReportContent) -> str:
             ratio=_median_ratio(content.pictures),
             settings=_flat(content.settings),
             provenance=_provenance(summary),
+            unknown=UNKNOWN,
             **_galleries(content),
         )
     )

@@ -39,3 +39,20 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def area(pixels: int, mm2: float | None) -> str:
+    """Returns a size in pixels, and in square millimetres where the scale is known."""
+    return f"{pixels} px" if mm2 is None else f"{pixels} px ({mm2:.3g} mm²)"
+
+
+def rarity(p_value: float | None) -> str:
+    """Says how many good pictures have a place as unusual anywhere; nothing where none is known.
+
+    The p-value bounds their share from above, but for chance.
+    """
+    if p_value is None:
+        return ""
+    if p_value > 0.5:
+        return "many good pictures have such a place"
+    return f"at most about one good picture in {int(1 / p_value + 1e-9)} has such a place"

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse
 
+from nfbmr.scoring.odd import name_of
 from nfbmr.station.auth import Actor
 from nfbmr.station.deps import Inspecting, Needs, StationDep
 from nfbmr.station.engine.pool import Loaded
@@ -127,6 +128,7 @@ def _values(station: Station, loaded: Loaded) -> dict[str, Any]:
         "chart": chart,
         "size": (charts.WIDTH, charts.HEIGHT),
         "odd": odd(now),
+        "called": {one.picture: name_of(now, one.picture) for one in odd(now)},
         "rows": _rows(station, loaded),
         "history": station.thresholds.history(loaded.name),
     } | _of_proposal(asked)

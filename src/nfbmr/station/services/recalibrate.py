@@ -17,6 +17,7 @@ from nfbmr.scoring.chosen import Chosen
 from nfbmr.scoring.conformal import images_needed
 from nfbmr.scoring.ignored import MOST as MOST_SHARE
 from nfbmr.scoring.ignored import MOST_AREAS, Area, are_areas
+from nfbmr.scoring.odd import with_names
 from nfbmr.station.engine.pool import Loaded
 from nfbmr.station.services.jobs import ConflictError, Job, Jobs
 from nfbmr.station.services.threshold import Thresholds
@@ -155,7 +156,8 @@ class Recalibration:
         found = calibrated_on(list(fresh), model, rates, areas)
         chosen = self._store.read(chosen_of, loaded.name, [paths[path] for path in fresh])
         assert chosen is not None
-        found = replace(found, chosen=chosen)
+        called = {one: f"inspection {paths[path].id}" for path, one in fresh.items()}
+        found = with_names(replace(found, chosen=chosen), called)
         used = len(found.scores)
         why = f"calibrated on {used} parts that people confirmed as good"
         why = f"{why}, {chosen.brief}"

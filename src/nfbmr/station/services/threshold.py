@@ -15,7 +15,7 @@ from nfbmr.inspection.inspector import Inspector
 from nfbmr.scoring.calibrate import without
 from nfbmr.scoring.calibration import Calibration, Verdict
 from nfbmr.scoring.conformal import threshold_for
-from nfbmr.scoring.odd import Odd, odd_ones
+from nfbmr.scoring.odd import Odd, name_of, odd_ones
 from nfbmr.station.audit import Event
 from nfbmr.station.engine.pool import Loaded, Pool, Stamp, stamp_of
 from nfbmr.station.services.changes import Changes
@@ -206,7 +206,7 @@ class Thresholds:
             raise ConflictError("this picture does not calibrate; load the page again")
         changed = loaded.inspector.with_calibration(without(now, [picture]))
         score = now.scores[now.pictures.index(picture)]
-        why = f"without good picture {picture[:12]}, whose score was {score:.2f}"
+        why = f"without good picture {name_of(now, picture)}, whose score was {score:.2f}"
         return self.replace(loaded, changed, actor, why)
 
     def names(self, name: str) -> dict[str, int]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from nfbmr.errors import NfbmrError
 from nfbmr.features.cache import FeatureCache
 from nfbmr.scoring.calibration import Calibration
-from nfbmr.scoring.odd import odd_ones
+from nfbmr.scoring.odd import odd_ones, with_names
 from nfbmr.settings.changes import from_dict
 from nfbmr.station.services import heat
 from nfbmr.station.worker.pace import TRYING, Pace
@@ -112,6 +112,7 @@ def _learnt(place: Place, job: Job, teller: _Teller) -> dict[str, Any]:
             progress=teller,
             export=job.export,
         )
+    inspector = _with_known_names(inspector, job)
     seconds = max(time.monotonic() - started, inspector.facts.fit_seconds)
     found = _result(inspector) | {
         "seconds": seconds,
@@ -120,6 +121,14 @@ def _learnt(place: Place, job: Job, teller: _Teller) -> dict[str, Any]:
     }
     place.forget_work(job.name)
     return found
+
+
+def _with_known_names(inspector: Inspector, job: Job) -> Inspector:
+    """Has the model call pictures as people do; their files here have the station's own names."""
+    names = {one.pixels: one.name for one in job.pictures}
+    changed = inspector.with_calibration(with_names(inspector.calibration, names))
+    changed.save_calibration()
+    return changed
 
 
 def _result(inspector: Inspector) -> dict[str, Any]:
