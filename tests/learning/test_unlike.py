@@ -18,6 +18,7 @@ from nfbmr.features.cache import FeatureCache
 from nfbmr.fitting import fit
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.learning import unlike
+from nfbmr.learning.plan import Plan
 from nfbmr.model.bundle import read_bundle
 from nfbmr.scoring.odd import name_of, oddest, oddest_trained
 from nfbmr.settings.changes import with_changes
@@ -75,6 +76,22 @@ def test_of_many_that_do_not_calibrate_some_are_looked_at(
     inspector = fit(good, None, settings=settings, device="cpu", cache=cache, export=False)
     assert len(inspector.calibration.trained) == 2
     assert inspector.calibration.trained.keys() <= set(inspector.facts.trained_pixels)
+
+
+def test_of_more_pictures_than_calibrate_the_others_are_named_too(
+    tmp_path: Path, tiny: Settings, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Plan, "most_calibrating", property(lambda _: 10))
+    few = {"mapping": {"kind": "none"}, "scoring": {"maps": ["norm", "distance"]}}
+    good = parts(tmp_path / "parts", draw, (80, 80))
+    cache = FeatureCache(tmp_path / "cache")
+    settings = with_changes(tiny, few)
+    inspector = fit(good, None, settings=settings, device="cpu", cache=cache, export=False)
+    calibration, facts = inspector.calibration, inspector.facts
+    assert len(calibration.pictures) == 10
+    assert not set(calibration.pictures) & calibration.trained.keys()
+    every = {*facts.trained_pixels, *facts.held_out_pixels}
+    assert {*calibration.pictures, *calibration.trained} == every == calibration.names.keys()
 
 
 def test_where_all_calibrate_no_others_are_left(model: Path) -> None:

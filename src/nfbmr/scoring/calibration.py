@@ -6,7 +6,7 @@ numpy alone, and nothing here ever sees a label: everything is scaled by good im
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -32,6 +32,7 @@ from nfbmr.scoring.maps import (
     MAPS,
     Floats,
     Maps,
+    halved_sums,
     shown_maps,
     statistics,
 )
@@ -388,16 +389,10 @@ def checked(calibration: Calibration, scoring: ScoringSettings) -> Calibration:
 def _with_half_sums(old: Calibration, scoring: ScoringSettings) -> Calibration:
     """Brings scales of eq. 14 without its half to those with it."""
     by_statistic = [name for name in scoring.maps for _ in scoring.statistics]
-
-    def halved(values: tuple[float, ...], names: Sequence[str]) -> tuple[float, ...]:
-        if len(values) != len(names):  # another model's: whoever knows both says so
-            return values
-        return tuple(v / 2 if n == "asm" else v for v, n in zip(values, names, strict=True))
-
     return replace(
         old,
-        statistic_mean=halved(old.statistic_mean, by_statistic),
-        statistic_std=halved(old.statistic_std, by_statistic),
-        map_mean=halved(old.map_mean, shown_maps(scoring)),
-        map_std=halved(old.map_std, shown_maps(scoring)),
+        statistic_mean=halved_sums(old.statistic_mean, by_statistic),
+        statistic_std=halved_sums(old.statistic_std, by_statistic),
+        map_mean=halved_sums(old.map_mean, shown_maps(scoring)),
+        map_std=halved_sums(old.map_std, shown_maps(scoring)),
     )

@@ -5,6 +5,8 @@ Shapes: N = images, K = raw maps, M = statistics, H W = grid. Higher = more anom
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -99,3 +101,15 @@ def repeats(maps: Maps, names: tuple[MapName, ...]) -> int:
             if np.array_equal(some, again):
                 return k
     return 1
+
+
+def halved_sums(values: tuple[float, ...], names: Sequence[str]) -> tuple[float, ...]:
+    """Brings scales of eq. 14 without its half, of older versions, to those with it.
+
+    Args:
+        values: one of each name; those of another number are another model's and stay.
+        names: of the maps that the values are of.
+    """
+    if len(values) != len(names):  # whoever knows both models says so
+        return values
+    return tuple(v / 2 if n == "asm" else v for v, n in zip(values, names, strict=True))
