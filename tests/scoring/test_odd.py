@@ -185,6 +185,8 @@ def test_a_name_steers_neither_terminal_nor_markdown(known: Calibration) -> None
     name = name_of(named, hash_of(17))
     assert name == "a`<b>?[2J?# b?.png"
     name.encode("utf-8")
+    by_hand = replace(known, names={hash_of(17): evil})  # as a file from elsewhere may have it
+    assert name_of(by_hand, hash_of(17)) == name
     assert "- `a'<b>?[2J?# b?.png`: score" in odd_in_words(named, markdown=True)[2]
 
 

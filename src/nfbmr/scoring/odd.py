@@ -77,11 +77,8 @@ def with_names(calibration: Calibration, names: Mapping[str, str]) -> Calibratio
     """
     n = len(calibration.pictures)
     highest = calibration.pictures[max(0, n - max(_LEAST_NAMED, n // _SHARE_NAMED)) :]
-    kept = {
-        one: printable(names[one])[:_LONGEST].replace("\n", "?")
-        for one in (*highest, *calibration.trained)
-        if one in names
-    }
+    known = [one for one in (*highest, *calibration.trained) if one in names]
+    kept = {one: _plain(names[one]) for one in known}
     return replace(calibration, names=kept)
 
 
@@ -95,7 +92,12 @@ def name_of(calibration: Calibration, picture: str) -> str:
     if name is None:
         return short
     alike = Counter(calibration.names.values())[name]
-    return name if alike == 1 else f"{name} ({short})"
+    return _plain(name) if alike == 1 else f"{_plain(name)} ({short})"
+
+
+def _plain(name: str) -> str:
+    """Returns a name of one line that steers no terminal, whoever wrote it into a file."""
+    return printable(name)[:_LONGEST].replace("\n", "?")
 
 
 def oddest(calibration: Calibration, most: int = _SHOWN) -> tuple[Unlike, ...]:
@@ -110,7 +112,7 @@ def oddest(calibration: Calibration, most: int = _SHOWN) -> tuple[Unlike, ...]:
     for place in range(n - 1, -1, -1):
         picture = calibration.pictures[place]
         if len(found) >= most and picture not in odd:
-            break
+            continue
         found.append(
             Unlike(
                 picture=picture,
