@@ -104,7 +104,9 @@ def test_a_fit_names_them(
     tmp_path: Path, tiny: Settings, draw: Draw, caplog: pytest.LogCaptureFixture
 ) -> None:
     good = parts(tmp_path / "parts", draw, (80, 80))
-    Image.fromarray(draw(99, defect=True)).save(good / "rotten.png")
+    rotten = draw(99)
+    rotten[20:50, 20:50] += 25
+    Image.fromarray(rotten).save(good / "rotten.png")
     with caplog.at_level(logging.INFO, "nfbmr"):
         inspector = fit(good, None, settings=tiny, device="cpu", cache=FeatureCache(tmp_path / "c"))
     first = oddest(inspector.calibration)[0]
