@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nfbmr.errors import DataError
+from nfbmr.inspection.arrivals import NotNowError
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.journal import Journal
-from nfbmr.inspection.watch import Watch, watch
+from nfbmr.inspection.watch import Watch, watch, watch_by
 
 Draw = Callable[..., NDArray[np.uint8]]
 Row = dict[str, Any]
@@ -611,3 +612,47 @@ def test_two_watches_cannot_share_a_log(inspector: Inspector, hot: Path, draw: D
 
     assert watch(inspector, job(hot), until=lambda: True, tell=second) == 1
     assert once(inspector, hot) == 0, "the lock ends with the watch"
+
+
+def test_who_is_put_off_comes_again_after_the_others(hot: Path, draw: Draw) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        put(hot, name, draw(1))
+        os.utime(hot / name, (ord(name[0]), ord(name[0])))
+    tried: list[str] = []
+
+    def judge(path: Path, data: bytes, identity: str) -> Row:
+        tried.append(path.name)
+        if tried.count("a.png") < 3 and path.name == "a.png":
+            raise NotNowError("the network failed", 0.05)
+        return {"path": str(path), "verdict": "good", "is_defect": False}
+
+    def done() -> bool:
+        return tried.count("a.png") == 3
+
+    assert watch_by(judge, job(hot), until=done) == 3
+    assert tried == ["a.png", "b.png", "c.png", "a.png", "a.png"]
+    assert [row["file"][0] for row in rows(hot)] == ["b.png", "c.png", "a.png"]
+
+
+def test_a_mended_file_that_is_put_off_is_looked_at_again(hot: Path, draw: Draw) -> None:
+    (hot / "a.png").write_bytes(b"half")
+    later = [True]
+
+    def judge(path: Path, data: bytes, identity: str) -> Row:
+        if data == b"half":
+            return {"path": str(path), "error": "no picture"}
+        if later:
+            later.clear()
+            raise NotNowError("the network failed", 0.0)
+        return {"path": str(path), "verdict": "good", "is_defect": False}
+
+    moving = job(hot, move=True)
+    assert watch_by(judge, moving, until=lambda: True) == 1
+
+    def mended() -> bool:
+        if (hot / "error" / "a.png").read_bytes() == b"half":
+            put(hot / "error", "a.png", draw(1))
+        return not later
+
+    assert watch_by(judge, moving, until=mended) == 1
+    assert (hot / "good" / "a.png").is_file()

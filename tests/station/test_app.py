@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from nfbmr.errors import BundleError, SettingsError, StationError
 from nfbmr.station.app import create_app, serve
+from nfbmr.station.connections import Watched
 from nfbmr.station.engine.gate import BusyError
 from nfbmr.station.services.judge import LateError, PictureError
 from nfbmr.station.settings import StationSettings
@@ -92,3 +93,6 @@ def test_the_server_limits_its_connections(
     (config,) = started
     assert config.limit_concurrency is not None
     assert 64 <= config.limit_concurrency < 1024
+    assert isinstance(config.http, type)
+    assert issubclass(config.http, Watched)
+    assert 2 * config.backlog < config.limit_concurrency

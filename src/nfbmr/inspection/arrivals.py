@@ -11,6 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -30,6 +31,15 @@ EMPTY_WAITS = 6
 _SAY_AGAIN = 60.0  # seconds between two warnings of the same trouble
 _HALF_MADE = frozenset({".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".swp"})
 _MOST_SAID = 100  # kinds of files that are warned of
+
+
+class NotNowError(Exception):
+    """A whole file is not to be inspected now: others go first, and it comes again later."""
+
+    def __init__(self, why: str, seconds: float) -> None:
+        """Says why, and after how many seconds it comes again, at least."""
+        super().__init__(why)
+        self.seconds = seconds
 
 
 class Mark(NamedTuple):
@@ -209,6 +219,16 @@ class Arrivals:
             one.said = True
             text = f"{self.folder / name} cannot be read yet and is looked at again: {why}"
             _log.info("%s", printable(text))
+
+    @contextmanager
+    def trying(self, name: str) -> Iterator[None]:
+        """Has a file come again later whose turn, the body, raises a NotNowError."""
+        try:
+            yield
+        except NotNowError as error:
+            one = self._waiting.get(name)
+            if one is not None:
+                one.due = time.monotonic() + error.seconds
 
     def changed(self, name: str) -> None:
         """Waits again for a file that changed while it was read."""

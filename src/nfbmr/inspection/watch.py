@@ -83,8 +83,8 @@ class Judging(Protocol):
     def __call__(self, path: Path, data: bytes, identity: str) -> Row:
         """Returns a picture's row, with `path`, and `error` or `verdict` and `is_defect`.
 
-        What it raises ends the watch, and leaves the picture for the next one, by the same
-        `identity`.
+        A `NotNowError` puts the picture off. Whatever else it raises ends the watch, and leaves
+        the picture for the next one, by the same `identity`.
         """
         ...
 
@@ -201,7 +201,8 @@ class _Line:
             if last or time.monotonic() >= next_look:
                 next_look = self._look()
             for ready in arrivals.ready():
-                self._take(ready)
+                with arrivals.trying(ready.name):
+                    self._take(ready)
             now = time.monotonic()
             if last or (job.once and (not len(arrivals) or now > end)):
                 self._say_left()
@@ -292,8 +293,10 @@ class _Line:
             if mark is None:
                 del self._unreadable[name]
             elif not known.same_file(mark) and mark.size and mark.age() >= self._job.settle:
-                self._unreadable[name] = mark
-                self._take(Ready(name, mark, last=False))
+                with self._arrivals.trying(name):
+                    self._take(Ready(name, mark, last=False))
+                    if name in self._unreadable:
+                        self._unreadable[name] = mark
 
     # ---- one picture
 

@@ -27,6 +27,7 @@ from nfbmr.station.api import (
     thresholds,
     versions,
 )
+from nfbmr.station.connections import BACKLOG, MOST, protocol
 from nfbmr.station.deps import needs_of, who_asks
 from nfbmr.station.pages.routes import add_pages
 from nfbmr.station.security import Guard, Limits
@@ -34,9 +35,6 @@ from nfbmr.station.settings import MEGABYTE
 from nfbmr.station.station import Station
 
 _LAST_SECONDS = 10  # for what was begun when the station is told to stop
-_BACKLOG = 256
-_CONNECTIONS = 512  # half of the files that a process may usually have open
-
 
 _NO_TOKEN = ("/login", "/logout")  # changes that anybody may ask for
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -111,7 +109,10 @@ def serve(station: Station, *, ready: Callable[[str], object] = lambda _: None) 
         log_config=None,
         access_log=False,
         server_header=False,
-        limit_concurrency=_CONNECTIONS,
+        http=protocol(),
+        ws="none",
+        backlog=BACKLOG,
+        limit_concurrency=MOST,
         timeout_graceful_shutdown=_LAST_SECONDS,
     )
     with closing(_listening(station.settings.host, station.settings.port)) as listening:
@@ -136,7 +137,7 @@ def _listening(host: str, port: int) -> socket.socket:
         found = socket.socket(family, kind, number)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(place)
-        found.listen(_BACKLOG)
+        found.listen(BACKLOG)
     except OSError as error:
         raise StationError(
             f"cannot listen on {host}, port {port}: {error.strerror}; end what listens there, or "

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -281,6 +282,9 @@ def test_what_is_sent_again_is_judged_once(
         other = client.post(INSPECT, content=png(2), headers=key)
         assert other.status_code == 422
         assert "was used for another picture (inspection 1)" in other.json()["detail"]
+        part = client.post(f"{INSPECT}?part_id=B", content=png(1, defect=True), headers=key)
+        assert part.status_code == 422
+        assert "was used for another part (inspection 1)" in part.json()["detail"]
     files = [("files", (f"{n}.png", png(n), "image/png")) for n in range(3)]
     broken = [*files[:2], ("files", ("2.png", b"no picture", "image/png"))]
     several = {"Idempotency-Key": "three"}
@@ -305,3 +309,20 @@ def test_a_request_that_comes_twice_at_once_has_one_row(station: Station, png: E
     assert first.recorded == second.recorded
     assert sorted((first.again, second.again)) == [False, True]
     assert len(list(station.pictures.folder.glob("????/**/*.png"))) == 1
+
+
+def test_what_comes_twice_at_once_for_two_parts_is_refused_once(
+    station: Station, png: Encoded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> str:
+        raise StationError("the disk is full")
+
+    monkeypatch.setattr(station.pictures, "keep", full)  # so no row can be told by its file
+    given = Given(data=png(1), model="fitted", request="a" * 64, part_id="A")
+
+    async def twice() -> list[Answer | BaseException]:
+        asked = (station.judge.inspect(replace(given, part_id=part)) for part in ("A", "B"))
+        return list(await asyncio.gather(*asked, return_exceptions=True))
+
+    answers = asyncio.run(twice())
+    assert sorted(type(one).__name__ for one in answers) == ["Answer", "PictureError"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from starlette.testclient import TestClient
 
+from nfbmr.station.services import judge
 from nfbmr.station.station import Station
 from nfbmr.station.store import queries
 
@@ -48,8 +50,57 @@ def test_filters_find_what_they_say(client: TestClient, png: Encoded) -> None:
         "until=2000-01-01": [],
     }.items():
         assert ids(client.get(f"/v1/inspections?{asked}").json()) == expected, asked
-    assert client.get("/v1/inspections?since=yesterday").status_code == 422
     assert client.get("/v1/inspections?limit=0").status_code == 422
+
+
+SAME = (
+    "2026-11-27 04:27:16",
+    "2026-11-27T04:27:16",
+    "2026-11-27T04:27:16Z",
+    "2026-11-27T04:27:16.000000+00:00",
+    "2026-11-27 06:27:16+02:00",
+    "2026-11-26T23:27:16-05:00",
+)
+NO_TIMES = (
+    *("yesterday", "2026-99-99", "2026-02-30", "2026-11-27T25:00", "2026-11-27T", "2026-11"),
+    *("2026-11-27-05:00", "2026-11-27T06:27:16 02:00", "0001-01-01T00:00+05:00", "20261127"),
+)
+LISTS = ("/v1/inspections", "/review/export.csv")
+
+
+def found(client: TestClient, address: str, **times: str) -> int:
+    """Counts the rows of a list."""
+    answer = client.get(address, params={"label": "", **times})
+    assert answer.status_code == 200, answer.text
+    if address.startswith("/v1"):
+        return len(answer.json()["inspections"])
+    return len(answer.text.splitlines()) - 1
+
+
+@pytest.mark.parametrize("address", LISTS)
+def test_a_moment_is_the_same_however_it_is_written(
+    client: TestClient, png: Encoded, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    for time in ("2026-11-27T04:27:15.999999+00:00", "2026-11-27T04:27:16.400000+00:00"):
+        monkeypatch.setattr(judge, "now", lambda time=time: time)
+        client.post(INSPECT, content=png(1))
+    for said in SAME:
+        assert found(client, address, since=said) == 1, said
+        assert found(client, address, until=said) == 1, said
+    assert found(client, address, since="2026-11-27 05:27") == 0
+    assert found(client, address, until="2026-11-27 05:27") == 2
+    assert found(client, address, since="2026-11-27") == 2
+    assert found(client, address, until="2026-11-27") == 0
+    assert found(client, address, since="2026-11-27", until="2026-11-28") == 2
+
+
+@pytest.mark.parametrize("address", [*LISTS, "/review"])
+@pytest.mark.parametrize("said", NO_TIMES)
+def test_what_is_no_time_is_refused(client: TestClient, address: str, said: str) -> None:
+    for name in ("since", "until"):
+        answer = client.get(address, params={name: said})
+        assert answer.status_code == 422
+        assert answer.json()["detail"].startswith(f"{name}: found '{said}'")
 
 
 def test_the_picture_is_the_file_that_was_sent(client: TestClient, png: Encoded) -> None:

@@ -7,6 +7,7 @@ import queue
 import shutil
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -18,7 +19,7 @@ from nfbmr.errors import BundleError, SettingsError
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.station.engine import pool as pool_module
-from nfbmr.station.engine.batcher import Batcher, ClosedError
+from nfbmr.station.engine.batcher import Batcher, ClosedError, NetworkError
 from nfbmr.station.engine.gate import BusyError, Gate
 from nfbmr.station.engine.pool import Loaded, Pool, stamp_of
 
@@ -94,6 +95,41 @@ def test_what_nobody_waits_for_any_more_is_passed_over() -> None:
     go.set()
     assert {first.result(PATIENCE), last.result(PATIENCE)} == {b"1", b"3"}  # type: ignore[comparison-overlap]
     assert seen == [b"1", b"3"]
+    batcher.close()
+    batcher.join()
+
+
+def test_a_network_that_hangs_holds_no_picture_that_nobody_waits_for() -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def judge(image: bytes) -> bytes:
+        begun.set()
+        assert go.wait(PATIENCE)
+        return image
+
+    batcher = Batcher(Stub(judge), 1)  # type: ignore[arg-type]
+    first = batcher.submit(b"1")
+    assert begun.wait(PATIENCE)
+    tracemalloc.start()
+    for _ in range(50):
+        assert batcher.submit(bytes(1_000_000)).cancel()
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    go.set()
+    assert held < 3_000_000
+    assert first.result(PATIENCE) == b"1"  # type: ignore[comparison-overlap]
+    batcher.close()
+    batcher.join()
+
+
+def test_a_failure_says_how_many_failed_together() -> None:
+    def judge(_: bytes) -> bytes:
+        raise MemoryError("out of memory")
+
+    batcher = Batcher(Stub(judge), 1)  # type: ignore[arg-type]
+    error = batcher.submit(b"1").exception(PATIENCE)
+    assert isinstance(error, NetworkError)
+    assert error.together == 1
     batcher.close()
     batcher.join()
 

@@ -1,4 +1,4 @@
-"""A verdict that is being written is written, whether or not somebody still waits for it."""
+"""What is written is written, whoever waits for it; and who is to blame where nothing is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from nfbmr.station.services.judge import Given
+from nfbmr.station.engine.batcher import NetworkError
+from nfbmr.station.services.judge import Given, HinderedError
 from nfbmr.station.station import Station
 from nfbmr.station.store import queries
 from nfbmr.station.store.queries import Filter
@@ -55,3 +56,34 @@ def test_a_cancelled_request_still_records(
     assert row.part_id == "P1"
     assert row.file is not None
     assert station.pictures.read(row.file) == png(1)
+
+
+def failed(together: int) -> Future[Any]:
+    found: Future[Any] = Future()
+    found.set_exception(NetworkError("the network failed", together))
+    return found
+
+
+def begun() -> Future[Any]:
+    found: Future[Any] = Future()
+    found.set_running_or_notify_cancel()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("made", "blame"),
+    [(lambda: failed(1), 1.0), (lambda: failed(4), 0.25), (begun, 1.0), (Future, 0.0)],
+)
+def test_the_blame_is_shared_by_those_that_failed_together_and_none_waits_in_vain(
+    station: Station,
+    png: Encoded,
+    monkeypatch: pytest.MonkeyPatch,
+    made: Callable[[], Future[Any]],
+    blame: float,
+) -> None:
+    (loaded,) = station.pool.all()
+    monkeypatch.setattr(loaded.batcher, "submit", lambda _: made())
+    with pytest.raises(HinderedError) as caught:
+        asyncio.run(station.judge.inspect(Given(data=png(1), model="fitted", seconds=0.05)))
+    assert caught.value.blame == blame
+    assert station.judge.passed["fitted"] == 0

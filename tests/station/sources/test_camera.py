@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nfbmr.data.images import read_image
 from nfbmr.errors import DataError, MissingExtraError, SettingsError
+from nfbmr.station.services.judge import Given, HinderedError, Judge
 from nfbmr.station.settings import StationSettings
 from nfbmr.station.sources import source as module
 from nfbmr.station.sources.camera import Camera, camera_of
@@ -149,6 +150,58 @@ def test_one_that_hangs_holds_up_nobody(device: Device, monkeypatch: pytest.Monk
     assert camera._grabber is not None
     camera._grabber._thread.join(60)
     assert camera.picture().data
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[str], bool]) -> list[str]:
+    """Has pictures get no verdict; returns the names of those that were tried."""
+    tried: list[str] = []
+    verdict: Callable[..., Any] = Judge._verdict
+
+    async def judged(judge: Judge, given: Given, judging: Any) -> Any:
+        found = await verdict(judge, given, judging)
+        tried.append(given.name)
+        if fails(given.name):
+            judge.passed[given.model] -= 1
+            raise HinderedError("the network failed", 1.0)
+        return found
+
+    monkeypatch.setattr(Judge, "_verdict", judged)
+    monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.05)
+    return tried
+
+
+def test_one_picture_that_gets_no_verdict_stops_no_camera_and_is_refused(
+    settings: Settings, device: Device, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = failing(monkeypatch, lambda name: name == tried[0])
+    with Station(settings(camera=("fitted=0",), camera_every=0.0)) as station:
+
+        def refused() -> list[dict[str, Any] | None]:
+            found = station.store.read(queries.events, kinds=("refused",), subject=NAME)
+            return [event.new for event in found]
+
+        until(refused)
+        before = len(rows(station))
+        until(lambda: len(rows(station)) > before)
+        (said,) = refused()
+        assert said is not None
+        assert said["name"] == tried[0]
+        assert device.opened == 1
+
+
+def test_while_the_network_fails_a_camera_keeps_what_it_took(
+    settings: Settings, device: Device, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = threading.Event()
+    broken.set()
+    tried = failing(monkeypatch, lambda _: broken.is_set())
+    with Station(settings(camera=("fitted=0",), camera_every=0.0)) as station:
+        until(lambda: len(set(tried)) == 8 and min(map(tried.count, set(tried))) >= 6)
+        kept = set(tried)
+        assert station.sources.states()[0].failing
+        broken.clear()
+        until(lambda: kept <= {row.name for row in rows(station)})
+        until(lambda: station.sources.states()[0].alive)
 
 
 def test_a_camera_is_no_file() -> None:

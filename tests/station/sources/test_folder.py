@@ -18,7 +18,6 @@ from nfbmr.inspection.moves import read_bytes
 from nfbmr.inspection.watch import Watch, watch_by
 from nfbmr.station.app import create_app
 from nfbmr.station.settings import StationSettings
-from nfbmr.station.sources import folder as module
 from nfbmr.station.sources.folder import Folder
 from nfbmr.station.sources.source import Picture
 from nfbmr.station.station import Station
@@ -30,22 +29,6 @@ Settings = Callable[..., StationSettings]
 Until = Callable[[Callable[[], object]], None]
 
 NAME = "watch-fitted"
-
-
-@pytest.fixture
-def hot(tmp_path: Path) -> Path:
-    folder = tmp_path / "hot"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Quick(Watch):
-        def __init__(self, **options: Any) -> None:
-            super().__init__(**(options | {"every": 0.01, "patience": 0.2, "settle": 0.01}))
-
-    monkeypatch.setattr(module, "Watch", Quick)
 
 
 def rows(station: Station) -> list[Recorded]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, HTTPException, Path, Query, Response
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
+from pydantic_core import PydanticCustomError
 
 from nfbmr.station.api.forms import PROBLEMS, InspectionForm, Page
 from nfbmr.station.deps import Inspecting, Reviewing, StationDep
@@ -14,19 +15,31 @@ from nfbmr.station.station import Station
 from nfbmr.station.store import queries
 from nfbmr.station.store.pictures import MEDIA
 from nfbmr.station.store.queries import Filter, Recorded
-from nfbmr.station.text import PLAIN
+from nfbmr.station.text import PLAIN, utc
 
 router = APIRouter(tags=["inspections"], responses=PROBLEMS)
 
 Number = Annotated[int, Path(ge=1, le=2**62, description="An inspection's `id`.")]
 Text = Annotated[str, Query(max_length=200, pattern=PLAIN)]
+
+
+def _time(said: str) -> str:
+    try:
+        return utc(said)
+    except ValueError as error:
+        raise PydanticCustomError("time", "{why}", {"why": str(error)}) from None
+
+
 When = Annotated[
     str,
     Query(
         max_length=40,
-        pattern=r"^(\d{4}-\d\d-\d\d([T ][0-9:.+Z-]*)?)?$",
-        description="UTC, ISO 8601; a day is enough.",
+        description="A time or a day by ISO 8601, UTC where no offset is said.",
+        json_schema_extra={
+            "anyOf": [{"format": "date-time"}, {"format": "date"}, {"maxLength": 0}],
+        },
     ),
+    AfterValidator(_time),
 ]
 
 

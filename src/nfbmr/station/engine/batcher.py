@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -27,6 +27,15 @@ class Judging(Protocol):
     ) -> Iterator[Judged]:
         """Judges in order, each result given as soon as it is ready."""
         ...
+
+
+class NetworkError(RuntimeError):
+    """The network failed over a picture, or over another that went through it together with it."""
+
+    def __init__(self, message: str, together: int) -> None:
+        """Says why, and how many pictures failed at once."""
+        super().__init__(message)
+        self.together = together
 
 
 class ClosedError(Exception):
@@ -54,14 +63,14 @@ class Batcher:
             batch: pictures that pass the network at once, at most.
         """
         self._inspector, self._batch = inspector, batch
-        self._waiting: deque[tuple[bytes, Future[Judged]]] = deque()
+        self._waiting: OrderedDict[Future[Judged], bytes] = OrderedDict()
         self._changed = threading.Condition()  # guards all that is waiting, given or closed
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="nfbmr-batcher", daemon=True)
         self._thread.start()
 
     def submit(self, data: bytes) -> Future[Judged]:
-        """Has a picture's file judged; one that is cancelled before its turn costs nothing.
+        """Has a picture's file judged; one that is cancelled before its turn is let go at once.
 
         Raises:
             ClosedError: it takes no more.
@@ -70,8 +79,9 @@ class Batcher:
         with self._changed:
             if self._closed:
                 raise ClosedError
-            self._waiting.append((data, future))
+            self._waiting[future] = data
             self._changed.notify_all()
+        future.add_done_callback(self._let_go)
         return future
 
     def close(self) -> None:
@@ -83,6 +93,11 @@ class Batcher:
     def join(self) -> None:
         """Waits until all that was given is judged; to be closed first."""
         self._thread.join()
+
+    def _let_go(self, future: Future[Judged]) -> None:
+        """Holds no picture that nobody waits for any more, however long the network takes."""
+        with self._changed:
+            self._waiting.pop(future, None)
 
     def _work(self) -> None:
         while True:
@@ -100,7 +115,7 @@ class Batcher:
                     failed = list(stream.given)
                     self._changed.notify_all()
                 for future in failed:
-                    future.set_exception(_failed(error))
+                    future.set_exception(_failed(error, len(failed)))
 
     def _feed(self, stream: _Stream) -> Iterator[bytes]:
         """Yields what waits, until the stream breaks or nothing more can come."""
@@ -109,12 +124,12 @@ class Batcher:
                 self._changed.wait_for(lambda: stream.broken or self._waiting or self._closed)
                 if stream.broken or not self._waiting:
                     return
-                data, future = self._waiting.popleft()
+                future, data = self._waiting.popitem(last=False)
                 if not future.set_running_or_notify_cancel():
                     continue
                 stream.given.append(future)
             yield data
 
 
-def _failed(error: Exception) -> RuntimeError:
-    return RuntimeError(f"the network failed ({type(error).__name__}: {error})")
+def _failed(error: Exception, together: int) -> NetworkError:
+    return NetworkError(f"the network failed ({type(error).__name__}: {error})", together)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from nfbmr.data.images import header_of
 from nfbmr.errors import ImageError, StationError
 from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.station.audit import now
-from nfbmr.station.engine.batcher import ClosedError, Judged
+from nfbmr.station.engine.batcher import ClosedError, Judged, NetworkError
 from nfbmr.station.engine.gate import Gate
 from nfbmr.station.engine.pool import Loaded, Pool
 from nfbmr.station.services import heat
@@ -46,6 +47,8 @@ class Given:
     """Names this arrival of the picture at its source: it is recorded once."""
     request: str | None = None
     """Names it where the sender may send it again: it then has one row all the same."""
+    seconds: float | None = None
+    """That its verdict may take; None: as long as a request's."""
 
 
 class NoSuchModelError(StationError):
@@ -56,8 +59,17 @@ class PictureError(StationError):
     """The picture is to blame, and gets no verdict."""
 
 
-class LateError(StationError):
-    """It took longer than a request may."""
+class HinderedError(StationError):
+    """It got no verdict, and may get one when it is tried again."""
+
+    def __init__(self, message: str, blame: float = 0.0) -> None:
+        """Says why, and what share of it may be this picture's: 0 none, 1 nobody else's."""
+        super().__init__(message)
+        self.blame = blame
+
+
+class LateError(HinderedError):
+    """It took longer than it may."""
 
 
 class UnrecordedError(StationError):
@@ -105,8 +117,15 @@ class Judge:
         self._settings, self._pool, self._store = settings, pool, store
         self._pictures, self.gate, self._recorded = pictures, gate, recorded
         self.metrics = Metrics()
+        self.passed: Counter[str] = Counter()
+        """Pictures that got a verdict, by model: where some do, the network is not to blame."""
         self.trouble: str | None = None
         """Of the disk, at the last inspection; None where all was kept."""
+
+    @property
+    def seconds(self) -> float:
+        """That a request's verdict may take."""
+        return self._settings.seconds
 
     async def inspect(self, given: Given) -> Answer:
         """Judges a picture, and answers once its row is kept. Pass the gate first.
@@ -115,8 +134,8 @@ class Judge:
             NoSuchModelError: no model of this name is on the line.
             PictureError: it is no picture, or not one that may be sent.
             LateError: it took too long.
+            HinderedError: the network failed.
             UnrecordedError: there is a verdict, and the database did not take it.
-            StationError: the network failed.
         """
         began = time.monotonic()
         try:
@@ -146,7 +165,7 @@ class Judge:
         began = time.monotonic()
         _, sha256 = await asyncio.to_thread(self._looked_at, given.data)
         loaded, judging = self._submitted(given)
-        result = await self._verdict(judging)
+        result = await self._verdict(given, judging)
         done = await asyncio.to_thread(_row, given, loaded, result, sha256)
         return replace(done, milliseconds=1000 * (time.monotonic() - began)), result
 
@@ -155,11 +174,11 @@ class Judge:
         if given.request is not None:
             earlier = await asyncio.to_thread(self._store.read, queries.of_request, given.request)
             if earlier is not None:
-                return await asyncio.to_thread(self._again, earlier, sha256)
+                return await asyncio.to_thread(self._again, given, earlier, sha256)
         loaded, judging = self._submitted(given)
         keeping = asyncio.create_task(asyncio.to_thread(self._kept, given.data, form))
         try:
-            result = await self._verdict(judging)
+            result = await self._verdict(given, judging)
         except BaseException:
             await self._dropped((await asyncio.shield(keeping))[0])
             raise
@@ -174,44 +193,49 @@ class Judge:
         except StationError as error:
             await self._dropped(file)
             raise UnrecordedError(str(error), replace(done, file=None)) from None
-        if recorded.file != file:  # the same request was faster by another way
+        if (recorded.file, recorded.time) != (file, done.time):  # the same was faster another way
             await self._dropped(file)
-            return await asyncio.to_thread(self._again, recorded, sha256)
+            return await asyncio.to_thread(self._again, given, recorded, sha256)
         return Answer(recorded=recorded, trouble=trouble, heat=png)
 
-    def _again(self, recorded: Recorded, sha256: str) -> Answer:
+    def _again(self, given: Given, recorded: Recorded, sha256: str) -> Answer:
         """Returns what was answered to the same request before.
 
         Raises:
-            PictureError: it was about another picture.
+            PictureError: it was about another picture, or another part.
         """
-        if recorded.picture != sha256:
+        other = "picture" if recorded.picture != sha256 else "part"
+        if recorded.picture != sha256 or recorded.part_id != given.part_id:
             raise PictureError(
-                f"this Idempotency-Key was used for another picture (inspection {recorded.id}); "
+                f"this Idempotency-Key was used for another {other} (inspection {recorded.id}); "
                 "give each request a key of its own"
             )
         png = self._store.read(queries.heatmap, recorded.id)
         return Answer(recorded=recorded, heat=png, again=True)
 
-    async def _verdict(self, judging: Future[Judged]) -> Inspection:
+    async def _verdict(self, given: Given, judging: Future[Judged]) -> Inspection:
         """Waits for a verdict; from then on it is written down, however long that takes.
 
         Raises:
             LateError: it took too long.
             PictureError: there is none to be had of this picture.
-            StationError: the network failed.
+            HinderedError: the network failed.
         """
+        seconds = self.seconds if given.seconds is None else given.seconds
         try:
-            async with asyncio.timeout(self._settings.seconds):
+            async with asyncio.timeout(seconds):
                 result = await asyncio.wrap_future(judging)
         except TimeoutError:
             raise LateError(
-                f"no verdict within {self._settings.seconds:g} s; come again when less is in work"
+                f"no verdict within {seconds:g} s; come again when less is in work",
+                blame=0.0 if judging.cancelled() else 1.0,  # it was not even begun
             ) from None
-        except RuntimeError as error:  # of the network
-            raise StationError(f"{error}; the picture was not judged, send it again") from None
+        except NetworkError as error:
+            said = f"{error}; the picture was not judged, send it again"
+            raise HinderedError(said, blame=1 / error.together) from None
         if isinstance(result, Failure):
             raise PictureError(result.error)
+        self.passed[given.model] += 1
         return result
 
     def _looked_at(self, data: bytes) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import io
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,12 +17,14 @@ from PIL import Image
 
 from nfbmr.data.video import frames, named, opencv
 from nfbmr.errors import DataError, SettingsError
-from nfbmr.station.sources.source import Line, Picture
+from nfbmr.inspection.arrivals import NotNowError
+from nfbmr.station.sources.source import GivenUpError, Line, Picture, StoppedError
 
 _SECONDS = 20.0  # for a picture
 _END_SECONDS = 5.0
 _LOOK_EVERY = 0.2  # seconds between two questions whether to stop
 _QUICK = 1  # of PNG's efforts of compression
+_MOST_ASIDE = 8  # pictures that come again
 
 
 def camera_of(said: str) -> int | str:
@@ -59,6 +62,7 @@ class Camera:
         self._lock = threading.Lock()
         self._grabber: _Grabber | None = None
         self._users = 0
+        self._aside: deque[tuple[float, Picture]] = deque()  # when they come again, monotonic
 
     def run(self, line: Line) -> None:
         """Has a picture judged every so often, until the line stops it.
@@ -73,10 +77,43 @@ class Camera:
                 while time.monotonic() < due:
                     line.check()
                     time.sleep(min(_LOOK_EVERY, max(0.0, due - time.monotonic())))
-                frame = grabber.next(line.check)
-                line.well()
-                line.judge(_picture(frame))
+                if len(self._aside) < _MOST_ASIDE:
+                    frame = grabber.next(line.check)
+                    line.well()
+                    self._judged(line, _picture(frame))
+                else:  # so many failed: none more is taken for one that would be lost
+                    line.check()
+                    time.sleep(_LOOK_EVERY)
+                for _ in range(len(self._aside)):
+                    again, picture = self._aside.popleft()
+                    self._judged(line, picture, again)
                 due = max(due + self._every, time.monotonic())
+
+    def _judged(self, line: Line, picture: Picture, again: float = 0.0) -> None:
+        """Has a picture judged, or sets it aside.
+
+        Args:
+            line: that judges.
+            picture: what was taken.
+            again: when it may be tried, monotonic.
+
+        Raises:
+            StoppedError: the line stops; the picture is kept aside.
+            PictureError: it is to blame.
+        """
+        try:
+            if time.monotonic() >= again:
+                line.judge(picture)
+                return
+        except NotNowError as error:
+            again = time.monotonic() + error.seconds
+        except GivenUpError as error:
+            line.refused(picture.name, str(error))
+            return
+        except StoppedError:
+            self._aside.append((again, picture))
+            raise
+        self._aside.append((again, picture))
 
     def picture(self) -> Picture:
         """Takes a picture, whether or not it runs.

@@ -2,23 +2,30 @@
 
 It takes no request's place: where as much is in work as may be, it waits for a while, and then adds
 its one picture. What hinders it is shown and tried again, after longer and longer pauses.
+
+A picture over which the network fails, or takes very long, holds up no other: it comes again
+between them. It is refused after several tries in vain, which are those meanwhile or since the one
+before which other pictures of the model got verdicts. So where the network fails over all pictures,
+none is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from nfbmr.errors import NfbmrError, StationError
+from nfbmr.inspection.arrivals import NotNowError
 from nfbmr.inspection.result import Inspection
 from nfbmr.station.audit import Change
-from nfbmr.station.services.judge import Given, Judge, PictureError
+from nfbmr.station.services.judge import Given, HinderedError, Judge, PictureError
 from nfbmr.station.store import queries, sources
 from nfbmr.station.store.database import Store
 from nfbmr.station.store.queries import Inspected, Recorded
@@ -32,6 +39,9 @@ _FULL_SECONDS = 5.0  # that it waits where as much is in work as may be
 _LOOK_EVERY = 0.05  # seconds, meanwhile
 _SILENT_SECONDS = 30.0  # after which something is wrong
 _LAST_SECONDS = 10.0  # for the picture in work when the station ends
+_PATIENCE = 10.0  # times what a request may take: nobody waits for an answer
+_MOST_BLAME = 5.0  # tries in vain; one in which others failed together with it counts in part
+_REMEMBERED = 10_000  # pictures that come again
 LONGEST_ERROR = 500
 
 
@@ -48,6 +58,26 @@ class Picture:
     part_id: str = ""
     arrival: str | None = None
 
+    @property
+    def key(self) -> str:
+        """Tells it from others of its source."""
+        return self.arrival or self.name
+
+
+@dataclass
+class _PutOff:
+    """A picture that comes again."""
+
+    passed: int
+    """Pictures of the model that had verdicts when it was tried last."""
+    tries: int = 0
+    blame: float = 0.0
+    """For its tries in vain."""
+
+
+class GivenUpError(PictureError):
+    """Others get verdicts, and this picture gets none, however often it is tried."""
+
 
 class Line(Protocol):
     """What a feed asks of its source."""
@@ -61,7 +91,10 @@ class Line(Protocol):
         ...
 
     def judge(self, picture: Picture) -> Recorded:
-        """Waits until a picture is recorded; raises a PictureError where it is to blame."""
+        """Waits until a picture is recorded.
+
+        Raises a PictureError where it is to blame, a NotNowError where others are to go first.
+        """
         ...
 
     def refused(self, name: str, why: str) -> None:
@@ -117,6 +150,8 @@ class Source:
         self.named = named
         self._feed, self._judge, self._store, self._changed = feed, judge, store, changed
         self._paused, self._ending, self._failing = paused, False, False
+        self._put_off: dict[str, _PutOff] = {}
+        self._pause = _FIRST_PAUSE  # after one that failed; as at first once one passed
         self._heard = time.monotonic()
         self._wake, self._testing = threading.Condition(), threading.Lock()
         self._thread = threading.Thread(target=self._work, name=f"nfbmr-{named.name}", daemon=True)
@@ -207,40 +242,83 @@ class Source:
     def well(self) -> None:
         """Hears that pictures would come."""
         self._heard = time.monotonic()
-        if self._failing:
+        if self._failing and self._pause == _FIRST_PAUSE:  # else the last one that came failed
             self._failing = False
             self._note(sources.works, self.named.name)
 
     def judge(self, picture: Picture) -> Recorded:
-        """Waits until a picture is recorded, however often that has to be tried.
+        """Waits until a picture is recorded, or others are to go first.
 
         Raises:
             StoppedError: it is to stop, and the picture is in no record.
             PictureError: it gets no verdict, whenever it is tried.
+            NotNowError: it got none this time; others are to be tried before it is again.
         """
-        given = Given(
-            data=picture.data,
-            model=self.named.model,
-            part_id=picture.part_id,
-            name=picture.name,
-            source=self.named.name,
-            actor="station",
-            arrival=picture.arrival,
-        )
         pause = _FIRST_PAUSE
         while True:
             self._wait_for_room()
+            passed = self._judge.passed[self.named.model]
             try:
-                known = self._known(picture.arrival)
-                return known or self._runner.run(self._judge.inspect(given)).recorded
+                return self._tried(picture)
             except PictureError:
                 raise
+            except HinderedError as error:
+                self._put_it_off(picture, passed, error, error.blame)
             except (NfbmrError, OSError) as error:
                 self._fails(error)
                 self._sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
+            except Exception as error:  # whatever it was, the others may be spared it
+                _log.exception("%s", self.named.name)
+                self._put_it_off(picture, passed, error, 1.0)
             finally:
                 self._heard = time.monotonic()
+
+    def _tried(self, picture: Picture) -> Recorded:
+        recorded = self._known(picture.arrival)
+        if recorded is None:
+            given = Given(
+                data=picture.data,
+                model=self.named.model,
+                part_id=picture.part_id,
+                name=picture.name,
+                source=self.named.name,
+                actor="station",
+                arrival=picture.arrival,
+                seconds=_PATIENCE * self._judge.seconds,
+            )
+            recorded = self._runner.run(self._judge.inspect(given)).recorded
+        self._put_off.pop(picture.key, None)
+        self._pause = _FIRST_PAUSE
+        return recorded
+
+    def _put_it_off(
+        self, picture: Picture, passed: int, error: Exception, blame: float
+    ) -> NoReturn:
+        """Ends a try that failed.
+
+        Args:
+            picture: that was tried.
+            passed: pictures of the model that had verdicts before the try.
+            error: why it failed.
+            blame: how much of that may be this picture's, from 0 to 1.
+        """
+        self._fails(error)
+        known = self._put_off.setdefault(picture.key, _PutOff(passed))
+        if len(self._put_off) > _REMEMBERED:
+            del self._put_off[next(iter(self._put_off))]
+        now = self._judge.passed[self.named.model]
+        known.blame += blame if now > known.passed else 0.0
+        known.passed, known.tries = now, known.tries + 1
+        if known.blame >= _MOST_BLAME:
+            self._pause = _FIRST_PAUSE
+            raise GivenUpError(
+                f"no verdict in {known.tries} tries, while others got theirs; at last: {error}"
+            ) from error
+        pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
+        self._sleep(pause)
+        seconds = min(_FIRST_PAUSE * 2**known.tries, _LONGEST_PAUSE)
+        raise NotNowError(str(error), random.uniform(0.5, 1.5) * seconds) from error
 
     def refused(self, name: str, why: str) -> None:
         """Has it in the record, as an event, and counts it.

@@ -96,7 +96,7 @@ class Filter:
     """Its beginning is enough."""
     source: str = ""
     since: str = ""
-    """ISO 8601, UTC: at or after it; a beginning such as a day is enough."""
+    """As `time` is written: at or after it; a beginning such as a day is enough."""
     until: str = ""
     """Before it."""
 
