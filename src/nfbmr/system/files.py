@@ -6,6 +6,7 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from nfbmr.system.locks import locked_folder
 
 _HERE = -100  # AT_FDCWD: names are as they are for every other call
 _EXCHANGE = 2  # RENAME_EXCHANGE
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 
 
 @contextmanager
@@ -206,5 +209,11 @@ def printable(text: str) -> str:
 
 
 def spreadsheet_cell(text: str) -> str:
-    """Keeps a spreadsheet from reading a name as a formula: puts ' before = + - @ and the like."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    """Makes a name a cell of CSV: one cell of one row, and no formula to a spreadsheet.
+
+    What breaks lines or steers is escaped, since readers differ in what ends a row, and not every
+    writer quotes a lone carriage return. ' is put before = + - @ and their wide forms, also behind
+    blanks, which some spreadsheets drop.
+    """
+    shown = _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return f"'{shown}" if shown.lstrip()[:1] in _FORMULA else shown
