@@ -23,7 +23,14 @@ _log = logging.getLogger(__name__)
 _Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The hot folder.")]
 _Log = Annotated[
     Path | None,
-    typer.Option("-o", "--out", metavar="LOG", help="A .jsonl file. [default: FOLDER/nfbmr.jsonl]"),
+    typer.Option(
+        "-o",
+        "--out",
+        metavar="LOG",
+        help="A .jsonl file. What is under way and what waits for --webhook lies beside it and is "
+        "believed: where others fill FOLDER, name a folder that they cannot write to. "
+        "[default: FOLDER/nfbmr.jsonl]",
+    ),
 ]
 _Move = Annotated[
     bool, typer.Option("--move", help="Move files to good/, look/, defect/ or error/ in FOLDER.")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 from nfbmr.data.decoding import opened
 from nfbmr.errors import ImageError
+from nfbmr.system.files import plain_file
 
 MEGABYTE = 10**6
 MOST_BYTES = 512 * MEGABYTE
@@ -15,8 +15,6 @@ MOST_BYTES = 512 * MEGABYTE
 that are not compressed pass."""
 
 _HEADER_FIRST = 16 * MEGABYTE  # a larger file is refused by its header before the rest is read
-_OPEN = os.O_RDONLY | getattr(os, "O_BINARY", 0)
-_OPEN |= getattr(os, "O_NONBLOCK", 0)  # a pipe that took its name meanwhile would wait for ever
 
 
 def read_bytes(path: Path, most: int | None = None) -> tuple[bytes | None, str]:
@@ -32,16 +30,14 @@ def read_bytes(path: Path, most: int | None = None) -> tuple[bytes | None, str]:
         no picture.
     """
     try:
-        with os.fdopen(os.open(path, _OPEN), "rb") as stream:
-            found = os.fstat(stream.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                return None, f"{path} cannot be read: it is no plain file"
-            if most is not None and found.st_size > most:
-                return None, too_large(path, found.st_size, most)
-            if found.st_size > _HEADER_FIRST:
+        with plain_file(path) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if most is not None and size > most:
+                return None, too_large(path, size, most)
+            if size > _HEADER_FIRST:
                 with opened(path):
                     pass
-            return stream.read(found.st_size + 1), ""
+            return stream.read(size + 1), ""
     except ImageError as error:
         return None, str(error)
     except (OSError, MemoryError) as error:  # e.g. a writer that keeps others out

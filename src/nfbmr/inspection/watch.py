@@ -271,7 +271,7 @@ class _Line:
                 self._done.pop(name, None)
             folder = path[: len(path) - len(escaped(name))]
             below = str(place).removeprefix(folder).replace(os.sep, "/")
-            if "error" in row and below in unreadable:
+            if "error" in row and below in unreadable and len(row["file"]) == 1 + len(Mark._fields):
                 self._unreadable[below] = Mark(*row["file"][1:])
 
     def _recently_unreadable(self) -> dict[str, Mark]:

@@ -7,14 +7,18 @@ import errno
 import hashlib
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from nfbmr.system.locks import locked_folder
 
 _HERE = -100  # AT_FDCWD: names are as they are for every other call
+NOT_PLAIN = frozenset({errno.EINVAL, errno.ELOOP, errno.EMLINK})
+"""What systems say of a link that is not to be followed, and `plain_file` of all else."""
 _EXCHANGE = 2  # RENAME_EXCHANGE
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
@@ -179,6 +183,26 @@ def exchange(one: Path, other: Path) -> bool:
     if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP):
         return False
     raise OSError(number, os.strerror(number), str(one), None, str(other))
+
+
+@contextmanager
+def plain_file(path: Path, *, follow: bool = True) -> Iterator[IO[bytes]]:
+    """Opens a plain file to read, and nothing that is waited for, such as a pipe.
+
+    Args:
+        path: of the file.
+        follow: whether a link there is followed, where the system can tell.
+
+    Raises:
+        OSError: it cannot be opened; with `NOT_PLAIN` among its numbers, it is something else.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    handle = os.open(path, flags | (0 if follow else getattr(os, "O_NOFOLLOW", 0)))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+    with os.fdopen(handle, "rb") as stream:
+        yield stream
 
 
 def sha256_of(path: Path) -> str:
