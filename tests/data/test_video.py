@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nfbmr.data.video import frames
+from nfbmr.data.video import frames, named
 from nfbmr.errors import DataError, MissingExtraError
 
 LEVELS = (10, 60, 110, 160, 210)
@@ -89,6 +89,43 @@ def camera(
     return heard
 
 
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("rtsp://h", "rtsp://h"),
+        ("rtsp://h:554/", "rtsp://h:554/"),
+        (
+            "rtsp://192.168.1.10:554/user=admin&password=hidden&channel=1",
+            "rtsp://192.168.1.10:554/...",
+        ),
+        ("rtsp://h?user=hidden", "rtsp://h/..."),
+        ("srt://h:9#hidden", "srt://h:9/..."),
+        ("rtsp://u:hidden@[fe80::1]:554/x", "rtsp://[fe80::1]:554/..."),
+        ("rtsp://u:hid@den@h/x", "rtsp://h/..."),
+        ("rtsp://u:hid/den@h/x", "rtsp://..."),
+        ("rtsp://u:hid?den@h/x", "rtsp://..."),
+        ("rtsp://u:hidden", "rtsp://..."),
+        ("rtsp://u:hid ! den@h/x", "rtsp://h/..."),
+        ("rtsp://h/x\nhidden", "rtsp://h/..."),
+        (
+            "rtspsrc location=rtsp://h user-id=a user-pw=hidden ! decodebin ! appsink",
+            "rtspsrc !...",
+        ),
+        ("rtspsrc location=rtsp://u:hidden@h/x", "rtspsrc !..."),
+        ("location=hidden ! appsink", "!..."),
+        ("v4l2src device=/dev/video0 ! appsink", "v4l2src !..."),
+    ],
+)
+def test_of_a_stream_nothing_is_shown_that_may_be_a_secret(address: str, shown: str) -> None:
+    assert named(address) == (shown, True)
+    assert "hid" not in named(address)[0]
+
+
+@pytest.mark.parametrize("path", ["a?b.avi", "x/me@home.avi", "file:///data/line.avi"])
+def test_a_file_is_shown_whole(path: str) -> None:
+    assert named(path) == (path, False)
+
+
 BGR = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
 
 
@@ -97,8 +134,8 @@ BGR = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     [
         (0, "camera 0"),
         (3, "camera 3"),
-        ("rtsp://10.0.0.7/line", "rtsp://10.0.0.7/line"),
-        ("http://me:secret@cam/mjpeg", "http://cam/mjpeg"),
+        ("rtsp://10.0.0.7/line", "rtsp://10.0.0.7/..."),
+        ("http://me:secret@cam/mjpeg", "http://cam/..."),
         ("/dev/video2", "/dev/video2"),
     ],
 )

@@ -19,7 +19,8 @@ def row(name: str, day: str = "2026-03-01") -> Row:
     return {
         "path": name,
         "is_defect": False,
-        "file": [name, 1, 2],
+        "file": [name, 1, 2, 3, 4],
+        "sha256": "",
         "time": f"{day}T10:00:00+00:00",
     }
 
@@ -147,12 +148,56 @@ def test_one_writer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["x", "[]", '{"other": 1}', '{"file": ["a", 1, 2]}', '{"file": "abc", "is_defect": true}'],
+    [
+        "x",
+        "[" * 100_000,
+        "3",
+        "[]",
+        '{"other": 1}',
+        '{"file": ["a", 1, 2], "is_defect": true}',
+        '{"file": ["a", 1, 2], "path": "a", "error": "", "time": "noon"}',
+        '{"file": ["a", 1, 2]}',
+        '{"file": "abc", "is_defect": true}',
+    ],
 )
 def test_what_no_watch_wrote_is_refused(tmp_path: Path, line: str) -> None:
     (tmp_path / "log.jsonl").write_text(line + "\n")
     with pytest.raises(DataError, match=r"log\.jsonl, line 1, is none that a watch wrote"):
         Journal(tmp_path / "log.jsonl")
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        b"garbage",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"x" * (1 << 24),
+        b"3",
+        b"[]",
+        b"{}",
+        b'{"row": {"file": [1]}, "to": "x", "at": 0}',
+        json.dumps({"row": row("a"), "to": 1, "at": 0}).encode(),
+        json.dumps({"row": row("a"), "to": "good/a", "at": "0"}).encode(),
+        json.dumps({"row": row("a") | {"file": ["a", 1, 2]}, "to": "good/a", "at": 0}).encode(),
+        json.dumps({"row": row("a") | {"sha256": None}, "to": "good/a", "at": 0}).encode(),
+        json.dumps({"row": row("a") | {"time": 1}, "to": "good/a", "at": 0}).encode(),
+        json.dumps({"row": row("a") | {"verdict": ["x"]}, "to": "good/a", "at": 0}).encode(),
+        json.dumps({"row": row("a"), "to": "good/a\0", "at": 0}).encode(),
+        json.dumps({"row": row("a"), "to": "good/a\ud800", "at": 0}).encode(),
+    ],
+)
+def test_what_no_watch_wrote_of_a_move_is_refused_and_kept(tmp_path: Path, held: bytes) -> None:
+    file = tmp_path / ".log.jsonl.next"
+    file.write_bytes(held + b"\n")
+    with (
+        Journal(tmp_path / "log.jsonl") as journal,
+        pytest.raises(
+            DataError, match=r"log\.jsonl\.next: found what no watch wrote; .* move this"
+        ),
+    ):
+        journal.unfinished()
+    assert file.read_bytes() == held + b"\n"
 
 
 @pytest.mark.parametrize("name", ["../a.png", "/a.png", "sub/../../a.png"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 
 from nfbmr.errors import DataError
+from nfbmr.inspection import moves
 from nfbmr.inspection.arrivals import Mark, mark_of
 from nfbmr.inspection.moves import free_place, make_places, move
 
@@ -113,3 +115,61 @@ def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
         DataError, match=r"defect: found a file; expected a folder.*rename the file"
     ):
         make_places(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="links need rights here")
+def test_a_link_that_leads_nowhere_from_another_folder_stays_and_is_said(
+    picture: tuple[Path, Mark, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    file, mark, sha256 = picture
+    link, target = file.parent / "link.png", file.parent / "good" / "link.png"
+    link.symlink_to("a.png")
+    for _ in range(2):
+        assert move(link, mark, sha256, target) == link
+    assert link.readlink() == Path("a.png")
+    assert caplog.text.count("it is a link that leads elsewhere from another folder") == 2
+    link.rename(target)  # as a kill before it came back leaves it
+    assert move(link, mark, sha256, target) == link
+    assert not list(target.parent.iterdir())
+
+
+def test_a_link_by_a_whole_path_is_moved(picture: tuple[Path, Mark, str]) -> None:
+    file, mark, sha256 = picture
+    link, target = file.parent / "link.png", file.parent / "good" / "link.png"
+    link.symlink_to(file)
+    assert move(link, mark, sha256, target) == target
+    assert target.is_symlink()
+    assert file.read_bytes() == b"picture"
+
+
+def test_a_place_with_a_link_to_nothing_is_not_free(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to("nowhere")
+    assert free_place(tmp_path / "a.png") == tmp_path / "a-1.png"
+
+
+def test_what_cannot_be_read_where_it_was_moved_is_not_brought_back_as_another(
+    picture: tuple[Path, Mark, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path, mark, sha256 = picture
+    target, see = path.parent / "b.png", mark_of
+    monkeypatch.setattr(moves, "mark_of", lambda one: None if one == target else see(one))
+    assert move(path, mark, sha256, target) == path
+    assert f"stays where it is: it could not be read at {target}" in caplog.text
+
+
+def test_a_folder_that_leads_back_to_where_pictures_come_in_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    link = tmp_path / "good"
+    link.symlink_to("sub")
+    make_places(tmp_path)
+    with pytest.raises(DataError, match="where pictures come in; expected a folder of its own"):
+        make_places(tmp_path, deep=True)
+    link.unlink()
+    link.symlink_to(".")
+    with pytest.raises(DataError, match="where pictures come in; expected a folder of its own"):
+        make_places(tmp_path)
+    link.unlink()
+    link.symlink_to("look")
+    make_places(tmp_path, deep=True)

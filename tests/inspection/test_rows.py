@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nfbmr.errors import SettingsError
+from nfbmr.inspection.drift import read_rows
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.result import Failure
 from nfbmr.inspection.rows import COLUMNS, Format, open_writer, to_row
@@ -87,6 +88,23 @@ def test_csv(tmp_path: Path) -> None:
     assert [row["score"] for row in rows] == ["1.25", "30.0", ""]
     assert [row["error"] for row in rows] == ["", "", "no picture"]
     assert [json.loads(row["regions"] or "null") for row in rows] == [[], REGIONS, None]
+
+
+@pytest.mark.parametrize("line", ["\r", "\n", "\r\n", "\x0b", "\x1c", "\x85", "\u2028"])
+def test_a_name_that_breaks_lines_is_one_row_of_csv(tmp_path: Path, line: str) -> None:
+    name = f"a{line}=1+1.png"
+    with open_writer("csv", tmp_path / "rows.csv") as writer:
+        writer(GOOD | {"path": name, "look_threshold": 2.0})
+        writer({"path": name, "error": f"{name}: found none{line}=1+1"})
+    text = (tmp_path / "rows.csv").read_bytes().decode()
+    assert len(text.splitlines()) == text.count("\n") == 3
+    shown = "a" + line.encode("unicode_escape").decode() + "=1+1.png"
+    with (tmp_path / "rows.csv").open(newline="") as stream:
+        cells = list(csv.reader(stream))
+    assert [row[0] for row in cells] == ["path", shown, shown]
+    assert not [cell for row in cells for cell in row if cell.startswith("=")]
+    (read,) = read_rows([tmp_path / "rows.csv"])
+    assert (read["path"], read["score"]) == (shown, 1.25)
 
 
 def test_parquet(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nfbmr.errors import DataError
-from nfbmr.inspection.arrivals import NotNowError
+from nfbmr.inspection import moves
+from nfbmr.inspection.arrivals import NotNowError, mark_of
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.journal import Journal
 from nfbmr.inspection.watch import Watch, watch, watch_by
@@ -656,3 +657,40 @@ def test_a_mended_file_that_is_put_off_is_looked_at_again(hot: Path, draw: Draw)
 
     assert watch_by(judge, moving, until=mended) == 1
     assert (hot / "good" / "a.png").is_file()
+
+
+@pytest.mark.parametrize("content", ["picture", "no picture", "too large"])
+def test_a_link_that_cannot_be_moved_is_inspected_once(
+    inspector: Inspector,
+    hot: Path,
+    draw: Draw,
+    content: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = hot.parent / "store"
+    store.mkdir()
+    put(store, "a.png", draw(0))
+    if content != "picture":
+        (store / "a.png").write_bytes(b"no picture")
+    (hot / "a.png").symlink_to(Path("..", "store", "a.png"))
+    most = 5 if content == "too large" else 10**6
+    rounds = iter(range(30))
+    heard: list[Row] = []
+    given = job(hot, move=True, most_bytes=most)
+    count = watch(inspector, given, until=lambda: next(rounds) == 29, alarm=heard.append)
+    assert (count, len(heard), len(rows(hot))) == (1, 1, 1)
+    assert rows(hot)[0]["place"] == str(hot / "a.png")
+    assert caplog.text.count("stays where it is") == 1
+    assert once(inspector, hot, move=True, most_bytes=most) == 0, "nor by the next start"
+
+
+def test_a_file_that_cannot_be_read_where_it_was_moved_is_inspected_once(
+    inspector: Inspector, hot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    see = mark_of
+    monkeypatch.setattr(moves, "mark_of", lambda one: see(one) if one.parent == hot else None)
+    (hot / "a.png").write_bytes(b"too large")
+    rounds = iter(range(30))
+    given = job(hot, move=True, most_bytes=5)
+    assert watch(inspector, given, until=lambda: next(rounds) == 29) == 1
+    assert rows(hot)[0]["place"] == str(hot / "a.png")

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from email.message import Message
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from nfbmr.errors import SettingsError
+from nfbmr.errors import DataError, SettingsError
 from nfbmr.inspection.outbox import Outbox
 from nfbmr.inspection.webhook import Webhook, parse_address, shown_address, signature
 
@@ -185,6 +186,61 @@ def test_what_a_kill_leaves_is_sent_by_the_next_start(
     assert paths(receiver) == ["a.png"]
 
 
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="this system follows every link")
+def test_what_is_no_row_of_its_name_is_neither_signed_nor_sent(
+    receiver: Receiver, hook_to: Open, outbox: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    outbox.mkdir()
+    (outbox.parent / "secrets.json").write_text('{"id": "1", "path": "stolen"}')
+    (outbox / "00-1.json").symlink_to(outbox.parent / "secrets.json")
+    os.mkfifo(outbox / "01-1.json")
+    (outbox / "02-1.json").mkdir()
+    for number, body in enumerate(
+        [b"{", b"[]", b"[" * 100_000, b'"1"', b'{"id": "2"}', b'{"path": "x"}', b"\xff"], start=3
+    ):
+        (outbox / f"{number:02d}-1.json").write_bytes(body)
+    (outbox / "10-a\nX-Other: 1.json").write_text('{"id": "a\\nX-Other: 1"}')
+    (outbox / "11-1.json").write_bytes(b'{"id": "1"}')
+    os.truncate(outbox / "11-1.json", 10**9)
+    Outbox(outbox).put({"path": "a.png", "id": "1"})
+    with hook_to(receiver.url, "secret") as hook:
+        pass
+    assert paths(receiver) == ["a.png"]
+    assert hook.lost == len(hook.outbox.refused()) == 12
+    assert hook.outbox.waiting() == []
+    assert caplog.text.count("expected a row that was put here, with the id of its name") == 12
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_an_outbox_is_its_owners_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = tmp_path / "old"
+    old.mkdir()
+    old.chmod(0o777)
+    for folder in (old, tmp_path / "new"):
+        Outbox(folder).put({"path": "a.png", "id": "1"})
+        assert folder.stat().st_mode & 0o777 == 0o700
+        (file,) = folder.iterdir()
+        assert file.stat().st_mode & 0o777 == 0o600
+    assert not caplog.text
+
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    old.chmod(0o777)
+    monkeypatch.setattr(Path, "chmod", refused)
+    Outbox(old)
+    assert "others may write into it (Operation not permitted), and what they put" in caplog.text
+
+
+def test_a_link_is_no_outbox(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "outbox").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="found a link; expected a folder of its own"):
+        Outbox(tmp_path / "outbox")
+
+
 def test_a_row_that_is_no_json_is_its_senders_trouble(receiver: Receiver, hook_to: Open) -> None:
     with hook_to(receiver.url) as hook:
         with pytest.raises(ValueError, match="JSON compliant"):
@@ -203,12 +259,13 @@ def test_an_address_that_is_refused_shows_no_password() -> None:
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("http://h:8080/verdicts", "http://h:8080/verdicts"),
+        ("http://h:8080/verdicts", "http://h:8080/..."),
+        ("https://ntfy.sh/s3cret-topic", "https://ntfy.sh/..."),
         ("https://u:p@h/", "https://h/"),
         ("https://h", "https://h/"),
-        ("https://h/services/T0/B0/secret", "https://h/services/..."),
-        ("https://h/in?key=secret", "https://h/in?..."),
-        ("http://u:p@[::1]:80/a/b?c#d", "http://[::1]:80/a/...?..."),
+        ("https://h/services/T0/B0/secret", "https://h/..."),
+        ("https://h/in?key=secret", "https://h/..."),
+        ("http://u:p@[::1]:80/a/b?c#d", "http://[::1]:80/..."),
     ],
 )
 def test_people_see_of_an_address_what_is_no_secret(url: str, expected: str) -> None:
@@ -220,7 +277,7 @@ def test_the_log_names_a_receiver_without_the_secrets_of_its_address(
 ) -> None:
     with hook_to("http://user:hidden@127.0.0.1:9/in/hidden?key=hidden", first_pause=60) as hook:
         hook.send({"path": "a.png"})
-    assert "webhook: http://127.0.0.1:9/in/...?... takes no rows" in caplog.text
+    assert "webhook: http://127.0.0.1:9/... takes no rows" in caplog.text
     assert "hidden" not in caplog.text
 
 

@@ -33,6 +33,7 @@ from nfbmr.settings.schema import CalibrationSettings, ScoringSettings
 
 ALL = ScoringSettings(top_share=0.25)
 ONE = ScoringSettings(maps=("source",), statistics=("mean",))
+HEARD = ScoringSettings(fusion="any")
 SIX = replace(ALL, statistics=("mean",))
 
 
@@ -455,6 +456,53 @@ def test_an_impossible_calibration_is_refused(change: dict[str, Any]) -> None:
     assert calibration_from_dict(values, ONE).rank == 2
     with pytest.raises(BundleTamperedError, match="calibration refused"):
         calibration_from_dict(values | change, ONE)
+
+
+@pytest.mark.parametrize("value", [1e308, 2.0**63, -(2.0**63), 10**400, 1e6])
+@pytest.mark.parametrize("name", ["judge_mean", "judge_std", "zero", "one"])
+def test_a_scale_on_which_nothing_would_be_high_is_refused(name: str, value: float) -> None:
+    values = calibration_to_dict(calibrate(good_maps(9), HEARD, 0.2))
+    calibration_from_dict(values, HEARD)
+    of_judges = [value, *values[name][1:]] if name.startswith("judge") else value
+    expected = pytest.raises(BundleTamperedError, match="calibration refused")
+    if name == "one" and value == 1e6:  # a threshold may be extrapolated so far
+        calibration_from_dict(values | {name: of_judges}, HEARD)
+        return
+    with expected:
+        calibration_from_dict(values | {name: of_judges}, HEARD)
+
+
+@pytest.mark.parametrize("value", [1e308, 1e31])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("statistic_mean", "statistic_std", "map_mean", "map_std", "judge_peak", "judge_peaks"),
+        *("heat_zero", "heat_one", "threshold", "watched", "rims", "learnt"),
+    ],
+)
+def test_a_value_that_no_picture_gives_is_refused(name: str, value: float) -> None:
+    values = calibration_to_dict(calibrate(good_maps(9), HEARD, 0.2))
+    if name == "watched":
+        found: Any = {"brightness": [value] * 9}
+    elif name == "rims":
+        found = {"y": [[0.0, value], [value, value]]}
+    elif name == "judge_peaks":
+        found = [[value] * 9 for _ in values[name]]
+    elif name == "heat_zero":
+        found = -value
+    else:
+        found = [value] * len(values[name]) if isinstance(values[name], list | tuple) else value
+    with pytest.raises(BundleTamperedError, match="calibration refused"):
+        calibration_from_dict(values | {name: int(value) if name == "learnt" else found}, HEARD)
+
+
+def test_pictures_of_which_one_is_far_out_have_a_possible_calibration() -> None:
+    for n in (5, 40):
+        maps = good_maps(n)
+        maps[0] *= 1e12
+        for rate in (0.2, 1e-9):
+            found = calibrate(maps, HEARD, rate)
+            assert calibration_from_dict(calibration_to_dict(found), HEARD) == found
 
 
 @pytest.mark.parametrize("key", ["scores", "threshold", "rank", "heat_one", "statistic_mean"])

@@ -73,10 +73,18 @@ def test_names_cannot_steer_a_terminal() -> None:
     assert printable("a\x1b[31mb\nc\x07é") == "a?[31mb\nc?é"
 
 
-@pytest.mark.parametrize("name", ["=cmd()", "+1", "-1", "@x", "\tx"])
+@pytest.mark.parametrize("name", ["=cmd()", "+1", "-1", "@x", " =1", "\uff1d1"])
 def test_names_are_no_formulas(name: str) -> None:
     assert spreadsheet_cell(name) == f"'{name}"
     assert spreadsheet_cell(f"a{name}") == f"a{name}"
+
+
+@pytest.mark.parametrize("line", ["\r", "\n", "\t", "\x0b", "\x85", "\u2028", "\u202e"])
+def test_a_name_is_one_cell_whoever_reads_it(line: str) -> None:
+    shown = line.encode("unicode_escape").decode()
+    assert spreadsheet_cell(f"a{line}=1+1") == f"a{shown}=1+1"
+    assert spreadsheet_cell(f"{line}=1+1") == f"{shown}=1+1"
+    assert spreadsheet_cell("naïve 零件\u3000\\n.png") == "naïve 零件\u3000\\n.png"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +23,14 @@ _log = logging.getLogger(__name__)
 _Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The hot folder.")]
 _Log = Annotated[
     Path | None,
-    typer.Option("-o", "--out", metavar="LOG", help="A .jsonl file. [default: FOLDER/nfbmr.jsonl]"),
+    typer.Option(
+        "-o",
+        "--out",
+        metavar="LOG",
+        help="A .jsonl file. What is under way and what waits for --webhook lies beside it and is "
+        "believed: where others fill FOLDER, name a folder that they cannot write to. "
+        "[default: FOLDER/nfbmr.jsonl]",
+    ),
 ]
 _Move = Annotated[
     bool, typer.Option("--move", help="Move files to good/, look/, defect/ or error/ in FOLDER.")
@@ -54,6 +62,15 @@ _Poll = Annotated[
         "network drives.",
     ),
 ]
+_Megabytes = Annotated[
+    float,
+    typer.Option(
+        min=0.001,
+        max=1e6,
+        metavar="MEGABYTES",
+        help="Of a picture's file, at most; a larger one is not read, and counts as unreadable.",
+    ),
+]
 _Once = Annotated[bool, typer.Option("--once", help="Inspect what is there, then end.")]
 _Webhook = Annotated[
     str | None,
@@ -76,6 +93,7 @@ def watch(
     settle: _Settle = 1.0,
     patience: _Patience = 10.0,
     poll: _Poll = False,
+    most_megabytes: _Megabytes = 512.0,
     once: _Once = False,
     webhook: _Webhook = None,
     secret: Secret = None,
@@ -85,10 +103,12 @@ def watch(
 ) -> None:
     """Inspect each picture that comes into a folder, once, also after a restart."""
     from nfbmr.inspection.inspector import load
+    from nfbmr.inspection.reading import MEGABYTE
     from nfbmr.inspection.watch import Watch
     from nfbmr.inspection.webhook import parse_address
 
     refuse_swapped("watch", model, [folder])
+    _refuse_no_number(settle=settle, patience=patience, most_megabytes=most_megabytes)
     log = out or folder / "nfbmr.jsonl"
     if log.suffix.lower() != ".jsonl" or log.is_dir():
         raise SettingsError(f"-o {log}: the log is a file that ends in .jsonl; name one")
@@ -104,6 +124,7 @@ def watch(
         once=once,
         settle=settle,
         patience=patience,
+        most_bytes=int(most_megabytes * MEGABYTE),
     )
     kept = job.beside("heatmaps")
     if heatmaps and kept.exists() and not kept.is_dir():
@@ -113,6 +134,13 @@ def watch(
     inspector = load(model, runtime=runtime, device=device, threads=threads)
     _log.info("Watching %s with %s; log: %s", folder, inspector.runtime.name, job.log)
     _run(inspector, job, webhook, secret)
+
+
+def _refuse_no_number(**values: float) -> None:
+    for name, value in values.items():
+        if math.isnan(value):
+            option = name.replace("_", "-")
+            raise SettingsError(f"--{option} {value}: a number was expected; give one")
 
 
 def _run(inspector: Inspector, job: Watch, webhook: str | None, secret: str | None) -> None:

@@ -84,13 +84,26 @@ def frames(
 
 
 def named(address: str | int) -> tuple[str, bool]:
-    """Returns how messages call a source, without user and password, and whether it is live."""
+    """Returns how messages call a source, without what may be a secret, and whether it is live.
+
+    Shown are a file whole; of a stream scheme, host and port; of a pipeline its first element.
+    """
     if isinstance(address, int):
         return f"camera {address}", True
-    is_live = address.startswith("/dev/") or " ! " in address or "://" in address  # ! : GStreamer
-    # A password may hold any letter, and stand behind a question mark, too.
-    shown = re.sub(r"\?.*", "?...", re.sub(r"//.*@", "//", address))
-    return shown, is_live and not address.startswith("file:")
+    if address.startswith("/dev/"):
+        return address, True
+    if address.startswith("file:") or not (" ! " in address or "://" in address):  # ! : GStreamer
+        return address, False
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/?#\\]*)(.*)", address, re.DOTALL)
+    if found is None:
+        first = re.match(r"\s*([A-Za-z0-9_-]+)(?=\s)", address)
+        return f"{first[1]} !..." if first else "!...", True
+    scheme, host, rest = found[1], found[2].rpartition("@")[2], found[3]
+    # A password may hold any letter, a slash, too: then nobody can tell where the host begins.
+    sound = "@" not in rest and re.fullmatch(r"[\w.-]*(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?", host)
+    if not sound:
+        return f"{scheme}...", True
+    return f"{scheme}{host}{'/...' if rest.strip('/') else rest}", True
 
 
 def _say_why_it_ended(what: str, number: int, lost: int, *, is_live: bool, asked: int) -> None:

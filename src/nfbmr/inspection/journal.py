@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any
 
 from nfbmr.errors import DataError
-from nfbmr.inspection.arrivals import FOLDERS
+from nfbmr.inspection.arrivals import FOLDERS, Mark
 from nfbmr.system.files import flush_folder, naming
 from nfbmr.system.locks import is_at, lock
 
@@ -27,6 +27,8 @@ _DAY = r"\d{4}-\d\d-\d\d"
 _APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 _APPEND |= getattr(os, "O_NOFOLLOW", 0)  # whoever fills the folder may leave a link there
 _TAIL = 1 << 16
+_LONGEST = 1 << 24  # bytes of a row that is under way
+_NOT_OURS = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
 class Journal:
@@ -58,14 +60,18 @@ class Journal:
             self._beside.unlink(missing_ok=True)
 
     def unfinished(self) -> tuple[Row, str] | None:
-        """Returns the row of a move that a kill came into, and where to; None if there is none."""
-        line, end, _ = _part(self._next, 0, os.fstat(self._next).st_size).partition(b"\n")
-        if not end:  # it was being written: nothing was moved yet
+        """Returns the row of a move that a kill came into, and where to; None if there is none.
+
+        Raises:
+            DataError: a watch did not write that.
+        """
+        size = os.fstat(self._next).st_size
+        line, end, _ = _part(self._next, 0, min(size, _LONGEST)).partition(b"\n")
+        if not end and size <= _LONGEST:  # it was being written: nothing was moved yet
             return None
-        found = json.loads(line)
-        _refuse_outside(self._beside, found["row"]["file"][0], found["to"])
-        in_log = os.fstat(self._log).st_size > found["at"]
-        return None if in_log else (found["row"], found["to"])
+        row, to, at = _begun(line, self._beside)
+        _refuse_outside(self._beside, row["file"][0], to)
+        return None if os.fstat(self._log).st_size > at else (row, to)
 
     def turn(self, time: str) -> None:
         """Begins a new log where the day of `time`, ISO 8601, is another than that of the log."""
@@ -176,18 +182,55 @@ def folder_of(row: Row) -> str:
 
 def _read(line: bytes, log: Path, number: int) -> Row:
     try:
-        row: Row = json.loads(line)
-        name, size, changed, *_ = row["file"]
-        sound = isinstance(name, str) and isinstance(size, int) and isinstance(changed, int)
-        if "error" not in row:
-            sound = sound and isinstance(row["is_defect"], bool)
-        if not sound or folder_of(row) not in FOLDERS:
-            raise ValueError
-    except (ValueError, KeyError, TypeError):
+        return _sound(json.loads(line))
+    except _NOT_OURS:
         raise DataError(
             f"{log}, line {number}, is none that a watch wrote; name another log with -o"
         ) from None
+
+
+def _begun(line: bytes, file: Path) -> tuple[Row, str, int]:
+    """Reads a move that was under way: its row, where to, and how long the log was.
+
+    Raises:
+        DataError: it is none that a watch wrote.
+    """
+    try:
+        found = json.loads(line)
+        row, to, at = _sound(found["row"]), found["to"], found["at"]
+        texts = (to, row["path"], row["time"], row["sha256"])
+        numbers = (at, *row["file"][1:])
+        if not _are(str, texts) or not _are(int, numbers) or len(numbers) != 1 + len(Mark._fields):
+            raise ValueError
+        if b"\0" in os.fsencode(to) + os.fsencode(row["file"][0]):  # nor what no name can hold
+            raise ValueError
+    except _NOT_OURS:
+        places = ", ".join(f"{one}/" for one in FOLDERS)
+        raise DataError(
+            f"{file}: found what no watch wrote; expected the picture that was being moved when a "
+            f"watch was killed. Look into {places} for one without a row in the log, then move "
+            "this file away and start again"
+        ) from None
+    return row, to, at
+
+
+def _sound(row: Any) -> Row:
+    """Returns a row as far as the log has to know it; raises one of `_NOT_OURS` for another."""
+    name, *numbers = row["file"]
+    texts = (name, row["path"], row.get("sha256", ""), row.get("place") or "")
+    sound = _are(str, texts) and _are(int, numbers) and len(numbers) >= 2
+    if "time" in row:
+        datetime.fromisoformat(row["time"])
+    if "error" not in row:
+        sound = sound and isinstance(row["is_defect"], bool)
+    if not sound or folder_of(row) not in FOLDERS:
+        raise ValueError
+    assert isinstance(row, dict)
     return row
+
+
+def _are(kind: type, values: Iterable[object]) -> bool:
+    return all(isinstance(value, kind) for value in values)
 
 
 def _cut_at_last_line(handle: int) -> None:

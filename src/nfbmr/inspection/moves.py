@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from pathlib import Path
 
 from nfbmr.errors import DataError
 from nfbmr.inspection.arrivals import FOLDERS, Mark, mark_of
-from nfbmr.system.files import printable
+from nfbmr.system.files import printable, sha256_of
 
 _log = logging.getLogger(__name__)
 
@@ -17,13 +16,19 @@ _log = logging.getLogger(__name__)
 _LONGEST_NAME = 255  # bytes that a file's name may have on most file systems
 
 
-def make_places(folder: Path) -> None:
+def make_places(folder: Path, *, deep: bool = False) -> None:
     """Makes the folders that pictures go to, so that the file system also says what is moved there.
 
+    Args:
+        folder: that is watched.
+        deep: whether its sub-folders are, too.
+
     Raises:
-        DataError: a file has the name of one.
+        DataError: a file has the name of one, or a link that leads to where pictures come in:
+            what is moved there would come in again.
         OSError: one cannot be made.
     """
+    root = folder.resolve()
     for place in (folder / name for name in FOLDERS):
         if place.exists() and not place.is_dir():
             raise DataError(
@@ -31,14 +36,13 @@ def make_places(folder: Path) -> None:
                 "rename the file"
             )
         place.mkdir(exist_ok=True)
-
-
-def read_bytes(path: Path) -> tuple[bytes | None, str]:
-    """Reads a file; returns None and why where it cannot be read."""
-    try:
-        return path.read_bytes(), ""
-    except (OSError, MemoryError) as error:  # e.g. a writer that keeps others out
-        return None, f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
+        where = place.resolve()
+        inside = where.relative_to(root).parts if where.is_relative_to(root) else FOLDERS
+        if where.samefile(root) or (deep and inside[0] not in FOLDERS):
+            raise DataError(
+                f"{place}: found a link to {where}, where pictures come in; expected a folder of "
+                "its own; take the link away"
+            )
 
 
 def is_there(path: Path, mark: Mark, sha256: str) -> bool:
@@ -46,8 +50,17 @@ def is_there(path: Path, mark: Mark, sha256: str) -> bool:
     found = mark_of(path)
     if found is None or mark.same_file(found):
         return found is not None
-    data, _ = read_bytes(path) if found.size == mark.size else (None, "")
-    return data is not None and hashlib.sha256(data).hexdigest() == sha256
+    if found.size != mark.size or not sha256:  # one that could not be read has none
+        return False
+    try:
+        return sha256_of(path) == sha256
+    except OSError:
+        return False
+
+
+def _is_taken(path: Path) -> bool:
+    """Tells whether a rename would replace something at a path, and be it a link to nothing."""
+    return path.is_symlink() or path.exists()
 
 
 def free_place(path: Path) -> Path:
@@ -63,11 +76,11 @@ def free_place(path: Path) -> Path:
         return path.with_name(f"{stem}{os.fsdecode(end)}")
 
     taken, free = -1, 0
-    while like(free).exists():
+    while _is_taken(like(free)):
         taken, free = free, 2 * free or 1
     while free - taken > 1:
         middle = (taken + free) // 2
-        if like(middle).exists():
+        if _is_taken(like(middle)):
             taken = middle
         else:
             free = middle
@@ -88,12 +101,11 @@ def move(path: Path, mark: Mark, sha256: str, target: Path) -> Path | None:
         since another took its name. That one is in the folder of `path` then.
     """
     try:
-        if target.exists():  # moved before a kill, or another took the free name
+        if _is_taken(target):  # moved before a kill, or another took the free name
             if is_there(target, mark, sha256):
                 return target
             if not is_there(path, mark, sha256):
-                target.rename(free_place(path))
-                return None
+                return _brought_back(path, mark, sha256, target)
             target = free_place(target)
         if not is_there(path, mark, sha256):
             return None
@@ -101,8 +113,27 @@ def move(path: Path, mark: Mark, sha256: str, target: Path) -> Path | None:
         path.rename(target)
         if is_there(target, mark, sha256):
             return target
-        target.rename(free_place(path))  # another took its name in this moment
+        return _brought_back(path, mark, sha256, target)
     except OSError as error:
         _log.warning("%s", printable(f"{path} stays where it is: {error.strerror or error}"))
         return path if is_there(path, mark, sha256) else None
-    return None
+
+
+def _brought_back(path: Path, mark: Mark, sha256: str, target: Path) -> Path | None:
+    """Renames what is at `target`, where the picture is not to be read, back to its folder.
+
+    Returns:
+        `path` where that is the picture after all, which is said: nothing of it is to be done
+        again. Else None: another took its name in the moment of the move.
+    """
+    back = free_place(path)
+    target.rename(back)
+    if back != path or not is_there(path, mark, sha256):
+        return None
+    why = (
+        "it is a link that leads elsewhere from another folder; link by a whole path, or copy it"
+        if path.is_symlink()
+        else f"it could not be read at {target}"
+    )
+    _log.warning("%s", printable(f"{path} stays where it is: {why}"))
+    return path

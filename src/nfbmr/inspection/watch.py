@@ -27,7 +27,8 @@ from nfbmr.inspection.events import Events
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.journal import Journal, folder_of
 from nfbmr.inspection.known import Done, identity_of, is_same, known_of
-from nfbmr.inspection.moves import free_place, make_places, move, read_bytes
+from nfbmr.inspection.moves import free_place, make_places, move
+from nfbmr.inspection.reading import MOST_BYTES, read_bytes, too_large
 from nfbmr.inspection.result import Failure
 from nfbmr.inspection.rows import to_row
 from nfbmr.inspection.watched import Inspecting
@@ -69,7 +70,7 @@ class Watch:
     """Seconds for which one that cannot be read must stay the same; six times that if empty."""
     every: float = 0.5
     """Seconds between two looks."""
-    most_bytes: int | None = None
+    most_bytes: int = MOST_BYTES
     """Of a picture's file; a larger one is not read, and counts as one that cannot be."""
 
     def beside(self, what: str) -> Path:
@@ -184,7 +185,7 @@ class _Line:
             ours=(job.beside("heatmaps"), job.beside("outbox")),
         )
         if job.move:
-            make_places(job.folder)
+            make_places(job.folder, deep=job.recursive)
         self.events = self._listening()
 
     def run(self, until: Callable[[], bool]) -> int:
@@ -271,7 +272,7 @@ class _Line:
                 self._done.pop(name, None)
             folder = path[: len(path) - len(escaped(name))]
             below = str(place).removeprefix(folder).replace(os.sep, "/")
-            if "error" in row and below in unreadable:
+            if "error" in row and below in unreadable and len(row["file"]) == 1 + len(Mark._fields):
                 self._unreadable[below] = Mark(*row["file"][1:])
 
     def _recently_unreadable(self) -> dict[str, Mark]:
@@ -332,9 +333,9 @@ class _Line:
     def _read(self, path: Path, mark: Mark) -> tuple[bytes | None, str]:
         """Reads a file; of one that cannot be read, or is too large, returns why."""
         most = self._job.most_bytes
-        if most is not None and mark.size > most:
+        if mark.size > most:
             return None, too_large(path, mark.size, most)
-        return read_bytes(path)
+        return read_bytes(path, most)
 
     def _move_later(self, name: str, done: Done) -> None:
         """Moves what was inspected before moving was asked for."""
@@ -370,7 +371,9 @@ class _Line:
             _heard(self._alarm, row)
         self._journal.append(row)
         if place == path:
-            self._done[name] = Done(mark, sha256, folder_of(row), stuck=bool(to))
+            now = mark_of(path) if to and not sha256 else None  # it may have been moved and back
+            seen = now if now is not None and mark.same_file(now) else mark
+            self._done[name] = Done(seen, sha256, folder_of(row), stuck=bool(to))
         elif place is not None and folder_of(row) == "error":
             self._unreadable[place.relative_to(self._job.folder).as_posix()] = mark
         if "moved" not in row:
@@ -380,14 +383,6 @@ class _Line:
         for name in self._arrivals.names()[:10]:
             text = f"{self._job.folder / name} is not whole yet, and is left for the next time"
             _log.warning("%s", printable(text))
-
-
-def too_large(path: Path, size: int, most: int) -> str:
-    """Says that a file has more bytes than may be."""
-    return (
-        f"{path}: found {size / 1e6:.3g} megabytes; expected at most {most / 1e6:g}; save it "
-        "smaller or compressed, or allow more"
-    )
 
 
 def _heard(hear: Callable[[Row], object], row: Row) -> None:

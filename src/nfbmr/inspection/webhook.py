@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from nfbmr.errors import SettingsError
+from nfbmr.errors import DataError, SettingsError
 from nfbmr.inspection.courier import Courier, Outcome
 from nfbmr.inspection.outbox import Outbox
 from nfbmr.system.files import printable
@@ -67,15 +67,13 @@ def parse_address(url: str) -> tuple[str, str | None]:
 
 
 def shown_address(url: str) -> str:
-    """Returns what people may see of an address: host, port and the first part of the path.
+    """Returns what people may see of an address, scheme, host and port: `https://host/...`.
 
-    What follows may be a secret, as user, password and query may: `https://host/hooks/...`.
+    All else may be a secret: user and password, and of services also the path or the query.
     """
     parts = urlsplit(url)
-    first, slash, rest = parts.path.removeprefix("/").partition("/")
-    more = "/..." if slash and rest else slash
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}/{first}{more}{'?...' if parts.query else ''}"
+    more = "..." if parts.path.strip("/") or parts.query or parts.fragment else ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{more}"
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -151,6 +149,7 @@ class Webhook:
 
         Raises:
             SettingsError: the address is no http or https one.
+            DataError: a link is in the place of the folder.
             OSError: the folder cannot be made.
         """
         self._post = Post(url, secret)
@@ -198,7 +197,11 @@ class Webhook:
             _log.warning("%s", printable(text))
 
     def _deliver(self, file: Path) -> tuple[Outcome, str]:
-        return self._post(file.read_bytes(), self.outbox.id_of(file))
+        try:
+            body = self.outbox.read(file)
+        except DataError as error:  # nobody signs what lies there by chance, or by a stranger
+            return "refused", str(error)
+        return self._post(body, self.outbox.id_of(file))
 
 
 class _Box:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -16,33 +17,20 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from nfbmr.errors import BundleTamperedError
+from nfbmr.scoring.bounds import HUGE, MOST_CELLS, are_possible
 from nfbmr.scoring.chosen import Chosen
 from nfbmr.scoring.conformal import TINY, images_needed, threshold_for
 from nfbmr.scoring.ignored import Area, are_areas, inside, masked
-from nfbmr.scoring.judges import (
-    by_judge,
-    heard,
-    heard_left_out,
-    judges_of,
-    left_out_statistics,
-)
+from nfbmr.scoring.judges import by_judge, heard, heard_left_out, judges_of, left_out_statistics
 from nfbmr.scoring.left_out import left_out
 from nfbmr.scoring.level import to_level, to_raw
-from nfbmr.scoring.maps import (
-    MAPS,
-    Floats,
-    Maps,
-    halved_sums,
-    shown_maps,
-    statistics,
-)
+from nfbmr.scoring.maps import MAPS, Floats, Maps, halved_sums, shown_maps, statistics
 from nfbmr.scoring.rims import RimScale, is_scale, with_calm_rims
 from nfbmr.settings.schema import CalibrationSettings, ScoringSettings
 
 Verdict = Literal["good", "look", "defect"]
 
 _FEW_HELD_OUT = 30
-_HUGE = 1e30
 LOOK_RATE = CalibrationSettings().look_rate
 _ASM = "half the sum"
 _HOLDS = "That holds for good parts that come alike, but for the scale that held-out ones share."
@@ -137,19 +125,28 @@ class Calibration:
             and 1 <= self.rank <= n + 1
             # Half of it: scales of older versions are halved for eq. 14.
             and min((*self.statistic_std, *self.map_std), default=0) >= TINY / 2
-            and max(map(abs, (*self.statistic_mean, *self.map_mean, *self.scores))) < _HUGE
+            and are_possible(
+                n,
+                self.false_alarm_rate,
+                maps=(self.statistic_mean, self.statistic_std, self.map_mean, self.map_std),
+                others=(*chain(*self.rims.values()), *self.watched.values(), (self.threshold,)),
+                scores=self.scores,
+                judges=(self.judge_mean, self.judge_std),
+                peaks=(*self.judge_peaks, self.judge_peak, (self.heat_zero, self.heat_one)),
+                scale=None if self.one is None else (self.zero, self.one),
+            )
             and len(self.statistic_mean) == len(self.statistic_std)
             and len(self.map_mean) == len(self.map_std)
             and self.heat_one > self.heat_zero
             and len(self.pictures) in (0, n)
             and len(self.judge_mean) == len(self.judge_std)
             and len(self.judge_mean) == len(self.judge_peak)
-            and min((*self.judge_std, *self.judge_peak), default=1) > 0
+            and min((*self.judge_std, *self.judge_peak), default=1) >= TINY / 2
             and (self.one is None or self.one > self.zero)
-            and self.factor >= self.detail_factor >= 1
+            and MOST_CELLS >= self.factor >= self.detail_factor >= 1
             and len(self.judge_peaks) in (0, len(self.judge_peak))
             and all(len(peaks) == n for peaks in self.judge_peaks)
-            and (self.learnt == 0 or self.learnt >= max(n, 2))
+            and (self.learnt == 0 or HUGE > self.learnt >= max(n, 2))
             and (self.folds == 0 or (self.folds > 1 and self.learnt > 0))
             and all(name in MAPS and 0 <= weight <= 1 for name, weight in self.own.items())
             and is_scale(self.rims)
@@ -157,12 +154,12 @@ class Calibration:
             and all(len(values) == n for values in self.watched.values())
             and len(set(self.places)) == len(self.places)
             and len(self.places) in (0, n)
-            and max(map(abs, self.trained.values()), default=0) < _HUGE
+            and max(map(abs, self.trained.values()), default=0) < HUGE
         )
         if not sound:
             raise ValueError(
                 "its values contradict one another; expected are scores ascending, rates in "
-                "(0, 1), spreads above 0 and as many of them as means"
+                "(0, 1), spreads above 0, as many of them as means, none beyond what pictures give"
             )
         return self
 

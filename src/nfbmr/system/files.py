@@ -6,15 +6,22 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from nfbmr.system.locks import locked_folder
 
 _HERE = -100  # AT_FDCWD: names are as they are for every other call
+NOT_PLAIN = frozenset({errno.EINVAL, errno.ELOOP, errno.EMLINK})
+"""What systems say of a link that is not to be followed, and `plain_file` of all else."""
 _EXCHANGE = 2  # RENAME_EXCHANGE
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 
 
 @contextmanager
@@ -178,6 +185,26 @@ def exchange(one: Path, other: Path) -> bool:
     raise OSError(number, os.strerror(number), str(one), None, str(other))
 
 
+@contextmanager
+def plain_file(path: Path, *, follow: bool = True) -> Iterator[IO[bytes]]:
+    """Opens a plain file to read, and nothing that is waited for, such as a pipe.
+
+    Args:
+        path: of the file.
+        follow: whether a link there is followed, where the system can tell.
+
+    Raises:
+        OSError: it cannot be opened; with `NOT_PLAIN` among its numbers, it is something else.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    handle = os.open(path, flags | (0 if follow else getattr(os, "O_NOFOLLOW", 0)))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+    with os.fdopen(handle, "rb") as stream:
+        yield stream
+
+
 def sha256_of(path: Path) -> str:
     """Returns the hash of a file, 64 hexadecimal digits."""
     with path.open("rb") as stream:
@@ -206,5 +233,11 @@ def printable(text: str) -> str:
 
 
 def spreadsheet_cell(text: str) -> str:
-    """Keeps a spreadsheet from reading a name as a formula: puts ' before = + - @ and the like."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    """Makes a name a cell of CSV: one cell of one row, and no formula to a spreadsheet.
+
+    What breaks lines or steers is escaped, since readers differ in what ends a row, and not every
+    writer quotes a lone carriage return. ' is put before = + - @ and their wide forms, also behind
+    blanks, which some spreadsheets drop.
+    """
+    shown = _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return f"'{shown}" if shown.lstrip()[:1] in _FORMULA else shown

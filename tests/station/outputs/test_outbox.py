@@ -78,7 +78,8 @@ def test_verdicts_arrive_signed_as_they_are_recorded(
         assert headers["X-Nfbmr-Id"] == heard["id"]
         assert headers["X-Nfbmr-Signature"].startswith("sha256=")
     assert state["delivered_at"] is not None
-    assert (state["failing"], state["error"], state["address"]) == (False, "", receiver.url)
+    assert (state["failing"], state["error"]) == (False, "")
+    assert state["address"] == f"{receiver.url.rpartition('/')[0]}/..."
 
 
 def test_address_and_secret_come_from_files_and_are_not_shown(
@@ -90,7 +91,7 @@ def test_address_and_secret_come_from_files_and_are_not_shown(
     with Station(settings(webhook_file=address, webhook_secret_file=secret)) as station:
         send(station, png(1, defect=True))
         until(lambda: state_of(station)["waiting"] == 0)
-        assert state_of(station)["address"] == f"{receiver.url}/...?..."
+        assert state_of(station)["address"] == f"{receiver.url.rpartition('/')[0]}/..."
     (headers,) = receiver.headers
     body = json.dumps(receiver.heard[0]).encode()
     assert headers["X-Nfbmr-Signature"] == signature(body, "of both")

@@ -55,6 +55,13 @@ def test_a_zip_has_the_table_and_each_picture_that_is_kept(
     assert [row["id"] for row in csv.DictReader(io.StringIO(table))] == ["5", "4", "3", "2", "1"]
 
 
+@pytest.mark.parametrize("line", ["\r", "\n", "\x85", "\u2028"])
+def test_a_name_that_breaks_lines_is_one_row(line: str) -> None:
+    shown = "a" + line.encode("unicode_escape").decode() + "=1+1.png"
+    text = export._lines([(1, export._cell(f"a{line}=1+1.png"), export._cell(f"{line}=1"))])
+    assert text == f"1,{shown},{line.encode('unicode_escape').decode()}=1\n"
+
+
 def test_parquet_has_the_same_rows_with_types(
     client: TestClient, station: Station, pictures: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

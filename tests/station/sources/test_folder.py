@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from nfbmr.errors import DataError, SettingsError
 from nfbmr.inspection.journal import Journal
-from nfbmr.inspection.moves import read_bytes
+from nfbmr.inspection.reading import read_bytes
 from nfbmr.inspection.watch import Watch, watch_by
 from nfbmr.station.app import create_app
 from nfbmr.station.settings import StationSettings
@@ -63,9 +63,9 @@ def test_what_is_refused_is_an_event_and_counted_and_a_huge_file_is_not_even_rea
 ) -> None:
     read: list[str] = []
 
-    def noted(path: Path) -> tuple[bytes | None, str]:
+    def noted(path: Path, most: int) -> tuple[bytes | None, str]:
         read.append(path.name)
-        return read_bytes(path)
+        return read_bytes(path, most)
 
     monkeypatch.setattr("nfbmr.inspection.watch.read_bytes", noted)
     (hot / "huge.png").write_bytes(png(1) + bytes(200_000))

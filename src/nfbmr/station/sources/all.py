@@ -11,7 +11,7 @@ from nfbmr.errors import SettingsError, StationError
 from nfbmr.station.engine.pool import Pool
 from nfbmr.station.services.judge import Judge
 from nfbmr.station.settings import MEGABYTE, StationSettings
-from nfbmr.station.sources.camera import Camera, camera_of
+from nfbmr.station.sources.camera import Camera, camera_of, shown_camera
 from nfbmr.station.sources.folder import Folder
 from nfbmr.station.sources.source import Feed, Named, Source
 from nfbmr.station.store import sources
@@ -164,6 +164,7 @@ def _halves(option: str, said: str) -> tuple[str, str]:
     model, sign, where = said.partition("=")
     if not sign or not where or not re.fullmatch(r"[A-Za-z0-9._-]+", model):
         example = "MODEL=FOLDER" if option == "watch" else "MODEL=0 or MODEL=rtsp://HOST/STREAM"
-        shown = said.rpartition("@")[2]  # a log is no place for a password
+        # A log is no place for a password.
+        shown = said if option == "watch" else shown_camera(said)
         raise SettingsError(f"--{option} {shown}: {example} was expected")
     return model, where

@@ -35,12 +35,18 @@ def camera_of(said: str) -> int | str:
     """
     if said.isdecimal():
         return int(said)
-    if not named(said)[1]:
+    shown, is_live = named(said)
+    if not is_live:
         raise SettingsError(
-            f"camera {said}: a camera's number, /dev/video0 or a stream's address with :// was "
+            f"camera {shown}: a camera's number, /dev/video0 or a stream's address with :// was "
             "expected; 'nfbmr inspect' reads files"
         )
     return said
+
+
+def shown_camera(said: str) -> str:
+    """Returns what may be shown of a camera, whatever was said of it."""
+    return named(said)[0]
 
 
 class Camera:

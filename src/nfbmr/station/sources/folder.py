@@ -16,9 +16,10 @@ from nfbmr.data.folders import is_hidden
 from nfbmr.data.images import IMAGE_SUFFIXES
 from nfbmr.errors import DataError
 from nfbmr.inspection.arrivals import FOLDERS, mark_of
+from nfbmr.inspection.reading import MOST_BYTES, too_large
 from nfbmr.inspection.result import Failure
 from nfbmr.inspection.rows import to_row
-from nfbmr.inspection.watch import Watch, too_large, watch_by
+from nfbmr.inspection.watch import Watch, watch_by
 from nfbmr.station.services.judge import LONGEST_PART_ID, PictureError
 from nfbmr.station.sources.source import Line, Picture
 from nfbmr.station.store.queries import Recorded
@@ -33,7 +34,7 @@ class Folder:
     """Pictures that are put into a folder."""
 
     def __init__(
-        self, folder: Path, *, move: bool, settle: float = 1.0, most_bytes: int | None = None
+        self, folder: Path, *, move: bool, settle: float = 1.0, most_bytes: int = MOST_BYTES
     ) -> None:
         """Takes the folder.
 
@@ -95,7 +96,7 @@ class Folder:
             try:
                 newest = max(there)[1]
                 size, most = newest.stat().st_size, job.most_bytes
-                if most is not None and size > most:
+                if size > most:
                     raise DataError(too_large(newest, size, most))
                 return _picture(newest, newest.read_bytes(), None)
             except ValueError:
