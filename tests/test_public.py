@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,8 @@ def test_pictures_without_files_make_the_model_that_files_make(
     }
     one = nfbmr.fit(given[form], **quiet(tiny))
     other = from_files
-    assert one.calibration == other.calibration
+    found, expected = (replace(model.calibration, names={}) for model in (one, other))
+    assert found == expected
     np.testing.assert_array_equal(one.scores(pictures), other.scores(files))
     same = (one.facts.held_out, one.facts.trained_on) == (
         other.facts.held_out,
