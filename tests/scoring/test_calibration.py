@@ -499,7 +499,7 @@ def test_a_value_that_no_picture_gives_is_refused(name: str, value: float) -> No
 def test_pictures_of_which_one_is_far_out_have_a_possible_calibration() -> None:
     for n in (5, 40):
         maps = good_maps(n)
-        maps[0] *= 100
+        maps[0] *= 10
         for rate in (0.2, 1e-9):
             found = calibrate(maps, HEARD, rate)
             assert calibration_from_dict(calibration_to_dict(found), HEARD) == found
