@@ -7,7 +7,8 @@
               is for the test. With a folder `good` beside others, each other folder is a type of
               defect. Masks lie in folders that are called so, or beside their pictures. Where every
               picture has a mask, those whose mask is empty are good. A tree without any such word
-              is taken for good; one whose words leave it open is refused.
+              is taken for good; one whose words leave it open is refused. `ok_no` is
+              a defect; what stands beside or below a word for doubt, `good/unsure`, is left out.
     mvtec     one MVTec AD category: `train/good`, `test/{good,DEFECT}`,
               `ground_truth/DEFECT/NAME_mask.png`; so, too, MVTec 3D-AD, LOCO and AD 2, BTAD, MPDD
     dagm      one DAGM 2007 class: `{Train,Test}/*.PNG`, `{Train,Test}/Label/NAME_label.PNG` of the
