@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from nfbmr import fitting
-from nfbmr.data.images import fingerprint
+from nfbmr.data.same import fingerprint
 from nfbmr.data.survey import Survey, survey
 from nfbmr.errors import (
     BundleError,
@@ -131,17 +132,21 @@ def test_files_are_opened_for_the_survey_the_features_and_to_know_how_bright_the
 ) -> None:
     opened: Counter[Path] = Counter()
     exported: list[Path] = []
-    original = Path.open
 
-    def count(self: Path, *args: Any, **kwargs: Any) -> Any:
-        opened[self] += self.parent == good_folder
-        return original(self, *args, **kwargs)
+    def counting(original: Any) -> Any:
+        def count(path: Any, *args: Any, **kwargs: Any) -> Any:
+            one = Path(os.fsdecode(path))
+            opened[one] += one.parent == good_folder
+            return original(path, *args, **kwargs)
+
+        return count
 
     def note(*args: Any, **kwargs: Any) -> tuple[()]:
         exported.extend(args[4])
         return ()
 
-    monkeypatch.setattr(Path, "open", count)
+    for place, name in ((Path, "open"), (os, "open")):
+        monkeypatch.setattr(place, name, counting(getattr(place, name)))
     monkeypatch.setattr("nfbmr.fitting.runtimes_here", lambda: [("onnx", "fp32")])
     monkeypatch.setattr("nfbmr.fitting.add_graphs", note)
     pictures = set(good_folder.iterdir())

@@ -22,7 +22,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from nfbmr.cli.app import app, main
-from nfbmr.data.images import fingerprint
+from nfbmr.data.same import fingerprint
 from nfbmr.errors import CalibrationError, NfbmrError, SettingsError, WeightsError
 from nfbmr.inspection.inspector import load
 from nfbmr.inspection.result import Inspection

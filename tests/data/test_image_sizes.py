@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nfbmr.data.images import fingerprint, resize_image, resize_map
+from nfbmr.data.images import resize_image, resize_map
 from nfbmr.data.masks import read_mask
+from nfbmr.data.same import fingerprint
 from nfbmr.errors import ImageError
 
 

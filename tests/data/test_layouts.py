@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from nfbmr.data import layouts
-from nfbmr.data.images import fingerprint
 from nfbmr.data.layouts import DataSet, Sample, find_duplicates, read_data
+from nfbmr.data.same import fingerprint
 from nfbmr.errors import LayoutError, MissingExtraError
 
 SETS = Path(__file__).parents[2].parent / "shared" / "data"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
 from nfbmr.data import survey as surveys
-from nfbmr.data.images import ImageInput, fingerprint, read_image
+from nfbmr.data.images import ImageInput, read_image
 from nfbmr.data.layouts import Sample, read_data
+from nfbmr.data.same import fingerprint
 from nfbmr.data.survey import Surveyed, looked_at, survey
 from nfbmr.errors import ImageError
 
@@ -121,13 +124,16 @@ def test_bytes_of_a_file_have_the_fingerprint_of_the_file(tmp_path: Path) -> Non
 
 def test_each_file_is_opened_once(good_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: Counter[Path] = Counter()
-    original = Path.open
 
-    def count(self: Path, *args: Any, **kwargs: Any) -> Any:
-        opened[self] += 1
-        return original(self, *args, **kwargs)
+    def counting(original: Any) -> Any:
+        def count(path: Any, *args: Any, **kwargs: Any) -> Any:
+            opened[Path(os.fsdecode(path))] += 1
+            return original(path, *args, **kwargs)
 
-    monkeypatch.setattr(Path, "open", count)
+        return count
+
+    for place, name in ((Path, "open"), (os, "open")):
+        monkeypatch.setattr(place, name, counting(getattr(place, name)))
     heard: list[tuple[object, ...]] = []
     samples = read_data(good_folder).train_good
     found = survey("product", samples, lambda *given: heard.append(given))
@@ -192,6 +198,35 @@ def test_a_range_that_is_not_used_is_said(tmp_path: Path) -> None:
     )
     colours = np.full((4, 5, 3), 1000, np.uint16)
     assert "is 1000 of 65535" in survey("part", [colours]).warnings[0]
+
+
+@pytest.mark.parametrize("hot", [1, 4])
+def test_a_few_hot_pixels_hide_no_range_that_is_not_used(hot: int) -> None:
+    pictures = []
+    for seed in range(12):
+        picture = np.random.default_rng(seed).integers(200, 3800, (80, 80)).astype(np.uint16)
+        picture.flat[:hot] = 65535
+        pictures.append(picture)
+    pictures[3][:] = 65535  # one that is white
+    (said,) = survey("part", pictures).warnings
+    assert said.startswith("nearly all values of 12 pictures with 16 bits are at most 37")
+    assert said.endswith("give data.white=4095")
+    used = [picture * np.uint16(16) for picture in pictures[4:]]
+    assert survey("part", used).warnings == ()
+
+
+def test_a_range_that_is_not_used_is_said_where_white_is_zero(tmp_path: Path) -> None:
+    for seed in range(3):
+        values = np.random.default_rng(seed).integers(200, 3800, (20, 20)).astype(np.uint16)
+        file = tmp_path / f"{seed}.tif"
+        tifffile.imwrite(file, 4095 - values, photometric="miniswhite", metadata=None)
+    files = sorted(tmp_path.iterdir())
+    (said,) = survey("part", files).warnings
+    assert said.endswith("give data.white=4095")
+    found = survey("part", files, white=4095)
+    assert (found.warnings, len(found.pictures)) == ((), 3)
+    expected = np.rint(values * 255.0 / 4095)
+    np.testing.assert_array_equal(read_image(files[-1], 4095)[..., 0], expected)
 
 
 def test_white_decides_what_is_the_same() -> None:

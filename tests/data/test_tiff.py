@@ -157,6 +157,31 @@ def test_kinds_that_are_not_supported_are_named_and_are_not_called_broken(
         read_image(file)
 
 
+@pytest.mark.parametrize("compression", [None, "deflate"])
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("planes", [2, 3, 5])
+def test_a_stack_of_gray_planes_is_named_and_not_called_broken(
+    tmp_path: Path, planes: int, kind: type[np.generic], photometric: str, compression: str | None
+) -> None:
+    values = np.stack([GRAY] * planes).astype(kind)
+    file = tmp_path / "a.tif"
+    options: dict[str, Any] = {"photometric": photometric, "compression": compression}
+    tifffile.imwrite(file, values, planarconfig="separate", metadata=None, **options)
+    bits = 8 * values.dtype.itemsize
+    for read in (read_image, image_size):
+        with pytest.raises(ImageError, match=rf"found {planes} planes of {bits} bits .*each plane"):
+            read(file)
+
+
+def test_more_planes_of_colours_than_are_known_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.tif"
+    values = np.stack([GRAY] * 5)
+    tifffile.imwrite(file, values, planarconfig="separate", photometric="rgb", metadata=None)
+    with pytest.raises(ImageError, match=r"5 planes of 8 bits .* RGB; .*pixel together"):
+        read_image(file)
+
+
 def test_uncompressed_ycbcr_is_refused(tmp_path: Path) -> None:
     file = tiff(tmp_path, RGB, photometric="ycbcr")
     with pytest.raises(ImageError, match=r"uncompressed YCbCr.*save it as RGB"):

@@ -71,7 +71,27 @@ def test_both_words_are_both(name: str) -> None:
     assert meaning(name).says == {"good", "defect"}
 
 
-@pytest.mark.parametrize("name", ["ok?", "good quarks", "possibly good"])
+@pytest.mark.parametrize(
+    "name", ["ok no", "good-NOT", "gut_nicht", "okno", "bon_pas", "in Ordnung nicht", "gut_nicht_1"]
+)
+def test_what_is_denied_behind_a_word_for_good_is_a_defect(name: str) -> None:
+    assert meaning(name).says == {"defect"}
+    assert meaning(name).only
+
+
+def test_what_else_a_denial_may_mean_says_nothing() -> None:
+    for name in ("ok_no_12", "ok_n", "ok_ohne_deckel", "no_part_ok", "ok_not_painted"):
+        assert meaning(name).unknown
+    for name in ("ng_no_12", "ng_n", "fehler_keine", "false_reject", "n_bad"):
+        assert "good" not in meaning(name).says
+    assert meaning("no_5_ok").only
+    assert meaning("defect_no").says == {"good"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ok?", "good quarks", "possibly good", "ok_yes", "okyes", "ok sí", "ok_true", "!ok", "good+"],
+)
 def test_a_word_beside_another_is_not_all_that_is_said(name: str) -> None:
     assert meaning(name).says == {"good"}
     assert not meaning(name).only

@@ -17,8 +17,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from nfbmr.data.images import fingerprint
 from nfbmr.data.layouts import read_data
+from nfbmr.data.same import fingerprint
 from nfbmr.data.survey import survey
 from nfbmr.errors import LayoutError, MissingExtraError, SettingsError
 from nfbmr.evaluation.evaluate import _cautions, evaluate

@@ -17,9 +17,10 @@ from PIL import Image
 from torch import Tensor
 
 from nfbmr.data.ignore import Ignored
-from nfbmr.data.images import fingerprint, load_image
+from nfbmr.data.images import load_image
 from nfbmr.data.pose import Pose
 from nfbmr.data.rings import ANGLES, RINGS, rings_of, waves_of
+from nfbmr.data.same import fingerprint
 from nfbmr.data.tiles import Tiling
 from nfbmr.errors import DataError, ImageError
 from nfbmr.features.cache import FeatureCache

@@ -71,7 +71,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
     assert read_bytes(tmp_path / "a.png") == (
         None,
-        f"{tmp_path / 'a.png'} cannot be read: it is no plain file",
+        f"{tmp_path / 'a.png'} cannot be read: it is a pipe, a socket or a device, and no file",
     )
 
 

@@ -165,6 +165,7 @@ def picture(count: int = 20_000) -> Row:
             pixel_hash=f"{count + number:064x}",
             depth=8,
             highest=255.0,
+            usual=255.0,
         )
         for number in range(count)
     ]

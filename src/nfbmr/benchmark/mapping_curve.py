@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from nfbmr.data.images import fingerprint
 from nfbmr.data.layouts import DataSet
+from nfbmr.data.same import fingerprint
 from nfbmr.errors import NfbmrError
 from nfbmr.evaluation.metrics import image_auroc
 from nfbmr.features.cache import FeatureCache

@@ -205,7 +205,12 @@ def _say_left_out(folder: Path, others: list[Path]) -> None:
     """Names the files of a folder that are not inspected, but for rows that nfbmr wrote."""
     from nfbmr.data.images import IMAGE_SUFFIXES
 
-    left = [path for path in others if path.suffix.lower() not in _ROWS]
+    if no_files := [path for path in others if path.suffix.lower() in IMAGE_SUFFIXES]:
+        text = "Not inspected: %s in %s: %s"
+        what = counted(len(no_files), "pipe, socket or device", "pipes, sockets or devices")
+        _log.warning(text, what, folder, _names(no_files, folder))
+    unread = _ROWS | IMAGE_SUFFIXES
+    left = [path for path in others if path.suffix.lower() not in unread]
     if not left:
         return
     _log.warning(

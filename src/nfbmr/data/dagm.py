@@ -30,6 +30,7 @@ def read_dagm(folder: Path, split: Split, notes: Notes) -> list[Sample]:
     """
     label = find_entry(folder, "label")
     listing = find_entry(label, "labels.txt")
+    listing = listing if listing and listing.is_file() else None
     rows = read_dagm_labels(listing) if listing else {}
     beside = list_pictures(label, deep=False)[0] if label else []
     masks = {_stem(path): path for path in beside}

@@ -29,6 +29,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from nfbmr.data import tiff
 from nfbmr.data.jpeg import WholeJpeg
 from nfbmr.errors import ImageError
+from nfbmr.system.files import NotAFileError, plain_file
 
 PIXEL_LIMIT = 178_000_000
 """Pixels; a file whose header states more is refused before memory is taken for it. It lies just
@@ -115,6 +116,7 @@ _REASONS: dict[type[Exception], str] = {
     FileNotFoundError: "no such file",
     IsADirectoryError: "a folder",
     PermissionError: "a file that may not be read",
+    NotAFileError: "a pipe, a socket or a device, and no file",
 }
 
 
@@ -134,7 +136,10 @@ _bomb_warning_lock = threading.Lock()
 
 
 def upright_values(image: Image.Image, name: str, *, palette_index: bool = False) -> NDArray[Any]:
-    """Decodes to (H, W, 1 | 2 | 3 | 4), the last of 2 and 4 being alpha, in the mode's dtype."""
+    """Decodes to (H, W, 1 | 2 | 3 | 4), the last of 2 and 4 being alpha, in the mode's dtype.
+
+    What a TIFF with more than 8 bits means by 0 is for `tiff.meant` to say.
+    """
     if 0 in image.size:
         raise refusal(name, "no pixels", "at least one", "check how the picture was cut")
     if isinstance(image, TiffImageFile):
@@ -153,8 +158,6 @@ def upright_values(image: Image.Image, name: str, *, palette_index: bool = False
         values = np.asarray(image)
     else:
         raise refusal(name, f"mode {mode!r}", "gray or RGB", "convert it with Pillow to 'RGB'")
-    if isinstance(image, TiffImageFile):
-        values = tiff.meant(values, image)
     if others is not None:
         values = _joined(values, others, gray=gray)
     if values.ndim == 2:
@@ -249,7 +252,7 @@ def orientation(image: Image.Image) -> int:
 
 def has_metadata_after_pixels(path: Path) -> bool:
     """Whether a PNG holds EXIF or text behind its pixels, where some editors write it."""
-    with path.open("rb") as handle:
+    with plain_file(path) as handle:
         handle.seek(8)
         seen_pixels = False
         while len(head := handle.read(8)) == 8:
@@ -273,7 +276,7 @@ def opened(path: Path) -> Iterator[ImageFile]:
     """Opens a file by its content, headers only; whatever then fails is the file's fault."""
     with (
         blamed_on(str(path)),
-        path.open("rb") as handle,
+        plain_file(path) as handle,
         decoded(handle, str(path)) as image,
     ):
         yield image
@@ -289,9 +292,9 @@ def decoded(handle: IO[bytes], name: str) -> Iterator[ImageFile]:
         if str(error) == _NO_SIZE:
             none, do = "a header that states no pixels", "copy or export it again"
             raise refusal(name, none, "at least one", do) from error
-        if decoder is not TiffImageFile or not (found := tiff.unknown(error, handle)):
+        if decoder is not TiffImageFile or not (kind := tiff.unknown(error, handle)):
             raise
-        raise refusal(name, found, "gray or RGB", tiff.AGAIN) from error
+        raise refusal(name, kind[0], "gray or RGB", kind[1]) from error
     if isinstance(image, TiffImageFile):
         _check_tiff(image, name)
     if math.prod(image.size) > PIXEL_LIMIT:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nfbmr.data.images import IMAGE_SUFFIXES
+from nfbmr.system.files import plain_file
 
 _HIDDEN = frozenset(
     {
@@ -45,24 +46,37 @@ def walk_pictures(folder: Path, *, deep: bool) -> Iterator[tuple[str, list[str],
 
     Yields:
         Each folder, the names of the pictures in it and of the other files, sorted; a folder comes
-        before those in it.
+        before those in it. A pipe, a socket or a device is no picture, whatever its name.
 
     Raises:
         OSError: a folder cannot be read.
     """
     entered: set[Path] = set()
-    for here, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
+    waiting = [os.fspath(folder)]
+    while waiting:
+        here = waiting.pop()
         real = Path(here).resolve()
         if real in entered or (Path(here) != Path(folder) and holds_heatmaps(Path(here))):
-            folders.clear()
             continue
         entered.add(real)
-        folders[:] = sorted(name for name in folders if deep and not is_hidden(name))
+        folders: list[str] = []
         names: list[str] = []
         others: list[str] = []
-        for name in sorted(name for name in files if not is_hidden(name)):
-            (names if is_picture(name) else others).append(name)
+        with os.scandir(here) as entries:
+            shown = sorted((e for e in entries if not is_hidden(e.name)), key=lambda e: e.name)
+        for entry in shown:
+            if entry.is_dir():
+                folders.append(entry.path)
+            else:
+                is_one = is_picture(entry.name) and _may_be_read(entry)
+                (names if is_one else others).append(entry.name)
         yield here, names, others
+        waiting += reversed(folders) if deep else ()
+
+
+def _may_be_read(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a file, or a link to nothing; no pipe, socket or device."""
+    return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))  # noqa: PTH110
 
 
 def is_picture(name: str) -> bool:
@@ -98,7 +112,8 @@ def holds_heatmaps(folder: Path) -> bool:
     """
     if not _OF_HEATMAPS.search(folder.name):
         return False
-    first = next(iter(sorted([*folder.glob("*.png"), *folder.glob("*/*.png")])), None)
+    drawn = (path for path in (*folder.glob("*.png"), *folder.glob("*/*.png")) if path.is_file())
+    first = min(drawn, default=None)
     return first is not None and is_drawn(first)
 
 
@@ -108,12 +123,8 @@ def is_drawn(path: Path) -> bool:
     Raises:
         OSError: it cannot be read.
     """
-    with path.open("rb") as stream:
+    with plain_file(path) as stream:
         return "\0".join(DRAWN).encode() in stream.read(256)
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def is_hidden(name: str) -> bool:

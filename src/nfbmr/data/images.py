@@ -13,8 +13,9 @@ The rules, fixed once:
 - **16 bits** use the full range: `round(v / 257)`, so 0 -> 0 and 65535 -> 255, never a stretch per
   picture. Where fewer bits are used, `white` says which value is white, such as 4095:
   `round(255 v / white)`, and what is above is white, too. A TIFF that states 12 bits has a white of
-  4095. CMYK and premultiplied colours of 16 bits come as their high byte `v >> 8`, as do colours
-  of a Pillow image that was loaded before; `white` does not reach those.
+  4095. Where one says that 0 is white, `white` is what is black. CMYK and premultiplied colours of
+  16 bits come as their high byte `v >> 8`, as do colours of a Pillow image that was loaded before;
+  `white` does not reach those.
 - **Floats** lie in [0, 1]: `round(255 v)`, halves to even.
 - **EXIF orientation** is applied. EXIF that cannot be read counts as none.
 - **Large JPEGs** may be decoded at a half, a quarter or an eighth of their sides, where that is
@@ -27,7 +28,6 @@ The rules, fixed once:
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ from nfbmr.data.decoding import (
     upright_values,
 )
 from nfbmr.data.pages import has_more
-from nfbmr.data.tiff import is_signed_16, stated_white
+from nfbmr.data.tiff import is_signed_16, meant, stated_white
 from nfbmr.settings.schema import DataSettings
 
 ImageInput: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
@@ -69,7 +69,6 @@ AS_STORED = DataSettings()
 """Pictures decoded whole, of the full range."""
 
 _FULL = 65535  # white of 16 bits
-_ENDS = 2048  # bytes
 _ROOM = 2  # times the asked size that is decoded at least: the filter averages the rest
 _ARRAYS = "(H, W) or (H, W, 1 | 3 | 4) in RGB order of bool, uint8, uint16 or float in [0, 1]"
 
@@ -115,9 +114,10 @@ class Stored(NamedTuple):
     """A picture as its file has it, upright."""
 
     values: NDArray[Any]
-    """(H, W, 1 | 2 | 3 | 4), the last of 2 and 4 being alpha: bool, uint8, uint16 or float."""
+    """(H, W, 1 | 2 | 3 | 4), the last of 2 and 4 being alpha: bool, uint8, uint16 or float; where
+    a TIFF says that 0 is white, so it is here if they have more than 8 bits."""
     levels: NDArray[np.uint8]
-    """The same as bytes, before gray becomes RGB."""
+    """The same as bytes, 255 being white, before gray becomes RGB."""
     has_more: bool
     """Whether the file holds other pages or frames, which are not looked at."""
 
@@ -150,8 +150,7 @@ def load_with_size(
             found = _resized_in_place(image, size, room if may_scale else None)
             if found is not None:
                 return Loaded(*found, more)
-        values, white = _of_image(image, name)
-        return Loaded(*_brought_to(size, _to_uint8(values, name, how.white or white)), more)
+        return Loaded(*_brought_to(size, _of_image(image, name, how.white)[1]), more)
 
 
 def stored_values(source: ImageInput, name: str | None = None, white: int | None = None) -> Stored:
@@ -174,8 +173,7 @@ def stored_values(source: ImageInput, name: str | None = None, white: int | None
         return Stored(values, _to_uint8(values, name, white or _FULL), False)
     with _image_of(source, name) as (image, name):
         more = not isinstance(source, Image.Image) and has_more(image)
-        values, stated = _of_image(image, name)
-        return Stored(values, _to_uint8(values, name, white or stated), more)
+        return Stored(*_of_image(image, name, white), more)
 
 
 def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -235,30 +233,6 @@ def header_of(data: bytes) -> tuple[str, tuple[int, int]]:
     name = f"{len(data)} bytes"
     with blamed_on(name), decoded(io.BytesIO(data), name) as image:
         return str(image.format), (image.size[1], image.size[0])
-
-
-def fingerprint(source: str | os.PathLike[str]) -> str:
-    """Names a file's content: the SHA-256 of its bytes, 64 hexadecimal digits.
-
-    Raises:
-        ImageError: the file cannot be read.
-    """
-    path = as_path(source)
-    with blamed_on(str(path)), path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def ends_of(source: str | os.PathLike[str]) -> tuple[bytes, bytes]:
-    """Reads a few kilobytes from both ends of a file: where they differ, files do.
-
-    Raises:
-        ImageError: the file cannot be read.
-    """
-    path = as_path(source)
-    with blamed_on(str(path)), path.open("rb") as handle:
-        first = handle.read(_ENDS)
-        handle.seek(max(0, os.fstat(handle.fileno()).st_size - _ENDS))
-        return first, handle.read(_ENDS)
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -386,8 +360,10 @@ def _to_uint8(values: NDArray[Any], name: str, white: int) -> NDArray[np.uint8]:
     raise refusal(name, f"values of type {dtype}", _ARRAYS, "convert it to uint8")
 
 
-def _of_image(image: Image.Image, name: str) -> tuple[NDArray[Any], int]:
-    """Decodes an image; also returns the value that is white by what the file says."""
+def _of_image(
+    image: Image.Image, name: str, white: int | None
+) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """Decodes an image; returns the values as `Stored` has them, and as bytes."""
     values = upright_values(image, name)
     tiff = image if isinstance(image, TiffImageFile) else None
     if image.mode == "I":
@@ -396,4 +372,5 @@ def _of_image(image: Image.Image, name: str) -> tuple[NDArray[Any], int]:
             found = f"{kind} values from {values.min()} to {values.max()}"
             raise refusal(name, found, "0 to 65535", "save it with 8 or 16 bits, unsigned")
         values = values.astype(np.uint16)
-    return values, (tiff and stated_white(tiff)) or _FULL
+    white = white or (tiff and stated_white(tiff)) or _FULL
+    return values, _to_uint8(meant(values, tiff, white) if tiff else values, name, white)

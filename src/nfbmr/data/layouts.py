@@ -7,7 +7,8 @@
               is for the test. With a folder `good` beside others, each other folder is a type of
               defect. Masks lie in folders that are called so, or beside their pictures. Where every
               picture has a mask, those whose mask is empty are good. A tree without any such word
-              is taken for good; one whose words leave it open is refused.
+              is taken for good; one whose words leave it open is refused. `ok_no` is
+              a defect; what stands beside or below a word for doubt, `good/unsure`, is left out.
     mvtec     one MVTec AD category: `train/good`, `test/{good,DEFECT}`,
               `ground_truth/DEFECT/NAME_mask.png`; so, too, MVTec 3D-AD, LOCO and AD 2, BTAD, MPDD
     dagm      one DAGM 2007 class: `{Train,Test}/*.PNG`, `{Train,Test}/Label/NAME_label.PNG` of the
@@ -31,8 +32,9 @@ from pathlib import Path, PureWindowsPath
 from nfbmr.data.dagm import is_dagm, read_dagm
 from nfbmr.data.derived import derived_of_others
 from nfbmr.data.folders import find_entry, list_folders
-from nfbmr.data.images import ends_of, fingerprint, image_size
+from nfbmr.data.images import image_size
 from nfbmr.data.masks import marks_something
+from nfbmr.data.same import ends_of, fingerprint
 from nfbmr.data.samples import LAYOUTS, NAMED, DataSet, Layout, Notes, Sample, Split, lines
 from nfbmr.data.tables import TABLE_SUFFIXES, labels_found, read_rows, unlabelled
 from nfbmr.data.trees import read_folder, read_mvtec, train_folder
@@ -187,7 +189,8 @@ def _mask_trouble(picture: Path, mask: Path) -> str | None:
 
 def _read_tree(root: Path, notes: Notes) -> tuple[Layout, list[Sample]]:
     if not root.is_dir():
-        raise LayoutError(f"{root}: found nothing at this path; {LAYOUTS}; check the path")
+        found = "a pipe, a socket or a device" if root.exists() else "nothing at this path"
+        raise LayoutError(f"{root}: found {found}; {LAYOUTS}; check the path")
     if learnt := train_folder(root):
         return "mvtec", read_mvtec(root, learnt, notes)
     train, test = find_entry(root, "train"), find_entry(root, "test")

@@ -11,9 +11,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from nfbmr.data.decoding import as_path, blamed_on, opened, upright_values
 from nfbmr.data.images import as_channels
+from nfbmr.data.tiff import meant
 from nfbmr.errors import ImageError
 
 MaskInput: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[Any]
@@ -80,7 +82,9 @@ def _values(source: MaskInput) -> NDArray[Any]:
         return as_channels(source, f"mask of {source.dtype}, shape {source.shape}")
     if isinstance(source, Image.Image):
         with blamed_on(name := f"Pillow image of mode {source.mode!r}"):
-            return upright_values(source, name, palette_index=True)
+            values = upright_values(source, name, palette_index=True)
+            return meant(values, source) if isinstance(source, TiffImageFile) else values
     path = as_path(source)
     with opened(path) as image:
-        return upright_values(image, str(path), palette_index=True)
+        values = upright_values(image, str(path), palette_index=True)
+        return meant(values, image) if isinstance(image, TiffImageFile) else values

@@ -13,19 +13,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from nfbmr.data.derived import DERIVED, derived_of_others
-from nfbmr.data.folders import list_pictures
+from nfbmr.data.folders import is_picture, list_pictures
+from nfbmr.data.maps import without_maps
 from nfbmr.data.masks import is_drawn
 from nfbmr.data.samples import Notes
 from nfbmr.data.words import mask_of, meaning
+from nfbmr.system.files import plain_file
 
 LONE_MASKS = "masks without a picture of that name, not used"
 NO_PICTURES = "files that are not pictures, left out"
+_NO_FILES = "pipes, sockets or devices, left out"
 _SEVERAL = "several masks of one picture, not used"
 _OURS = frozenset({"error", "look", "heatmaps"})
 """What `nfbmr watch` and `nfbmr inspect` write beside good and defective pictures."""
-_BESIDE_RGB = frozenset(
-    {"xyz", "depth", "pc", "pcd", "pointcloud", "ir", "nir", "infrared", "thermal", "normals"}
-)
 _SIDECARS = frozenset({".xml", ".json", ".txt"})
 _ANNOTATION = re.compile(
     rb"<annotation|<object>|\"(shapes|annotations|objects|bbox|segmentation|label)\"\s*:"
@@ -44,7 +44,8 @@ def pictures_of(folder: Path, notes: Notes, *, deep: bool = True) -> list[Path]:
         OSError: a folder cannot be read.
     """
     pictures, others = list_pictures(folder, deep=deep)
-    notes[NO_PICTURES] += others
+    for path in others:
+        notes[_NO_FILES if is_picture(path.name) else NO_PICTURES].append(path)
     return pictures
 
 
@@ -52,7 +53,7 @@ def sort_out(folder: Path, root: Path, notes: Notes) -> tuple[list[Path], list[P
     """Lists the pictures of parts in a folder, at any depth, and the masks; each sorted by path.
 
     Left out, and noted, is what nfbmr wrote itself, what was made of other pictures, and depth and
-    the like beside a folder `rgb`.
+    the like beside a folder `rgb`; see `without_maps`.
 
     Args:
         folder: `root` or a folder in it.
@@ -60,10 +61,11 @@ def sort_out(folder: Path, root: Path, notes: Notes) -> tuple[list[Path], list[P
         notes: takes what is left out.
 
     Raises:
+        LayoutError: `normal` lies beside `height` and the like, and nothing is called `rgb`.
         OSError: a folder cannot be read.
     """
     pictures = list(_without_ours(pictures_of(folder, notes), root, notes))
-    pictures = list(_without_depth(pictures, root, notes))
+    pictures = without_maps(pictures, root, notes)
     derived = derived_of_others(pictures, root)
     notes[DERIVED] += [path for path in pictures if path in derived]
     pictures = [path for path in pictures if path not in derived]
@@ -99,7 +101,9 @@ def annotated_beside(parts: Sequence[Path], others: Iterable[Path]) -> list[Path
 
 
 def _is_annotation(path: Path) -> bool:
-    with path.open("rb") as stream:
+    if not path.is_file():
+        return False
+    with plain_file(path) as stream:
         return _ANNOTATION.search(stream.read(_READ)) is not None
 
 
@@ -193,17 +197,6 @@ def _without_ours(pictures: Iterable[Path], root: Path, notes: Notes) -> Iterato
             notes["pictures in error, look or heatmaps, as nfbmr writes them, left out"].append(
                 path
             )
-        else:
-            yield path
-
-
-def _without_depth(pictures: list[Path], root: Path, notes: Notes) -> Iterator[Path]:
-    """Leaves out what is no picture of colours beside a folder `rgb`, as in MVTec 3D-AD."""
-    coloured = {path.parent.parent for path in pictures if path.parent.name.lower() == "rgb"}
-    for path in pictures:
-        here = path.parent
-        if here.name.lower() in _BESIDE_RGB and here.parent in coloured and here != root:
-            notes["pictures of depth and the like beside rgb, left out"].append(path)
         else:
             yield path
 

@@ -117,12 +117,16 @@ class DataSet:
         return f"{line}; {self.labels}" if self.labels else line
 
     def _folders(self) -> str:
-        """Names the folders of a tree that is read by its words: `(from Normal 20)`."""
-        if self.layout != "folder":
+        """Names the folders of a tree that is read by its words: `(from Normal 20)`.
+
+        Of an MVTec AD category, if there are some in `train/good`.
+        """
+        if self.layout not in {"folder", "mvtec"}:
             return ""
         found = Counter(s.path.parent.relative_to(self.root).as_posix() for s in self.train_good)
         named = {"the folder itself" if name == "." else name: n for name, n in found.items()}
-        return f" (from {counted(named)})" if found.keys() - {"."} else ""
+        usual = {"."} if self.layout == "folder" else {n for n in found if n.count("/") < 2}
+        return f" (from {counted(named)})" if found.keys() - usual else ""
 
     def _types(self, defective: Iterable[Sample]) -> str:
         """Names what each folder of a tree was taken for: `crack 5, dent 3; `."""

@@ -27,6 +27,7 @@ from nfbmr.data.images import ImageInput, stored_values
 from nfbmr.data.pages import said_of
 from nfbmr.data.samples import Sample, Split
 from nfbmr.errors import ImageError
+from nfbmr.system.files import plain_file
 from nfbmr.system.progress import Progress, silent
 from nfbmr.system.words import counted
 
@@ -35,6 +36,8 @@ _AHEAD = 16 * _THREADS  # pictures that wait for a thread
 _NAMED = 5  # pictures that a message names
 _FULL = 65535
 _WHITES = (255, 1023, 4095, 16383)  # of 8, 10, 12 and 14 bits
+_USUAL = 0.999  # share of a picture's values that say which range is used
+_LOOKED_AT = 512  # rows and columns of them, at least where a picture has as many
 _STEP = 16  # pixels between those that mostly tell already whether a picture is gray
 _BROKEN_NAMED = 3  # with what is wrong with each
 
@@ -63,6 +66,8 @@ class Surveyed:
     """Bits of a channel, as they are stored."""
     highest: float
     """Largest value of a channel as stored, alpha apart: up to 255, 65535, or 1 of floats."""
+    usual: float
+    """The value that 99.9 % of them are at most: a hot pixel says nothing of the range."""
     has_more: bool = False
     """Whether its file holds other pages or frames than the one that is looked at."""
 
@@ -200,8 +205,8 @@ def look(picture: ImageInput, name: str, white: int | None = None) -> Surveyed:
     if not isinstance(picture, bytes | Image.Image | np.ndarray):
         picture = path = as_path(picture)
         name = str(path)
-        with blamed_on(name):
-            file = path.read_bytes()
+        with blamed_on(name), plain_file(path) as handle:
+            file = handle.read()
     stored, levels, has_more = stored_values(file, name, white)
     pixel_hash = _pixel_hash(levels)
     return Surveyed(
@@ -213,8 +218,16 @@ def look(picture: ImageInput, name: str, white: int | None = None) -> Surveyed:
         pixel_hash=pixel_hash,
         depth=1 if stored.dtype == np.bool_ else 8 * stored.dtype.itemsize,
         highest=float(_without_alpha(stored).max()),
+        usual=_usual(_without_alpha(stored)),
         has_more=has_more,
     )
+
+
+def _usual(values: NDArray[Any]) -> float:
+    rows, columns = (max(1, side // _LOOKED_AT) for side in values.shape[:2])
+    some = values[::rows, ::columns].ravel()
+    most = int(_USUAL * (some.size - 1))
+    return float(np.partition(some, most)[most])
 
 
 def _without_alpha(values: NDArray[Any]) -> NDArray[Any]:
@@ -245,11 +258,19 @@ def _unused_range(pictures: Sequence[Surveyed], white: int | None) -> list[str]:
             [f"data.white {white} does nothing: no picture has more than 8 bits"] if unused else []
         )
     highest = max(picture.highest for picture in deep)
-    if white is None and highest < _FULL / 4:
-        likely = next(w for w in _WHITES if w >= highest)
+    usual = sorted(picture.usual for picture in deep)[-1 - len(deep) // 10]
+    if white is None and usual < _FULL / 4:
+        few = highest < _FULL / 4
+        likely = next(w for w in _WHITES if w >= (highest if few else usual))
+        number = counted(len(deep), "picture")
+        found = f"the highest value of {number} with 16 bits is {highest:g} of {_FULL}"
+        if not few:
+            found = (
+                f"nearly all values of {number} with 16 bits are at most {usual:g} of {_FULL}, "
+                f"though the highest is {highest:g}"
+            )
         return [
-            f"the highest value of {counted(len(deep), 'picture')} with 16 bits is {highest:g} of "
-            f"{_FULL}, so few of the 256 levels are left that the network sees; if white is "
+            f"{found}, so few of the 256 levels are left that the network sees; if white is "
             f"{likely}, give data.white={likely}"
         ]
     if white is not None and highest > white:

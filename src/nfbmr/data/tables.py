@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from nfbmr.data.samples import counted
+from nfbmr.data.series import answered
 from nfbmr.data.words import meaning
 from nfbmr.errors import LayoutError, MissingExtraError
 from nfbmr.system.packages import how_to_install
@@ -86,6 +87,11 @@ def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
     rows = tuple(
         _row(path, i, names, cells) for i, cells in enumerate(records[1:], 1) if any(cells)
     )
+    if unsure := sorted(answered(row.label for row in rows)):
+        raise LayoutError(
+            f"{path}: found the labels {', '.join(unsure)}, which may be yes and no; expected "
+            "good and bad, or 0 and 1 for defective; write in each row which it is"
+        )
     others = (h for h, name in zip(header, names, strict=True) if name not in _COLUMNS)
     return rows, tuple(name or "(no name)" for name in others)
 

@@ -16,7 +16,7 @@ from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2, TiffIma
 
 _WIDTH, _HEIGHT = 256, 257
 _SUBFILE, _OLD_SUBFILE, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 254, 255, 258, 259, 262, 277
-_PLANAR, _SUB_IFDS, _EXTRA, _FORMAT = 284, 330, 338, 339
+_OFFSETS, _PLANAR, _SUB_IFDS, _EXTRA, _FORMAT = 273, 284, 330, 338, 339
 
 _NATIVE = {
     "I;16S": "I;16NS",
@@ -60,6 +60,8 @@ def trouble(image: TiffImageFile) -> tuple[str, str] | None:
     is_raw = tags.get(_COMPRESSION, 1) == 1
     if image.tell() == 0 and is_aside(tags) and (tags.next or _SUB_IFDS in tags):
         return "a preview as its first picture", "save the picture alone, without previews"
+    if tags.get(_PLANAR, 1) == 2 and len(bits) > 1 and image.mode != "LA" and _is_gray(tags):
+        return _planes(tags)
     if tags.get(_PLANAR, 1) == 2 and len(bits) > 1 and (max(bits) > 8 and is_raw):
         return (
             f"channels of {max(bits)} bits stored one after another",
@@ -74,13 +76,25 @@ def trouble(image: TiffImageFile) -> tuple[str, str] | None:
     return None
 
 
-def meant(values: NDArray[Any], image: TiffImageFile) -> NDArray[Any]:
-    """Returns decoded values with WhiteIsZero inverted where Pillow leaves it."""
-    if image.tag_v2.get(_PHOTOMETRIC) != 0:
+def meant(values: NDArray[Any], image: TiffImageFile, white: int | None = None) -> NDArray[Any]:
+    """Returns decoded values with WhiteIsZero inverted where Pillow leaves it.
+
+    Args:
+        values: as Pillow decodes them.
+        image: of which they are.
+        white: the value of whole numbers whose other end is 0; what is above is black.
+    """
+    if not is_white_zero(image):
         return values
     if values.dtype == np.uint16:
-        return np.uint16(65535) - values
+        most = np.uint16(white or stated_white(image) or 65535)
+        return np.asarray(most - np.minimum(values, most))
     return np.float32(1) - values if values.dtype.kind == "f" else values
+
+
+def is_white_zero(image: TiffImageFile) -> bool:
+    """Whether the value 0 is white."""
+    return image.tag_v2.get(_PHOTOMETRIC) == 0
 
 
 def stated_white(image: TiffImageFile) -> int | None:
@@ -94,18 +108,39 @@ def is_signed_16(image: TiffImageFile) -> bool:
     return tuple(tags.get(_BITS, ())) == (16,) and 2 in _several(tags.get(_FORMAT, 1))
 
 
-def unknown(error: SyntaxError | IndexError, handle: IO[bytes]) -> str | None:
-    """Says in words what in a file Pillow does not know; None where the file is broken.
+def unknown(error: SyntaxError | IndexError, handle: IO[bytes]) -> tuple[str, str] | None:
+    """Says in words what in a file Pillow does not know, and what to do; None where it is broken.
 
     Raises:
         Exception: of any kind, where the tags cannot be read.
     """
     if str(error) == "unknown pixel mode" or isinstance(error, IndexError):
-        return _described(handle)
+        found = _described(handle)
+        return (found, AGAIN) if found else None
+    if isinstance(error.__cause__, IndexError):  # more planes than letters in the mode's name
+        tags = _tags(handle)[0]
+        is_in_planes = tags.get(_PLANAR, 1) == 2 and tags.get(_SAMPLES, 1) > 1
+        return _planes(tags) if is_in_planes and _OFFSETS in tags else None
     if isinstance(error.__cause__, KeyError):
         number = _tags(handle)[0].get(_COMPRESSION, 1)
-        return None if number in COMPRESSION_INFO else f"a compression, number {number}, {_UNKNOWN}"
+        known = number in COMPRESSION_INFO
+        return None if known else (f"a compression, number {number}, {_UNKNOWN}", AGAIN)
     return None
+
+
+def _is_gray(tags: ImageFileDirectory_v2) -> bool:
+    return tags.get(_PHOTOMETRIC) in {0, 1}
+
+
+def _planes(tags: ImageFileDirectory_v2) -> tuple[str, str]:
+    """Says of planes one after another that they are, such as a stack of gray ones; what to do."""
+    bits = max(_several(tags.get(_BITS, 1)))
+    colour = tags.get(_PHOTOMETRIC, 0)
+    found = f"{tags.get(_SAMPLES, 1)} planes of {bits} bits stored one after another, "
+    found += _COLOURS.get(colour, f"colours of type {colour}")
+    if _is_gray(tags):
+        return found, "save each plane as a picture of its own, or three of them as RGB"
+    return found, "save it as RGB, with the channels of a pixel together"
 
 
 def is_aside(tags: ImageFileDirectory_v2) -> bool:

@@ -11,8 +11,17 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
+from nfbmr.data.called import (
+    Label,
+    Shared,
+    is_good,
+    label_of,
+    names_of,
+    shared_in,
+    unlike_below_good,
+)
 from nfbmr.data.folders import list_folders, list_pictures
 from nfbmr.data.masks import marks_something
 from nfbmr.data.parts import (
@@ -25,22 +34,20 @@ from nfbmr.data.parts import (
     sort_out,
 )
 from nfbmr.data.samples import LAYOUTS, NAMED, Notes, Sample, Split, counted
+from nfbmr.data.series import answered, answered_files, are_unlike, sorted_by_name
 from nfbmr.data.tables import TABLE_SUFFIXES
 from nfbmr.data.words import meaning
 from nfbmr.errors import ImageError, LayoutError
 from nfbmr.system.words import counted as number_of
 
-_Label: TypeAlias = Literal["good", "defect", "both", "unknown"]
-
 _DO = (
     f"{LAYOUTS}; put good pictures into 'good', or 'train/good' where there is a 'train', and each "
     "type of defect into a folder beside it, or give the folder of good pictures alone"
 )
-_SIDES = tuple(map(set, ("lr", "bt", "bf", "hv")))  # left, right; top, bottom; back, front; ...
-_OFTEN = 3  # pictures that have a word in their names, where it is one that sorts them
-_MOSTLY = 0.9  # share of the pictures that such words sort
+_NO_WORD = "pictures of which no word says whether they are good"
 _OTHER_SPLIT = "pictures of a validation or private split, left out"
 _CONTRADICTED = "pictures that one name calls good and another defective, left out"
+_OPEN = "pictures whose names leave open whether they are good, left out"
 
 
 def train_folder(root: Path) -> Path | None:
@@ -60,7 +67,7 @@ def good_folders(train: Path | None) -> list[Path]:
     Raises:
         OSError: the folder cannot be read.
     """
-    return [folder for folder in list_folders(train) if _is_good(folder.name)]
+    return [folder for folder in list_folders(train) if is_good(folder.name)]
 
 
 def read_mvtec(root: Path, train: Path, notes: Notes) -> list[Sample]:
@@ -74,14 +81,12 @@ def read_mvtec(root: Path, train: Path, notes: Notes) -> list[Sample]:
     aside = notes["pictures of train that are not in train/good, left out"]
     aside += list_pictures(train, deep=False)[0]
     goods = good_folders(train)
+    _refuse_answers(answered(folder.name for folder in goods), root)
     for folder in list_folders(train):
         if folder not in goods:
             aside += pictures_of(folder, notes)
             continue
-        parts = _filled(folder, root, masks, notes)
-        both = [part for part in parts if _label(part, root, frozenset()) != "good"]
-        notes[_CONTRADICTED] += both
-        samples += [_sample(p, "train", "good") for p in parts if p not in both]
+        samples += [_sample(part, "train", "good") for part in _filled(folder, root, masks, notes)]
     for folder in list_folders(root):
         said = meaning(folder.name)
         if folder != train and said.split == "test":
@@ -90,7 +95,38 @@ def read_mvtec(root: Path, train: Path, notes: Notes) -> list[Sample]:
             notes[_OTHER_SPLIT] += list_pictures(folder, deep=True)[0]
         elif folder != train and is_mask_folder(folder.name):
             masks += pictures_of(folder, notes)
-    return _with_masks(samples, masks, root, notes)
+    return _with_masks(_without_doubt(samples, root, notes), masks, root, notes)
+
+
+def _without_doubt(samples: list[Sample], root: Path, notes: Notes) -> list[Sample]:
+    """Leaves out what lies in `train/good`, but whose further names do not call good."""
+    shared = shared_in([sample.path for sample in samples], root)
+    kept = []
+    for sample in samples:
+        label = "good" if sample.is_defect else label_of(sample.path, root, shared)
+        if label == "good" or (sample.split == "test" and label != "open"):
+            kept.append(sample)
+        else:
+            notes[_CONTRADICTED if label == "both" else _OPEN].append(sample.path)
+    _refuse_unlike_below([s.path for s in kept if s.split == "train"], root, shared)
+    return kept
+
+
+def _refuse_answers(answers: Iterable[str], root: Path) -> None:
+    """Refuses `good_1` beside `good_0`: either may be the good one."""
+    if found := sorted(answers):
+        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        names = ", ".join(found[:NAMED])
+        raise LayoutError(f"{root}: found the names {names}{more}, which may say yes and no; {_DO}")
+
+
+def _refuse_unlike_below(good: list[Path], root: Path, shared: Shared) -> None:
+    if unlike_below_good(good, root, shared):
+        raise LayoutError(
+            f"{root}: found folders below good ones of which no word says whether they are good "
+            f"({_counted(good, root)}); expected folders that only count or say when and where, "
+            "such as 'line 1'; take away what is not good, and put the rest into one folder"
+        )
 
 
 def _types(test: Path, root: Path, masks: list[Path], notes: Notes) -> list[Sample]:
@@ -103,7 +139,11 @@ def _types(test: Path, root: Path, masks: list[Path], notes: Notes) -> list[Samp
         if is_mask_folder(folder.name):
             masks += pictures_of(folder, notes)
             continue
-        defect = "good" if _is_good(folder.name) else folder.name
+        said = meaning(folder.name)
+        if "good" in said.says and said.open:
+            notes[_OPEN] += pictures_of(folder, notes)
+            continue
+        defect = "good" if is_good(folder.name) else folder.name
         samples += [_sample(p, "test", defect) for p in _filled(folder, root, masks, notes)]
     return samples
 
@@ -138,14 +178,21 @@ def read_folder(root: Path, notes: Notes) -> list[Sample]:
     """
     parts, masks = sort_out(root, root, notes)
     paired = pair(parts, masks, root, notes)
-    labels: dict[_Label, list[Path]] = defaultdict(list)
-    shared = _shared_words(parts, root)
+    labels: dict[Label, list[Path]] = defaultdict(list)
+    shared = shared_in(parts, root)
+    _refuse_answers(answered(name for part in parts for name in names_of(part, root)), root)
     for part in parts:
-        labels[_label(part, root, shared)].append(part)
+        labels[label_of(part, root, shared)].append(part)
     notes[_CONTRADICTED] += labels["both"]
+    notes[_OPEN] += labels["open"]
+    _refuse_unlike_below(labels["good"], root, shared)
+    in_silence = (p.stem for p in labels["good"] if not _is_said_above(p, root))
+    _refuse_answers(answered_files(in_silence), root)
     by_mask = _by_masks(labels["unknown"], paired, notes)
     unknown = [part for part in labels["unknown"] if part not in by_mask]
     if not (labels["good"] or labels["defect"] or by_mask):
+        if turned := [part for part in unknown if _may_say_good(part, root)]:
+            raise _refusal(root, _NO_WORD, turned)
         is_called_good = _refuse_unlike(root, unknown, masks, notes)
         return [
             Sample(path=p, split="train", defect="good", is_labelled=is_called_good)
@@ -169,42 +216,13 @@ def read_folder(root: Path, notes: Notes) -> list[Sample]:
     return samples
 
 
-def _is_good(name: str) -> bool:
-    said = meaning(name)
-    return said.only and said.says == {"good"} and said.split is None
+def _is_said_above(part: Path, root: Path) -> bool:
+    return any(meaning(name).says - {"mask"} for name in names_of(part, root))
 
 
-def _names(part: Path, root: Path) -> tuple[str, ...]:
-    return part.relative_to(root).parts[:-1]
-
-
-def _shared_words(parts: Iterable[Path], root: Path) -> frozenset[str]:
-    """Returns the unknown words that turn nothing around: `bottle` of `bottle_ok`, `bottle_ng`.
-
-    They stand beside a word for defective, too, or in every name that says something.
-    """
-    names = {name for part in parts for name in (*_names(part, root), part.stem)}
-    said = [m for name in names if (m := meaning(name)).says & {"good", "defect"}]
-    bad = {word for m in said if "good" not in m.says for word in m.unknown}
-    every = set.intersection(*({*m.unknown} for m in said)) if said else set()
-    return frozenset((bad | every) - {"?"})
-
-
-def _label(part: Path, root: Path, shared: frozenset[str]) -> _Label:
-    """What the folders say, or the file's own name where they say nothing.
-
-    A word for good beside an unknown one that is not `shared` says nothing: `ikke_god` is not good.
-    """
-    found = [meaning(name) for name in _names(part, root)]
-    own = meaning(part.stem)
-    if own.only or not any(said.says - {"mask"} for said in found):
-        found.append(own)
-    says = {word for said in found for word in said.says}
-    if any("good" in said.says and not {*said.unknown} <= shared for said in found):
-        return "unknown"
-    if {"good", "defect"} <= says:
-        return "both"
-    return "good" if "good" in says else "defect" if "defect" in says else "unknown"
+def _may_say_good(part: Path, root: Path) -> bool:
+    """Whether a word for good is in a picture's names, whatever stands beside it."""
+    return any("good" in meaning(name).says for name in (*names_of(part, root), part.stem))
 
 
 def _by_masks(unknown: list[Path], paired: dict[Path, Path], notes: Notes) -> dict[Path, str]:
@@ -222,13 +240,13 @@ def _by_masks(unknown: list[Path], paired: dict[Path, Path], notes: Notes) -> di
 
 
 def _split(part: Path, root: Path) -> Literal["train", "test", "other"] | None:
-    splits = [split for name in _names(part, root) if (split := meaning(name).split)]
+    splits = [split for name in names_of(part, root) if (split := meaning(name).split)]
     return splits[-1] if splits else None
 
 
 def _type(part: Path, root: Path) -> str:
     """The folder that names the type of defect; `defect` where only the file or a mask says so."""
-    names = _names(part, root)
+    names = names_of(part, root)
     for i, name in enumerate(names):
         said = meaning(name)
         if "defect" in said.says:
@@ -243,11 +261,11 @@ def _unnamed_types(
     root: Path, unknown: list[Path], good: Sequence[Path], notes: Notes
 ) -> dict[Path, str]:
     """Takes folders beside `good` for types of defect; refuses what cannot be one."""
-    beside_good = any(names and _is_good(names[0]) for names in (_names(p, root) for p in good))
+    beside_good = any(names and is_good(names[0]) for names in (names_of(p, root) for p in good))
     types: dict[Path, str] = {}
     unclear: list[Path] = []
     for part in unknown:
-        names = _names(part, root)
+        names = names_of(part, root)
         if beside_good and not names:
             notes["pictures beside the folders, left out"].append(part)
         elif beside_good and _may_be_a_type(names[0]):
@@ -255,7 +273,7 @@ def _unnamed_types(
         else:
             unclear.append(part)
     if unclear:
-        raise _refusal(root, "pictures of which no word says whether they are good", unclear)
+        raise _refusal(root, _NO_WORD, unclear)
     return types
 
 
@@ -286,17 +304,17 @@ def _refuse_unlike(root: Path, parts: list[Path], masks: list[Path], notes: Note
     if said and not is_called_good:
         files = number_of(len(said), "file of labels that is", "files of labels that are")
         raise _refusal(root, f"{files} not read, and no word that says what is good", said)
-    if not is_called_good and (sorts := _sorted_by_name(parts)):
+    if not is_called_good and (sorts := sorted_by_name(parts)):
         text = f"files of which no word says whether they are good ({sorts})"
         raise LayoutError(f"{root}: found {text}; {_DO}")
-    names = {_names(part, root) for part in parts}
+    names = {names_of(part, root) for part in parts}
     if any(meaning(name).split for folders in names for name in folders):
         raise _refusal(root, "no word that says what is good", parts)
     beside: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for folders in names:
         for depth in range(len(folders) + 1):
             beside[folders[:depth]].add(folders[depth] if depth < len(folders) else "")
-    if any(_are_unlike(children) for children in beside.values()):
+    if any(are_unlike(children) for children in beside.values()):
         raise _refusal(root, "folders of which no word says whether they are good", parts)
     return is_called_good
 
@@ -314,69 +332,11 @@ def _annotates(file: Path, root: Path) -> bool:
 
     A table called as a split, `train.csv`, is one, too.
     """
-    names = (*_names(file, root), file.stem)
+    names = (*names_of(file, root), file.stem)
     is_table = file.suffix.lower() in TABLE_SUFFIXES
     return any("mask" in meaning(name).says for name in names) or (
         is_table and meaning(file.stem).split is not None
     )
-
-
-def _sorted_by_name(parts: Sequence[Path]) -> str:
-    """Says by which words files without a word for good are sorted: `crazing 300, patches 300`.
-
-    Names of chance, as those of cameras and hashes, have many words, and each seldom.
-    """
-    kinds: dict[tuple[object, ...], list[str]] = defaultdict(list)
-    for part in parts:
-        said = meaning(part.stem)
-        kinds[said.unknown, said.denied, said.split].append(said.bare)
-    words = {kind: names for kind, names in kinds.items() if len(names) >= _OFTEN}
-    if len(words) < 2:
-        kinds = defaultdict(list)
-        for part in parts:
-            kinds[meaning(part.stem).short].append(meaning(part.stem).bare)
-        words = {kind: names for kind, names in kinds.items() if kind and len(names) >= _OFTEN}
-        if not _are_no_series({"".join(map(str, kind)) for kind in words}):
-            return ""
-    elif _are_counted({"".join(meaning(names[0]).unknown) for names in words.values()}):
-        return ""
-    if sum(map(len, words.values())) < _MOSTLY * len(parts):
-        return ""
-    return counted({_words(names[0]): len(names) for names in words.values()})
-
-
-def _are_counted(words: set[str]) -> bool:
-    """Whether words differ by a last letter that counts or says a side: `camA`, `camB`."""
-    return len({word[:-1] for word in words}) == 1 and not _are_no_series(
-        {word[-1:] for word in words}
-    )
-
-
-def _words(bare: str) -> str:
-    return " ".join(word for word in bare.split() if not word.isdigit()) or "(no word)"
-
-
-def _are_unlike(names: Iterable[str]) -> bool:
-    """Whether some of these folders may be good and others not, for all that their names say."""
-    names = set(names)
-    if names == {"0", "1"}:  # as labels are
-        return True
-    kinds = {(meaning(name).unknown, meaning(name).denied) for name in names}
-    unclear = any(meaning(name).unclear for name in names)
-    short = {"".join(meaning(name).short) for name in names}
-    return len(names) > 1 and (len(kinds) > 1 or unclear or _are_no_series(short - {""}))
-
-
-def _are_no_series(words: set[str]) -> bool:
-    """Whether words of one or two letters may sort good from defective: `P` and `F`, `CD`, `UD`.
-
-    `A`, `B`, `C` count, and some say where a camera stands.
-    """
-    letters = sorted(words)
-    count = all(len(word) == 1 for word in letters) and (
-        len(letters) == ord(letters[-1]) - ord(letters[0]) + 1 if letters else True
-    )
-    return len(letters) > 1 and not count and words not in _SIDES
 
 
 def _by_its_name(root: Path) -> bool:
@@ -389,7 +349,7 @@ def _by_its_name(root: Path) -> bool:
                 "good; expected good pictures; give their folder, or rename this one if they are"
             )
         if said.bare or said.says:
-            return _is_good(folder.name)
+            return is_good(folder.name)
     return False
 
 

@@ -11,14 +11,16 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
+from nfbmr.data.denials import Token, denied
+
 Said: TypeAlias = Literal["good", "defect", "mask"]
 SplitWord: TypeAlias = Literal["train", "test", "other"]
 """`other`: pictures that are neither to learn from nor for the test, as those of a validation."""
-_Token: TypeAlias = tuple[str, str]  # the word as it is compared, and its kind
 
 _LISTS: dict[str, str] = {
     "good": """
@@ -45,8 +47,9 @@ _LISTS: dict[str, str] = {
         rejection scrap nogood notgood notok notokay nongood nonok nonconforming nonconform
         unacceptable imperfect poor wrong incorrect unhealthy outlier outliers abn def
         noncompliant unqualified
-        schlecht schlechte schlechtteil schlechtteile fehler fehlerhaft defekt defekte defekter
-        ausschuss mangel mangelhaft anomalie anomalien kaputt fehlteil beanstandet durchgefallen
+        schlecht schlechte falsch schlechtteil schlechtteile fehler fehlerhaft defekt defekte
+        defekter ausschuss mangel mangelhaft anomalie anomalien kaputt fehlteil beanstandet
+        durchgefallen
         mauvais mauvaise mauvaises defaut defauts defectueux defectueuse rebut rebuts rejet rejets
         anormal anormale anormaux anomalies
         malo mala malos malas mal defecto defectos defectuoso defectuosa rechazado rechazada
@@ -88,7 +91,10 @@ _LISTS: dict[str, str] = {
         標注 标注 标签 标记 ラベル アノテーション 라벨""",
     "not": """
         no not non n un nicht kein keine keinen ohne without sans pas sin senza sem nao nie bez
-        niet geen zonder nem inte icke ikke ej ei ne не без 没有 沒有 没 无 無 未 非 비 불""",
+        niet geen zonder nem inte icke ikke ej ei ne nein nej nope не без нет
+        没有 沒有 没 无 無 未 非 否 비 불 아님 아니 아닌""",
+    "answer": """
+        yes true false ja oui si sim tak ano evet igen kylla wahr vrai vero да так 是 はい 예 네""",
     "free": "free frei freie vrij libre libero livre",
     "after": "degil",
     "topic": """
@@ -102,12 +108,17 @@ _LISTS: dict[str, str] = {
     "other": "val valid validation validierung validate dev evaluation private holdout 验证 検証",
     "unclear": """
         class classes klasse klassen classe clase clases category categories kategorie type types
-        typ typen tipo tipi group groups gruppe cluster clusters positive positives negative
-        negatives pos neg positiv negativ unknown unlabeled unlabelled unsorted mixed misc other
-        others rest todo sonstige unbekannt andere autre autres otro otros altro altri
-        unsure uncertain doubtful questionable suspect suspicious borderline unclear pending
-        review unchecked quarantine unsicher fraglich grade grades quality qualitat ware rank
-        severity rating score status""",
+        typ typen tipo tipi group groups gruppe cluster clusters grade grades quality qualitat
+        ware rank severity rating score status""",
+    "aside": """
+        positive positives negative negatives pos neg positiv negativ unknown unlabeled unlabelled
+        unsorted mixed misc other others rest todo sonstige unbekannt andere autre autres otro
+        otros altro altri review""",
+    "doubt": """
+        unsure uncertain doubt doubtful questionable suspect suspects suspected suspicious
+        borderline unclear pending unchecked unverified quarantine quarantined unsicher fraglich
+        zweifelhaft grenzwertig verdacht verdachtig douteux incertain dudoso dubbio incerto
+        dubioso duvidoso twijfel tvivlsom""",
     "derived": """
         overlay overlays overlaid overlayed heatmap heatmaps annotated visualization visualizations
         visualisation visualisations visualized visualised preview previews thumbnail
@@ -161,13 +172,18 @@ _CHAINED = sorted((w for w in _KINDS if not re.match(r"[a-zа-я]", w)), key=len
 """Words of scripts that put no spaces between them, the longest first: 不良品 is not 良品."""
 
 _DERIVED = frozenset({"derived", "made"})
-_NOT_ALONE = frozenset({"unknown", "type", "unclear", "derived"})
+_OPEN = frozenset({"aside", "doubt"})
+_UNKNOWN = frozenset({"unknown", "derived", "answer"})
+_NOT_ALONE = frozenset({"unknown", "type", "unclear", "derived", "answer"}) | _OPEN
 _SAYING = frozenset({"good", "defect", "mask", "not", "free"})
+_ANSWERED = frozenset({"good", "defect"})
 _TAILS = """part parts teil teile piece pieces image images img imgs pic pics picture pictures
     photo photos bild bilder sample samples item items data dir set"""
 _PICTURES = frozenset(_TAILS.split())
 """What may stand behind a word without a space: goodparts, but not goodyear."""
 
+_DOUBT = re.compile(r"[?!¬≠~±✗✘❌✖]|(?<=\w)[+-]$")
+"""Signs that may turn a name around: `ok?`, `!ok`, `good-` beside `good+`."""
 _RUN = re.compile(r"\d+|[^\W\d_]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _LATIN = re.compile(r"[a-zа-яё]+|[^a-zа-яё]+")
@@ -186,14 +202,20 @@ class Meaning:
     """Whether it says nothing else: `02_NG` and `bad parts`, not `deep scratch` or `bad_weld`."""
     split: SplitWord | None
     unknown: tuple[str, ...]
-    """Words of which nothing is known of parts, such as `overlay`, and a question mark; none of
-    `line 3` and `2024-01-05`."""
+    """Words of which nothing is known of parts, such as `overlay`, answers such as `yes`, and a
+    question mark; none of `line 3` and `2024-01-05`."""
     short: tuple[str, ...]
     """Words of one or two letters of which nothing is known: a series, as `A` and `B`, or not."""
     denied: bool
     """Whether it denies, as `passt nicht` does beside `passt`, whatever it denies."""
     unclear: bool
     """Whether it sorts pictures without saying what is good: `class 1`, `positive`, `overlay`."""
+    sorts: tuple[str, ...]
+    """Words that sort by something else, such as `class` and `quality`."""
+    open: bool
+    """Whether it leaves open what is good, whatever else it says: `ok_unsure`, `good_other`."""
+    doubtful: bool
+    """Whether it says doubt in so many words: `unsure`, `quarantine`, not `other`."""
     derived: bool
     """Whether it says that a picture was made of another: `overlay`, `heatmap`, `augmented`."""
     rest: str
@@ -206,7 +228,7 @@ class Meaning:
 def meaning(name: str) -> Meaning:
     """Says what a folder's or a file's name, without its suffix, or a label says."""
     tokens = list(_tokens(name))
-    kinds = ["unknown" if kind == "made" else kind for _, kind in _negated(tokens)]
+    kinds = ["unknown" if kind == "made" else kind for _, kind in denied(tokens)]
     says: set[Said] = set()
     if "mask" in kinds or (
         "label" in kinds and not {"defect", "type", "good", "unknown"} & {*kinds}
@@ -219,15 +241,18 @@ def meaning(name: str) -> Meaning:
     split: SplitWord | None = None
     for word in ("train", "test", "other"):
         split = word if word in kinds else split
-    doubt = ("?",) if "?" in unicodedata.normalize("NFKC", name) else ()
+    doubt = ("?",) if _DOUBT.search(unicodedata.normalize("NFKC", name)) else ()
     return Meaning(
         says=frozenset(says),
         only=bool(says) and not doubt and not _NOT_ALONE & {*kinds},
         split=split,
-        unknown=_of_kind({"unknown", "derived"}, tokens, kinds) + doubt,
+        unknown=_of_kind(_UNKNOWN, tokens, kinds) + doubt,
         short=_of_kind({"short"}, tokens, kinds),
         denied=any(kind in {"not", "free", "after"} and len(word) > 1 for word, kind in tokens),
-        unclear=bool({"unclear", "derived"} & {*kinds}),
+        unclear=bool(({"unclear", "derived"} | _OPEN) & {*kinds} or (says and "answer" in kinds)),
+        sorts=_of_kind({"unclear"}, tokens, kinds),
+        open=bool(_OPEN & {*kinds}),
+        doubtful="doubt" in kinds,
         derived=any(kind in _DERIVED for _, kind in tokens),
         rest=_left(tokens, kinds, {"mask", "label", "neutral", "defect"}),
         bare=_left(tokens, kinds, {"mask", "label", "neutral"}),
@@ -239,11 +264,16 @@ def spelled(name: str) -> tuple[tuple[str, bool], ...]:
     return tuple((word, kind in _DERIVED) for word, kind in _tokens(name))
 
 
-def _of_kind(wanted: set[str], tokens: list[_Token], kinds: list[str]) -> tuple[str, ...]:
+def denies(word: str) -> bool:
+    """Whether a word as `Meaning` has it is one such as `no`."""
+    return _KINDS.get(word) == "not"
+
+
+def _of_kind(wanted: AbstractSet[str], tokens: list[Token], kinds: list[str]) -> tuple[str, ...]:
     return tuple(word for (word, _), kind in zip(tokens, kinds, strict=True) if kind in wanted)
 
 
-def _left(tokens: list[_Token], kinds: list[str], without: set[str]) -> str:
+def _left(tokens: list[Token], kinds: list[str], without: set[str]) -> str:
     return " ".join(w for (w, _), kind in zip(tokens, kinds, strict=True) if kind not in without)
 
 
@@ -268,7 +298,7 @@ def mask_of(stem: str) -> tuple[str, bool] | None:
     return None
 
 
-def _tokens(name: str) -> Iterator[_Token]:
+def _tokens(name: str) -> Iterator[Token]:
     """Splits a name into words and numbers, each with its kind."""
     joined = _folded(_SPACED.sub("", name))
     if _SPACED.search(name) and _KINDS.get(joined) in {"good", "defect", "mask"}:
@@ -284,7 +314,7 @@ def _tokens(name: str) -> Iterator[_Token]:
                 yield from _parts(_folded(part))
 
 
-def _parts(word: str) -> Iterator[_Token]:
+def _parts(word: str) -> Iterator[Token]:
     """Splits what is written in one: goodparts, gutteile, NG品."""
     if word in _KINDS:
         yield word, _KINDS[word]
@@ -300,13 +330,17 @@ def _parts(word: str) -> Iterator[_Token]:
     for cut in range(2, len(word) - 1):
         halves = word[:cut], word[cut:]
         kinds = [_KINDS.get(half, "") for half in halves]
-        if {*kinds} <= _SAYING or (kinds[0] in _SAYING and halves[1] in _PICTURES):
+        if (
+            {*kinds} <= _SAYING
+            or (kinds[0] in _SAYING and halves[1] in _PICTURES)
+            or ("answer" in kinds and _ANSWERED & {*kinds})
+        ):
             yield from zip(halves, kinds, strict=True)
             return
     yield word, "unknown" if len(word) > 2 else "short"
 
 
-def _chained(word: str) -> Iterator[_Token]:
+def _chained(word: str) -> Iterator[Token]:
     while word:
         known = next((w for w in _CHAINED if word.startswith(w)), None)
         if known is None:
@@ -316,24 +350,3 @@ def _chained(word: str) -> Iterator[_Token]:
         else:
             yield known, _KINDS[known]
             word = word[len(known) :]
-
-
-def _negated(tokens: list[_Token]) -> list[_Token]:
-    """Turns `not ok` into a defect, `no defect`, `defect free` and `anomaly detection` not."""
-    out = list(tokens)
-    bad, opposite = {"defect", "type"}, {"good": "defect", "defect": "good", "type": "good"}
-    for i, (word, kind) in enumerate(tokens):
-        before = [k for _, k in out[max(0, i - 2) : i]]
-        after = tokens[i + 1][1] if i + 1 < len(tokens) else ""
-        denied = before[-1:] == ["not"] or (before == ["not", "short"] and tokens[i - 1][0] == "in")
-        if kind in opposite and denied:
-            out[i] = word, opposite[kind]
-        elif kind in bad and after == "free":
-            out[i] = word, "good"
-        elif kind in bad and after == "topic":
-            out[i] = word, "topic"
-        elif kind == "good" and after == "after":
-            out[i] = word, "defect"
-    if [kind for _, kind in tokens if kind not in {"number", "neutral", "short"}] == ["free"]:
-        out = [(word, "good" if kind == "free" else kind) for word, kind in tokens]  # MT_Free
-    return out

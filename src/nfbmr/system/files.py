@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import hashlib
+import io
 import os
 import re
 import stat
@@ -12,12 +13,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from nfbmr.system.locks import locked_folder
 
+_NO_FILE = "it is a pipe, a socket or a device, and no file"
 _HERE = -100  # AT_FDCWD: names are as they are for every other call
-NOT_PLAIN = frozenset({errno.EINVAL, errno.ELOOP, errno.EMLINK})
+NOT_PLAIN = frozenset({errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.EMLINK})
 """What systems say of a link that is not to be followed, and `plain_file` of all else."""
 _EXCHANGE = 2  # RENAME_EXCHANGE
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -185,8 +186,12 @@ def exchange(one: Path, other: Path) -> bool:
     raise OSError(number, os.strerror(number), str(one), None, str(other))
 
 
+class NotAFileError(OSError):
+    """What lies at a path is a pipe, a socket or a device, from which reading might never end."""
+
+
 @contextmanager
-def plain_file(path: Path, *, follow: bool = True) -> Iterator[IO[bytes]]:
+def plain_file(path: Path, *, follow: bool = True) -> Iterator[io.BufferedReader]:
     """Opens a plain file to read, and nothing that is waited for, such as a pipe.
 
     Args:
@@ -194,15 +199,28 @@ def plain_file(path: Path, *, follow: bool = True) -> Iterator[IO[bytes]]:
         follow: whether a link there is followed, where the system can tell.
 
     Raises:
+        NotAFileError: it is neither a file nor a folder.
         OSError: it cannot be opened; with `NOT_PLAIN` among its numbers, it is something else.
     """
-    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-    handle = os.open(path, flags | (0 if follow else getattr(os, "O_NOFOLLOW", 0)))
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OSError(errno.EINVAL, "it is no plain file", str(path))
-    with os.fdopen(handle, "rb") as stream:
+    with _opened_at_once(path, follow) as stream:
         yield stream
+
+
+def _opened_at_once(path: Path, follow: bool) -> io.BufferedReader:
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        number = os.open(path, flags | (0 if follow else getattr(os, "O_NOFOLLOW", 0)))
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise NotAFileError(errno.EINVAL, _NO_FILE, str(path)) from error
+        raise
+    mode = os.fstat(number).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(number, "rb")
+    os.close(number)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise NotAFileError(errno.EINVAL, _NO_FILE, str(path))
 
 
 def sha256_of(path: Path) -> str:
