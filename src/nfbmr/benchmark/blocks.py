@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nfbmr.benchmark import costs, drift, few, gate, stands
+from nfbmr.benchmark import costs, drift, few, gate, rotten, stands
 from nfbmr.benchmark.peers import report
 from nfbmr.benchmark.peers.catalogue import AT_OUR_SIZE, OURS
 from nfbmr.benchmark.tables import markdown
@@ -313,6 +313,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "rims": lambda results: variants(results, "rims", (_TOLD, _AUROC, _AUPRO), least=1),
     "few-steps": lambda results: variants(results, "steps", (_LIKELIHOOD, _AUROC), least=1),
     "judges": judges,
+    "rotten": lambda results: rotten.table(results["rotten"]).rstrip(),
     "mapping-curve": mapping_curve,
     "directions": directions,
     "drift": lambda results: drift.tables(results["drift"]),

@@ -90,7 +90,7 @@ def _summary(shares: list[float]) -> Row:
     return {
         "asked": RATE,
         "alarms": float(found.mean()),
-        "error": float(found.std(ddof=1) / np.sqrt(len(found))),
+        "error": float(found.std(ddof=1) / np.sqrt(len(found))) if len(found) > 1 else None,
         "worst_tenth": float(np.quantile(found, 0.9)),
         "draws": len(found),
     }
@@ -245,11 +245,11 @@ def sets_table(rows: list[Row]) -> str:
     found = [(row, row) for row in rows if row["kind"] == "calibrated"]
     for name in dict.fromkeys(row["set"] for row in rows if row["kind"] == "learnt"):
         fits = [row for row in rows if row["kind"] == "learnt" and row["set"] == name]
-        if len(fits) > 1:
-            found.append((fits[0], _summary([row["alarms"] for row in fits])))
+        found.append((fits[0], _summary([row["alarms"] for row in fits])))
     for row, said in found:
         cells = [row["set"], str(row["trained"]), str(row["n"]), str(said["draws"])]
-        cells += [f"{100 * said['alarms']:.1f} ± {100 * said['error']:.1f}"]
+        error = "" if said["error"] is None else f" ± {100 * said['error']:.1f}"
+        cells += [f"{100 * said['alarms']:.1f}{error}"]
         lines.append("| " + " | ".join([*cells, f"{100 * said['worst_tenth']:.1f}"]) + " |")
     return "\n".join(lines) + "\n"
 

@@ -183,7 +183,9 @@ def table(rows: Sequence[Row]) -> str:
         own = [row for row in rows if (row["set"], row["share"]) == (name, share)]
         cells = [f"{_mean(own, 'test', key):.1f} ({_mean(own, 'clean', key):.1f})" for key in keys]
         counts = [sum(row[key] for row in own) for key in ("rotten", "named", "named_rotten")]
-        cured = [f"{_mean(own, 'cured', key):.1f}" for key in (*keys[1:3], keys[4])]
+        cured = ["-"] * 3  # rows from before that was asked
+        if all("cured" in row for row in own):
+            cured = [f"{_mean(own, 'cured', key):.1f}" for key in (*keys[1:3], keys[4])]
         cells = [name, f"{share:.0%}: {counts[0]}", *cells, f"{counts[1]}, {counts[2]}", *cured]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
