@@ -152,6 +152,12 @@ def test_table_is_for_reading(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(lines) == 5
 
 
+def test_a_score_that_rounds_to_nothing_has_no_sign(capsys: pytest.CaptureFixture[str]) -> None:
+    with open_writer("table", None) as writer:
+        writer(GOOD | {"score": -0.001})
+    assert capsys.readouterr().out.splitlines()[1].split()[1] == "0.00"
+
+
 def test_a_name_that_is_no_unicode_is_escaped() -> None:
     name = os.fsdecode(b"part\xff.png")
     row = to_row(Failure(path=name, error=f"{name} is no picture"), "m")

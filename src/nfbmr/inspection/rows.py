@@ -94,7 +94,7 @@ def _table_line(row: Row) -> str:
     verdict = "DEFECT" if row["is_defect"] else row["verdict"]
     places = in_words([region["box"] for region in row.get("regions", ())])
     where = f"{path}: {places}" if places else path
-    return f"{verdict:<8} {row['score']:>8.2f} {row['p_value']:>8.3f}  {where}"
+    return f"{verdict:<8} {row['score']:>z8.2f} {row['p_value']:>8.3f}  {where}"
 
 
 def flat(row: Row) -> Row:

@@ -242,7 +242,7 @@ def _said(one: Unlike, markdown: bool) -> str:
     without = (
         "" if one.without is None else f"; without it the threshold would be {one.without:.3f}"
     )
-    return f"{name}: score {one.score:.3f}{odd}{without}"
+    return f"{name}: score {one.score:z.3f}{odd}{without}"
 
 
 def _amount(calibration: Calibration) -> str:

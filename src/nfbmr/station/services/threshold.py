@@ -206,7 +206,7 @@ class Thresholds:
             raise ConflictError("this picture does not calibrate; load the page again")
         changed = loaded.inspector.with_calibration(without(now, [picture]))
         score = now.scores[now.pictures.index(picture)]
-        why = f"without good picture {name_of(now, picture)}, whose score was {score:.2f}"
+        why = f"without good picture {name_of(now, picture)}, whose score was {score:z.2f}"
         return self.replace(loaded, changed, actor, why)
 
     def names(self, name: str) -> dict[str, int]:
