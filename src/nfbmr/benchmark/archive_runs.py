@@ -33,6 +33,7 @@ _LOOK = 0.05  # seconds between two looks at a process
 _SMALLEST = 0.85  # of a side that a crop keeps
 _LIGHT = 0.1  # more or less, at most
 _OF_A_FOLDER = 1000  # files
+_OF_A_FILE = 1000  # names; no file system knows fewer
 _QUALITY = 92
 _DECODED = 200  # pictures whose decoding is timed
 
@@ -46,7 +47,8 @@ def make_pictures(source: Path, out: Path, count: int, side: int) -> Path:
         count: of them.
         side: the longer one, in pixels.
     """
-    originals = [Image.fromarray(read_image(path)) for path in list_pictures(source, deep=True)[0]]
+    paths = list_pictures(source, deep=True)[0][:count]
+    originals = [Image.fromarray(read_image(path)) for path in paths]
     for number in range(count):
         file = out / f"{number // _OF_A_FOLDER:04d}" / f"{number:07d}.jpg"
         if file.exists():
@@ -68,15 +70,19 @@ def make_pictures(source: Path, out: Path, count: int, side: int) -> Path:
 
 
 def make_links(source: Path, out: Path, count: int, side: int) -> Path:
-    """Writes `count` names of one small JPEG a folder, by hard links."""
-    for first in range(0, count, _OF_A_FOLDER):
-        folder = make_pictures(source, out / f"{first:09d}", 1, side) / "0000"
-        one = folder / "0000000.jpg"
-        for number in range(1, min(_OF_A_FOLDER, count - first)):
-            link = folder / f"{number:07d}.jpg"
-            if not link.exists():
-                os.link(one, link)
-    return out
+    """Writes `count` names of few small JPEGs into one folder, by hard links.
+
+    One folder is the worst case of a listing: its names are sorted, so they are held at once.
+    """
+    files = make_pictures(source, out / "made", -(-count // _OF_A_FILE), side)
+    made = list_pictures(files, deep=True)[0]
+    folder = out / "names"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        link = folder / f"{number:07d}.jpg"
+        if not link.exists():
+            os.link(made[number // _OF_A_FILE], link)
+    return folder
 
 
 def about(pictures: Path, model: Path) -> Row:
