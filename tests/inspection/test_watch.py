@@ -324,6 +324,7 @@ def test_what_cannot_be_read_yet_is_tried_again_before_it_goes_to_error(
     assert once(inspector, hot, move=True, patience=600.0) == 0
     assert rows(hot) == []
     assert caplog.text.count("cut.png cannot be read yet and is looked at again") == 1
+    assert all(message.count("cut.png") < 2 for message in caplog.messages), "no path twice"
     (hot / "empty.png").write_bytes(whole)
     with (hot / "cut.png").open("ab") as stream:
         stream.write(whole[len(whole) // 2 :])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nfbmr.system.words import counted, quoted
+from nfbmr.system.words import counted, how_unusual, quoted, without_path
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,14 @@ def test_one_of_them_is_one(number: float, words: tuple[str, ...], said: str) ->
 def test_a_path_can_be_copied_into_a_shell(word: str, here: str, on_windows: str) -> None:
     assert quoted(word, windows=False) == quoted(Path(word), windows=False) == here
     assert quoted(word, windows=True) == on_windows
+
+
+def test_how_unusual_a_part_is_in_words() -> None:
+    assert how_unusual(0.0025) == "about one good part in 400 looks this unusual"
+    assert how_unusual(0.51) == "most good parts look at least this unusual"
+
+
+@pytest.mark.parametrize("why", ["hot/a.png: found 0 bytes", "hot/a.png found 0 bytes"])
+def test_a_path_that_stands_before_is_not_said_again(why: str) -> None:
+    assert without_path(why, Path("hot/a.png")) == "found 0 bytes"
+    assert without_path(why, "hot/b.png") == why

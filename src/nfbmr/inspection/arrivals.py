@@ -19,6 +19,7 @@ from typing import NamedTuple
 from nfbmr.data.folders import is_hidden
 from nfbmr.data.images import IMAGE_SUFFIXES
 from nfbmr.system.files import printable
+from nfbmr.system.words import without_path
 
 _log = logging.getLogger(__name__)
 
@@ -217,7 +218,8 @@ class Arrivals:
         self._later(one)
         if not one.said:
             one.said = True
-            text = f"{self.folder / name} cannot be read yet and is looked at again: {why}"
+            path = self.folder / name
+            text = f"{path} cannot be read yet and is looked at again: {without_path(why, path)}"
             _log.info("%s", printable(text))
 
     @contextmanager

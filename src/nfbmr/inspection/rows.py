@@ -16,6 +16,7 @@ from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.scoring.looks import LOOKS
 from nfbmr.system.files import escaped, printable, spreadsheet_cell, written_beside
 from nfbmr.system.packages import how_to_install
+from nfbmr.system.words import without_path
 
 Format = Literal["table", "jsonl", "csv", "parquet"]
 COLUMNS = (
@@ -89,7 +90,7 @@ def _text_writer(form: Format, stream: TextIO) -> Writer:
 def _table_line(row: Row) -> str:
     path = printable(str(row["path"])).replace("\n", "?")
     if "error" in row:
-        why = printable(row["error"]).removeprefix(f"{path}: ")  # it names the picture, too
+        why = without_path(printable(row["error"]), path)
         return f"{'ERROR':<8} {'':>8} {'':>8}  {path}: {why}"
     verdict = "DEFECT" if row["is_defect"] else row["verdict"]
     places = in_words([region["box"] for region in row.get("regions", ())])

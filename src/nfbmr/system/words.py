@@ -1,4 +1,4 @@
-"""Words for people: how many of what."""
+"""Words for people: how many of what, and how unusual."""
 
 from __future__ import annotations
 
@@ -22,3 +22,19 @@ def quoted(word: Path | str, *, windows: bool = os.name == "nt") -> str:
     text = str(word)
     text = f"./{text}" if text.startswith("-") else text
     return list2cmdline([text]) if windows else shlex.quote(text)
+
+
+def how_unusual(p_value: float) -> str:
+    """Says how unusual a part is among good ones, p in (0, 1]."""
+    if p_value > 0.5:
+        return "most good parts look at least this unusual"
+    return f"about one good part in {round(1 / p_value)} looks this unusual"
+
+
+def without_path(why: str, path: Path | str) -> str:
+    """Returns why a file failed without the path that it begins with, for where it stands before.
+
+    Both `a.png: found ...` and `a.png cannot be read` begin so.
+    """
+    name = str(path)
+    return why.removeprefix(f"{name}: ").removeprefix(f"{name} ")

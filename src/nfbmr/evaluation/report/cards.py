@@ -11,6 +11,7 @@ from nfbmr.evaluation.report import words
 from nfbmr.inspection import pictures
 from nfbmr.inspection.regions import Region
 from nfbmr.scoring.calibration import Verdict
+from nfbmr.system.words import how_unusual
 
 _PAIR = 200  # pixels of a cut-out's longer side at most
 _PLACES = 5  # regions of a picture that are told one by one
@@ -87,6 +88,7 @@ class Card:
     tone: str
     score: str
     p_value: str
+    unusual: str
     views: list[tuple[str, str, str]]
     places: list[Place]
     more: int
@@ -125,6 +127,7 @@ def card_of(picture: Picture) -> Card:
         tone=tone,
         score=words.number(picture.score),
         p_value=words.p_value(picture.p_value),
+        unusual=how_unusual(picture.p_value),
         views=views,
         places=[_place(region) for region in picture.regions[:_PLACES]],
         more=max(0, len(picture.regions) - _PLACES),

@@ -16,6 +16,7 @@ from nfbmr.station.deps import station_of
 from nfbmr.station.pages import words
 from nfbmr.station.services.live import said_of
 from nfbmr.station.store import queries
+from nfbmr.system.words import how_unusual
 
 _HERE = Path(__file__).parent
 
@@ -65,7 +66,7 @@ def _environment() -> Environment:
         "asset": _address,
     }
     found.filters |= {
-        "rarity": words.rarity,
+        "rarity": how_unusual,
         "percent": words.percent,
         "clock": words.clock,
         "day_and_clock": words.day_and_clock,

@@ -19,13 +19,6 @@ MEANINGS: dict[Verdict, str] = {
 SOURCES = {"rest": "REST", "page": "this page"}
 
 
-def rarity(p_value: float) -> str:
-    """Says how unusual a part is among good ones, p in (0, 1]."""
-    if p_value > 0.5:
-        return "most good parts look at least this unusual"
-    return f"about one good part in {round(1 / p_value)} looks this unusual"
-
-
 def percent(share: float) -> str:
     """Returns a share in percent, in few digits."""
     found = 100 * share
