@@ -112,8 +112,8 @@ def _say_why_it_ended(what: str, number: int, lost: int, *, is_live: bool, asked
         raise DataError(f"{what} gives no frames; check that the camera or file is whole")
     if is_live:
         raise DataError(
-            f"{what} stopped after {counted(number, 'frame')}; a camera or stream was expected to go "
-            "on: check its power, cable and network, then start again"
+            f"{what} stopped after {counted(number, 'frame')}; a camera or stream was expected to "
+            "go on: check its power, cable and network, then start again"
         )
     if lost and lost == asked:
         raise DataError(

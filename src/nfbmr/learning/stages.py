@@ -299,9 +299,10 @@ class _Run:
         seed = self.settings.seed
         if how.batch_of == "positions":
             generator = rng(seed, 1, step)
-            images = train[generator.integers(len(train), size=how.batch)]
             height, width = store.grid
-            positions = generator.integers(height * width, size=how.batch)
+            count = min(how.batch, len(train) * height * width)  # of few, a step is a pass
+            images = train[generator.integers(len(train), size=count)]
+            positions = generator.integers(height * width, size=count)
             (images, positions), part = part_of_batch(self.share, images, positions)
             rows = store.read_positions(images, positions, self.detector.source.channels)
             where = None if self.where is None else self.where.flatten(0, 1)[positions]
