@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from nfbmr.errors import SettingsError
 from nfbmr.features.cache import FeatureCache
 from nfbmr.fitting import fit
 from nfbmr.inspection.inspector import Inspector, load
+from nfbmr.inspection.recalibration import Model, calibrated_on
 from nfbmr.settings.schema import Settings
 
 Draw = Callable[..., NDArray[np.uint8]]
@@ -79,3 +81,33 @@ def test_a_defect_outside_is_found_where_it_is_and_nothing_shows_in_the_area(
         assert found.regions
         for size in ((20, 20), (161, 97)):
             assert found.heatmap_at(size).max() > 1
+
+
+def test_a_mask_at_the_calibration_is_carried_by_the_model(
+    both: tuple[Inspector, Inspector], draw: Draw
+) -> None:
+    fresh = [draw(seed) for seed in range(200, 220)]
+    now = both[0].recalibrated(good_images=fresh, ignore=mask())
+    assert now.calibration.ignored
+    for seed in range(100, 104):
+        good = draw(seed)
+        found = now.inspect(damaged(good, 28, 14))
+        assert not found.heatmap[24:48, 10:32].any(), "in the area"
+        assert now.inspect(damaged(good, 60, 60)).is_defect
+    kept = now.recalibrated(good_images=fresh)
+    assert kept.calibration.ignored == now.calibration.ignored
+
+
+def test_a_mask_without_pictures_or_of_another_shape_is_refused(
+    both: tuple[Inspector, Inspector], draw: Draw
+) -> None:
+    fresh = [draw(seed) for seed in range(200, 220)]
+    with pytest.raises(SettingsError, match=r"found a mask and no good pictures.*give good ones"):
+        both[0].recalibrated(ignore=mask())
+    with pytest.raises(SettingsError, match="an aspect ratio of 2;"):
+        both[0].recalibrated(good_images=fresh, ignore=mask()[:40])
+    with pytest.raises(SettingsError, match=r"leaves 0\.0 % of the picture"):
+        both[0].recalibrated(good_images=fresh, ignore=np.ones((80, 80), bool))
+    turned = Model(both[0].facts, both[0].settings, both[0].inspected, turned=True)
+    with pytest.raises(SettingsError, match="turns parts to one pose"):
+        calibrated_on(fresh, turned, (0.01, 0.05), mask=mask())

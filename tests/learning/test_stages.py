@@ -607,6 +607,16 @@ def test_the_flow_is_told_where_the_drawn_positions_lie(
         assert torch.equal(told, code[cells[..., 0], cells[..., 1]])
 
 
+@pytest.mark.parametrize(("asked", "drawn"), [(16, 16), (1000, 2 * 3 * 4)])
+def test_a_step_draws_no_more_positions_than_there_are(
+    asked: int, drawn: int, source: SourceNetwork, data: TrainingData, tmp_path: Path
+) -> None:
+    settings = settings_of("positions", stage_one={"batch": asked})
+    few = replace(data, train=data.train[:2])
+    made = stages._Run(Detector(source, settings), few, settings, tmp_path, torch.device("cpu"))
+    assert len(made.flow_batch(0)[0]) == drawn
+
+
 def test_an_epoch_visits_every_training_image_once(
     source: SourceNetwork, data: TrainingData, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

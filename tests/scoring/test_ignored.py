@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 import pytest
 
-from nfbmr.errors import BundleTamperedError
+from nfbmr.errors import BundleTamperedError, SettingsError
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.result import Inspection
 from nfbmr.scoring.calibration import (
@@ -17,7 +17,7 @@ from nfbmr.scoring.calibration import (
     calibration_to_dict,
     image_scores,
 )
-from nfbmr.scoring.ignored import MOST_AREAS, are_areas, inside, masked
+from nfbmr.scoring.ignored import MOST_AREAS, are_areas, areas_of, inside, masked
 from nfbmr.scoring.maps import MAPS, Maps
 
 AREAS = ((0.0, 0.25, 0.5, 0.75),)
@@ -95,3 +95,26 @@ def test_a_calibration_carries_them_and_says_so(inspector: Inspector) -> None:
     assert any("25 % of the picture is ignored" in line for line in changed.describe())
     again = inspector.with_calibration(changed).recalibrated(0.5, look_rate=0.6)
     assert again.calibration.ignored == AREAS
+
+
+@pytest.mark.parametrize("shape", [(80, 80), (37, 501), (3, 5)])
+def test_areas_of_a_mask_cover_it_and_little_else(shape: tuple[int, int]) -> None:
+    rows, columns = (np.linspace(-1, 1, n) for n in shape)
+    disk = rows[:, None] ** 2 + columns**2 < 0.3
+    areas = areas_of(disk)
+    assert are_areas(areas)
+    covered = inside(areas, shape)
+    assert (covered >= disk).all()
+    assert (covered & ~disk).mean() < 0.15
+
+
+def test_a_rectangle_is_one_area() -> None:
+    mask = np.zeros((64, 128), bool)
+    mask[8:16, 64:96] = True
+    assert areas_of(mask) == ((0.125, 0.5, 0.25, 0.75),)
+    assert areas_of(np.zeros((4, 4), bool)) == ()
+
+
+def test_a_mask_of_nearly_all_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"leaves 0.0 %.*expected 5 % at least.*invert"):
+        areas_of(np.ones((50, 50), bool))

@@ -47,6 +47,14 @@ def calibrate(
             "one that `fit` called odd. May be given several times."
         ),
     ] = None,
+    ignore: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MASK.png",
+            help="What never counts from now on, with GOOD_IMAGES: a picture that is not 0 there. "
+            "It takes the place of what an earlier calibration left out.",
+        ),
+    ] = None,
     export: Annotated[
         Path | None,
         typer.Option(
@@ -73,7 +81,7 @@ def calibrate(
     refuse_swapped("calibrate", model, [path for path in (good_images,) if path])
     if export is not None:
         refuse_folder("--export", export)
-    changes = (good_images, false_alarm_rate, look_rate, without or None)
+    changes = (good_images, false_alarm_rate, look_rate, without or None, ignore)
     is_changed = any(change is not None for change in changes)
     if import_ is not None:
         _import(model, import_, runtime, alone=not is_changed)
@@ -84,6 +92,7 @@ def calibrate(
             good_images,
             (false_alarm_rate, look_rate),
             without or [],
+            ignore,
         )
     if export is not None:
         _export(model, runtime, device, export)
@@ -95,6 +104,7 @@ def _calibrate(
     good_images: Path | None,
     rates: tuple[float | None, float | None],
     without: list[Path],
+    ignore: Path | None,
 ) -> None:
     from nfbmr.data.layouts import read_data
     from nfbmr.model.place import refuse_unwritable
@@ -105,7 +115,9 @@ def _calibrate(
         found = read_data(good_images)
         _log.info("%s", found.describe())
         images = [sample.path for sample in found.to_learn_from()]
-    changed = inspector.recalibrated(rates[0], images, look_rate=rates[1], without=without)
+    changed = inspector.recalibrated(
+        rates[0], images, look_rate=rates[1], without=without, ignore=ignore
+    )
     changed.save_calibration()
     _tell(inspector.calibration, changed.calibration)
     if images is not None:

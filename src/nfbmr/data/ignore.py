@@ -71,6 +71,26 @@ def ignored_in(
     Raises:
         SettingsError: its aspect ratio is not that of the pictures, or next to nothing is left.
     """
+    median = refuse_other_shape(mask, pictures)
+    full = _nearest(mask, median)
+    found = resize_map(full.astype(np.float32), size) > 0
+    if found.mean() > MOST:
+        raise SettingsError(
+            f"ignore: the mask leaves {100 * (1 - found.mean()):.1f} % of the picture; expected "
+            f"{100 * (1 - MOST):.0f} % at least. What is not 0 is ignored: invert the mask where "
+            "it marks what counts, and save it as PNG, for JPEG leaves noise"
+        )
+    return Ignored(found)
+
+
+def refuse_other_shape(
+    mask: NDArray[np.bool_], pictures: Sequence[tuple[int, int]]
+) -> tuple[int, int]:
+    """Returns the median size (H, W) of good pictures that a mask was drawn on one of.
+
+    Raises:
+        SettingsError: its aspect ratio is not that of the pictures.
+    """
     median = np.median(pictures, axis=0)
     aspect = float(np.median([width / height for height, width in pictures]))
     height, width = mask.shape
@@ -80,15 +100,7 @@ def ignored_in(
             f"{width / height:.3g}; expected {aspect:.3g} as the good pictures have, whose median "
             f"is {median[0]:.0f} x {median[1]:.0f}; draw it on one of them"
         )
-    full = _nearest(mask, (round(median[0]), round(median[1])))
-    found = resize_map(full.astype(np.float32), size) > 0
-    if found.mean() > MOST:
-        raise SettingsError(
-            f"ignore: the mask leaves {100 * (1 - found.mean()):.1f} % of the picture; expected "
-            f"{100 * (1 - MOST):.0f} % at least. What is not 0 is ignored: invert the mask where "
-            "it marks what counts, and save it as PNG, for JPEG leaves noise"
-        )
-    return Ignored(found)
+    return round(median[0]), round(median[1])
 
 
 def _nearest(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.data.images import ImageInput
+from nfbmr.data.masks import MaskInput
 from nfbmr.data.pose import Turn
 from nfbmr.errors import BundleError, ImageError, SettingsError
 from nfbmr.inspection import forks
@@ -236,27 +237,27 @@ class Inspector:
         *,
         look_rate: float | None = None,
         without: Iterable[ImageInput] = (),
+        ignore: MaskInput | None = None,
     ) -> Inspector:
         """Returns an inspector with new thresholds; the network stays as it is.
 
         Args:
             rate: asked false-alarm rate, in (0, 1); by default the one now in force.
-            good_images: good pictures that the model was not trained on; all scales and scores
-                are learnt anew from them. Without them the stored scores serve.
-            look_rate: asked share of good pictures that a person looks at, in (0, 1); by default
-                the one now in force.
+            good_images: good pictures that the model was not trained on, from which all scales
+                are learnt anew. Without them the stored scores serve.
+            look_rate: asked share of good pictures that a person looks at, likewise.
             without: pictures that calibrate now and are to have no part in the thresholds.
+            ignore: a mask of what never counts from now on, with `good_images`; else that stays.
 
         Raises:
-            SettingsError: a rate is not a share between 0 and 1.
-            CalibrationError: too few pictures; some that were trained on, which score lower than
-                new ones; or pictures that are all alike.
+            SettingsError: a rate is not a share between 0 and 1, or a mask does not fit.
+            CalibrationError: too few pictures, some that were trained on, or all alike.
             ImageError: one cannot be read.
         """
         now = self.calibration
         bare = self.with_calibration(replace(now, ignored=()))  # sees all of a picture
-        model = Model(self.facts, self.settings, bare.inspected)
-        calibration = calibrated_anew(now, model, (rate, look_rate), good_images, without)
+        model = Model(self.facts, self.settings, bare.inspected, self._bundle.pose is not None)
+        calibration = calibrated_anew(now, model, (rate, look_rate), good_images, without, ignore)
         return self.with_calibration(calibration)
 
     def with_calibration(self, calibration: Calibration) -> Inspector:
@@ -384,8 +385,7 @@ def load(
 
     Args:
         path: what `fit` wrote.
-        runtime: `auto`, `torch`, `onnx`, `openvino` or `tensorrt`. `auto` takes the fastest that
-            is installed here and that the model was exported for.
+        runtime: `auto` (the fastest here), `torch`, `onnx`, `openvino` or `tensorrt`.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
         threads: for one picture; by default all cores.
 

@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from nfbmr.data.ignore import refuse_other_shape
 from nfbmr.data.images import ImageInput
+from nfbmr.data.masks import MaskInput, read_mask
 from nfbmr.data.survey import survey
 from nfbmr.errors import CalibrationError, SettingsError
 from nfbmr.inspection.result import Inspection
@@ -16,7 +19,7 @@ from nfbmr.model.facts import Facts
 from nfbmr.scoring.calibrate import calibrate, recalibrate, with_looks
 from nfbmr.scoring.calibrate import without as without_pictures
 from nfbmr.scoring.calibration import Calibration
-from nfbmr.scoring.ignored import Area
+from nfbmr.scoring.ignored import Area, areas_of
 from nfbmr.scoring.looks import OF_PIXELS, joined
 from nfbmr.scoring.odd import with_names
 from nfbmr.settings.schema import Settings
@@ -35,6 +38,8 @@ class Model:
     settings: Settings
     inspected: Callable[[Iterable[ImageInput]], Iterable[Inspection]]
     """Inspects pictures, in their order, with no area left out."""
+    turned: bool = False
+    """Whether it turns parts to one pose before it looks."""
 
 
 def calibrated_anew(
@@ -43,6 +48,7 @@ def calibrated_anew(
     rates: tuple[float | None, float | None],
     good_images: Iterable[ImageInput] | None,
     without: Iterable[ImageInput],
+    ignore: MaskInput | None = None,
 ) -> Calibration:
     """Calibrates for other rates, on other pictures, or without some: `Inspector.recalibrated`."""
     rate = now.false_alarm_rate if rates[0] is None else rates[0]
@@ -50,7 +56,13 @@ def calibrated_anew(
     _refuse_no_shares(rate, look_rate)
     left = _one_of(good_images, without)
     if good_images is not None:
-        return calibrated_on(good_images, model, (rate, look_rate), now.ignored)
+        mask = None if ignore is None else read_mask(ignore)
+        return calibrated_on(good_images, model, (rate, look_rate), now.ignored, mask)
+    if ignore is not None:
+        raise SettingsError(
+            "ignore: found a mask and no good pictures; what scores are without the areas is "
+            "learnt from pictures: give good ones that the model was not trained on"
+        )
     return recalibrate(_left_without(now, left, model.settings.data.white), rate, look_rate)
 
 
@@ -59,6 +71,7 @@ def calibrated_on(
     model: Model,
     rates: tuple[float, float],
     ignored: tuple[Area, ...] = (),
+    mask: NDArray[np.bool_] | None = None,
 ) -> Calibration:
     """Calibrates a model by other good pictures.
 
@@ -67,13 +80,17 @@ def calibrated_on(
         model: that judges them.
         rates: of false alarms, and of what a person looks at.
         ignored: areas that count for no score.
+        mask: bool (H, W) of the pictures' aspect ratio, True where nothing counts, in their place.
 
     Raises:
         CalibrationError: too few pictures, some that were trained on, or all alike.
         ImageError: one cannot be read.
+        SettingsError: the mask has another aspect ratio, or leaves next to nothing.
     """
     facts, settings = model.facts, model.settings
     seen = survey(facts.name, good_images, white=settings.data.white)
+    if mask is not None and seen.pictures:
+        ignored = _areas(mask, [one.size for one in seen.pictures], model)
     for warning in seen.warnings:
         _log.warning("%s", warning)
     # Where every picture calibrated, its Gaussians learnt from those held out, too.
@@ -101,6 +118,20 @@ def calibrated_on(
     )
     calibration = with_names(calibration, {one.pixel_hash: one.name for one in seen.pictures})
     return with_looks(calibration, joined([one.looks for one in found], OF_PIXELS))
+
+
+def _areas(
+    mask: NDArray[np.bool_], pictures: Sequence[tuple[int, int]], model: Model
+) -> tuple[Area, ...]:
+    """Returns what a mask that was drawn on one of the pictures, of (H, W) each, leaves out."""
+    if model.turned:
+        raise SettingsError(
+            "ignore: this model turns parts to one pose before it looks, so an area of the picture "
+            "is no area of the part; expected no mask. Cover it before the camera, or fit with "
+            "--set pose=off where parts need no turning"
+        )
+    refuse_other_shape(mask, pictures)
+    return areas_of(mask)
 
 
 def _left_without(

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nfbmr.errors import SettingsError
 from nfbmr.scoring.maps import Maps
 
 Area = tuple[float, float, float, float]
@@ -24,6 +25,7 @@ MOST_AREAS = 50
 MOST = 0.95
 """Share of the picture that areas may leave out, at most."""
 _FINE = (200, 200)  # grid on which that is measured
+_GRIDS = (64, 32, 16, 8, 4)  # cells a side; of four no more than 16 areas can be
 
 
 def are_areas(areas: Sequence[Area]) -> bool:
@@ -40,6 +42,52 @@ def inside(areas: Sequence[Area], size: tuple[int, int]) -> NDArray[np.bool_]:
         rows = slice(math.floor(top * height), math.ceil(low * height))
         found[rows, math.floor(left * width) : math.ceil(right * width)] = True
     return found
+
+
+def areas_of(mask: NDArray[np.bool_]) -> tuple[Area, ...]:
+    """Returns areas that cover all True of a mask, bool (H, W), and as little else as they can.
+
+    They lie on the finest grid, of at most 64 cells a side, on which `MOST_AREAS` of them do.
+
+    Raises:
+        SettingsError: they would leave next to nothing of the picture.
+    """
+    for cells in _GRIDS:
+        found = _rectangles(_touched(mask, min(cells, mask.shape[0]), min(cells, mask.shape[1])))
+        if len(found) <= MOST_AREAS:
+            break
+    if not are_areas(found):
+        raise SettingsError(
+            f"ignore: the mask leaves {100 * (1 - inside(found, _FINE).mean()):.1f} % of the "
+            f"picture; expected {100 * (1 - MOST):.0f} % at least. What is not 0 is ignored: "
+            "invert the mask where it marks what counts, and save it as PNG, for JPEG leaves noise"
+        )
+    return found
+
+
+def _touched(mask: NDArray[np.bool_], rows: int, columns: int) -> NDArray[np.bool_]:
+    """Returns bool (rows, columns): True where a cell holds a True pixel."""
+    height, width = mask.shape
+    found = np.logical_or.reduceat(mask, -(-np.arange(rows) * height // rows), axis=0)
+    found = np.logical_or.reduceat(found, -(-np.arange(columns) * width // columns), axis=1)
+    return np.asarray(found, np.bool_)
+
+
+def _rectangles(cells: NDArray[np.bool_]) -> tuple[Area, ...]:
+    """Covers the True cells exactly: runs of a row, each as far down as the rows below have it."""
+    (rows, columns), left, found = cells.shape, cells.copy(), []
+    for top, begin in np.argwhere(cells).tolist():
+        if not left[top, begin]:
+            continue
+        end = begin + 1
+        while end < columns and left[top, end]:
+            end += 1
+        low = top + 1
+        while low < rows and left[low, begin:end].all():
+            low += 1
+        left[top:low, begin:end] = False
+        found.append((top / rows, begin / columns, low / rows, end / columns))
+    return tuple(found)
 
 
 def masked(maps: Maps, areas: Sequence[Area]) -> Maps:

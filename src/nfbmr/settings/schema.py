@@ -184,7 +184,8 @@ class StageSettings:
     most_steps: PositiveInt | None = None
     """At most so many steps, however many images `epochs` counts over."""
     batch: Annotated[int, Field(ge=1, le=1_000_000)] = 8
-    """Images per step; positions per step where `batch_of` says so."""
+    """Images per step; positions per step where `batch_of` says so, of few pictures no more than
+    they have."""
     batch_of: Literal["images", "positions"] = "images"
     """Positions are drawn from all images at once; only where no layer sees its neighbours."""
     learning_rate: PositiveFloat = 1e-3
