@@ -719,7 +719,12 @@ def test_a_model_carries_what_is_white(
     caplog.clear()
     deep = fit(twelve, tmp_path / "two", settings=tiny, device="cpu", export=False, white=4095)
     assert not [r for r in caplog.records if "highest value" in r.getMessage()]
-    assert load(tmp_path / "two", device="cpu").settings.data.white == 4095
+    found = load(tmp_path / "two", device="cpu")
+    assert found.settings.data.white == 4095
+    highest = max(int(np.asarray(Image.open(path)).max()) for path in twelve.iterdir())
+    assert (found.facts.depth, found.facts.highest) == (16, highest)
+    words = f"16 bits, highest value {highest}, of which 4095 is white (`data.white`)"
+    assert words in (tmp_path / "two" / "README.md").read_text()
     new = np.asarray(draw(300, defect=True))[..., 0]
     Image.fromarray(deepened(new)).save(tmp_path / "new.png")
     expected = eight.inspect(new).score
@@ -730,7 +735,6 @@ def test_a_model_carries_what_is_white(
     ]
     fit(twelve, settings=tiny, device="cpu")
     (said,) = (r.getMessage() for r in caplog.records if "highest value" in r.getMessage())
-    highest = max(int(np.asarray(Image.open(path)).max()) for path in twelve.iterdir())
     assert said.startswith(f"the highest value of 12 pictures with 16 bits is {highest} of 65535")
     assert said.endswith("give data.white=4095")
 

@@ -600,6 +600,9 @@ def test_card_says_what_the_model_is() -> None:
     assert "Learnt from 40 good pictures; 10 more were held out" in card
     assert "| pictures are resized to | 64 x 96 (H x W) |" in card
     assert content().calibration.describe()[0] in card
+    assert "highest value" not in card, "of an older version"
+    deep = content(facts=facts(depth=16, highest=4000.0)).card()
+    assert "| the good pictures have | 16 bits, highest value 4000 |" in deep
 
 
 def test_card_has_no_markup_from_a_hostile_name() -> None:

@@ -323,6 +323,8 @@ def _facts(
         trained_pixels=pixels[0],
         held_out_pixels=pixels[1],
         labelled=good.is_labelled,
+        depth=max((one.depth for one in good.pictures), default=None),
+        highest=max((one.highest for one in good.pictures), default=None),
         n_train=len(trained_on),
         n_held_out=len(held_out),
         fit_seconds=0.0,  # until all is done

@@ -39,6 +39,7 @@ def model_card(
         "| | |",
         "|---|---|",
         f"| preset, seed | {settings.preset}, {settings.seed} |",
+        *_range(facts, settings),
         *_sizes(facts),
         f"| backbone | {_plain(settings.backbone.name)}, {_plain(facts.weights)} |",
         f"| fitted in | {facts.fit_seconds:.0f} s, {facts.created} |",
@@ -91,6 +92,16 @@ def _examples(count: int) -> list[str]:
         f"`examples.zip` holds small copies of {count} of the good pictures, to show a good part "
         "beside what is found. Fit with `--set examples=0` where pictures must not leave with it.",
         "",
+    ]
+
+
+def _range(facts: Facts, settings: Settings) -> list[str]:
+    if facts.depth is None or facts.highest is None:
+        return []  # a model of an older version
+    white = settings.data.white
+    scaled = "" if white is None else f", of which {white} is white (`data.white`)"
+    return [
+        f"| the good pictures have | {facts.depth} bits, highest value {facts.highest:g}{scaled} |"
     ]
 
 

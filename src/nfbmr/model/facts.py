@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from nfbmr.settings.schema import Settings, Side
@@ -33,6 +35,10 @@ class Facts(BaseModel):
     """Likewise of those held out."""
     labelled: bool | None = None
     """Whether names, masks or a table said that they are good; None in models of older versions."""
+    depth: Annotated[int, Field(ge=1)] | None = None
+    """Most bits of a channel among the good images; None in models of older versions."""
+    highest: Annotated[float, Field(ge=0)] | None = None
+    """Their highest value as stored: up to 255, 65535, or 1 of floats; likewise."""
     fit_seconds: float = Field(ge=0)
     """Wall-clock time of the fit, features included."""
     created: str
