@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,10 +14,13 @@ from numpy.typing import NDArray
 
 from nfbmr.data.folders import is_drawn
 from nfbmr.data.images import IMAGE_SUFFIXES, ImageInput, load_image, read_image
+from nfbmr.errors import ImageError
 from nfbmr.inspection.pictures import write_heatmap
 from nfbmr.inspection.result import Inspection
 from nfbmr.settings.schema import DataSettings
 from nfbmr.system.files import written_beside
+
+_log = logging.getLogger(__name__)
 
 _THREADS = 2  # each holds a whole picture, and what is drawn over it
 _AHEAD = 2 * _THREADS
@@ -86,18 +90,26 @@ class Heatmaps:
     def keep_soon(self, name: str, source: ImageInput, result: Inspection) -> None:
         """Does what `keep` does in a thread beside; it waits where a few are still to be written.
 
+        Of a picture that is not there any more it says so: its verdict stands.
+
         Raises:
-            OSError, ImageError: one that was given before could not be kept.
+            OSError: one that was given before could not be kept.
         """
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="nfbmr-heatmap")
-        self._waiting.append(self._pool.submit(self.keep, name, source, result))
+        self._waiting.append(self._pool.submit(self._keep_or_say, name, source, result))
         try:
             while self._waiting and (len(self._waiting) > _AHEAD or self._waiting[0].done()):
                 self._waiting.popleft().result()
         except BaseException:
             self._stop()
             raise
+
+    def _keep_or_say(self, name: str, source: ImageInput, result: Inspection) -> None:
+        try:
+            self.keep(name, source, result)
+        except ImageError as error:
+            _log.warning("No heatmap, though the verdict stands: %s", error)
 
     def finish(self) -> None:
         """Waits until all that was given to `keep_soon` is written; errors as there.
