@@ -54,6 +54,35 @@ def test_a_denial_behind_a_word_for_good_makes_it_a_defect(
 
 
 @pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("01 i.O.", "02 n.i.O."),
+        ("Teile i.O.", "Teile n.i.O."),
+        ("O.K. 1", "N.O.K. 1"),
+        ("i_o_1", "n_i_o_1"),
+        ("Teil {} i.O.png", "Teil {} n.i.O.png"),
+        ("Teil {} O.K.png", "Teil {} N.G.png"),
+    ],
+)
+def test_letters_of_one_word_are_read_in_a_longer_name(tmp_path: Path, good: str, bad: str) -> None:
+    draw(tmp_path, *numbered(good), *numbered(bad, 3))
+    data = read_data(tmp_path)
+    assert learnt(data) == {*numbered(good)}
+    assert len(data.test) == 3
+
+
+@pytest.mark.parametrize(
+    "bad", ["good/n.i.O. 3", "good/Teil {} n.i.O.png", "train/good/Teil {} N.G.png"]
+)
+def test_letters_of_one_word_below_good_ones_contradict_them(tmp_path: Path, bad: str) -> None:
+    good = numbered("train/good" if "train" in bad else "good")
+    draw(tmp_path, *good, *numbered(bad, 2))
+    data = read_data(tmp_path)
+    assert learnt(data) == {*good}
+    assert data.warnings[0].startswith("pictures that one name calls good and another defective")
+
+
+@pytest.mark.parametrize(
     "names",
     [
         ("ok_yes", "ok_no"),

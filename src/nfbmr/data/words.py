@@ -177,6 +177,9 @@ _UNKNOWN = frozenset({"unknown", "derived", "answer"})
 _NOT_ALONE = frozenset({"unknown", "type", "unclear", "derived", "answer"}) | _OPEN
 _SAYING = frozenset({"good", "defect", "mask", "not", "free"})
 _ANSWERED = frozenset({"good", "defect"})
+_WHOLE = frozenset({"good", "defect", "mask"})
+_INITIALS = frozenset({"ok", "io", "iop", "ng", "nok", "nio", "niop", "ko", "gt"})
+"""Words that are written letter by letter, too: i.O., N.O.K."""
 _TAILS = """part parts teil teile piece pieces image images img imgs pic pics picture pictures
     photo photos bild bilder sample samples item items data dir set"""
 _PICTURES = frozenset(_TAILS.split())
@@ -301,9 +304,38 @@ def mask_of(stem: str) -> tuple[str, bool] | None:
 def _tokens(name: str) -> Iterator[Token]:
     """Splits a name into words and numbers, each with its kind."""
     joined = _folded(_SPACED.sub("", name))
-    if _SPACED.search(name) and _KINDS.get(joined) in {"good", "defect", "mask"}:
+    if _SPACED.search(name) and _KINDS.get(joined) in _WHOLE:
         yield joined, _KINDS[joined]  # i.O., n.i.O., N.G., ground_truth
         return
+    yield from _joined(list(_apart(name)))
+
+
+def _joined(tokens: list[Token]) -> Iterator[Token]:
+    """Joins letters that stand apart wherever they do: `02 n.i.O.`, `Teil N.G`, `n_i_o_1`.
+
+    Those of `_INITIALS` among others, and any word that is all there is of single letters.
+    """
+    start = 0
+    while start < len(tokens):
+        run = start
+        while run < len(tokens) and _is_letter(tokens[run]):
+            run += 1
+        for end in range(min(len(tokens), max(run, start + len("niop"))), start, -1):
+            word = "".join(word for word, _ in tokens[start:end])
+            is_all = end == run and (not start or not _is_letter(tokens[start - 1]))
+            is_joined = word in _INITIALS or (is_all and _KINDS.get(word) in _WHOLE)
+            if end == start + 1 or is_joined:
+                yield (word, _KINDS[word]) if is_joined else tokens[start]
+                start = end
+                break
+
+
+def _is_letter(token: Token) -> bool:
+    return len(token[0]) == 1 and token[1] != "number"
+
+
+def _apart(name: str) -> Iterator[Token]:
+    """Splits a name into words and numbers, as they are written."""
     for run in _RUN.findall(unicodedata.normalize("NFC", name)):
         if run[0].isdigit():
             yield run, "number"
