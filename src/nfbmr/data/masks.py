@@ -28,8 +28,9 @@ _BLURRED = 0.01  # share of the pixels that JPEG or smoothing leaves between two
 def read_mask(source: MaskInput) -> NDArray[np.bool_]:
     """Reads a mask: whatever is above zero is marked.
 
-    A palette picture is read by its index, not its colours; of colours any channel counts; alpha
-    is ignored. Masks saved as JPEG carry noise near zero and would come out too large.
+    A palette picture is read by its index, not its colours; of colours any channel counts. What is
+    transparent is not marked; where all else is of one colour, alpha says what is: so do programs
+    for painting write it. An alpha of one value is ignored. Masks saved as JPEG carry noise near zero and would come out too large.
 
     Returns:
         bool (H, W), upright as `read_image` turns it.
@@ -74,7 +75,16 @@ def _is_whole(values: NDArray[Any]) -> bool:
 
 def _colours(source: MaskInput) -> NDArray[Any]:
     values = _values(source)
-    return values[..., : 1 if values.shape[2] == 2 else 3]  # the rest is alpha
+    colours = values[..., : 1 if values.shape[2] == 2 else 3]
+    alpha = values[..., -1:]
+    if values.shape[2] not in {2, 4} or alpha.min() == alpha.max():
+        return colours
+    shown = colours[alpha[..., 0] > 0]
+    is_plain = not len(shown) or (shown == shown[0]).all()
+    nothing = values.dtype.type(0)
+    if is_plain:
+        return np.where(alpha > alpha.min(), alpha, nothing)
+    return np.where(alpha > 0, colours, nothing)
 
 
 def _values(source: MaskInput) -> NDArray[Any]:
