@@ -380,12 +380,13 @@ def test_words_and_separators(tmp_path: Path, separator: str, label: str, defect
 def test_table_trouble_is_counted_and_named(tmp_path: Path) -> None:
     text = "path\tlabel\tmask\tsplit\na.png\tgood\tm.png\ttrain\nb.png\tcrack\tm.png\ttrain\n"
     text += "\na.png\tgood\tm.png\ttrain\nc.png\tcrack\tgone.png\ttest\n"
+    text += "m.png\tgood\t\t\n"
     data = read_data(table(tmp_path, text, "parts.tsv"))
-    assert [s.path.name for s in data.samples] == ["a.png", "c.png"]
+    assert [s.path.name for s in data.samples] == ["m.png", "c.png"]
     assert data.warnings == (
         "rows that repeat a picture, left out: 1 (a.png)",
         "masks that do not exist: 1 (gone.png)",
-        "masks of good pictures, not used: 1 (m.png)",
+        "good pictures whose mask marks a defect, left out: 1 (a.png)",
         "defective pictures of the training split, left out: 1 (b.png)",
     )
 
@@ -463,6 +464,38 @@ def test_what_programs_write_for_nothing_is_no_label_and_no_mask(tmp_path: Path)
         ("b.png", "crack"),
     ]
     assert data.warnings == ("rows without a label, left out: 1 (a.png)",)
+
+
+@pytest.mark.parametrize(
+    ("header", "marked", "empty", "good"),
+    [
+        ("path,mask", "b.png,m.png", "c.png,0.png", ["a.png", "c.png"]),
+        ("path,mask,split", "b.png,m.png,test", "c.png,0.png,test", ["a.png", "c.png"]),
+        ("path,mask,label", "b.png,m.png,nan", "c.png,0.png,", ["a.png", "c.png"]),
+    ],
+)
+def test_a_mask_says_what_a_label_does_not(
+    tmp_path: Path, header: str, marked: str, empty: str, good: list[str]
+) -> None:
+    rest = "," * header.count(",")
+    Image.new("L", (6, 4)).save(tmp_path / "0.png")
+    data = read_data(table(tmp_path, f"{header}\na.png{rest}\n{marked}\n{empty}\n"))
+    assert [s.path.name for s in data.samples if not s.is_defect] == good
+    defective = data.test[0]
+    assert (defective.path.name, defective.defect) == ("b.png", "defect")
+    assert defective.mask == tmp_path / "m.png"
+    assert defective.is_labelled
+
+
+@pytest.mark.parametrize("mask", ["gone.png", "broken.png"])
+def test_a_row_without_a_label_whose_mask_cannot_be_read_is_left_out(
+    tmp_path: Path, mask: str
+) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    data = read_data(table(tmp_path, f"path,mask\na.png,\nb.png,{mask}\n"))
+    assert [s.path.name for s in data.samples] == ["a.png"]
+    trouble = "rows without a label whose mask cannot be read, left out: 1 (b.png)"
+    assert trouble in data.warnings
 
 
 @pytest.mark.parametrize(

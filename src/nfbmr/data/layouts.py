@@ -36,7 +36,7 @@ from nfbmr.data.images import image_size
 from nfbmr.data.masks import marks_something
 from nfbmr.data.same import ends_of, fingerprint
 from nfbmr.data.samples import LAYOUTS, NAMED, DataSet, Layout, Notes, Sample, Split, lines
-from nfbmr.data.tables import TABLE_SUFFIXES, labels_found, read_rows, unlabelled
+from nfbmr.data.tables import TABLE_SUFFIXES, Row, labels_found, read_rows, unlabelled
 from nfbmr.data.trees import read_folder, read_mvtec, train_folder
 from nfbmr.errors import ImageError, LayoutError
 
@@ -78,7 +78,7 @@ def read_data(root: str | os.PathLike[str]) -> DataSet:
             layout: Layout = "table"
         else:
             (layout, samples), labels = _read_tree(root, notes), ""
-        samples = _checked(samples, layout, notes)
+        samples = _checked(samples, notes)
     except OSError as error:
         raise LayoutError(
             f"{error.filename or root}: found no way to read it ({error.strerror}); "
@@ -129,7 +129,7 @@ def _length(sample: Sample) -> int:
         return 0
 
 
-def _checked(samples: Iterable[Sample], layout: Layout, notes: Notes) -> list[Sample]:
+def _checked(samples: Iterable[Sample], notes: Notes) -> list[Sample]:
     """Leaves out what cannot be used, drops masks that do not fit, and sorts."""
     kept = []
     for sample in sorted(samples, key=lambda s: (s.split == "test", s.path)):
@@ -143,7 +143,7 @@ def _checked(samples: Iterable[Sample], layout: Layout, notes: Notes) -> list[Sa
         elif not sample.is_defect:
             if _is_empty(sample.mask):
                 kept.append(replace(sample, mask=None))
-            elif sample.split == "train" and layout != "table":
+            elif sample.split == "train":
                 notes["good pictures whose mask marks a defect, left out"].append(sample.path)
             else:
                 notes["masks of good pictures, not used"].append(sample.mask)
@@ -224,7 +224,8 @@ def _read_table(table: Path, notes: Notes) -> tuple[list[Sample], str]:
     """Returns the samples, and what the labels were taken for."""
     if table.suffix.lower() not in TABLE_SUFFIXES:
         raise LayoutError(f"{table}: found a single file; {LAYOUTS}; give the folder instead")
-    rows, unknown = read_rows(table)
+    read, unknown = read_rows(table)
+    rows = [_by_mask(table, row) for row in read]
     notes["columns that are not known, not used"] += [Path(name) for name in unknown]
     without = unlabelled(rows)
     by_file: dict[Path, Sample] = {}
@@ -234,6 +235,9 @@ def _read_table(table: Path, notes: Notes) -> tuple[list[Sample], str]:
         mask = _named(table, row.mask) if row.mask else None
         if row.number in without:
             notes["rows without a label, left out"].append(path)
+            continue
+        if not row.defect:
+            notes["rows without a label whose mask cannot be read, left out"].append(path)
             continue
         if mask and not mask.is_file():
             notes["masks that do not exist"].append(mask)
@@ -263,6 +267,20 @@ def _read_table(table: Path, notes: Notes) -> tuple[list[Sample], str]:
             f"({', '.join(missing[:NAMED])}); expected paths relative to {table.parent}; mend them"
         )
     return list(by_file.values()), labels_found(rows)
+
+
+def _by_mask(table: Path, row: Row) -> Row:
+    """Takes a row without a label for a defect where its mask marks one.
+
+    Returns:
+        The row; its `defect` is empty where the mask cannot be read.
+    """
+    if not (row.says_nothing and row.mask):
+        return row
+    try:
+        return replace(row, defect="defect") if marks_something(_named(table, row.mask)) else row
+    except ImageError:
+        return replace(row, defect="")
 
 
 def _named(table: Path, name: str) -> Path:

@@ -37,11 +37,16 @@ class Row:
     defect: str
     """"good", "defect", or the name of a type of defect."""
     label: str
-    """As the table has it; empty where it says nothing: learnt as good, not tested."""
+    """As the table has it; empty where it says nothing: learnt as good where no mask denies it."""
     mask: str
     """Empty where there is none."""
     split: Literal["train", "test"] | None
     """None where the table does not say."""
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether the label is empty, or what programs write for that."""
+        return self.label.lower() in _NOTHING | {""}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,13 +131,16 @@ def unlabelled(rows: Sequence[Row]) -> frozenset[int]:
     """Returns the numbers of rows without a label where others have one that says good.
 
     Not those of the test, which nothing is learnt from: who looks at them counts them. So are those
-    whose label is what programs write for nothing, whatever others say.
+    whose label is what programs write for nothing, whatever others say. None whose mask says it.
     """
     is_said = any(row.label and row.defect == "good" for row in rows)
     return frozenset(
         row.number
         for row in rows
-        if (is_said and not row.label and row.split != "test") or row.label.lower() in _NOTHING
+        if row.defect not in {"defect", ""}
+        and (
+            (is_said and not row.label and row.split != "test") or (row.label and row.says_nothing)
+        )
     )
 
 
