@@ -517,6 +517,45 @@ def test_labels_in_a_column_of_another_name_are_refused(
         read_data(table(tmp_path, rows))
 
 
+@pytest.mark.parametrize("name", ["y", "qc", "x", "cls", "verdict", "Urteil", "state", "1", ""])
+@pytest.mark.parametrize(
+    "codes",
+    [
+        *("P F P", "yes no yes", "1 -1 1", "0 1 2 1", "1 0 1", "Y N Y", "+ - +", "ja nein ja"),
+        *("1 2 1", "1.0 0.0 2.0 0.0", "oui non oui", "G B G", "✓ ✗ ✓", "CD UD CD", "x - -"),
+        "はい いいえ はい",
+    ],
+)
+def test_codes_in_a_column_that_may_say_anything_are_refused(
+    tmp_path: Path, name: str, codes: str
+) -> None:
+    draw(tmp_path, *(f"{i}.png" for i in range(4)))
+    (tmp_path / "t.csv").write_text(
+        "".join([f"path,{name}\n", *(f"{i}.png,{c}\n" for i, c in enumerate(codes.split()))])
+    )
+    with pytest.raises(LayoutError, match=f"no column 'label', and in '{name}' "):
+        read_data(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("tick", ["x", "✓", "yes", "1", "X"])
+def test_a_tick_in_some_cells_alone_is_refused(tmp_path: Path, tick: str) -> None:
+    with pytest.raises(LayoutError, match="no column 'label', and in 'qc' "):
+        read_data(table(tmp_path, f"path,qc\na.png,\nb.png,{tick}\nc.png,\n"))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        *("id,1,2,3", ",0,1,2", "remark,-,-,-", "shift,1,2,1", "camera,0,1,0", "line,a,b,a"),
+        *("side,L,R,L", "exposure,12,15,12", "operator,A,B,C", "y,0.25,0.5,0"),
+    ],
+)
+def test_numbers_and_letters_that_count_are_no_codes(tmp_path: Path, column: str) -> None:
+    name, *cells = column.split(",")
+    rows = (f"{file}.png,{cell}\n" for file, cell in zip("abc", cells, strict=True))
+    assert len(read_data(table(tmp_path, "".join([f"path,{name}\n", *rows]))).samples) == 3
+
+
 @pytest.mark.parametrize("column", ["camera,0,1", "score,0.5,0.7", "line,a,b", "label,good,good"])
 def test_columns_that_say_nothing_of_good_or_defective_are_named(
     tmp_path: Path, column: str

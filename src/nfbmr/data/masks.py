@@ -30,7 +30,8 @@ def read_mask(source: MaskInput) -> NDArray[np.bool_]:
 
     A palette picture is read by its index, not its colours; of colours any channel counts. What is
     transparent is not marked; where all else is of one colour, alpha says what is: so do programs
-    for painting write it. An alpha of one value is ignored. Masks saved as JPEG carry noise near zero and would come out too large.
+    for painting write it. An alpha of one value is ignored. Masks saved as JPEG carry noise near
+    zero and would come out too large.
 
     Returns:
         bool (H, W), upright as `read_image` turns it.

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from nfbmr.data.samples import counted
-from nfbmr.data.series import answered
-from nfbmr.data.words import meaning
+from nfbmr.data.series import answered, are_no_series
+from nfbmr.data.words import answers, meaning
 from nfbmr.errors import LayoutError, MissingExtraError
 from nfbmr.system.packages import how_to_install
 
@@ -23,6 +23,9 @@ TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
 _GOOD, _DEFECT = frozenset({"", "0", "0.0", "false"}), frozenset({"1", "1.0", "true"})
 _NOTHING = frozenset({"nan", "null", "none", "nil", "n/a", "na", "#n/a"})
 """How programs write a cell in which there is nothing."""
+_SIGNS = frozenset("+-✓✔✗✘❌○◯×✕〇")
+_TICKS = frozenset("xvyjopf*") | _SIGNS - {"-"}
+"""With what people tick a cell, where they leave the others empty."""
 _COLUMNS = ("path", "label", "mask", "split")
 _SPLITS: dict[str, Literal["train", "test"] | None] = {"train": "train", "test": "test", "": None}
 
@@ -112,7 +115,8 @@ def _refuse_other_labels(table: Path, header: list[str], records: list[list[obje
         said, words = meaning(name), {word for cell in cells for word in meaning(cell).says}
         is_measured = any(re.fullmatch(r"[-+]?\d*\.\d*[1-9]\d*", cell) for cell in cells)
         is_sort = not is_measured and bool(said.says & {"good", "defect", "mask"} or said.unclear)
-        is_coded = {cell.lower() for cell in cells} <= _GOOD | _DEFECT and bool(said.unknown)
+        is_index = not name and len({*cells}) == len(cells)
+        is_coded = not is_index and not _says_of_what(name) and _are_codes(cells)
         if name.lower() in _COLUMNS or not any(cells):
             continue
         if is_sort or is_coded or {"good", "defect"} & words:
@@ -121,6 +125,31 @@ def _refuse_other_labels(table: Path, header: list[str], records: list[list[obje
                 "expected labels in 'label'; name that column so, or take it away if it says "
                 "nothing of good or defective"
             )
+
+
+def _says_of_what(name: str) -> bool:
+    """Whether a column's name says when, where or of what: `camera`, `shift`, not `y`."""
+    said = meaning(name)
+    return any(map(str.isalpha, name)) and not (said.unknown or said.short)
+
+
+def _are_codes(cells: list[str]) -> bool:
+    """Whether cells may say yes and no: 0 and 1, 1 and -1, P and F, `ja`, a tick or none.
+
+    Other numbers, as those of classes, only where they come again: those of an index do not.
+    """
+    found = {re.sub(r"(?<=\d)\.0+$", "", cell.lower()) for cell in cells}
+    signs = found - {""}
+    if found <= _GOOD | _DEFECT:
+        return True
+    if all(re.fullmatch(r"[-+]?\d", sign) for sign in signs):
+        return len(found) < len(cells) and bool(signs & {"0", "-1"} or signs == {"1", "2"})
+    are_letters = all(len(sign) <= 2 and sign.isalpha() for sign in signs)
+    if are_letters and len(signs) == 2 and are_no_series(signs):
+        return True
+    says = all(sign in _SIGNS or answers(sign) for sign in signs)
+    ticks = signs - {"-"}
+    return len(found) > 1 and (says or (len(ticks) == 1 and ticks <= _TICKS))
 
 
 def _text(cell: object) -> str:

@@ -94,7 +94,8 @@ _LISTS: dict[str, str] = {
         niet geen zonder nem inte icke ikke ej ei ne nein nej nope не без нет
         没有 沒有 没 无 無 未 非 否 비 불 아님 아니 아닌""",
     "answer": """
-        yes true false ja oui si sim tak ano evet igen kylla wahr vrai vero да так 是 はい 예 네""",
+        yes true false ja oui si sim tak ano evet igen kylla wahr vrai vero verdadero verdadeiro
+        faux falso onwaar falsk да так истина ложь 是 对 错 真 假 はい いいえ 예 네 아니요""",
     "free": "free frei freie vrij libre libero livre",
     "after": "degil",
     "topic": """
@@ -270,6 +271,12 @@ def spelled(name: str) -> tuple[tuple[str, bool], ...]:
 def denies(word: str) -> bool:
     """Whether a word as `Meaning` has it is one such as `no`."""
     return _KINDS.get(word) == "not"
+
+
+def answers(word: str) -> bool:
+    """Whether a cell is yes or no in one of the languages, and no more."""
+    tokens = list(_tokens(word))
+    return bool(tokens) and all(kind in {"not", "answer"} for _, kind in tokens)
 
 
 def _of_kind(wanted: AbstractSet[str], tokens: list[Token], kinds: list[str]) -> tuple[str, ...]:
