@@ -140,8 +140,8 @@ def test_two_cameras_are_no_answers(tmp_path: Path) -> None:
     assert len(read_data(tmp_path).train_good) == 17
 
 
-@pytest.mark.parametrize("label", ["ok no", "ok-not", "gut nicht", "good_unsure", "ok yes"])
-def test_labels_of_a_table_that_deny_or_doubt_are_not_good(tmp_path: Path, label: str) -> None:
+@pytest.mark.parametrize("label", ["ok no", "ok-not", "gut nicht"])
+def test_labels_of_a_table_that_deny_are_not_good(tmp_path: Path, label: str) -> None:
     draw(tmp_path, "a.png", "b.png")
     (tmp_path / "t.csv").write_text(f"path,label\na.png,good\nb.png,{label}\n")
     data = read_data(tmp_path / "t.csv")

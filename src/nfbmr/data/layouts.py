@@ -236,6 +236,9 @@ def _read_table(table: Path, notes: Notes) -> tuple[list[Sample], str]:
         if row.number in without:
             notes["rows without a label, left out"].append(path)
             continue
+        if row.is_open:
+            notes["rows whose label leaves open whether the part is good, left out"].append(path)
+            continue
         if not row.defect:
             notes["rows without a label whose mask cannot be read, left out"].append(path)
             continue

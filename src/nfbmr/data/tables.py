@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -48,8 +49,14 @@ class Row:
 
     @property
     def says_nothing(self) -> bool:
-        """Whether the label is empty, or what programs write for that."""
-        return self.label.lower() in _NOTHING | {""}
+        """Whether the label is empty, a sign alone, or what programs write for nothing."""
+        return self.label.lower() in _NOTHING or not any(map(str.isalnum, self.label))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the label leaves open what the part is: `unsure`, `not checked`, `ok?`."""
+        is_asked = "?" in unicodedata.normalize("NFKC", self.label)
+        return not self.says_nothing and (meaning(self.label).open or is_asked)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,7 +224,7 @@ def labels_found(rows: Sequence[Row]) -> str:
     of defect".
     """
     without = unlabelled(rows)
-    used = [row for row in rows if row.number not in without]
+    used = [row for row in rows if row.number not in without and not row.is_open]
     found = [
         f"{counted(counts)}, taken for {what}"
         for what, is_kind in _TAKEN_FOR.items()
