@@ -109,9 +109,10 @@ def test_what_may_deny_is_refused(tmp_path: Path, names: tuple[str, ...]) -> Non
 
 
 @pytest.mark.parametrize("name", ["gut_ohne_deckel", "ok_n", "!ok", "ok_not_painted", "okay ✗"])
-def test_what_may_deny_is_not_good_beside_good_ones(tmp_path: Path, name: str) -> None:
+def test_what_may_deny_is_refused_beside_good_ones(tmp_path: Path, name: str) -> None:
     draw(tmp_path, *numbered("ok"), *numbered(name))
-    assert learnt(read_data(tmp_path)) == {*numbered("ok")}
+    with pytest.raises(LayoutError, match="no word says whether they are good"):
+        read_data(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +148,18 @@ def test_labels_of_a_table_that_deny_are_not_good(tmp_path: Path, label: str) ->
     data = read_data(tmp_path / "t.csv")
     assert [s.path.name for s in data.train_good] == ["a.png"]
     assert data.test[0].defect != "good"
+
+
+@pytest.mark.parametrize(
+    "label", ["good copy", "ok yes", "OK Nacharbeit", "Kopie von gut", "ok n", "good-", "!ok"]
+)
+def test_labels_of_a_table_that_hold_a_word_for_good_and_others_are_refused(
+    tmp_path: Path, label: str
+) -> None:
+    draw(tmp_path, "a.png", "b.png")
+    (tmp_path / "t.csv").write_text(f"path,label\na.png,good\nb.png,{label}\n")
+    with pytest.raises(LayoutError, match=rf"labels {label} 1, a word for good beside others"):
+        read_data(tmp_path / "t.csv")
 
 
 def test_labels_of_a_table_that_differ_by_0_and_1_are_refused(tmp_path: Path) -> None:

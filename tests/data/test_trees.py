@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -168,15 +169,37 @@ def test_known_and_unknown_words_side_by_side_are_refused(
         read_data(tmp_path)
 
 
+@pytest.mark.parametrize("beside", ["crack", "bad", ""])
 @pytest.mark.parametrize(
-    ("good", "bad"),
+    ("good", "other"),
     [
+        ("good", "good copy"),
+        ("good", "Kopie von good"),
+        ("good", "good_berlin"),
+        ("good", "good_resized"),
+        ("OK", "OK_Nacharbeit"),
         ("god", "quasi_god"),
-        ("정상", "비정상"),
         ("정상", "준정상"),
         ("ok", "almost ok"),
         ("ok", "zebra_ok"),
         ("ok", "ok?"),
+        ("gut", "Gutteile nach Nacharbeit"),
+        ("train/good", "test/good copy"),
+    ],
+)
+def test_a_word_for_good_beside_an_unknown_one_is_refused_beside_good(
+    tmp_path: Path, good: str, other: str, beside: str
+) -> None:
+    draw(tmp_path, *numbered(good, 3), *numbered(other, 2), *numbered(beside, 2 * bool(beside)))
+    found = rf"no word says whether they are good \({re.escape(other)} 2\).*put good pictures into"
+    with pytest.raises(LayoutError, match=found):
+        read_data(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("정상", "비정상"),
         ("无瑕疵", "有瑕疵"),
         ("無瑕疵", "有瑕疵"),
     ],

@@ -85,7 +85,7 @@ def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
 
     Raises:
         LayoutError: the table cannot be read, lacks `path`, has labels in a column of another name,
-            or a row has no path, too many cells or an unknown split.
+            or a row has no path, too many cells, an unknown split or a label such as `good copy`.
         MissingExtraError: it is Parquet and pyarrow is not installed.
     """
     records = _parquet_records(path) if path.suffix.lower() == ".parquet" else _csv_records(path)
@@ -106,6 +106,11 @@ def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
         raise LayoutError(
             f"{path}: found the labels {', '.join(unsure)}, which may be yes and no; expected "
             "good and bad, or 0 and 1 for defective; write in each row which it is"
+        )
+    if halves := Counter(row.label for row in rows if _is_half_good(row)):
+        raise LayoutError(
+            f"{path}: found the labels {counted(halves)}, a word for good beside others that may "
+            "turn it around; expected good, or a type of defect; write in each row which it is"
         )
     others = (h for h, name in zip(header, names, strict=True) if name not in _COLUMNS)
     return rows, tuple(name or "(no name)" for name in others)
@@ -215,6 +220,12 @@ def _defect(label: str) -> str:
         return "good"
     is_plain = said.only and said.says == {"defect"} and not any(c.isdigit() for c in label)
     return "defect" if word in _DEFECT or is_plain else label
+
+
+def _is_half_good(row: Row) -> bool:
+    """Whether a label holds a word for good and others that may turn it around: `good copy`."""
+    is_type = row.defect not in {"good", "defect"} and not row.is_open
+    return is_type and meaning(row.label).says == {"good"}
 
 
 def labels_found(rows: Sequence[Row]) -> str:

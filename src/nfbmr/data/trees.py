@@ -144,7 +144,10 @@ def _types(test: Path, root: Path, masks: list[Path], notes: Notes) -> list[Samp
             notes[_OPEN] += pictures_of(folder, notes)
             continue
         defect = "good" if is_good(folder.name) else folder.name
-        samples += [_sample(p, "test", defect) for p in _filled(folder, root, masks, notes)]
+        filled = _filled(folder, root, masks, notes)
+        if filled and defect != "good" and said.says == {"good"}:
+            raise _refusal(root, _NO_WORD, filled)
+        samples += [_sample(p, "test", defect) for p in filled]
     return samples
 
 
@@ -278,9 +281,12 @@ def _unnamed_types(
 
 
 def _may_be_a_type(name: str) -> bool:
-    """Whether a folder beside `good` may be a type of defect: no date, `images` or `class 1`."""
+    """Whether a folder beside `good` may be a type of defect.
+
+    No date, `images` or `class 1`; and none that holds a word for good: `good copy`, `good_berlin`.
+    """
     said = meaning(name)
-    if said.split or said.unclear or (said.only and "good" in said.says):
+    if said.split or said.unclear or "good" in said.says:
         return False
     is_short = (name.isdigit() and len(name) <= 2) or (name.isalpha() and bool(said.bare))
     return bool(said.unknown) or is_short
