@@ -391,6 +391,38 @@ def test_two_valued_pictures_in_pairs_are_masks(tmp_path: Path, picture: str, ma
     }
 
 
+@pytest.mark.parametrize(
+    ("good", "drawn"),
+    [
+        ("good", "roi/crack_{:03}.png"),
+        ("good", "binary/b_{}.png"),
+        ("ok", "ng/zones/z_{}.png"),
+        ("train/good", "test/regions/r_{}.png"),
+        ("train/good", "test/crack/shapes/s_{}.png"),
+    ],
+)
+def test_two_valued_pictures_in_a_folder_of_their_own_are_no_defects(
+    tmp_path: Path, good: str, drawn: str
+) -> None:
+    crack = "test/crack" if "train" in good else "crack"
+    draw(tmp_path, *numbered(good, 4), *numbered(crack, 4))
+    mark(tmp_path, *(drawn.format(i) for i in range(3)), empty=True)
+    mark(tmp_path, drawn.format(3), drawn.format(1))
+    folder = drawn.rpartition("/")[0]
+    with pytest.raises(LayoutError, match=rf"look like masks, of two values, .*\({folder} 4\)"):
+        read_data(tmp_path)
+
+
+def test_two_valued_defects_beside_two_valued_good_ones_and_dark_ones_are_parts(
+    tmp_path: Path,
+) -> None:
+    mark(tmp_path / "a", *numbered("good", 3), *numbered("crack", 3, "c{}.png"))
+    assert counts(read_data(tmp_path / "a")) == (3, 0, 3, 0)
+    draw(tmp_path / "b", *numbered("good", 3))
+    mark(tmp_path / "b", *numbered("dark", 3, "d{}.png"), empty=True)
+    assert counts(read_data(tmp_path / "b")) == (3, 0, 3, 0)
+
+
 def test_where_a_name_says_more_than_mask_the_looks_decide(tmp_path: Path) -> None:
     draw(tmp_path, *numbered("train/good", 3), *numbered("test/good", 2))
     draw(tmp_path, *numbered("test/solder_mask_gap", 2), *numbered("test/crack", 2))

@@ -60,9 +60,9 @@ _REAL_IAD = re.compile(r"S\d{4}")  # the folder of one part, seen by five camera
 def read_data(root: str | os.PathLike[str]) -> DataSet:
     """Recognises the layout of a folder or table and lists its pictures.
 
-    Pictures of parts are decoded only where one may be the mask of another, up to three of a
-    folder; masks only where they decide what is good. Of pictures with masks the headers are read,
-    and files of equal length in both train and test are hashed.
+    Pictures of parts are decoded only where one may be a mask, up to three of a folder; masks only
+    where they decide what is good. Of pictures with masks the headers are read, and files of equal
+    length in both train and test are hashed.
 
     Raises:
         LayoutError: there is nothing at `root`, no layout fits or several do, there are no good

@@ -70,6 +70,14 @@ def is_drawn(path: str | os.PathLike[str]) -> bool:
     return bool(between.mean() <= _BLURRED) and high > low
 
 
+def is_two_valued(path: str | os.PathLike[str]) -> bool:
+    """Whether a picture looks like a mask that marks something: drawn, and not of one value."""
+    if not is_drawn(path):
+        return False
+    values = _colours(path)
+    return bool(values.min() != values.max())
+
+
 def _is_whole(values: NDArray[Any]) -> bool:
     return values.dtype.kind in "ui"
 

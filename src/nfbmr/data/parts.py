@@ -15,7 +15,7 @@ from pathlib import Path
 from nfbmr.data.derived import DERIVED, derived_of_others
 from nfbmr.data.folders import is_picture, list_pictures
 from nfbmr.data.maps import without_maps
-from nfbmr.data.masks import is_drawn
+from nfbmr.data.masks import is_drawn, is_two_valued
 from nfbmr.data.samples import Notes
 from nfbmr.data.words import mask_of, meaning
 from nfbmr.system.files import plain_file
@@ -142,6 +142,24 @@ def pair(
             notes[_SEVERAL] += sorted(fitting)
     notes[LONE_MASKS] += sorted(waiting)
     return found
+
+
+def drawn_among(defective: Iterable[Path], good: Sequence[Path]) -> list[Path]:
+    """Returns the pictures of folders that look like masks, where good ones do not.
+
+    Args:
+        defective: pictures without a mask; three of a folder are opened.
+        good: pictures of good parts.
+    """
+    by_folder: dict[Path, list[Path]] = defaultdict(list)
+    for path in defective:
+        by_folder[path.parent].append(path)
+    found: list[Path] = []
+    for here in by_folder.values():
+        first = here[:_TRIED]
+        if all(map(is_drawn, first)) and any(map(is_two_valued, first)):
+            found += here
+    return found if found and not all(map(is_drawn, good[:_TRIED])) else []
 
 
 def _alone(parts: Iterable[Path], masks: Iterable[Path]) -> dict[Path, set[Path]]:

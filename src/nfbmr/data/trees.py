@@ -27,6 +27,7 @@ from nfbmr.data.masks import marks_something
 from nfbmr.data.parts import (
     NO_PICTURES,
     annotated_beside,
+    drawn_among,
     is_mask_folder,
     is_ours,
     pair,
@@ -95,7 +96,9 @@ def read_mvtec(root: Path, train: Path, notes: Notes) -> list[Sample]:
             notes[_OTHER_SPLIT] += list_pictures(folder, deep=True)[0]
         elif folder != train and is_mask_folder(folder.name):
             masks += pictures_of(folder, notes)
-    return _with_masks(_without_doubt(samples, root, notes), masks, root, notes)
+    samples = _with_masks(_without_doubt(samples, root, notes), masks, root, notes)
+    _refuse_drawn(samples, root)
+    return samples
 
 
 def _without_doubt(samples: list[Sample], root: Path, notes: Notes) -> list[Sample]:
@@ -216,7 +219,19 @@ def read_folder(root: Path, notes: Notes) -> list[Sample]:
         samples.append(Sample(path=part, split=split, defect=defect, mask=mask))
     if all(sample.is_defect or sample.split == "test" for sample in samples):
         raise _refusal(root, "no good pictures to learn from", known)
+    _refuse_drawn(samples, root)
     return samples
+
+
+def _refuse_drawn(samples: list[Sample], root: Path) -> None:
+    """Refuses a folder of masks that no name calls so: its pictures would count as defects."""
+    bare = [s.path for s in samples if s.is_defect and s.mask is None]
+    if found := drawn_among(bare, [s.path for s in samples if not s.is_defect]):
+        raise LayoutError(
+            f"{root}: found pictures that look like masks, of two values, among defective ones "
+            f"({_counted(found, root)}); expected pictures of parts there; put masks into a folder "
+            "'masks', each called as its picture, or take them away"
+        )
 
 
 def _is_said_above(part: Path, root: Path) -> bool:
