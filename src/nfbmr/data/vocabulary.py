@@ -130,7 +130,9 @@ LISTS: dict[str, str] = {
         map maps viz vis contour contours saliency diff difference marked highlighted segmented
         composite blend blended montage processed preprocessed enhanced filtered denoised binarized
         binarised thresholded thresh canny resized depth depthmap output outputs detected
-        detections""",
+        detections heat heats colormap colormaps colormapped blend blends highlight highlights
+        inference residual residuals recon reconstruction reconstructed explained explanation
+        warmebild""",
     "neutral": """
         image images img imgs im picture pictures pic pics photo photos foto fotos bild bilder
         imagen imagenes immagine immagini imagem imagens afbeelding zdjecia data dataset raw rgb
