@@ -624,6 +624,35 @@ def test_table_in_another_encoding(tmp_path: Path) -> None:
         read_data(path)
 
 
+@pytest.mark.parametrize("first", ["sep=;", "SEP=;", '"sep=;"', "sep=|", "sep=\t", "sep=,"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_first_line_that_says_what_separates_cells(tmp_path: Path, first: str, end: str) -> None:
+    separator = first.strip('"')[-1]
+    rows = (("path", "label"), ("a.png", "good"), ("b.png", "bad"))
+    text = end.join([first, *map(separator.join, rows), ""])
+    data = read_data(table(tmp_path, text))
+    assert [s.defect for s in data.samples] == ["good", "defect"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-8-sig", "utf-32"])
+@pytest.mark.parametrize("separator", ["\t", ";"])
+def test_tables_as_a_spreadsheet_writes_unicode(
+    tmp_path: Path, encoding: str, separator: str
+) -> None:
+    text = f"path{separator}label\r\na.png{separator}gut\r\nb.png{separator}défaut\r\n"
+    path = table(tmp_path, "")
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    path.write_bytes((mark + text).encode(encoding))
+    assert [s.defect for s in read_data(path).samples] == ["good", "defect"]
+
+
+def test_utf_16_without_a_mark_is_said(tmp_path: Path) -> None:
+    path = table(tmp_path, "")
+    path.write_bytes("path,label\na.png,good\n".encode("utf-16-le"))
+    with pytest.raises(LayoutError, match=r"zeros between its letters, as UTF-16 .*export it"):
+        read_data(path)
+
+
 def test_parquet(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow", reason="the parquet extra is not installed")
     parquet = pytest.importorskip("pyarrow.parquet")

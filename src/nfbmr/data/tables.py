@@ -5,7 +5,9 @@ Text in, text out: whether the files exist is for `layouts` to find out.
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import re
 import unicodedata
 from collections import Counter
@@ -27,6 +29,15 @@ _NOTHING = frozenset({"nan", "null", "none", "nil", "n/a", "na", "#n/a"})
 _SIGNS = frozenset("+-✓✔✗✘❌○◯×✕〇")
 _TICKS = frozenset("xvyjopf*") | _SIGNS - {"-"}
 """With what people tick a cell, where they leave the others empty."""
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins as UTF-16 does
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SEP = re.compile(r'(?i)"?sep=(?P<sep>[^\r\n"])"?[,;\t]*\r?\n')
+"""The line by which a table says to spreadsheets what separates its cells."""
 _COLUMNS = ("path", "label", "mask", "split")
 _SPLITS: dict[str, Literal["train", "test"] | None] = {"train": "train", "test": "test", "": None}
 
@@ -78,7 +89,7 @@ def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
     or n.i.O. is "defect", so are these words in other languages, and anything else names a type of
     defect (see `words`); `mask`, which may be empty; `split`: train, test or empty. A mask such as
     `nan` is none, and a row with such a label is `unlabelled`. CSV may be separated by commas,
-    semicolons or tabs and is UTF-8.
+    semicolons or tabs, or by what a first line `sep=` says, and is UTF-8, or UTF-16 with its mark.
 
     Returns:
         The rows, and the names of the columns that are not used.
@@ -253,16 +264,28 @@ _TAKEN_FOR: dict[str, Callable[[str], bool]] = {
 
 def _csv_records(path: Path) -> list[list[object]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            header = handle.readline()
-            handle.seek(0)
-            separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header.count)
-            return [list(cells) for cells in csv.reader(handle, delimiter=separator, strict=True)]
+        text = _decoded(path.read_bytes())
+        separator = "\t" if path.suffix.lower() == ".tsv" else ""
+        if said := _SEP.match(text):
+            separator, text = said["sep"], text[said.end() :]
+        separator = separator or max(",;\t", key=text.partition("\n")[0].count)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        return [list(cells) for cells in reader]
     except (csv.Error, UnicodeDecodeError) as error:
         raise LayoutError(
-            f"{path}: cannot be read as a table ({error}); expected CSV or TSV in UTF-8; "
-            "export it again"
+            f"{path}: cannot be read as a table ({error}); expected CSV or TSV in UTF-8, or in "
+            "UTF-16 as spreadsheets write it; export it again"
         ) from error
+
+
+def _decoded(data: bytes) -> str:
+    """Reads UTF-8, and UTF-16 and UTF-32 where the first bytes say so."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return data.decode(encoding)
+    if b"\0" in data:
+        raise csv.Error("zeros between its letters, as UTF-16 without a mark has them")
+    return data.decode("utf-8")
 
 
 def _parquet_records(path: Path) -> list[list[object]]:
