@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from nfbmr.data.layouts import DataSet, read_data
+from nfbmr.data.masks import read_masks
 from nfbmr.errors import LayoutError
 
 
@@ -540,13 +541,35 @@ def test_mvtec_loco(tmp_path: Path) -> None:
     mark(tmp_path, *numbered("ground_truth/logical_anomalies/001", 2))
     mark(tmp_path, "ground_truth/structural_anomalies/000/000.png")
     data = read_data(tmp_path)
-    assert counts(data) == (4, 2, 3, 2)
+    assert counts(data) == (4, 2, 3, 3)
     assert types(data) == {"logical_anomalies": 2, "structural_anomalies": 1}
     assert [w.partition(":")[0] for w in data.warnings] == [
-        "pictures of a validation or private split, left out",
-        "several masks of one picture, not used",
-        "defective pictures without a mask, kept",
+        "pictures of a validation or private split, left out"
     ]
+
+
+def test_several_masks_of_one_picture_are_joined(tmp_path: Path) -> None:
+    draw(tmp_path, *numbered("train/good", 2), "test/good/0.png", "test/a/0.png", "test/b/1.png")
+    for number in range(3):
+        values = np.zeros((8, 9), np.uint8)
+        values[number, number] = 1 + number
+        save(tmp_path / f"ground_truth/a/0/{number}.png", values)
+    save(tmp_path / "ground_truth/a/0/9.png", np.zeros((3, 3), np.uint8))
+    mark(tmp_path, "ground_truth/b/1_mask.png", "ground_truth/b/1_mask_2.png")
+    data = read_data(tmp_path)
+    masks = {s.defect: read_masks(s.masks) for s in data.test if s.is_defect}
+    assert np.argwhere(masks["a"]).tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert masks["b"].sum() == 6
+    assert data.warnings == (
+        "masks of another size than their picture, not used: 1 (ground_truth/a/0/9.png)",
+    )
+
+
+def test_where_every_picture_has_masks_one_that_marks_something_is_enough(tmp_path: Path) -> None:
+    draw(tmp_path, "1.png", "2.png")
+    mark(tmp_path, "1_mask.png", "1_mask_2.png", "2_mask.png", empty=True)
+    mark(tmp_path, "2_mask_2.png")
+    assert counts(read_data(tmp_path)) == (1, 0, 1, 1)
 
 
 def test_mvtec_ad_2(tmp_path: Path) -> None:

@@ -141,23 +141,31 @@ def _checked(samples: Iterable[Sample], notes: Notes) -> list[Sample]:
         elif sample.mask is None:
             kept.append(sample)
         elif not sample.is_defect:
-            if _is_empty(sample.mask):
-                kept.append(replace(sample, mask=None))
+            if all(map(_is_empty, sample.masks)):
+                kept.append(replace(sample, mask=None, more_masks=()))
             elif sample.split == "train":
                 notes["good pictures whose mask marks a defect, left out"].append(sample.path)
             else:
-                notes["masks of good pictures, not used"].append(sample.mask)
-                kept.append(replace(sample, mask=None))
-        elif trouble := _mask_trouble(sample.path, sample.mask):
-            notes[trouble].append(sample.mask)
-            kept.append(replace(sample, mask=None))
+                notes["masks of good pictures, not used"] += sample.masks
+                kept.append(replace(sample, mask=None, more_masks=()))
         else:
-            kept.append(sample)
+            kept.append(_with_fitting_masks(sample, notes))
     if any(s.mask for s in kept):
         bare = [s.path for s in kept if s.is_defect and not s.mask]
         notes["defective pictures without a mask, kept"] += bare
     _note_leaks(kept, notes)
     return kept
+
+
+def _with_fitting_masks(sample: Sample, notes: Notes) -> Sample:
+    fitting: list[Path] = []
+    for mask in sample.masks:
+        if trouble := _mask_trouble(sample.path, mask):
+            notes[trouble].append(mask)
+        else:
+            fitting.append(mask)
+    first = fitting[0] if fitting else None
+    return replace(sample, mask=first, more_masks=tuple(fitting[1:]))
 
 
 def _is_empty(mask: Path) -> bool:

@@ -6,6 +6,8 @@ H W   height and width in pixels
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -40,6 +42,21 @@ def read_mask(source: MaskInput) -> NDArray[np.bool_]:
         ImageError: as `read_image`.
     """
     return np.asarray((_colours(source) > 0).any(axis=2), order="C")
+
+
+def read_masks(paths: Sequence[Path]) -> NDArray[np.bool_]:
+    """Reads the masks of one picture, at least one and all of one size, and joins them.
+
+    Returns:
+        bool (H, W): what any of them marks.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    joined = read_mask(paths[0])
+    for path in paths[1:]:
+        joined |= read_mask(path)
+    return joined
 
 
 def marks_something(path: str | os.PathLike[str]) -> bool:

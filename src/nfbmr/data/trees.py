@@ -9,7 +9,7 @@ beside pictures of which nothing is known, it refuses.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -165,14 +165,12 @@ def _filled(folder: Path, root: Path, masks: list[Path], notes: Notes) -> list[P
 
 def _with_masks(samples: list[Sample], masks: list[Path], root: Path, notes: Notes) -> list[Sample]:
     paired = pair([sample.path for sample in samples], masks, root, notes)
-    return [
-        Sample(path=s.path, split=s.split, defect=s.defect, mask=paired.get(s.path))
-        for s in samples
-    ]
+    return [_sample(s.path, s.split, s.defect, paired.get(s.path, ())) for s in samples]
 
 
-def _sample(path: Path, split: Split, defect: str) -> Sample:
-    return Sample(path=path, split=split, defect=defect)
+def _sample(path: Path, split: Split, defect: str, masks: tuple[Path, ...] = ()) -> Sample:
+    mask = masks[0] if masks else None
+    return Sample(path=path, split=split, defect=defect, mask=mask, more_masks=masks[1:])
 
 
 def read_folder(root: Path, notes: Notes) -> list[Sample]:
@@ -215,8 +213,8 @@ def read_folder(root: Path, notes: Notes) -> list[Sample]:
             notes[_OTHER_SPLIT].append(part)
             continue
         split = split or ("train" if defect == "good" else "test")
-        mask = None if by_mask.get(part) == "good" else paired.get(part)
-        samples.append(Sample(path=part, split=split, defect=defect, mask=mask))
+        its_masks = () if by_mask.get(part) == "good" else paired.get(part, ())
+        samples.append(_sample(part, split, defect, its_masks))
     if all(sample.is_defect or sample.split == "test" for sample in samples):
         raise _refusal(root, "no good pictures to learn from", known)
     _refuse_drawn(samples, root)
@@ -243,14 +241,16 @@ def _may_say_good(part: Path, root: Path) -> bool:
     return any("good" in meaning(name).says for name in (*names_of(part, root), part.stem))
 
 
-def _by_masks(unknown: list[Path], paired: dict[Path, Path], notes: Notes) -> dict[Path, str]:
+def _by_masks(
+    unknown: list[Path], paired: Mapping[Path, tuple[Path, ...]], notes: Notes
+) -> dict[Path, str]:
     """Labels by masks, where each of the pictures that no word knows has one."""
     if not unknown or not all(part in paired for part in unknown):
         return {}
     labels = {}
     for part in unknown:
         try:
-            labels[part] = "defect" if marks_something(paired[part]) else "good"
+            labels[part] = "defect" if any(map(marks_something, paired[part])) else "good"
         except ImageError:
             notes["pictures whose mask cannot be read, left out"].append(part)
             labels[part] = ""
