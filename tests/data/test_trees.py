@@ -286,6 +286,42 @@ def test_files_whose_names_are_of_chance_are_taken_as_they_are_given(
 
 
 @pytest.mark.parametrize(
+    ("zero", "one", "said"),
+    [
+        ("1{}_0.png", "2{}_1.png", "NUMBER_0 3, NUMBER_1 4"),
+        ("part_1{}-0.png", "part_2{}-1.png", "NUMBER_0 3, NUMBER_1 4"),
+        ("0_1{}.png", "1_2{}.png", "0_NUMBER 3, 1_NUMBER 4"),
+        ("img 1{} n.png", "img 2{} y.png", ""),
+        ("x/1{}_0.png", "x/2{}_1.png", "NUMBER_0 3, NUMBER_1 4"),
+    ],
+)
+def test_files_whose_numbers_have_one_answer_each_are_refused(
+    tmp_path: Path, zero: str, one: str, said: str
+) -> None:
+    draw(tmp_path, *(zero.format(i) for i in range(3)), *(one.format(i) for i in range(4)))
+    with pytest.raises(LayoutError, match=rf"no word says whether they are good \({said}"):
+        read_data(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{i}_{camera}.png" for camera in (0, 1) for i in range(4)],
+        [f"{i}_cam_{i % 2}.png" for i in range(8)],
+        [f"{i}_{i % 3}.png" for i in range(9)],
+        [f"1{i}_0.png" for i in range(9)] + ["7_1.png", "8_1.png"],
+        [*(f"{i}.png" for i in range(12)), "---.png", "_.png"],
+        [f"good/{i}_{i % 2}.png" for i in range(8)],
+    ],
+)
+def test_files_that_count_by_0_and_1_are_taken_as_they_are_given(
+    tmp_path: Path, names: list[str]
+) -> None:
+    draw(tmp_path, *names)
+    assert len(read_data(tmp_path).train_good) == len(names)
+
+
+@pytest.mark.parametrize(
     "file", ["labels.csv", "annotations.json", "Annotations/000.xml", "lable/1.txt", "train.csv"]
 )
 def test_pictures_beside_labels_that_are_not_read_are_refused(tmp_path: Path, file: str) -> None:
