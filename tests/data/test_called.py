@@ -54,6 +54,35 @@ def test_a_denial_behind_a_word_for_good_makes_it_a_defect(
 
 
 @pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("01 i.O.", "02 n.i.O."),
+        ("Teile i.O.", "Teile n.i.O."),
+        ("O.K. 1", "N.O.K. 1"),
+        ("i_o_1", "n_i_o_1"),
+        ("Teil {} i.O.png", "Teil {} n.i.O.png"),
+        ("Teil {} O.K.png", "Teil {} N.G.png"),
+    ],
+)
+def test_letters_of_one_word_are_read_in_a_longer_name(tmp_path: Path, good: str, bad: str) -> None:
+    draw(tmp_path, *numbered(good), *numbered(bad, 3))
+    data = read_data(tmp_path)
+    assert learnt(data) == {*numbered(good)}
+    assert len(data.test) == 3
+
+
+@pytest.mark.parametrize(
+    "bad", ["good/n.i.O. 3", "good/Teil {} n.i.O.png", "train/good/Teil {} N.G.png"]
+)
+def test_letters_of_one_word_below_good_ones_contradict_them(tmp_path: Path, bad: str) -> None:
+    good = numbered("train/good" if "train" in bad else "good")
+    draw(tmp_path, *good, *numbered(bad, 2))
+    data = read_data(tmp_path)
+    assert learnt(data) == {*good}
+    assert data.warnings[0].startswith("pictures that one name calls good and another defective")
+
+
+@pytest.mark.parametrize(
     "names",
     [
         ("ok_yes", "ok_no"),
@@ -80,9 +109,10 @@ def test_what_may_deny_is_refused(tmp_path: Path, names: tuple[str, ...]) -> Non
 
 
 @pytest.mark.parametrize("name", ["gut_ohne_deckel", "ok_n", "!ok", "ok_not_painted", "okay ✗"])
-def test_what_may_deny_is_not_good_beside_good_ones(tmp_path: Path, name: str) -> None:
+def test_what_may_deny_is_refused_beside_good_ones(tmp_path: Path, name: str) -> None:
     draw(tmp_path, *numbered("ok"), *numbered(name))
-    assert learnt(read_data(tmp_path)) == {*numbered("ok")}
+    with pytest.raises(LayoutError, match="no word says whether they are good"):
+        read_data(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -111,13 +141,25 @@ def test_two_cameras_are_no_answers(tmp_path: Path) -> None:
     assert len(read_data(tmp_path).train_good) == 17
 
 
-@pytest.mark.parametrize("label", ["ok no", "ok-not", "gut nicht", "good_unsure", "ok yes"])
-def test_labels_of_a_table_that_deny_or_doubt_are_not_good(tmp_path: Path, label: str) -> None:
+@pytest.mark.parametrize("label", ["ok no", "ok-not", "gut nicht"])
+def test_labels_of_a_table_that_deny_are_not_good(tmp_path: Path, label: str) -> None:
     draw(tmp_path, "a.png", "b.png")
     (tmp_path / "t.csv").write_text(f"path,label\na.png,good\nb.png,{label}\n")
     data = read_data(tmp_path / "t.csv")
     assert [s.path.name for s in data.train_good] == ["a.png"]
     assert data.test[0].defect != "good"
+
+
+@pytest.mark.parametrize(
+    "label", ["good copy", "ok yes", "OK Nacharbeit", "Kopie von gut", "ok n", "good-", "!ok"]
+)
+def test_labels_of_a_table_that_hold_a_word_for_good_and_others_are_refused(
+    tmp_path: Path, label: str
+) -> None:
+    draw(tmp_path, "a.png", "b.png")
+    (tmp_path / "t.csv").write_text(f"path,label\na.png,good\nb.png,{label}\n")
+    with pytest.raises(LayoutError, match=rf"labels {label} 1, a word for good beside others"):
+        read_data(tmp_path / "t.csv")
 
 
 def test_labels_of_a_table_that_differ_by_0_and_1_are_refused(tmp_path: Path) -> None:

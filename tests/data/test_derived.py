@@ -33,6 +33,7 @@ def left_out(*names: str) -> list[str]:
         *("7_overlay_2.png", "7_mask_overlay.png", "7_anomaly_map.png", "7Overlay.png"),
         *("overlay_7.png", "HEATMAP-7.PNG", "7_result.png", "7_pred.png", "7_augmented_01.png"),
         *("7.png_vis.png", "7_Vorschau.png", "7_aperçu.png", "7_缩略图.png", "7_ヒートマップ.png"),
+        *("7_heat.png", "heat_7.jpg", "7-Heat-2.png", "7_colormap.png", "7_reconstruction.png"),
     ],
 )
 def test_what_a_word_says_was_made_of_a_picture_beside_it(name: str) -> None:
@@ -44,7 +45,7 @@ def test_what_a_word_says_was_made_of_a_picture_beside_it(name: str) -> None:
     "name",
     [
         *("7_1.png", "7_left.png", "7 (1).png", "70_overlay.png", "7_crop.png", "7_scratch.png"),
-        *("overlay.png", "heatmap_70.png", "6_7.png"),
+        *("overlay.png", "heatmap_70.png", "6_7.png", "7_wheat.png", "heat 8.png"),
     ],
 )
 def test_other_pictures_stay(name: str) -> None:

@@ -346,3 +346,25 @@ def test_what_is_above_white_is_white_and_8_bits_have_a_white_of_their_own() -> 
     assert read_image(np.array([[4095, 4096, 65535]], np.uint16), 4095).min() == 255
     for source in (GRAY, RGB, Image.fromarray(GRAY), GRAY / 255, GRAY > 100):
         np.testing.assert_array_equal(read_image(source, 4095), read_image(source))
+
+
+# ---- palettes
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("scale", [1, 256, 257], ids=["8 bits", "256", "257"])
+def test_a_palette_of_8_bits_is_not_black(
+    tmp_path: Path, compression: str | None, order: Any, scale: int
+) -> None:
+    colours = np.random.default_rng(3).integers(0, 256, (3, 256), np.uint16)
+    file = tiff(
+        tmp_path,
+        GRAY,
+        photometric="palette",
+        colormap=np.asarray(colours * scale, np.uint16),
+        compression=compression,
+        byteorder=order,
+    )
+    np.testing.assert_array_equal(read_image(file), colours.astype(np.uint8).T[GRAY])
+    np.testing.assert_array_equal(read_mask(file), GRAY > 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from nfbmr.data.layouts import DataSet, read_data
+from nfbmr.data.masks import read_masks
 from nfbmr.errors import LayoutError
 
 
@@ -168,15 +170,37 @@ def test_known_and_unknown_words_side_by_side_are_refused(
         read_data(tmp_path)
 
 
+@pytest.mark.parametrize("beside", ["crack", "bad", ""])
 @pytest.mark.parametrize(
-    ("good", "bad"),
+    ("good", "other"),
     [
+        ("good", "good copy"),
+        ("good", "Kopie von good"),
+        ("good", "good_berlin"),
+        ("good", "good_resized"),
+        ("OK", "OK_Nacharbeit"),
         ("god", "quasi_god"),
-        ("정상", "비정상"),
         ("정상", "준정상"),
         ("ok", "almost ok"),
         ("ok", "zebra_ok"),
         ("ok", "ok?"),
+        ("gut", "Gutteile nach Nacharbeit"),
+        ("train/good", "test/good copy"),
+    ],
+)
+def test_a_word_for_good_beside_an_unknown_one_is_refused_beside_good(
+    tmp_path: Path, good: str, other: str, beside: str
+) -> None:
+    draw(tmp_path, *numbered(good, 3), *numbered(other, 2), *numbered(beside, 2 * bool(beside)))
+    found = rf"no word says whether they are good \({re.escape(other)} 2\).*put good pictures into"
+    with pytest.raises(LayoutError, match=found):
+        read_data(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("정상", "비정상"),
         ("无瑕疵", "有瑕疵"),
         ("無瑕疵", "有瑕疵"),
     ],
@@ -259,6 +283,42 @@ def test_files_whose_names_are_of_chance_are_taken_as_they_are_given(
 ) -> None:
     draw(tmp_path, *names)
     assert counts(read_data(tmp_path)) == (len(names), 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("zero", "one", "said"),
+    [
+        ("1{}_0.png", "2{}_1.png", "NUMBER_0 3, NUMBER_1 4"),
+        ("part_1{}-0.png", "part_2{}-1.png", "NUMBER_0 3, NUMBER_1 4"),
+        ("0_1{}.png", "1_2{}.png", "0_NUMBER 3, 1_NUMBER 4"),
+        ("img 1{} n.png", "img 2{} y.png", ""),
+        ("x/1{}_0.png", "x/2{}_1.png", "NUMBER_0 3, NUMBER_1 4"),
+    ],
+)
+def test_files_whose_numbers_have_one_answer_each_are_refused(
+    tmp_path: Path, zero: str, one: str, said: str
+) -> None:
+    draw(tmp_path, *(zero.format(i) for i in range(3)), *(one.format(i) for i in range(4)))
+    with pytest.raises(LayoutError, match=rf"no word says whether they are good \({said}"):
+        read_data(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{i}_{camera}.png" for camera in (0, 1) for i in range(4)],
+        [f"{i}_cam_{i % 2}.png" for i in range(8)],
+        [f"{i}_{i % 3}.png" for i in range(9)],
+        [f"1{i}_0.png" for i in range(9)] + ["7_1.png", "8_1.png"],
+        [*(f"{i}.png" for i in range(12)), "---.png", "_.png"],
+        [f"good/{i}_{i % 2}.png" for i in range(8)],
+    ],
+)
+def test_files_that_count_by_0_and_1_are_taken_as_they_are_given(
+    tmp_path: Path, names: list[str]
+) -> None:
+    draw(tmp_path, *names)
+    assert len(read_data(tmp_path).train_good) == len(names)
 
 
 @pytest.mark.parametrize(
@@ -366,6 +426,38 @@ def test_two_valued_pictures_in_pairs_are_masks(tmp_path: Path, picture: str, ma
     assert {s.path.relative_to(tmp_path).as_posix() for s in data.test} == {
         picture.format(i) for i in range(3)
     }
+
+
+@pytest.mark.parametrize(
+    ("good", "drawn"),
+    [
+        ("good", "roi/crack_{:03}.png"),
+        ("good", "binary/b_{}.png"),
+        ("ok", "ng/zones/z_{}.png"),
+        ("train/good", "test/regions/r_{}.png"),
+        ("train/good", "test/crack/shapes/s_{}.png"),
+    ],
+)
+def test_two_valued_pictures_in_a_folder_of_their_own_are_no_defects(
+    tmp_path: Path, good: str, drawn: str
+) -> None:
+    crack = "test/crack" if "train" in good else "crack"
+    draw(tmp_path, *numbered(good, 4), *numbered(crack, 4))
+    mark(tmp_path, *(drawn.format(i) for i in range(3)), empty=True)
+    mark(tmp_path, drawn.format(3), drawn.format(1))
+    folder = drawn.rpartition("/")[0]
+    with pytest.raises(LayoutError, match=rf"look like masks, of two values, .*\({folder} 4\)"):
+        read_data(tmp_path)
+
+
+def test_two_valued_defects_beside_two_valued_good_ones_and_dark_ones_are_parts(
+    tmp_path: Path,
+) -> None:
+    mark(tmp_path / "a", *numbered("good", 3), *numbered("crack", 3, "c{}.png"))
+    assert counts(read_data(tmp_path / "a")) == (3, 0, 3, 0)
+    draw(tmp_path / "b", *numbered("good", 3))
+    mark(tmp_path / "b", *numbered("dark", 3, "d{}.png"), empty=True)
+    assert counts(read_data(tmp_path / "b")) == (3, 0, 3, 0)
 
 
 def test_where_a_name_says_more_than_mask_the_looks_decide(tmp_path: Path) -> None:
@@ -485,13 +577,35 @@ def test_mvtec_loco(tmp_path: Path) -> None:
     mark(tmp_path, *numbered("ground_truth/logical_anomalies/001", 2))
     mark(tmp_path, "ground_truth/structural_anomalies/000/000.png")
     data = read_data(tmp_path)
-    assert counts(data) == (4, 2, 3, 2)
+    assert counts(data) == (4, 2, 3, 3)
     assert types(data) == {"logical_anomalies": 2, "structural_anomalies": 1}
     assert [w.partition(":")[0] for w in data.warnings] == [
-        "pictures of a validation or private split, left out",
-        "several masks of one picture, not used",
-        "defective pictures without a mask, kept",
+        "pictures of a validation or private split, left out"
     ]
+
+
+def test_several_masks_of_one_picture_are_joined(tmp_path: Path) -> None:
+    draw(tmp_path, *numbered("train/good", 2), "test/good/0.png", "test/a/0.png", "test/b/1.png")
+    for number in range(3):
+        values = np.zeros((8, 9), np.uint8)
+        values[number, number] = 1 + number
+        save(tmp_path / f"ground_truth/a/0/{number}.png", values)
+    save(tmp_path / "ground_truth/a/0/9.png", np.zeros((3, 3), np.uint8))
+    mark(tmp_path, "ground_truth/b/1_mask.png", "ground_truth/b/1_mask_2.png")
+    data = read_data(tmp_path)
+    masks = {s.defect: read_masks(s.masks) for s in data.test if s.is_defect}
+    assert np.argwhere(masks["a"]).tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert masks["b"].sum() == 6
+    assert data.warnings == (
+        "masks of another size than their picture, not used: 1 (ground_truth/a/0/9.png)",
+    )
+
+
+def test_where_every_picture_has_masks_one_that_marks_something_is_enough(tmp_path: Path) -> None:
+    draw(tmp_path, "1.png", "2.png")
+    mark(tmp_path, "1_mask.png", "1_mask_2.png", "2_mask.png", empty=True)
+    mark(tmp_path, "2_mask_2.png")
+    assert counts(read_data(tmp_path)) == (1, 0, 1, 1)
 
 
 def test_mvtec_ad_2(tmp_path: Path) -> None:

@@ -49,6 +49,47 @@ def test_words_for_defective(name: str) -> None:
     assert said.unknown == ()
 
 
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("i.O.", "n.i.O."),
+        ("i_o", "n_i_o"),
+        ("i. O.", "n. i. O."),
+        ("i-O", "n - i - O"),
+        ("iO", "n.iO"),
+        ("i.O", "ni.O."),
+        ("O.K.", "N.O.K."),
+        ("o k", "N.OK"),
+        ("O_K", "N.G."),
+        ("I.O.P.", "n.i.O.P."),
+        ("O.K", "K.O."),
+        ("g.u.t", "b_a_d"),
+        ("o.k.", "not o.k."),
+        ("i.O.", "nicht i.O."),
+        ("i.O.", "i.O. nicht"),
+    ],
+)
+@pytest.mark.parametrize(
+    "form", ["01 {}", "{} 2", "7{}8", "Teil 7 {}", "{}-Teile", "A {}", "Teile_{}_3"]
+)
+def test_words_written_letter_by_letter_are_known_beside_others(
+    good: str, bad: str, form: str
+) -> None:
+    for word, says in (good, "good"), (bad, "defect"):
+        said = meaning(form.format(word))
+        if form != "A {}" or word in {"i.O.", "n.i.O.", "O.K.", "N.G."}:  # not `A g.u.t`
+            assert said.says == {says}
+            assert said.only
+
+
+def test_letters_that_count_or_say_where_are_no_words() -> None:
+    for name in ("cam_n_1", "line a b", "7_o", "n_1_g", "A.B.C 3"):
+        assert meaning(name).says == frozenset()
+    assert meaning("3 i.O. n").unknown == ("n",)
+    assert meaning("i.O. 1 n.i.O. 2").says == {"good", "defect"}
+    assert meaning("3 g.t.").says == {"mask"}
+
+
 @pytest.mark.parametrize("name", TYPES.split())
 def test_types_of_defect_are_defects_and_keep_their_names(name: str) -> None:
     said = meaning(name)

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from nfbmr.data.images import read_image, resize_image
 from nfbmr.data.layouts import Sample, read_data
-from nfbmr.data.masks import read_mask
+from nfbmr.data.masks import read_masks
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.inspection.pictures import colour_regions, outline_mask, outline_regions
 from nfbmr.inspection.result import Inspection
@@ -57,7 +57,7 @@ def _rows(sample: Sample, result: Inspection) -> list[NDArray[np.uint8]]:
     image = resize_image(read_image(sample.path), square)
     mask = np.zeros(square, np.bool_)
     if sample.mask is not None:
-        full = np.repeat(read_mask(sample.mask)[..., None].astype(np.uint8) * 255, 3, axis=2)
+        full = np.repeat(read_masks(sample.masks)[..., None].astype(np.uint8) * 255, 3, axis=2)
         mask = resize_image(full, square)[..., 0] > 0
     heat = colour_regions(image, result.heatmap_at(square), result.regions, result.size)
     return [image, outline_regions(heat, result.regions, result.size), outline_mask(image, mask)]

@@ -35,10 +35,10 @@ def write_turned(data: Path, out: Path, seed: int = 0) -> int:
             picture = opened.convert("RGB")
         turned = picture.rotate(angle, Image.Resampling.BICUBIC, fillcolor=_background(picture))
         _save(turned, out / sample.path.relative_to(data))
-        if sample.mask is not None:
-            with Image.open(sample.mask) as opened:
+        for path in sample.masks:
+            with Image.open(path) as opened:
                 mask = opened.convert("L").rotate(angle, Image.Resampling.NEAREST)
-            _save(mask, out / sample.mask.relative_to(data))
+            _save(mask, out / path.relative_to(data))
     return len(pictures)
 
 

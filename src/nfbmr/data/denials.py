@@ -14,6 +14,7 @@ Token: TypeAlias = tuple[str, str]
 """A word as it is compared, and its kind; see `words`."""
 
 _BAD = frozenset({"defect", "type"})
+_TOLD = frozenset({"checked", "label"})
 _OPPOSITE = {"good": "defect", "defect": "good", "type": "good"}
 _ABBREVIATED = frozenset({"n", "ne"})  # no, and the north and north-east
 _NUMBERING = frozenset({"no", "n"})
@@ -30,6 +31,8 @@ _PASSED_OVER = frozenset({"number", "neutral", "short"})
 def denied(tokens: Sequence[Token]) -> list[Token]:
     """Turns `not ok` and `ok no` into a defect, `no defect` and `defect free` into good ones.
 
+    `not checked` and `not labelled` are doubt.
+
     `anomaly detection` is neither. Denials that deny nothing beside a word for good are unknown.
     """
     out = list(tokens)
@@ -41,6 +44,9 @@ def denied(tokens: Sequence[Token]) -> list[Token]:
             used.add(by)
             is_open = kind in _BAD and tokens[by][0] in _ABBREVIATED
             out[i] = word, "unknown" if is_open else _OPPOSITE[kind]
+        elif kind in _TOLD and by is not None:
+            used.add(by)
+            out[i] = word, "doubt"  # `not checked`
         elif kind in _BAD and after == "free":
             out[i] = word, "good"
         elif kind in _BAD and after == "topic":

@@ -36,7 +36,7 @@ from nfbmr.data.images import image_size
 from nfbmr.data.masks import marks_something
 from nfbmr.data.same import ends_of, fingerprint
 from nfbmr.data.samples import LAYOUTS, NAMED, DataSet, Layout, Notes, Sample, Split, lines
-from nfbmr.data.tables import TABLE_SUFFIXES, labels_found, read_rows, unlabelled
+from nfbmr.data.tables import TABLE_SUFFIXES, Row, labels_found, read_rows, unlabelled
 from nfbmr.data.trees import read_folder, read_mvtec, train_folder
 from nfbmr.errors import ImageError, LayoutError
 
@@ -60,9 +60,9 @@ _REAL_IAD = re.compile(r"S\d{4}")  # the folder of one part, seen by five camera
 def read_data(root: str | os.PathLike[str]) -> DataSet:
     """Recognises the layout of a folder or table and lists its pictures.
 
-    Pictures of parts are decoded only where one may be the mask of another, up to three of a
-    folder; masks only where they decide what is good. Of pictures with masks the headers are read,
-    and files of equal length in both train and test are hashed.
+    Pictures of parts are decoded only where one may be a mask, up to three of a folder; masks only
+    where they decide what is good. Of pictures with masks the headers are read, and files of equal
+    length in both train and test are hashed.
 
     Raises:
         LayoutError: there is nothing at `root`, no layout fits or several do, there are no good
@@ -78,7 +78,7 @@ def read_data(root: str | os.PathLike[str]) -> DataSet:
             layout: Layout = "table"
         else:
             (layout, samples), labels = _read_tree(root, notes), ""
-        samples = _checked(samples, layout, notes)
+        samples = _checked(samples, notes)
     except OSError as error:
         raise LayoutError(
             f"{error.filename or root}: found no way to read it ({error.strerror}); "
@@ -129,7 +129,7 @@ def _length(sample: Sample) -> int:
         return 0
 
 
-def _checked(samples: Iterable[Sample], layout: Layout, notes: Notes) -> list[Sample]:
+def _checked(samples: Iterable[Sample], notes: Notes) -> list[Sample]:
     """Leaves out what cannot be used, drops masks that do not fit, and sorts."""
     kept = []
     for sample in sorted(samples, key=lambda s: (s.split == "test", s.path)):
@@ -141,23 +141,31 @@ def _checked(samples: Iterable[Sample], layout: Layout, notes: Notes) -> list[Sa
         elif sample.mask is None:
             kept.append(sample)
         elif not sample.is_defect:
-            if _is_empty(sample.mask):
-                kept.append(replace(sample, mask=None))
-            elif sample.split == "train" and layout != "table":
+            if all(map(_is_empty, sample.masks)):
+                kept.append(replace(sample, mask=None, more_masks=()))
+            elif sample.split == "train":
                 notes["good pictures whose mask marks a defect, left out"].append(sample.path)
             else:
-                notes["masks of good pictures, not used"].append(sample.mask)
-                kept.append(replace(sample, mask=None))
-        elif trouble := _mask_trouble(sample.path, sample.mask):
-            notes[trouble].append(sample.mask)
-            kept.append(replace(sample, mask=None))
+                notes["masks of good pictures, not used"] += sample.masks
+                kept.append(replace(sample, mask=None, more_masks=()))
         else:
-            kept.append(sample)
+            kept.append(_with_fitting_masks(sample, notes))
     if any(s.mask for s in kept):
         bare = [s.path for s in kept if s.is_defect and not s.mask]
         notes["defective pictures without a mask, kept"] += bare
     _note_leaks(kept, notes)
     return kept
+
+
+def _with_fitting_masks(sample: Sample, notes: Notes) -> Sample:
+    fitting: list[Path] = []
+    for mask in sample.masks:
+        if trouble := _mask_trouble(sample.path, mask):
+            notes[trouble].append(mask)
+        else:
+            fitting.append(mask)
+    first = fitting[0] if fitting else None
+    return replace(sample, mask=first, more_masks=tuple(fitting[1:]))
 
 
 def _is_empty(mask: Path) -> bool:
@@ -224,7 +232,8 @@ def _read_table(table: Path, notes: Notes) -> tuple[list[Sample], str]:
     """Returns the samples, and what the labels were taken for."""
     if table.suffix.lower() not in TABLE_SUFFIXES:
         raise LayoutError(f"{table}: found a single file; {LAYOUTS}; give the folder instead")
-    rows, unknown = read_rows(table)
+    read, unknown = read_rows(table)
+    rows = [_by_mask(table, row) for row in read]
     notes["columns that are not known, not used"] += [Path(name) for name in unknown]
     without = unlabelled(rows)
     by_file: dict[Path, Sample] = {}
@@ -234,6 +243,12 @@ def _read_table(table: Path, notes: Notes) -> tuple[list[Sample], str]:
         mask = _named(table, row.mask) if row.mask else None
         if row.number in without:
             notes["rows without a label, left out"].append(path)
+            continue
+        if row.is_open:
+            notes["rows whose label leaves open whether the part is good, left out"].append(path)
+            continue
+        if not row.defect:
+            notes["rows without a label whose mask cannot be read, left out"].append(path)
             continue
         if mask and not mask.is_file():
             notes["masks that do not exist"].append(mask)
@@ -263,6 +278,20 @@ def _read_table(table: Path, notes: Notes) -> tuple[list[Sample], str]:
             f"({', '.join(missing[:NAMED])}); expected paths relative to {table.parent}; mend them"
         )
     return list(by_file.values()), labels_found(rows)
+
+
+def _by_mask(table: Path, row: Row) -> Row:
+    """Takes a row without a label for a defect where its mask marks one.
+
+    Returns:
+        The row; its `defect` is empty where the mask cannot be read.
+    """
+    if not (row.says_nothing and row.mask):
+        return row
+    try:
+        return replace(row, defect="defect") if marks_something(_named(table, row.mask)) else row
+    except ImageError:
+        return replace(row, defect="")
 
 
 def _named(table: Path, name: str) -> Path:

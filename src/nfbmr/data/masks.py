@@ -6,6 +6,8 @@ H W   height and width in pixels
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,8 +30,10 @@ _BLURRED = 0.01  # share of the pixels that JPEG or smoothing leaves between two
 def read_mask(source: MaskInput) -> NDArray[np.bool_]:
     """Reads a mask: whatever is above zero is marked.
 
-    A palette picture is read by its index, not its colours; of colours any channel counts; alpha
-    is ignored. Masks saved as JPEG carry noise near zero and would come out too large.
+    A palette picture is read by its index, not its colours; of colours any channel counts. What is
+    transparent is not marked; where all else is of one colour, alpha says what is: so do programs
+    for painting write it. An alpha of one value is ignored. Masks saved as JPEG carry noise near
+    zero and would come out too large.
 
     Returns:
         bool (H, W), upright as `read_image` turns it.
@@ -38,6 +42,21 @@ def read_mask(source: MaskInput) -> NDArray[np.bool_]:
         ImageError: as `read_image`.
     """
     return np.asarray((_colours(source) > 0).any(axis=2), order="C")
+
+
+def read_masks(paths: Sequence[Path]) -> NDArray[np.bool_]:
+    """Reads the masks of one picture, at least one and all of one size, and joins them.
+
+    Returns:
+        bool (H, W): what any of them marks.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    joined = read_mask(paths[0])
+    for path in paths[1:]:
+        joined |= read_mask(path)
+    return joined
 
 
 def marks_something(path: str | os.PathLike[str]) -> bool:
@@ -68,13 +87,30 @@ def is_drawn(path: str | os.PathLike[str]) -> bool:
     return bool(between.mean() <= _BLURRED) and high > low
 
 
+def is_two_valued(path: str | os.PathLike[str]) -> bool:
+    """Whether a picture looks like a mask that marks something: drawn, and not of one value."""
+    if not is_drawn(path):
+        return False
+    values = _colours(path)
+    return bool(values.min() != values.max())
+
+
 def _is_whole(values: NDArray[Any]) -> bool:
     return values.dtype.kind in "ui"
 
 
 def _colours(source: MaskInput) -> NDArray[Any]:
     values = _values(source)
-    return values[..., : 1 if values.shape[2] == 2 else 3]  # the rest is alpha
+    colours = values[..., : 1 if values.shape[2] == 2 else 3]
+    alpha = values[..., -1:]
+    if values.shape[2] not in {2, 4} or alpha.min() == alpha.max():
+        return colours
+    shown = colours[alpha[..., 0] > 0]
+    is_plain = not len(shown) or (shown == shown[0]).all()
+    nothing = values.dtype.type(0)
+    if is_plain:
+        return np.where(alpha > alpha.min(), alpha, nothing)
+    return np.where(alpha > 0, colours, nothing)
 
 
 def _values(source: MaskInput) -> NDArray[Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from nfbmr.data.derived import DERIVED, derived_of_others
 from nfbmr.data.folders import is_picture, list_pictures
 from nfbmr.data.maps import without_maps
-from nfbmr.data.masks import is_drawn
+from nfbmr.data.masks import is_drawn, is_two_valued
 from nfbmr.data.samples import Notes
 from nfbmr.data.words import mask_of, meaning
 from nfbmr.system.files import plain_file
@@ -23,7 +23,6 @@ from nfbmr.system.files import plain_file
 LONE_MASKS = "masks without a picture of that name, not used"
 NO_PICTURES = "files that are not pictures, left out"
 _NO_FILES = "pipes, sockets or devices, left out"
-_SEVERAL = "several masks of one picture, not used"
 _OURS = frozenset({"error", "look", "heatmaps"})
 """What `nfbmr watch` and `nfbmr inspect` write beside good and defective pictures."""
 _SIDECARS = frozenset({".xml", ".json", ".txt"})
@@ -120,8 +119,8 @@ def is_ours(name: str) -> bool:
 
 def pair(
     parts: Sequence[Path], masks: Iterable[Path], root: Path, notes: Notes
-) -> dict[Path, Path]:
-    """Finds the mask of each part; notes masks without a part, and parts with several."""
+) -> dict[Path, tuple[Path, ...]]:
+    """Finds the masks of each part, sorted, mostly one; notes masks without a part."""
     waiting = set(masks)
     places: dict[Place, set[Path]] = defaultdict(set)
     for mask in waiting:
@@ -131,17 +130,33 @@ def pair(
             for stem in {mask.stem.lower(), named[0] if named else ""} - {""}:
                 places[folders, stem].add(mask)
     alone = _alone(parts, waiting)
-    found: dict[Path, Path] = {}
+    found: dict[Path, tuple[Path, ...]] = {}
     for part in parts:
         fitting = next((places[p] for p in _wanted(part, root) if p in places), set())
         fitting = fitting or alone.get(part.parent, set())
         waiting -= fitting
-        if len(fitting) == 1:
-            (found[part],) = fitting
-        else:
-            notes[_SEVERAL] += sorted(fitting)
+        if fitting:
+            found[part] = tuple(sorted(fitting))
     notes[LONE_MASKS] += sorted(waiting)
     return found
+
+
+def drawn_among(defective: Iterable[Path], good: Sequence[Path]) -> list[Path]:
+    """Returns the pictures of folders that look like masks, where good ones do not.
+
+    Args:
+        defective: pictures without a mask; three of a folder are opened.
+        good: pictures of good parts.
+    """
+    by_folder: dict[Path, list[Path]] = defaultdict(list)
+    for path in defective:
+        by_folder[path.parent].append(path)
+    found: list[Path] = []
+    for here in by_folder.values():
+        first = here[:_TRIED]
+        if all(map(is_drawn, first)) and any(map(is_two_valued, first)):
+            found += here
+    return found if found and not all(map(is_drawn, good[:_TRIED])) else []
 
 
 def _alone(parts: Iterable[Path], masks: Iterable[Path]) -> dict[Path, set[Path]]:

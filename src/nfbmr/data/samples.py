@@ -41,8 +41,15 @@ class Sample:
     """"good", else the type of defect such as "crack"; "defect" where the type is unknown."""
     mask: Path | None = None
     """Where the mask of the defect is; None for good pictures and where there is none."""
+    more_masks: tuple[Path, ...] = ()
+    """Further masks of the same picture: defective is what any of them marks."""
     is_labelled: bool = True
     """Whether a name, a mask or a table says so; False where all was given as good."""
+
+    @property
+    def masks(self) -> tuple[Path, ...]:
+        """All masks of the defect."""
+        return () if self.mask is None else (self.mask, *self.more_masks)
 
     @property
     def is_defect(self) -> bool:

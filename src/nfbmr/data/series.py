@@ -108,6 +108,8 @@ def sorted_by_name(parts: Sequence[Path]) -> str:
 
     Names of chance, as those of cameras and hashes, have many words, and each seldom.
     """
+    if answers := _by_answers(parts):
+        return answers
     kinds: dict[tuple[object, ...], list[str]] = defaultdict(list)
     for part in parts:
         said = meaning(part.stem)
@@ -125,6 +127,27 @@ def sorted_by_name(parts: Sequence[Path]) -> str:
     if sum(map(len, words.values())) < _MOSTLY * len(parts):
         return ""
     return counted({_words(names[0]): len(names) for names in words.values()})
+
+
+def _by_answers(parts: Sequence[Path]) -> str:
+    """Says that files differ by 0 and 1 behind or before their number, of which each has one.
+
+    Such as `17_0` and `18_1`; `17_0` and `17_1` are two pictures of a part, and `cam_0` counts.
+    """
+    for end in (-1, 0):
+        found: dict[str, set[_Rest]] = defaultdict(set)
+        for part in parts:
+            words = tuple(word for word, _ in spelled(part.stem))
+            rest = words[:-1] if end else words[1:]
+            if rest and len(words[end]) == 1 and rest[end].isdigit():
+                found[words[end]].add(rest)
+        numbers = [*found.values()]
+        is_often = all(len(some) >= _OFTEN for some in numbers)
+        is_most = sum(map(len, numbers)) >= _MOSTLY * len(parts)
+        if {*found} in _ANSWERS and is_often and is_most and not set.intersection(*numbers):
+            names = {sign: f"NUMBER_{sign}" if end else f"{sign}_NUMBER" for sign in found}
+            return counted({names[sign]: len(some) for sign, some in found.items()})
+    return ""
 
 
 def _are_counted(words: set[str]) -> bool:

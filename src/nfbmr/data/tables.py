@@ -5,8 +5,11 @@ Text in, text out: whether the files exist is for `layouts` to find out.
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,8 +17,8 @@ from pathlib import Path
 from typing import Literal
 
 from nfbmr.data.samples import counted
-from nfbmr.data.series import answered
-from nfbmr.data.words import meaning
+from nfbmr.data.series import answered, are_no_series
+from nfbmr.data.words import answers, meaning
 from nfbmr.errors import LayoutError, MissingExtraError
 from nfbmr.system.packages import how_to_install
 
@@ -23,6 +26,18 @@ TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
 _GOOD, _DEFECT = frozenset({"", "0", "0.0", "false"}), frozenset({"1", "1.0", "true"})
 _NOTHING = frozenset({"nan", "null", "none", "nil", "n/a", "na", "#n/a"})
 """How programs write a cell in which there is nothing."""
+_SIGNS = frozenset("+-✓✔✗✘❌○◯×✕〇")
+_TICKS = frozenset("xvyjopf*") | _SIGNS - {"-"}
+"""With what people tick a cell, where they leave the others empty."""
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins as UTF-16 does
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SEP = re.compile(r'(?i)"?sep=(?P<sep>[^\r\n"])"?[,;\t]*\r?\n')
+"""The line by which a table says to spreadsheets what separates its cells."""
 _COLUMNS = ("path", "label", "mask", "split")
 _SPLITS: dict[str, Literal["train", "test"] | None] = {"train": "train", "test": "test", "": None}
 
@@ -37,11 +52,22 @@ class Row:
     defect: str
     """"good", "defect", or the name of a type of defect."""
     label: str
-    """As the table has it; empty where it says nothing: learnt as good, not tested."""
+    """As the table has it; empty where it says nothing: learnt as good where no mask denies it."""
     mask: str
     """Empty where there is none."""
     split: Literal["train", "test"] | None
     """None where the table does not say."""
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether the label is empty, a sign alone, or what programs write for nothing."""
+        return self.label.lower() in _NOTHING or not any(map(str.isalnum, self.label))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the label leaves open what the part is: `unsure`, `not checked`, `ok?`."""
+        is_asked = "?" in unicodedata.normalize("NFKC", self.label)
+        return not self.says_nothing and (meaning(self.label).open or is_asked)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,14 +89,14 @@ def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
     or n.i.O. is "defect", so are these words in other languages, and anything else names a type of
     defect (see `words`); `mask`, which may be empty; `split`: train, test or empty. A mask such as
     `nan` is none, and a row with such a label is `unlabelled`. CSV may be separated by commas,
-    semicolons or tabs and is UTF-8.
+    semicolons or tabs, or by what a first line `sep=` says, and is UTF-8, or UTF-16 with its mark.
 
     Returns:
         The rows, and the names of the columns that are not used.
 
     Raises:
         LayoutError: the table cannot be read, lacks `path`, has labels in a column of another name,
-            or a row has no path, too many cells or an unknown split.
+            or a row has no path, too many cells, an unknown split or a label such as `good copy`.
         MissingExtraError: it is Parquet and pyarrow is not installed.
     """
     records = _parquet_records(path) if path.suffix.lower() == ".parquet" else _csv_records(path)
@@ -92,6 +118,11 @@ def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
             f"{path}: found the labels {', '.join(unsure)}, which may be yes and no; expected "
             "good and bad, or 0 and 1 for defective; write in each row which it is"
         )
+    if halves := Counter(row.label for row in rows if _is_half_good(row)):
+        raise LayoutError(
+            f"{path}: found the labels {counted(halves)}, a word for good beside others that may "
+            "turn it around; expected good, or a type of defect; write in each row which it is"
+        )
     others = (h for h, name in zip(header, names, strict=True) if name not in _COLUMNS)
     return rows, tuple(name or "(no name)" for name in others)
 
@@ -107,7 +138,8 @@ def _refuse_other_labels(table: Path, header: list[str], records: list[list[obje
         said, words = meaning(name), {word for cell in cells for word in meaning(cell).says}
         is_measured = any(re.fullmatch(r"[-+]?\d*\.\d*[1-9]\d*", cell) for cell in cells)
         is_sort = not is_measured and bool(said.says & {"good", "defect", "mask"} or said.unclear)
-        is_coded = {cell.lower() for cell in cells} <= _GOOD | _DEFECT and bool(said.unknown)
+        is_index = not name and len({*cells}) == len(cells)
+        is_coded = not is_index and not _says_of_what(name) and _are_codes(cells)
         if name.lower() in _COLUMNS or not any(cells):
             continue
         if is_sort or is_coded or {"good", "defect"} & words:
@@ -118,6 +150,31 @@ def _refuse_other_labels(table: Path, header: list[str], records: list[list[obje
             )
 
 
+def _says_of_what(name: str) -> bool:
+    """Whether a column's name says when, where or of what: `camera`, `shift`, not `y`."""
+    said = meaning(name)
+    return any(map(str.isalpha, name)) and not (said.unknown or said.short)
+
+
+def _are_codes(cells: list[str]) -> bool:
+    """Whether cells may say yes and no: 0 and 1, 1 and -1, P and F, `ja`, a tick or none.
+
+    Other numbers, as those of classes, only where they come again: those of an index do not.
+    """
+    found = {re.sub(r"(?<=\d)\.0+$", "", cell.lower()) for cell in cells}
+    signs = found - {""}
+    if found <= _GOOD | _DEFECT:
+        return True
+    if all(re.fullmatch(r"[-+]?\d", sign) for sign in signs):
+        return len(found) < len(cells) and bool(signs & {"0", "-1"} or signs == {"1", "2"})
+    are_letters = all(len(sign) <= 2 and sign.isalpha() for sign in signs)
+    if are_letters and len(signs) == 2 and are_no_series(signs):
+        return True
+    says = all(sign in _SIGNS or answers(sign) for sign in signs)
+    ticks = signs - {"-"}
+    return len(found) > 1 and (says or (len(ticks) == 1 and ticks <= _TICKS))
+
+
 def _text(cell: object) -> str:
     return "" if cell is None else str(cell).strip()
 
@@ -126,13 +183,16 @@ def unlabelled(rows: Sequence[Row]) -> frozenset[int]:
     """Returns the numbers of rows without a label where others have one that says good.
 
     Not those of the test, which nothing is learnt from: who looks at them counts them. So are those
-    whose label is what programs write for nothing, whatever others say.
+    whose label is what programs write for nothing, whatever others say. None whose mask says it.
     """
     is_said = any(row.label and row.defect == "good" for row in rows)
     return frozenset(
         row.number
         for row in rows
-        if (is_said and not row.label and row.split != "test") or row.label.lower() in _NOTHING
+        if row.defect not in {"defect", ""}
+        and (
+            (is_said and not row.label and row.split != "test") or (row.label and row.says_nothing)
+        )
     )
 
 
@@ -173,6 +233,12 @@ def _defect(label: str) -> str:
     return "defect" if word in _DEFECT or is_plain else label
 
 
+def _is_half_good(row: Row) -> bool:
+    """Whether a label holds a word for good and others that may turn it around: `good copy`."""
+    is_type = row.defect not in {"good", "defect"} and not row.is_open
+    return is_type and meaning(row.label).says == {"good"}
+
+
 def labels_found(rows: Sequence[Row]) -> str:
     """Says which labels were found and what each was taken for; nothing where no row has one.
 
@@ -180,7 +246,7 @@ def labels_found(rows: Sequence[Row]) -> str:
     of defect".
     """
     without = unlabelled(rows)
-    used = [row for row in rows if row.number not in without]
+    used = [row for row in rows if row.number not in without and not row.is_open]
     found = [
         f"{counted(counts)}, taken for {what}"
         for what, is_kind in _TAKEN_FOR.items()
@@ -198,16 +264,28 @@ _TAKEN_FOR: dict[str, Callable[[str], bool]] = {
 
 def _csv_records(path: Path) -> list[list[object]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            header = handle.readline()
-            handle.seek(0)
-            separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header.count)
-            return [list(cells) for cells in csv.reader(handle, delimiter=separator, strict=True)]
+        text = _decoded(path.read_bytes())
+        separator = "\t" if path.suffix.lower() == ".tsv" else ""
+        if said := _SEP.match(text):
+            separator, text = said["sep"], text[said.end() :]
+        separator = separator or max(",;\t", key=text.partition("\n")[0].count)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        return [list(cells) for cells in reader]
     except (csv.Error, UnicodeDecodeError) as error:
         raise LayoutError(
-            f"{path}: cannot be read as a table ({error}); expected CSV or TSV in UTF-8; "
-            "export it again"
+            f"{path}: cannot be read as a table ({error}); expected CSV or TSV in UTF-8, or in "
+            "UTF-16 as spreadsheets write it; export it again"
         ) from error
+
+
+def _decoded(data: bytes) -> str:
+    """Reads UTF-8, and UTF-16 and UTF-32 where the first bytes say so."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return data.decode(encoding)
+    if b"\0" in data:
+        raise csv.Error("zeros between its letters, as UTF-16 without a mark has them")
+    return data.decode("utf-8")
 
 
 def _parquet_records(path: Path) -> list[list[object]]:

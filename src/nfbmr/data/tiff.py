@@ -1,8 +1,9 @@
 """What Pillow reads otherwise than a TIFF means it: refused, or put right.
 
 Pillow 12.3 takes uncompressed 16-bit planes for 8-bit ones, inverts WhiteIsZero up to 8 bits only,
-takes signed bytes for unsigned ones, swaps the bytes of compressed big-endian numbers twice, and
-calls whatever it cannot read an "unknown pixel mode".
+takes signed bytes for unsigned ones, swaps the bytes of compressed big-endian numbers twice, takes
+a palette of 8 bits for one of 16, which is black, and calls whatever it cannot read an "unknown
+pixel mode".
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ImagePalette
 from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2, TiffImageFile
 
 _WIDTH, _HEIGHT = 256, 257
 _SUBFILE, _OLD_SUBFILE, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 254, 255, 258, 259, 262, 277
+_COLOUR_MAP = 320
 _OFFSETS, _PLANAR, _SUB_IFDS, _EXTRA, _FORMAT = 273, 284, 330, 338, 339
 
 _NATIVE = {
@@ -44,7 +47,13 @@ AGAIN = "save it with 8 or 16 bits a channel, gray or RGB"
 
 
 def put_right(image: TiffImageFile) -> None:
-    """Takes numbers as libtiff gives them, in this machine's order; before they are loaded."""
+    """Takes numbers as libtiff gives them, in this machine's order; before they are loaded.
+
+    A palette of which no value is above 255 is one of 8 bits, as libtiff's tools take it.
+    """
+    colours = image.tag_v2.get(_COLOUR_MAP, ())
+    if image.mode in {"P", "PA"} and max(colours, default=0) < 256:
+        image.palette = ImagePalette.raw("RGB;L", bytes(colours))
     image.tile = [
         tile._replace(args=(_NATIVE.get(tile.args[0], tile.args[0]), *tile.args[1:]))
         if tile.codec_name == "libtiff" and isinstance(tile.args, tuple)

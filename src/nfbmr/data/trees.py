@@ -9,7 +9,7 @@ beside pictures of which nothing is known, it refuses.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +27,7 @@ from nfbmr.data.masks import marks_something
 from nfbmr.data.parts import (
     NO_PICTURES,
     annotated_beside,
+    drawn_among,
     is_mask_folder,
     is_ours,
     pair,
@@ -95,7 +96,9 @@ def read_mvtec(root: Path, train: Path, notes: Notes) -> list[Sample]:
             notes[_OTHER_SPLIT] += list_pictures(folder, deep=True)[0]
         elif folder != train and is_mask_folder(folder.name):
             masks += pictures_of(folder, notes)
-    return _with_masks(_without_doubt(samples, root, notes), masks, root, notes)
+    samples = _with_masks(_without_doubt(samples, root, notes), masks, root, notes)
+    _refuse_drawn(samples, root)
+    return samples
 
 
 def _without_doubt(samples: list[Sample], root: Path, notes: Notes) -> list[Sample]:
@@ -144,7 +147,10 @@ def _types(test: Path, root: Path, masks: list[Path], notes: Notes) -> list[Samp
             notes[_OPEN] += pictures_of(folder, notes)
             continue
         defect = "good" if is_good(folder.name) else folder.name
-        samples += [_sample(p, "test", defect) for p in _filled(folder, root, masks, notes)]
+        filled = _filled(folder, root, masks, notes)
+        if filled and defect != "good" and said.says == {"good"}:
+            raise _refusal(root, _NO_WORD, filled)
+        samples += [_sample(p, "test", defect) for p in filled]
     return samples
 
 
@@ -159,14 +165,12 @@ def _filled(folder: Path, root: Path, masks: list[Path], notes: Notes) -> list[P
 
 def _with_masks(samples: list[Sample], masks: list[Path], root: Path, notes: Notes) -> list[Sample]:
     paired = pair([sample.path for sample in samples], masks, root, notes)
-    return [
-        Sample(path=s.path, split=s.split, defect=s.defect, mask=paired.get(s.path))
-        for s in samples
-    ]
+    return [_sample(s.path, s.split, s.defect, paired.get(s.path, ())) for s in samples]
 
 
-def _sample(path: Path, split: Split, defect: str) -> Sample:
-    return Sample(path=path, split=split, defect=defect)
+def _sample(path: Path, split: Split, defect: str, masks: tuple[Path, ...] = ()) -> Sample:
+    mask = masks[0] if masks else None
+    return Sample(path=path, split=split, defect=defect, mask=mask, more_masks=masks[1:])
 
 
 def read_folder(root: Path, notes: Notes) -> list[Sample]:
@@ -209,11 +213,23 @@ def read_folder(root: Path, notes: Notes) -> list[Sample]:
             notes[_OTHER_SPLIT].append(part)
             continue
         split = split or ("train" if defect == "good" else "test")
-        mask = None if by_mask.get(part) == "good" else paired.get(part)
-        samples.append(Sample(path=part, split=split, defect=defect, mask=mask))
+        its_masks = () if by_mask.get(part) == "good" else paired.get(part, ())
+        samples.append(_sample(part, split, defect, its_masks))
     if all(sample.is_defect or sample.split == "test" for sample in samples):
         raise _refusal(root, "no good pictures to learn from", known)
+    _refuse_drawn(samples, root)
     return samples
+
+
+def _refuse_drawn(samples: list[Sample], root: Path) -> None:
+    """Refuses a folder of masks that no name calls so: its pictures would count as defects."""
+    bare = [s.path for s in samples if s.is_defect and s.mask is None]
+    if found := drawn_among(bare, [s.path for s in samples if not s.is_defect]):
+        raise LayoutError(
+            f"{root}: found pictures that look like masks, of two values, among defective ones "
+            f"({_counted(found, root)}); expected pictures of parts there; put masks into a folder "
+            "'masks', each called as its picture, or take them away"
+        )
 
 
 def _is_said_above(part: Path, root: Path) -> bool:
@@ -225,14 +241,16 @@ def _may_say_good(part: Path, root: Path) -> bool:
     return any("good" in meaning(name).says for name in (*names_of(part, root), part.stem))
 
 
-def _by_masks(unknown: list[Path], paired: dict[Path, Path], notes: Notes) -> dict[Path, str]:
+def _by_masks(
+    unknown: list[Path], paired: Mapping[Path, tuple[Path, ...]], notes: Notes
+) -> dict[Path, str]:
     """Labels by masks, where each of the pictures that no word knows has one."""
     if not unknown or not all(part in paired for part in unknown):
         return {}
     labels = {}
     for part in unknown:
         try:
-            labels[part] = "defect" if marks_something(paired[part]) else "good"
+            labels[part] = "defect" if any(map(marks_something, paired[part])) else "good"
         except ImageError:
             notes["pictures whose mask cannot be read, left out"].append(part)
             labels[part] = ""
@@ -278,9 +296,12 @@ def _unnamed_types(
 
 
 def _may_be_a_type(name: str) -> bool:
-    """Whether a folder beside `good` may be a type of defect: no date, `images` or `class 1`."""
+    """Whether a folder beside `good` may be a type of defect.
+
+    No date, `images` or `class 1`; and none that holds a word for good: `good copy`, `good_berlin`.
+    """
     said = meaning(name)
-    if said.split or said.unclear or (said.only and "good" in said.says):
+    if said.split or said.unclear or "good" in said.says:
         return False
     is_short = (name.isdigit() and len(name) <= 2) or (name.isalpha() and bool(said.bare))
     return bool(said.unknown) or is_short

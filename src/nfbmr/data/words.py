@@ -1,9 +1,9 @@
 """What the name of a folder or file, or a label, says: good, defective, a mask, for the test.
 
 A name is split at everything that is no letter, at digits, and where a small letter meets a
-capital one; case and accents do not count. A word that no list here holds says nothing, and
-nothing may be made of it: see `Meaning.unknown`. Words of the kind `made` sort no folders, and are
-unknown there; behind a picture's name they say what was made of it.
+capital one; case and accents do not count. A word that no list of `vocabulary` holds says nothing,
+and nothing may be made of it: see `Meaning.unknown`. Words of the kind `made` sort no folders, and
+are unknown there; behind a picture's name they say what was made of it.
 """
 
 from __future__ import annotations
@@ -17,144 +17,11 @@ from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from nfbmr.data.denials import Token, denied
+from nfbmr.data.vocabulary import LISTS
 
 Said: TypeAlias = Literal["good", "defect", "mask"]
 SplitWord: TypeAlias = Literal["train", "test", "other"]
 """`other`: pictures that are neither to learn from nor for the test, as those of a validation."""
-
-_LISTS: dict[str, str] = {
-    "good": """
-        good goods ok oks okay okey normal normals normale normales normali normalny normalne pass
-        passed passes passing accept accepted acceptable approved conforming conform conforme
-        conformes conformi konform correct correctly healthy intact clean flawless perfect
-        nondefective nondefect faultless defectless undamaged undefective qualified compliant
-        gut gute guter gutes gutteil gutteile io iop ordnung fehlerfrei einwandfrei bestanden
-        bon bons bonne bonnes bien reussi
-        bueno buena buenos buenas correcto correcta aceptado aceptada aprobado aprobada sano sana
-        buono buona buoni buone accettato approvato corretto
-        bom boa bons boas aprovado aprovada normais
-        goed goede goedgekeurd foutloos voldoende
-        dobry dobra dobre dobrze prawidlowy prawidlowe poprawny poprawne
-        iyi saglam hatasiz kusursuz uygun gecti kabul
-        bra god gode godt godkand godkjent hyva dobar dobro
-        годен годные годный норма нормальный хорошо хороший хорошие добрий придатний
-        megfelelo hibatlan baik bagus καλο καλα جيد سليم תקין
-        良品 良 良好 合格 正常 好品 好 正品 無欠陥 无缺陷 优良 양품 정상 합격""",
-    "defect": """
-        defect defects defective defectives defected bad bads anomaly anomalies anomalous abnormal
-        abnormals abnormality abnormalities ng ngs nok noks nio niop ko fail fails failed
-        failure failures failing fault faults faulty flaw flaws flawed reject rejects rejected
-        rejection scrap nogood notgood notok notokay nongood nonok nonconforming nonconform
-        unacceptable imperfect poor wrong incorrect unhealthy outlier outliers abn def
-        noncompliant unqualified
-        schlecht schlechte falsch schlechtteil schlechtteile fehler fehlerhaft defekt defekte
-        defekter ausschuss mangel mangelhaft anomalie anomalien kaputt fehlteil beanstandet
-        durchgefallen
-        mauvais mauvaise mauvaises defaut defauts defectueux defectueuse rebut rebuts rejet rejets
-        anormal anormale anormaux anomalies
-        malo mala malos malas mal defecto defectos defectuoso defectuosa rechazado rechazada
-        fallo fallos falla fallas anomalia anomalias anormales
-        cattivo cattiva cattivi difetto difetti difettoso difettosa scarto scarti guasto
-        nonconforme anomalie difettosi
-        ruim ruins defeito defeitos defeituoso defeituosa reprovado reprovada mau rejeitado
-        slecht slechte fout foute fouten afkeur afgekeurd defecte gebrek gebreken
-        zly zla zle wad wada wady wadliwy wadliwa wadliwe odrzut odrzucony niepoprawny nieprawidlowy
-        kotu hata hatali kusur kusurlu bozuk hasarli uygunsuz
-        daligt underkand viallinen neispravno vadny vadne
-        брак дефект дефекты дефектный плохо плохой плохие поганий непридатний
-        hibas hiba selejt selejtes cacat rusak ελαττωματικο ελαττωματικα معيب تالف פגום
-        不良品 不良 不合格 不合格品 次品 缺陷 缺陷品 瑕疵 异常 異常 欠陥
-        欠陥品 坏 坏品 坏件 残次 不好 非正常 不正常 非良品 故障 불량 불량품 결함 이상 불합격""",
-    "type": """
-        scratch scratches scratched crack cracks cracked dent dents dented blowhole blowholes stain
-        stains stained contamination contaminated breakage
-        fray frayed burr burrs rust rusty corrosion corroded wrinkle wrinkles wrinkled dirt dirty
-        scuff scuffs misplaced misaligned deformed deformation uneven porosity
-        kratzer riss risse delle dellen bruch rost verschmutzung verschmutzt beschadigt beschaedigt
-        beschadigung rayure rayures fissure fissures tache taches casse cassee endommage bosse
-        rasguno grieta grietas abolladura mancha manchas roto rota danado rayado
-        graffio graffi crepa crepe ammaccatura macchia macchie rotto danneggiato
-        arranhao trinca rachadura amassado quebrado danificado
-        kras krassen scheur scheuren deuk beschadigd kapot
-        rysa rysy pekniecie uszkodzony uszkodzone uszkodzenie wgniecenie
-        cizik catlak ezik leke kirik
-        царапина трещина
-        划痕 划伤 裂纹 裂痕 污渍 污点 破损 毛刺 凹陷 傷 キズ 汚れ 割れ ひび 打痕 欠け""",
-    "mask": """
-        mask masks masked gt gts groundtruth truth maske masken masque masques mascara mascaras
-        maschera maschere masker maskers maska maski maskesi mascaras segmask bitmask
-        маска маски 掩码 掩膜 蒙版 マスク 真値 마스크""",
-    "label": """
-        label labels lable lables labelmap annotation annotations annot annots anno annos seg segs
-        segmentation segmentations segmentierung labelled annotationen etiquette etiqueta etichetta
-        etiket
-        標注 标注 标签 标记 ラベル アノテーション 라벨""",
-    "not": """
-        no not non n un nicht kein keine keinen ohne without sans pas sin senza sem nao nie bez
-        niet geen zonder nem inte icke ikke ej ei ne nein nej nope не без нет
-        没有 沒有 没 无 無 未 非 否 비 불 아님 아니 아닌""",
-    "answer": """
-        yes true false ja oui si sim tak ano evet igen kylla wahr vrai vero да так 是 はい 예 네""",
-    "free": "free frei freie vrij libre libero livre",
-    "after": "degil",
-    "topic": """
-        detection detector detect detecting inspection recognition classification classifier
-        segmentationtask erkennung prufung pruefung dataset datasets database project projekt
-        challenge benchmark study detecteur rilevamento deteccion deteccao 检测 検出 検査""",
-    "train": """
-        train training trainset trn learn learning lernen entrenamiento entrainement treino
-        addestramento egitim 训练 学習""",
-    "test": "test tests testing testset tst teste prova prueba 测试 テスト",
-    "other": "val valid validation validierung validate dev evaluation private holdout 验证 検証",
-    "unclear": """
-        class classes klasse klassen classe clase clases category categories kategorie type types
-        typ typen tipo tipi group groups gruppe cluster clusters grade grades quality qualitat
-        ware rank severity rating score status""",
-    "aside": """
-        positive positives negative negatives pos neg positiv negativ unknown unlabeled unlabelled
-        unsorted mixed misc other others rest todo sonstige unbekannt andere autre autres otro
-        otros altro altri review""",
-    "doubt": """
-        unsure uncertain doubt doubtful questionable suspect suspects suspected suspicious
-        borderline unclear pending unchecked unverified quarantine quarantined unsicher fraglich
-        zweifelhaft grenzwertig verdacht verdachtig douteux incertain dudoso dubbio incerto
-        dubioso duvidoso twijfel tvivlsom""",
-    "derived": """
-        overlay overlays overlaid overlayed heatmap heatmaps annotated visualization visualizations
-        visualisation visualisations visualized visualised preview previews thumbnail
-        thumbnails thumb thumbs prediction predictions predicted pred preds bbox bboxes gradcam
-        anomalymap scoremap errormap augmented augmentation augmentations
-        uberlagerung ueberlagerung vorschau markiert apercu vignette miniatura superposition
-        anteprima sovrapposizione result results ergebnis resultat risultato resultado
-        结果 結果 결과 热力图 热图 叠加 叠加图 预览 缩略图 预测
-        ヒートマップ 重ね合わせ プレビュー サムネイル 予測
-        히트맵 미리보기 예측""",
-    "made": """
-        map maps viz vis contour contours saliency diff difference marked highlighted segmented
-        composite blend blended montage processed preprocessed enhanced filtered denoised binarized
-        binarised thresholded thresh canny resized depth depthmap output outputs detected
-        detections""",
-    "neutral": """
-        image images img imgs im picture pictures pic pics photo photos foto fotos bild bilder
-        imagen imagenes immagine immagini imagem imagens afbeelding zdjecia data dataset raw rgb
-        gray grey mono jpg jpeg png bmp tif tiff webp part parts teil teile piece
-        pieces sample samples item items product products produkt produkte object objects specimen
-        line linie cam cams camera cameras kamera station cell batch batches lot lots charge shift
-        schicht day days week month year run runs set sets series serie session position view
-        views side seite left right top bottom front back rear links rechts oben unten
-        early late morning noon evening night early am pm
-        monday tuesday wednesday thursday friday saturday sunday mon tue wed thu fri sat sun
-        montag dienstag mittwoch donnerstag freitag samstag sonntag
-        january february march april may june july august september october november december
-        jan feb mar apr jun jul aug sep sept oct nov dec januar februar marz mai juni juli oktober
-        dezember dir folder ordner directory all alle input inputs source
-        src original originals orig crop crops cropped export exports upload uploads download
-        downloads backup archive files file num number nr and und public reference link linked extra
-        more additional
-        new newer old older latest first second third neu neue alt nouveau nuevo nuovo novo
-        dsc dscn dscf pxl frame frames snapshot capture shot tl tr bl br ul ur ll lr
-        品 件 图像 图片 画像 写真 이미지""",
-}
 
 
 def _folded(text: str) -> str:
@@ -165,7 +32,7 @@ def _folded(text: str) -> str:
 
 
 _KINDS: dict[str, str] = {}
-for _kind, _words in _LISTS.items():
+for _kind, _words in LISTS.items():
     for _word in _words.split():
         _KINDS.setdefault(_folded(_word), _kind)
 _CHAINED = sorted((w for w in _KINDS if not re.match(r"[a-zа-я]", w)), key=len, reverse=True)
@@ -173,10 +40,15 @@ _CHAINED = sorted((w for w in _KINDS if not re.match(r"[a-zа-я]", w)), key=len
 
 _DERIVED = frozenset({"derived", "made"})
 _OPEN = frozenset({"aside", "doubt"})
+_SAID_ONLY_SO = frozenset({"made", "checked"})
+"""Words that say something behind a picture's name, or behind a denial, and else nothing."""
 _UNKNOWN = frozenset({"unknown", "derived", "answer"})
 _NOT_ALONE = frozenset({"unknown", "type", "unclear", "derived", "answer"}) | _OPEN
 _SAYING = frozenset({"good", "defect", "mask", "not", "free"})
 _ANSWERED = frozenset({"good", "defect"})
+_WHOLE = frozenset({"good", "defect", "mask"})
+_INITIALS = frozenset({"ok", "io", "iop", "ng", "nok", "nio", "niop", "ko", "gt"})
+"""Words that are written letter by letter, too: i.O., N.O.K."""
 _TAILS = """part parts teil teile piece pieces image images img imgs pic pics picture pictures
     photo photos bild bilder sample samples item items data dir set"""
 _PICTURES = frozenset(_TAILS.split())
@@ -228,7 +100,7 @@ class Meaning:
 def meaning(name: str) -> Meaning:
     """Says what a folder's or a file's name, without its suffix, or a label says."""
     tokens = list(_tokens(name))
-    kinds = ["unknown" if kind == "made" else kind for _, kind in denied(tokens)]
+    kinds = ["unknown" if kind in _SAID_ONLY_SO else kind for _, kind in denied(tokens)]
     says: set[Said] = set()
     if "mask" in kinds or (
         "label" in kinds and not {"defect", "type", "good", "unknown"} & {*kinds}
@@ -269,6 +141,12 @@ def denies(word: str) -> bool:
     return _KINDS.get(word) == "not"
 
 
+def answers(word: str) -> bool:
+    """Whether a cell is yes or no in one of the languages, and no more."""
+    tokens = list(_tokens(word))
+    return bool(tokens) and all(kind in {"not", "answer"} for _, kind in tokens)
+
+
 def _of_kind(wanted: AbstractSet[str], tokens: list[Token], kinds: list[str]) -> tuple[str, ...]:
     return tuple(word for (word, _), kind in zip(tokens, kinds, strict=True) if kind in wanted)
 
@@ -301,9 +179,38 @@ def mask_of(stem: str) -> tuple[str, bool] | None:
 def _tokens(name: str) -> Iterator[Token]:
     """Splits a name into words and numbers, each with its kind."""
     joined = _folded(_SPACED.sub("", name))
-    if _SPACED.search(name) and _KINDS.get(joined) in {"good", "defect", "mask"}:
+    if _SPACED.search(name) and _KINDS.get(joined) in _WHOLE:
         yield joined, _KINDS[joined]  # i.O., n.i.O., N.G., ground_truth
         return
+    yield from _joined(list(_apart(name)))
+
+
+def _joined(tokens: list[Token]) -> Iterator[Token]:
+    """Joins letters that stand apart wherever they do: `02 n.i.O.`, `Teil N.G`, `n_i_o_1`.
+
+    Those of `_INITIALS` among others, and any word that is all there is of single letters.
+    """
+    start = 0
+    while start < len(tokens):
+        run = start
+        while run < len(tokens) and _is_letter(tokens[run]):
+            run += 1
+        for end in range(min(len(tokens), max(run, start + len("niop"))), start, -1):
+            word = "".join(word for word, _ in tokens[start:end])
+            is_all = end == run and (not start or not _is_letter(tokens[start - 1]))
+            is_joined = word in _INITIALS or (is_all and _KINDS.get(word) in _WHOLE)
+            if end == start + 1 or is_joined:
+                yield (word, _KINDS[word]) if is_joined else tokens[start]
+                start = end
+                break
+
+
+def _is_letter(token: Token) -> bool:
+    return len(token[0]) == 1 and token[1] != "number"
+
+
+def _apart(name: str) -> Iterator[Token]:
+    """Splits a name into words and numbers, as they are written."""
     for run in _RUN.findall(unicodedata.normalize("NFC", name)):
         if run[0].isdigit():
             yield run, "number"

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.data.layouts import DataSet, Sample, read_data
-from nfbmr.data.masks import read_mask
+from nfbmr.data.masks import read_masks
 from nfbmr.data.pages import said_of
 from nfbmr.data.survey import Surveyed, looked_at
 from nfbmr.errors import LayoutError, MissingExtraError, SettingsError
@@ -231,7 +231,7 @@ def collect(
         collected.p_values.append(result.p_value)
         # A defect whose place nobody marked says nothing about pixels.
         if masks and (sample.mask is not None or not sample.is_defect):
-            mask = read_mask(sample.mask) if sample.mask is not None else None
+            mask = read_masks(sample.masks) if sample.mask is not None else None
             heat = result.heatmap
             collected.pixels.update(heat, mask)
             if mask is not None:

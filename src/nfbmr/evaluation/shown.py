@@ -8,7 +8,7 @@ import numpy as np
 
 from nfbmr.data.images import read_image, resize_image
 from nfbmr.data.layouts import Sample
-from nfbmr.data.masks import read_mask
+from nfbmr.data.masks import read_masks
 from nfbmr.evaluation.report.cards import Picture
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.result import Inspection
@@ -30,7 +30,7 @@ def _picture(sample: Sample, result: Inspection, inspector: Inspector) -> Pictur
     size = (max(1, round(result.size[0] * share)), max(1, round(result.size[1] * share)))
     mask = None
     if sample.mask is not None:
-        full = read_mask(sample.mask).astype(np.uint8) * 255
+        full = read_masks(sample.masks).astype(np.uint8) * 255
         mask = resize_image(np.repeat(full[..., None], 3, axis=2), size)[..., 0] > 0
     why = inspector.why(image, result, most=_PAIRS)
     return Picture(

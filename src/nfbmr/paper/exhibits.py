@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nfbmr.data.images import load_image, resize_image, resize_map
 from nfbmr.data.layouts import Sample
-from nfbmr.data.masks import read_mask
+from nfbmr.data.masks import read_masks
 from nfbmr.errors import NfbmrError
 from nfbmr.inspection.result import Inspection
 from nfbmr.networks.source import SourceNetwork
@@ -124,7 +124,7 @@ def _responses(
 def _mask(sample: Sample, size: tuple[int, int]) -> NDArray[np.bool_]:
     if sample.mask is None:
         return np.zeros(size, dtype=np.bool_)
-    full = read_mask(sample.mask).astype(np.uint8) * 255
+    full = read_masks(sample.masks).astype(np.uint8) * 255
     return np.asarray(resize_image(np.repeat(full[..., None], 3, axis=2), size)[..., 0] > 0)
 
 
@@ -150,7 +150,7 @@ def _areas(product: Product, learnt: Learnt) -> dict[str, Any]:
     for sample, values in zip(product.test, maps, strict=True):
         if not sample.is_defect:
             found["good"].append(values.ravel())
-        elif sample.mask is not None and (mask := read_mask(sample.mask)).any():
+        elif sample.mask is not None and (mask := read_masks(sample.masks)).any():
             cover = _cover(mask, (values.shape[0], values.shape[1]))
             found["good"].append(values[cover < 1e-6])
             found["defective"].append(values[cover >= COVERED])
@@ -227,6 +227,6 @@ def _vector(
     if sample.mask is None:
         row, column = int(place[0] * height), int(place[1] * width)
     else:
-        cover = resize_map(read_mask(sample.mask).astype(np.float32), (height, width))
+        cover = resize_map(read_masks(sample.masks).astype(np.float32), (height, width))
         row, column = divmod(int(cover.argmax()), width)
     return np.asarray(grid[row, column])

@@ -111,7 +111,7 @@ def data_mark(found: DataSet) -> str:
     digest = hashlib.sha256()
     for sample in found.samples:
         digest.update(f"{sample.split} {sample.defect}\n".encode("utf-8", "surrogateescape"))
-        for path in filter(None, (sample.path, sample.mask)):
+        for path in (sample.path, *sample.masks):
             inside = path.is_relative_to(found.root)
             name = path.relative_to(found.root).as_posix() if inside else path.as_posix()
             digest.update(f"{name} {path.stat().st_size}\n".encode("utf-8", "surrogateescape"))

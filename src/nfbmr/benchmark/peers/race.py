@@ -26,7 +26,7 @@ from nfbmr.benchmark.peers.catalogue import AT_OUR_SIZE, LITE0, OURS, SIZES, pee
 from nfbmr.benchmark.peers.environment import ANOMALIB, peers_python
 from nfbmr.data.images import image_size, resize_map
 from nfbmr.data.layouts import DataSet, Sample
-from nfbmr.data.masks import read_mask
+from nfbmr.data.masks import read_masks
 from nfbmr.evaluation.metrics import average_precision, image_auroc
 from nfbmr.evaluation.pixel_metrics import PixelMetrics
 from nfbmr.learning.learn import look_over
@@ -230,7 +230,7 @@ def _figures(
     if maps is not None and any(sample.mask for sample in samples):
         for sample, heat in zip(samples, maps, strict=True):
             if sample.mask is not None:
-                mask = read_mask(sample.mask)
+                mask = read_masks(sample.masks)
                 pixels.update(resize_map(heat, mask.shape), mask)
             elif not sample.is_defect:
                 pixels.update(resize_map(heat, image_size(sample.path)), None)
