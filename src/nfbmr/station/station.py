@@ -15,6 +15,7 @@ from nfbmr.station.engine.pool import Judges, Loaded, Pool
 from nfbmr.station.outputs.outbox import Outputs
 from nfbmr.station.services.changes import Changes
 from nfbmr.station.services.drift import Drift
+from nfbmr.station.services.folders import claim_learning, claim_pictures
 from nfbmr.station.services.jobs import Jobs
 from nfbmr.station.services.judge import Judge
 from nfbmr.station.services.learn import Learn, made_line_folder
@@ -45,8 +46,9 @@ class Station:
             judges: gives what judges in a model's place, such as workers on other machines.
 
         Raises:
-            StationError: the database, the folder of pictures or the tokens cannot be used; or it
-                is to listen to other machines, and there are no tokens.
+            StationError: the database, the tokens, or the folder of pictures or of learning cannot
+                be used, as where that is another database's; or it is to listen to other machines,
+                and there are no tokens.
             NfbmrError: a model cannot be loaded.
         """
         self.settings = settings
@@ -63,6 +65,8 @@ class Station:
             self.pictures = Pictures(settings.pictures)
             self.pictures.refuse_unwritable()
             self.versions = Versions(settings.pictures / VERSIONS)
+            claim_pictures(self.store, self.pictures, self.versions)
+            claim_learning(self.store, settings.learning_folder)
             self.unkept: dict[str, str] = {}
             """Models on the line that are not kept as versions, and why."""
             self.sessions = Sessions(self.store.secret)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from nfbmr.station.services.folders import is_of
 from nfbmr.station.settings import GIGABYTE, StationSettings
 from nfbmr.station.store import queries
 from nfbmr.station.store.database import Store
@@ -97,10 +98,15 @@ def _drop(store: Store, pictures: Pictures, files: list[str], why: str) -> int:
 def sweep(store: Store, pictures: Pictures) -> int:
     """Deletes pictures that no row has, and halves, as a kill leaves them; returns how many.
 
+    None of a folder that is not marked as this database's: another one may have their rows.
+
     Raises:
         StationError: the database does not answer.
-        OSError: half a picture cannot be deleted.
+        OSError: half a picture cannot be deleted, or the folder's mark not be read.
     """
+    if not is_of(pictures.folder, store.id):
+        _log.warning("%s is not marked as of %s; nothing is swept", pictures.folder, store.shown)
+        return 0
     left = pictures.delete_halves()
     settled = pictures.settled()
     while group := list(itertools.islice(settled, _AT_ONCE)):
