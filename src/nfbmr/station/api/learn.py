@@ -204,9 +204,10 @@ async def added(
 @router.delete(
     "/v1/learn/{number}/pictures/{picture}", summary="Take a picture out", status_code=204
 )
-def drop(station: StationDep, _: Reviewing, number: Number, picture: Which) -> None:
-    """Deletes it."""
-    station.learn.drop(number, picture)
+def drop(station: StationDep, actor: Reviewing, number: Number, picture: Which) -> None:
+    """Deletes it; of what was learnt that needs the scope admin."""
+    refuse_others_work(station, actor.may("admin"), number)
+    station.learn.drop(number, picture, actor.name)
 
 
 @router.post("/v1/learn/{number}/start", summary="Learn it")
@@ -231,13 +232,16 @@ def put_on_line(station: StationDep, actor: Administrating, number: Number) -> L
 
 
 def refuse_others_work(station: Station, admin: bool, number: int) -> None:
-    """Lets reviewers delete what was never learnt, and nothing else.
+    """Lets reviewers delete, or take pictures out of, what was never learnt, and nothing else.
 
     Raises:
         HTTPException: 403.
     """
     if not admin and station.learn.get(number).state != "collecting":
-        raise HTTPException(403, "it was learnt, or was to be: deleting it needs the scope admin")
+        raise HTTPException(
+            403,
+            "it was learnt, or was to be: deleting it, or pictures of it, needs the scope admin",
+        )
 
 
 def _state(station: Station, number: int) -> LearningForm:

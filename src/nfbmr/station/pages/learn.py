@@ -99,7 +99,8 @@ def drop(
     request: Request, station: StationDep, actor: ReviewingPage, number: Number, which: Which
 ) -> HTMLResponse:
     """Takes a picture out."""
-    station.learn.drop(number, which)
+    refuse_others_work(station, actor.may("admin"), number)
+    station.learn.drop(number, which, actor.name)
     return _page(request, station, actor, number, "_learning.html.j2")
 
 

@@ -201,15 +201,15 @@ class Learn:
         found = self._store.read(learnings.learning, number)
         return found, self._store.read(learnings.picture, number, which)
 
-    def drop(self, number: int, which: int) -> None:
-        """Takes a picture out.
+    def drop(self, number: int, which: int, actor: str) -> None:
+        """Takes a picture out, with an event.
 
         Raises:
             NoSuchLearningError: there is none.
             NotNowError: it is being learnt.
         """
         found = self._store.read(learnings.learning, number)
-        gone = self._store.write(learnings.drop_picture, number, which).result()
+        gone = self._store.write(learnings.drop_picture, number, which, actor).result()
         (self.place(found).pictures / gone.file).unlink(missing_ok=True)
 
     def remove(self, number: int, actor: str) -> None:
