@@ -103,6 +103,7 @@ class Station:
         self.learner = Learner(self.store, settings.learning_folder, settings.learning_days)
         opened.callback(self.learner.close)
         self.learn = Learn(settings, self.store, self.pool, self.learner)
+        self.learn.reconcile()
         self.drift = Drift(self.store, self.pool)
         opened.callback(self.drift.close)
         retention = Retention(settings, self.store, self.pictures, self._tidied)

@@ -285,7 +285,13 @@ def test_what_cannot_come_on_the_line_is_taken_back(
     empty.store.write(learnings.move, number, ("collecting",), "learnt", result={}).result()
     place = empty.learn.place(found).model("widget")
     shutil.copytree(model, place)
+    sound = (place / "config.json").read_bytes()
     (place / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(BundleError):
+        empty.learn.put_on_line(number, "bob")
+    assert told(empty) == [("collecting", "ann")], "it was never put there"
+    (place / "config.json").write_bytes(sound)
+    (empty.settings.line_folder / "widget").write_bytes(b"in the way")
     with pytest.raises(BundleError):
         empty.learn.put_on_line(number, "bob")
     assert empty.pool.get("widget") is None

@@ -18,7 +18,7 @@ from nfbmr.station.intake import Taken, Upload, taken
 from nfbmr.station.problems import said_of, status_of
 from nfbmr.station.services.learn import Preset, Shown
 from nfbmr.station.station import Station
-from nfbmr.station.store.learnings import GoodPicture, State
+from nfbmr.station.store.learnings import GoodPicture, Learning, State
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +72,9 @@ class LearningForm(BaseModel):
         description="What was learnt: counts, scores of good pictures, thresholds, odd pictures."
     )
     placed: str | None = Field(description="When its model was put on the line.")
+    on_line: bool = Field(
+        description="Whether it is there now; false once another took its place, or it went."
+    )
 
 
 class Learnings(BaseModel):
@@ -119,10 +122,7 @@ class Kept(BaseModel):
 def everything(station: StationDep, _: Inspecting) -> Learnings:
     """Returns the newest ones, and whether this machine can learn."""
     return Learnings(
-        learnings=[
-            _form(Shown(learning=one, pictures=[], before=0), count)
-            for one, count in station.learn.everything()
-        ],
+        learnings=[_form(_brief(station, one), count) for one, count in station.learn.everything()],
         trouble=station.learn.trouble(),
     )
 
@@ -249,16 +249,22 @@ def _state(station: Station, number: int) -> LearningForm:
     return _form(shown, len(shown.pictures))
 
 
+def _brief(station: Station, found: Learning) -> Shown:
+    on_line = station.learn.is_on_line(found)
+    return Shown(learning=found, pictures=[], before=0, on_line=on_line)
+
+
 def _form(shown: Shown, count: int) -> LearningForm:
     found = shown.learning
     known = {name: value for name, value in vars(found).items() if name in _OF_LEARNING}
     progress = None
     if found.state in ("learning", "stopping") and found.progress is not None:
         progress = ProgressForm(**{name: found.progress[name] for name in _OF_PROGRESS})
-    return LearningForm(**known, pictures=count, before=shown.before, progress=progress)
+    of_shown = {"before": shown.before, "on_line": shown.on_line, "progress": progress}
+    return LearningForm(**known, pictures=count, **of_shown)
 
 
-_OF_LEARNING = set(LearningForm.model_fields) - {"pictures", "before", "progress"}
+_OF_LEARNING = set(LearningForm.model_fields) - {"pictures", "before", "on_line", "progress"}
 _OF_PROGRESS = set(ProgressForm.model_fields)
 _OF_PICTURE = set(GoodPictureForm.model_fields)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nfbmr.errors import BundleError, SettingsError
 from nfbmr.inspection.inspector import Inspector, load
-from nfbmr.model.bundle import Bundle
+from nfbmr.model.bundle import Bundle, Identity
 from nfbmr.model.exports import PRECISIONS
 from nfbmr.model.folder import MANIFEST, is_bundle, parts_said, to_json
 from nfbmr.scoring.calibration import Calibration, calibration_to_dict
@@ -89,7 +89,12 @@ def calibration_hash(calibration: Calibration) -> str:
 
 def bundle_hash(model: Inspector | Bundle) -> str:
     """Names a model by what it learnt: 64 hexadecimal digits."""
-    said = json.dumps(asdict(model.identity), sort_keys=True)
+    return hash_of(model.identity)
+
+
+def hash_of(identity: Identity) -> str:
+    """Names a model likewise, by its identity."""
+    said = json.dumps(asdict(identity), sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()
 
 

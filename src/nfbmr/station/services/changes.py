@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 KINDS = ("threshold", "switch")
 """Of events: another calibration of the same model, or another model."""
 
-_TAKES_BACK = "takes_back"
+TAKES_BACK = "takes_back"
 """In an event's new values: the number of the change that did not come about."""
 _NAMES = ("bundle", "calibration")
 
@@ -97,7 +97,7 @@ class Changes:
 
     def _take_back(self, loaded: Loaded, event: Event, why: str) -> None:
         """Records that a recorded change did not come about."""
-        now = said(loaded.inspector) | {_TAKES_BACK: event.number}
+        now = said(loaded.inspector) | {TAKES_BACK: event.number}
         reason = f"change {event.number} {why}"
         try:
             self._told(event.kind, loaded, "station", event.new or {}, now, reason)
@@ -122,7 +122,7 @@ class Changes:
         taken_back: set[int] = set()
         while found := self._store.read(queries.events, kinds=kinds, subject=name, before=before):
             for event in found:
-                number = (event.new or {}).get(_TAKES_BACK)
+                number = (event.new or {}).get(TAKES_BACK)
                 if number is not None:
                     taken_back.add(number)
                 elif event.number not in taken_back:

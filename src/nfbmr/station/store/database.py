@@ -279,4 +279,5 @@ def _drawn(connection: Connection, key: str, size: int) -> str:
     """
     fresh = text("INSERT INTO facts (key, value) VALUES (:key, :drawn) ON CONFLICT DO NOTHING")
     connection.execute(fresh, {"key": key, "drawn": secrets.token_hex(size)})
-    return connection.scalars(select(FACTS.c.value).where(FACTS.c.key == key)).one()
+    found: str = connection.scalars(select(FACTS.c.value).where(FACTS.c.key == key)).one()
+    return found

@@ -147,6 +147,13 @@ def waiting(connection: Connection) -> list[Learning]:
     return [Learning(**row._mapping) for row in found]
 
 
+def placed(connection: Connection) -> list[Learning]:
+    """Returns those whose models were put on the line, the first first."""
+    c = LEARNINGS.c
+    asked = select(*_COLUMNS).where(c.state == "learnt", c.placed.is_not(None))
+    return [Learning(**row._mapping) for row in connection.execute(asked.order_by(c.id))]
+
+
 def create(connection: Connection, folder: str, name: str, preset: str, actor: str) -> Learning:
     """Writes down a product that somebody named."""
     values = {
@@ -254,12 +261,21 @@ def _in_state(connection: Connection, number: int, states: Sequence[State]) -> L
     held = select(LEARNINGS.c.id).where(LEARNINGS.c.id == number).with_for_update()
     connection.execute(held)  # SQLite has one writer by itself
     found = learning(connection, number)
+    refuse_others(found, states)
+    return found
+
+
+def refuse_others(found: Learning, states: Sequence[State]) -> None:
+    """Refuses what goes with some states alone.
+
+    Raises:
+        NotNowError: it is in another one.
+    """
     if found.state not in states:
         raise NotNowError(
             f"'{found.name}' is {SAID[found.state]}; that can be done only while it is "
             f"{' or '.join(SAID[state] for state in states)}. Load the page again"
         )
-    return found
 
 
 SAID: dict[State, str] = {
@@ -356,8 +372,8 @@ def drop_picture(connection: Connection, number: int, which: int, actor: str) ->
     its = _in_state(connection, number, AT_REST)
     found = picture(connection, number, which)
     connection.execute(delete(LEARN_PICTURES).where(LEARN_PICTURES.c.id == which))
-    return found
     queries.append(connection, _change_of_picture(its, actor, old=_said_of(found)))
+    return found
 
 
 def _said_of(one: GoodPicture) -> Values:
