@@ -58,7 +58,7 @@ def test_a_product_is_named_filled_and_deleted(client: TestClient, png: Encoded)
     for gone in (client.get(place), client.post(f"{place}/pictures", content=png(1))):
         assert gone.status_code == 404
     kinds = [event["kind"] for event in client.get("/v1/events").json()["events"]]
-    assert kinds == ["learn", *["good_picture"] * 3, "learn", "model"]
+    assert kinds == ["learn", *["good_picture"] * 3, "learn", "started", "model"]
 
 
 @pytest.mark.parametrize("name", ["", "..", ".hidden", "a b", "a/b", "ä", "x" * 101, "fitted"])

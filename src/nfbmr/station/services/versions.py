@@ -110,7 +110,10 @@ class Line:
         )
         found, until = [], None
         for place, event in enumerate(events):
-            if event.kind != "model" or event.new is None:
+            if event.kind != "model":
+                continue
+            if event.new is None:  # it left the line
+                until = event.time
                 continue
             cause = _cause(event, events[place + 1 :])
             found.append(
