@@ -79,7 +79,7 @@ def test_what_a_client_was_answered_is_there_after_a_kill_and_can_be_reproduced(
     assert "The same." in result.stdout
     result = run("audit", "--database", made.database, "--verify")
     assert result.exit_code == 0
-    assert "2 events form an unbroken chain" in result.stdout, "the model, and the watch of drift"
+    assert "4 events form an unbroken chain" in result.stdout, "model, watch of drift, two starts"
 
 
 @pytest.fixture
@@ -135,10 +135,11 @@ def test_a_verdict_is_reproduced_by_the_calibration_of_its_time(
 def test_audit_shows_and_checks(recorded: tuple[StationSettings, Path]) -> None:
     address = recorded[0].database
     shown = run("audit", "--database", address).stdout.splitlines()
-    assert len(shown) == 2
+    assert len(shown) == 3
     assert " station model " in shown[0]
-    assert ' ann feedback 1: {"label": null, "note": ""} -> ' in shown[1]
-    assert shown[1].endswith("dust")
+    assert " station started " in shown[1]
+    assert ' ann feedback 1: {"label": null, "note": ""} -> ' in shown[2]
+    assert shown[2].endswith("dust")
     sound = run("audit", "--database", address, "--verify")
     first, limit = sound.stdout.splitlines()
     newest = first.split()[-1]
@@ -147,7 +148,7 @@ def test_audit_shows_and_checks(recorded: tuple[StationSettings, Path]) -> None:
     assert run("audit", "--database", address, "--contains", newest).exit_code == 0
     assert run("audit", "--database", address, "--contains", "0" * 64).exit_code == 1
     store = Store(address)
-    store.write(lambda c: c.execute(delete(EVENTS).where(EVENTS.c.number == 2))).result()
+    store.write(lambda c: c.execute(delete(EVENTS).where(EVENTS.c.number == 3))).result()
     cut = run("audit", "--database", address, "--verify")
     assert cut.exit_code == 0, "a chain without its end is a chain"
     assert newest not in cut.stdout

@@ -82,7 +82,17 @@ class Tokens:
         self._lock = threading.Lock()
         self._stamp = _NEVER
         self._tokens: tuple[Token, ...] = ()
-        self._current()
+        self._heard: Callable[[tuple[Token, ...]], object] = lambda _: None
+        self._told = self._now()
+
+    def tell(self, heard: Callable[[tuple[Token, ...]], object]) -> None:
+        """Tells somebody which tokens there are, now and whenever they are others.
+
+        Args:
+            heard: hears them; a StationError of later calls is logged, and they are told again.
+        """
+        self._heard, self._told = heard, self._now()
+        heard(self._told)
 
     def of_secret(self, secret: str) -> Token | None:
         """Returns whose token this is; all are compared, each in constant time."""
@@ -97,6 +107,16 @@ class Tokens:
         return next((token for token in self._current() if token.name == name), None)
 
     def _current(self) -> tuple[Token, ...]:
+        found = self._now()
+        if self._told is not found:
+            try:
+                self._heard(found)
+                self._told = found
+            except StationError as error:
+                _log.warning("The tokens are others, and the record cannot say so: %s", error)
+        return found
+
+    def _now(self) -> tuple[Token, ...]:
         with self._lock:
             try:
                 found = self._path.stat()

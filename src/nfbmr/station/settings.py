@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from nfbmr.errors import SettingsError
 
@@ -13,6 +14,9 @@ MEGABYTE = 10**6
 GIGABYTE = 10**9
 
 Tells = Literal["defect", "all"]
+
+MAY_BE_SECRET = frozenset({"database", "camera", "webhook", "webhook_secret", "mqtt"})
+"""Settings whose words a record is no place for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +136,14 @@ class StationSettings:
                 f"outputs {self.outputs}: {' or '.join(get_args(Tells))} was expected"
             )
 
+    def said(self) -> dict[str, Any]:
+        """Returns what an event says of them: all but what may hold a secret; paths are whole."""
+        return {
+            one.name: _plain(getattr(self, one.name))
+            for one in fields(self)
+            if one.name not in MAY_BE_SECRET
+        }
+
     @property
     def learning_folder(self) -> Path:
         """Where products are learnt."""
@@ -146,6 +158,17 @@ class StationSettings:
     def local(self) -> bool:
         """Whether only this machine reaches the station."""
         return is_local(self.host)
+
+
+def _plain(value: object) -> object:
+    """Returns a setting as JSON has it."""
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, Path):
+        return str(value.absolute())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
 
 
 def is_local(host: str) -> bool:

@@ -58,7 +58,7 @@ def test_a_product_is_named_filled_and_deleted(client: TestClient, png: Encoded)
     for gone in (client.get(place), client.post(f"{place}/pictures", content=png(1))):
         assert gone.status_code == 404
     kinds = [event["kind"] for event in client.get("/v1/events").json()["events"]]
-    assert kinds == ["learn", "learn", "model"]
+    assert kinds == ["learn", *["good_picture"] * 3, "learn", "started", "model"]
 
 
 @pytest.mark.parametrize("name", ["", "..", ".hidden", "a b", "a/b", "ä", "x" * 101, "fitted"])
@@ -108,4 +108,10 @@ def test_reviewers_collect_and_admins_start(
         number = made.json()["id"]
         station.store.write(learnings.move, number, ("collecting",), "failed").result()
         assert client.delete(place, headers=given["review"]).status_code == 403
+        one = f"{place}/pictures/{picture.json()['pictures'][0]['id']}"
+        refused = client.delete(one, headers=given["review"])
+        assert refused.status_code == 403
+        assert "or pictures of it, needs the scope admin" in refused.json()["detail"]
+        assert client.get(place, headers=given["review"]).json()["pictures"] == 1
+        assert client.delete(one, headers=given["admin"]).status_code == 204
         assert client.delete(place, headers=given["admin"]).status_code == 204

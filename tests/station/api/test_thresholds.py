@@ -41,12 +41,13 @@ def test_thresholds_are_tried_saved_and_undone(line: TestClient, png: Encoded) -
     undone = line.post(f"{THRESHOLD}/undo").json()
     assert undone["false_alarm_rate"] == 0.2
     events = line.get("/v1/events").json()["events"]
-    assert [event["kind"] for event in events] == ["model", "threshold"] * 2 + ["model"]
-    assert [event["number"] for event in events] == [5, 4, 3, 2, 1]
+    kinds = [event["kind"] for event in events]
+    assert kinds == ["model", "threshold"] * 2 + ["started", "model"]
+    assert [event["number"] for event in events] == [6, 5, 4, 3, 2, 1]
     assert events[3]["reason"] == "tried"
     page = line.get("/v1/events?limit=2").json()
-    assert page["next"] == 4
-    assert line.get("/v1/events?before=4").json()["events"] == events[2:]
+    assert page["next"] == 5
+    assert line.get("/v1/events?before=5").json()["events"] == events[2:]
 
 
 def test_what_cannot_be_is_refused(line: TestClient) -> None:

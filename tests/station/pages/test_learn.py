@@ -124,7 +124,9 @@ RESULT: dict[str, Any] = {
 }
 
 
-def test_what_was_learnt_is_shown(user: TestClient, station: Station, number: int) -> None:
+def test_what_was_learnt_is_shown(
+    user: TestClient, station: Station, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = station.learn.shown(number).pictures
     odd = [
         {"picture": first.pixels, "score": 1.7, "without": 0.6},
@@ -146,11 +148,17 @@ def test_what_was_learnt_is_shown(user: TestClient, station: Station, number: in
     assert "Put on the line" in text
     assert f"/learn/{number}/heat/{second.id}" in text
     bring(station, number, "learnt", placed="2026-01-02T03:04:05+00:00")
+    text = part(user, number)
+    assert "is not there any more: no model bottle is there now" in text
+    assert "Put on the line" in text
+    monkeypatch.setattr(station.learn, "is_on_line", lambda _: True)
     assert 'href="/inspect?model=bottle"' in part(user, number)
 
 
 def test_an_empty_station_leads_here(settings: Callable[..., Any], user: TestClient) -> None:
-    with Station(settings(models=(), database=settings().database + "2")) as empty:
+    usual = settings()
+    places = {"pictures": usual.pictures / "2", "learning": usual.pictures / "2" / "learning"}
+    with Station(settings(models=(), database=f"{usual.database}2", **places)) as empty:
         client = TestClient(create_app(empty), base_url="http://127.0.0.1")
         for page in ("/", "/inspect", "/threshold"):
             assert '<a href="/learn">Learn one</a>' in client.get(page).text

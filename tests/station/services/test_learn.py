@@ -78,10 +78,15 @@ def test_good_pictures_are_kept_under_names_of_the_stations_own(
     assert empty.learn.read(found, one) == png(7, form="BMP")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(empty.learn.shown(number).pictures) == 3
-    empty.learn.drop(number, kept.id)
+    empty.learn.drop(number, kept.id, "eve")
     assert not path.exists()
     with pytest.raises(NoSuchLearningError):
-        empty.learn.drop(number, kept.id)
+        empty.learn.drop(number, kept.id, "eve")
+    gone, came = empty.store.read(queries.events, kinds=("good_picture",), limit=2)
+    assert (gone.subject, gone.actor, gone.new) == ("widget", "eve", None)
+    assert (came.subject, came.actor, came.old) == ("widget", "ann", None)
+    about = {"learning": number, "id": kept.id, "name": kept.name}
+    assert gone.old == came.new == about | {"picture": kept.picture, "pixels": kept.pixels}
 
 
 def test_pictures_that_cannot_be_used_are_refused_with_a_reason(
@@ -280,7 +285,13 @@ def test_what_cannot_come_on_the_line_is_taken_back(
     empty.store.write(learnings.move, number, ("collecting",), "learnt", result={}).result()
     place = empty.learn.place(found).model("widget")
     shutil.copytree(model, place)
+    sound = (place / "config.json").read_bytes()
     (place / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(BundleError):
+        empty.learn.put_on_line(number, "bob")
+    assert told(empty) == [("collecting", "ann")], "it was never put there"
+    (place / "config.json").write_bytes(sound)
+    (empty.settings.line_folder / "widget").write_bytes(b"in the way")
     with pytest.raises(BundleError):
         empty.learn.put_on_line(number, "bob")
     assert empty.pool.get("widget") is None

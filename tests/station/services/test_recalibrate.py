@@ -93,8 +93,17 @@ def test_confirmed_parts_calibrate_and_known_ones_never_do(
     names = line.thresholds.names(loaded.name)
     assert set(names) <= set(on_disk.pictures)
     assert names[on_disk.pictures[-1]] in range(1, 12)
+    client = TestClient(create_app(line), base_url="http://127.0.0.1")
+    shown = "/review", f"/threshold/ignore?model={loaded.name}"
+    address = f"/v1/models/{loaded.name}/recalibration"
+    assert all("In force now, from 9 confirmed" in client.get(one).text for one in shown)
+    assert client.get(address).json()["in_force"]
     back = line.thresholds.undo(new, "bob")
     assert back.inspector.calibration == loaded.inspector.calibration
+    for text in [client.get(one).text for one in shown]:
+        assert "In force now" not in text
+        assert "is not in force any more" in text
+    assert not client.get(address).json()["in_force"]
 
 
 def test_parts_picked_for_being_odd_are_said_with_a_caution_everywhere(

@@ -54,7 +54,8 @@ def test_the_oldest_good_ones_go_first_and_rows_stay(
     assert len(client.get("/v1/inspections").json()["inspections"]) == 3
     assert files(station) == 0
     events = station.store.read(queries.events, kinds=("pictures",))
-    assert [event.new for event in events] == [{"pictures": 1}] * 3
+    said = [{"pictures": 1, "inspections": [number]} for number in (1, 3, 2)]
+    assert [event.new for event in events] == said
     assert "gigabytes" in events[0].reason
 
 
@@ -93,6 +94,10 @@ def test_what_a_kill_left_is_swept_and_what_may_still_get_its_row_is_not(
     assert station.pictures.read(young) == b"x"
     assert kept(client) == [1]
     assert own.exists()
+    (event,) = station.store.read(queries.events, kinds=("pictures",))
+    swept = sorted([left, f"2020/01/02/{Path(left).name}"])
+    assert event.new == {"pictures": 2, "files": swept}
+    assert "no inspection has them" in event.reason
 
 
 def test_the_thread_survives_what_a_turn_raises_and_sweeps_again(

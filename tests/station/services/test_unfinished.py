@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nfbmr.station.services.folders import claim_learning
 from nfbmr.station.services.unfinished import sweep
 from nfbmr.station.store import learnings, queries
 from nfbmr.station.store.database import Store
@@ -38,9 +39,10 @@ def test_folders_that_no_row_names_go_once_they_are_old_and_nobody_works_there(
     store: Store, tmp_path: Path
 ) -> None:
     folder = folders(tmp_path)
-    before = {one.name for one in folder.iterdir()}
-    assert sweep(store, folder, None) == [], "a record that knows of no learning is another one's"
     store.write(learnings.create, KNOWN, "bottle", "fast", "ann").result()
+    assert sweep(store, folder, None) == [], "a folder without a mark may be another record's"
+    claim_learning(store, folder)
+    before = {one.name for one in folder.iterdir()}
     with Place(folder / BUSY).held() as free:
         assert free
         os.utime(folder / BUSY, (LONG_AGO, LONG_AGO))
@@ -54,6 +56,7 @@ def test_an_unfinished_learning_goes_after_so_many_days_with_an_event(
 ) -> None:
     folder = folders(tmp_path)
     store.write(learnings.create, KNOWN, "bottle", "fast", "ann").result()
+    claim_learning(store, folder)
     assert KNOWN not in sweep(store, folder, 1.0)
     assert KNOWN in sweep(store, folder, 1e-9)
     assert not (folder / KNOWN).exists()

@@ -147,3 +147,41 @@ def test_a_picture_may_take_longer_than_a_request(
         (hot / "a.png").write_bytes(png(1))
         until(lambda: rows(station))
         assert station.sources.states()[0].error == ""
+
+
+def test_pause_and_go_on_at_once_leave_record_and_thread_of_one_mind(
+    settings: Settings, hot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, done = threading.Event(), threading.Event()
+
+    class Slow(Future[Any]):
+        """Of the pause: who waits for it hears of it after the other was done, if that may be."""
+
+        def result(self, timeout: float | None = None) -> Any:
+            found = super().result(timeout)
+            written.set()
+            done.wait(0.5)
+            return found
+
+    with Station(settings(watch=(f"fitted={hot}",))) as station:
+        source = station.sources.get(NAME)
+        write = station.store.write
+
+        def slowly(change: Any, *args: Any) -> Any:
+            future = write(change, *args)
+            if args[1:2] != (True,):
+                return future
+            slow = Slow()
+            slow.set_result(future.result())
+            return slow
+
+        monkeypatch.setattr(station.store, "write", slowly)
+        pausing = threading.Thread(target=source.pause, args=(True, "ann"))
+        pausing.start()
+        assert written.wait(60)
+        source.pause(False, "bob")
+        done.set()
+        pausing.join()
+        (state,) = station.sources.states()
+        assert source._paused == state.paused
+        assert not state.paused

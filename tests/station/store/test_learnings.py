@@ -48,8 +48,11 @@ def test_a_picture_is_kept_once_and_within_its_limit(store: Store, number: int) 
     third = store.write(learnings.add_picture, number, replace(other, pixels="e" * 64), 2, ROOM)
     with pytest.raises(NotNowError, match="has 2 pictures, as many as may be"):
         third.result()
-    store.write(learnings.drop_picture, number, kept.id).result()
+    store.write(learnings.drop_picture, number, kept.id, "eve").result()
     assert store.read(learnings.pictures, number) == [second]
+    told = store.read(queries.events, kinds=(learnings.PICTURE_EVENT,))
+    said = [(one.actor, one.old is None, one.new is None) for one in told]
+    assert said == [("eve", False, True), ("ann", True, False), ("ann", True, False)]
     assert store.read(learnings.everything)[0][1] == 1
 
 
@@ -68,7 +71,7 @@ def test_what_is_learnt_is_written_with_its_heatmaps_and_event(store: Store, num
     for refused in (
         store.write(learnings.move, number, ("waiting",), "learning"),
         store.write(learnings.add_picture, number, replace(ONE, pixels="z" * 64), 9, ROOM),
-        store.write(learnings.drop_picture, number, kept.id),
+        store.write(learnings.drop_picture, number, kept.id, "eve"),
         store.write(learnings.remove, number, "ann"),
     ):
         with pytest.raises(NotNowError, match="'bottle' is being learnt"):
@@ -78,7 +81,7 @@ def test_what_is_learnt_is_written_with_its_heatmaps_and_event(store: Store, num
     assert (done.state, done.result) == ("learnt", {"n": 1})
     assert store.read(learnings.heat, number, kept.id) == b"png"
     assert store.read(learnings.pictures, number) == [kept]
-    assert verify(store.read(lambda c: list(queries.whole_chain(c)))).events == 2
+    assert verify(store.read(lambda c: list(queries.whole_chain(c)))).events == 3
 
 
 def test_what_is_to_be_stopped_gets_no_progress_and_is_not_learnt(

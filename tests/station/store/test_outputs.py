@@ -174,3 +174,6 @@ def test_a_source_stays_paused_as_long_as_it_is_the_same(store: Store) -> None:
     store.write(sources.configure, [("watch-m", "m", "/elsewhere")]).result()
     (state,) = store.read(sources.states)
     assert (state.paused, state.address, state.error) == (False, "/elsewhere", "")
+    event, _ = store.read(queries.events, kinds=("source",))
+    assert (event.actor, event.old, event.new) == ("station", {"paused": True}, {"paused": False})
+    assert "another now" in event.reason

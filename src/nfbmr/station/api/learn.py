@@ -18,7 +18,7 @@ from nfbmr.station.intake import Taken, Upload, taken
 from nfbmr.station.problems import said_of, status_of
 from nfbmr.station.services.learn import Preset, Shown
 from nfbmr.station.station import Station
-from nfbmr.station.store.learnings import GoodPicture, State
+from nfbmr.station.store.learnings import GoodPicture, Learning, State
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +72,9 @@ class LearningForm(BaseModel):
         description="What was learnt: counts, scores of good pictures, thresholds, odd pictures."
     )
     placed: str | None = Field(description="When its model was put on the line.")
+    on_line: bool = Field(
+        description="Whether it is there now; false once another took its place, or it went."
+    )
 
 
 class Learnings(BaseModel):
@@ -119,10 +122,7 @@ class Kept(BaseModel):
 def everything(station: StationDep, _: Inspecting) -> Learnings:
     """Returns the newest ones, and whether this machine can learn."""
     return Learnings(
-        learnings=[
-            _form(Shown(learning=one, pictures=[], before=0), count)
-            for one, count in station.learn.everything()
-        ],
+        learnings=[_form(_brief(station, one), count) for one, count in station.learn.everything()],
         trouble=station.learn.trouble(),
     )
 
@@ -204,9 +204,10 @@ async def added(
 @router.delete(
     "/v1/learn/{number}/pictures/{picture}", summary="Take a picture out", status_code=204
 )
-def drop(station: StationDep, _: Reviewing, number: Number, picture: Which) -> None:
-    """Deletes it."""
-    station.learn.drop(number, picture)
+def drop(station: StationDep, actor: Reviewing, number: Number, picture: Which) -> None:
+    """Deletes it; of what was learnt that needs the scope admin."""
+    refuse_others_work(station, actor.may("admin"), number)
+    station.learn.drop(number, picture, actor.name)
 
 
 @router.post("/v1/learn/{number}/start", summary="Learn it")
@@ -231,18 +232,26 @@ def put_on_line(station: StationDep, actor: Administrating, number: Number) -> L
 
 
 def refuse_others_work(station: Station, admin: bool, number: int) -> None:
-    """Lets reviewers delete what was never learnt, and nothing else.
+    """Lets reviewers delete, or take pictures out of, what was never learnt, and nothing else.
 
     Raises:
         HTTPException: 403.
     """
     if not admin and station.learn.get(number).state != "collecting":
-        raise HTTPException(403, "it was learnt, or was to be: deleting it needs the scope admin")
+        raise HTTPException(
+            403,
+            "it was learnt, or was to be: deleting it, or pictures of it, needs the scope admin",
+        )
 
 
 def _state(station: Station, number: int) -> LearningForm:
     shown = station.learn.shown(number)
     return _form(shown, len(shown.pictures))
+
+
+def _brief(station: Station, found: Learning) -> Shown:
+    on_line = station.learn.is_on_line(found)
+    return Shown(learning=found, pictures=[], before=0, on_line=on_line)
 
 
 def _form(shown: Shown, count: int) -> LearningForm:
@@ -251,10 +260,11 @@ def _form(shown: Shown, count: int) -> LearningForm:
     progress = None
     if found.state in ("learning", "stopping") and found.progress is not None:
         progress = ProgressForm(**{name: found.progress[name] for name in _OF_PROGRESS})
-    return LearningForm(**known, pictures=count, before=shown.before, progress=progress)
+    of_shown = {"before": shown.before, "on_line": shown.on_line, "progress": progress}
+    return LearningForm(**known, pictures=count, **of_shown)
 
 
-_OF_LEARNING = set(LearningForm.model_fields) - {"pictures", "before", "progress"}
+_OF_LEARNING = set(LearningForm.model_fields) - {"pictures", "before", "on_line", "progress"}
 _OF_PROGRESS = set(ProgressForm.model_fields)
 _OF_PICTURE = set(GoodPictureForm.model_fields)
 

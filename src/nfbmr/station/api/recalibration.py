@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from nfbmr.station.api.forms import PROBLEMS, Problem
 from nfbmr.station.api.inspect import ModelName
 from nfbmr.station.deps import Administrating, Inspecting, StationDep
+from nfbmr.station.engine.pool import Loaded
 from nfbmr.station.services.jobs import Job
 from nfbmr.station.services.recalibrate import Recalibrated
 
@@ -30,10 +31,14 @@ class RecalibrationForm(BaseModel):
     done: int = Field(description="Steps, two for each picture.")
     total: int
     trouble: str | None = Field(description="Why the thresholds are as they were.")
-    used: int = Field(description="Pictures that calibrate now.")
+    in_force: bool = Field(
+        description="Whether what came of it judges now; false once it was undone, or another "
+        "threshold or model took its place."
+    )
+    used: int = Field(description="Pictures that calibrated.")
     known: int = Field(description="Left out, as the model learnt from them.")
     unreadable: int
-    odd: int = Field(description="Of those that calibrate now, called look or defect before.")
+    odd: int = Field(description="Of those that calibrated, called look or defect before.")
     odd_of_all: int = Field(description="Likewise of all parts of their time.")
     of_all: int = Field(description="How many those were.")
     picked_odd: bool = Field(
@@ -48,20 +53,21 @@ class RecalibrationForm(BaseModel):
 )
 def recalibrate(station: StationDep, actor: Administrating, name: ModelName) -> RecalibrationForm:
     """Begins it; what comes of it is in force then, and asked for by GET."""
-    return _form(station.recalibration.start(station.judge.model(name), actor.name))
+    loaded = station.judge.model(name)
+    return _form(station.recalibration.start(loaded, actor.name), loaded)
 
 
 @router.get("/v1/models/{name}/recalibration", summary="What came of it")
 def recalibration(station: StationDep, _: Inspecting, name: ModelName) -> RecalibrationForm:
     """Returns how far the last one is, or what came of it."""
-    station.judge.model(name)
+    loaded = station.judge.model(name)
     job = station.recalibration.last(name)
     if job is None:
         raise HTTPException(404, "nothing was recalibrated since the station's start")
-    return _form(job)
+    return _form(job, loaded)
 
 
-def _form(job: Job) -> RecalibrationForm:
+def _form(job: Job, loaded: Loaded) -> RecalibrationForm:
     found = job.found if isinstance(job.found, Recalibrated) else None
     chosen = None if found is None else found.chosen
     return RecalibrationForm(
@@ -69,6 +75,7 @@ def _form(job: Job) -> RecalibrationForm:
         done=job.done,
         total=job.total,
         trouble=job.trouble,
+        in_force=found is not None and found.calibration == loaded.calibration,
         used=0 if found is None else found.used,
         known=0 if found is None else found.known,
         unreadable=0 if found is None else found.unreadable,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nfbmr.errors import BundleError, SettingsError
 from nfbmr.inspection.inspector import Inspector, load
-from nfbmr.model.bundle import Bundle
+from nfbmr.model.bundle import Bundle, Identity
 from nfbmr.model.exports import PRECISIONS
 from nfbmr.model.folder import MANIFEST, is_bundle, parts_said, to_json
 from nfbmr.scoring.calibration import Calibration, calibration_to_dict
@@ -89,7 +89,12 @@ def calibration_hash(calibration: Calibration) -> str:
 
 def bundle_hash(model: Inspector | Bundle) -> str:
     """Names a model by what it learnt: 64 hexadecimal digits."""
-    said = json.dumps(asdict(model.identity), sort_keys=True)
+    return hash_of(model.identity)
+
+
+def hash_of(identity: Identity) -> str:
+    """Names a model likewise, by its identity."""
+    said = json.dumps(asdict(identity), sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()
 
 
@@ -114,6 +119,7 @@ class Pool:
         runtime: str = "auto",
         batch: int = 8,
         heard: Heard = lambda _: None,
+        left: Heard = lambda _: None,
         judges: Judges | None = None,
     ) -> None:
         """Loads all models.
@@ -124,13 +130,15 @@ class Pool:
             runtime: as for `load`.
             batch: pictures that pass a network at once, at most.
             heard: hears of each model that is loaded, before it judges.
+            left: hears of each that is gone from the folder, before it leaves the line; what it
+                raises keeps the model there until the next look.
             judges: gives what judges in a model's place; by default that does it itself.
 
         Raises:
             NfbmrError: one of `models` cannot be loaded, or two have one name.
             SettingsError: there is no such folder.
         """
-        self._folder, self._batch, self._heard = folder, batch, heard
+        self._folder, self._batch, self._heard, self._left = folder, batch, heard, left
         self.runtime = runtime
         self._judges: Judges = judges or (lambda inspector: inspector)
         self._named = {_name_of(path): path.resolve() for path in models}
@@ -256,8 +264,10 @@ class Pool:
 
     def _forget(self, name: str) -> None:
         with self._lock:
-            gone = self._loaded.pop(name, None)
+            gone = self._loaded.get(name)
             if gone is not None:
+                self._left(gone)
+                del self._loaded[name]
                 gone.batcher.close()
         for known in (self._missed, self._troubles, self._failed):
             known.pop(name, None)

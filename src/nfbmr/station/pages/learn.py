@@ -37,8 +37,10 @@ _FIRST = 120  # pictures that are shown until all are asked for
 @router.get("/learn")
 def everything(request: Request, station: StationDep, actor: Inspecting) -> HTMLResponse:
     """Shows all products that are learnt here."""
+    learnings = station.learn.everything()
     values = {
-        "learnings": station.learn.everything(),
+        "learnings": learnings,
+        "on_line": {one.id for one, _ in learnings if station.learn.is_on_line(one)},
         "STATES": SAID,
         "PRESETS": PRESETS,
         "NAME": NAME,
@@ -99,7 +101,8 @@ def drop(
     request: Request, station: StationDep, actor: ReviewingPage, number: Number, which: Which
 ) -> HTMLResponse:
     """Takes a picture out."""
-    station.learn.drop(number, which)
+    refuse_others_work(station, actor.may("admin"), number)
+    station.learn.drop(number, which, actor.name)
     return _page(request, station, actor, number, "_learning.html.j2")
 
 
@@ -176,6 +179,7 @@ def _values(station: Station, shown: Shown, *, every: bool) -> dict[str, Any]:
     return {
         "trouble": station.learn.trouble(),
         "replaces": station.pool.get(found.name) is not None,
+        "on_line": shown.on_line,
         "version": _version(shown),
         "every": every,
         "found": found,
@@ -196,8 +200,9 @@ def _version(shown: Shown) -> str:
     found = shown.learning
     if found.state in AT_WORK:
         return ""
-    parts = (found.state, found.asked, found.placed, shown.before, [p.id for p in shown.pictures])
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+    parts = (found.state, found.asked, found.placed, shown.on_line, shown.before)
+    pictures = [one.id for one in shown.pictures]
+    return hashlib.sha256(repr((parts, pictures)).encode()).hexdigest()
 
 
 def _left(progress: dict[str, Any] | None) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from nfbmr.station.auth import SESSION_SECONDS
@@ -28,7 +29,7 @@ async def login(request: Request, station: StationDep) -> Response:
     secret = form.get("token")
     token = None
     if station.tokens is not None and isinstance(secret, str):
-        token = station.tokens.of_secret(secret.strip())
+        token = await run_in_threadpool(station.tokens.of_secret, secret.strip())
     if token is None:
         return render.plain("login.html.j2", {"wrong": True}, 401)
     answer = RedirectResponse("/", 303)

@@ -28,9 +28,10 @@ _log = logging.getLogger(__name__)
 KINDS = ("threshold", "switch")
 """Of events: another calibration of the same model, or another model."""
 
-_TAKES_BACK = "takes_back"
+TAKES_BACK = "takes_back"
 """In an event's new values: the number of the change that did not come about."""
 _NAMES = ("bundle", "calibration")
+_SEEN = 1000  # models that came on the line, among which a change is looked for
 
 
 class Changes:
@@ -97,7 +98,7 @@ class Changes:
 
     def _take_back(self, loaded: Loaded, event: Event, why: str) -> None:
         """Records that a recorded change did not come about."""
-        now = said(loaded.inspector) | {_TAKES_BACK: event.number}
+        now = said(loaded.inspector) | {TAKES_BACK: event.number}
         reason = f"change {event.number} {why}"
         try:
             self._told(event.kind, loaded, "station", event.new or {}, now, reason)
@@ -112,8 +113,9 @@ class Changes:
         last = self.last(KINDS, loaded.name)
         if last is None or _is(loaded, last.new) or not _is(loaded, last.old):
             return
-        seen = self._store.read(queries.events, kinds=("model",), subject=loaded.name, limit=1)
-        if not seen or seen[0].number < last.number:  # else it came about, and somebody undid it
+        seen = self._store.read(queries.events, kinds=("model",), subject=loaded.name, limit=_SEEN)
+        since = [event.new for event in seen if event.number > last.number]
+        if not any(_is_of(new, last.new) for new in since):  # else somebody undid it since
             self._take_back(loaded, last, "was recorded, then the station ended before it was made")
 
     def last(self, kinds: Sequence[str], name: str) -> Event | None:
@@ -122,7 +124,7 @@ class Changes:
         taken_back: set[int] = set()
         while found := self._store.read(queries.events, kinds=kinds, subject=name, before=before):
             for event in found:
-                number = (event.new or {}).get(_TAKES_BACK)
+                number = (event.new or {}).get(TAKES_BACK)
                 if number is not None:
                     taken_back.add(number)
                 elif event.number not in taken_back:
@@ -177,6 +179,11 @@ def said(inspector: Inspector) -> dict[str, Any]:
 
 def _same(one: Loaded, other: Loaded) -> bool:
     return (one.bundle, one.calibration) == (other.bundle, other.calibration)
+
+
+def _is_of(one: dict[str, Any] | None, change: dict[str, Any] | None) -> bool:
+    """Whether a model that was loaded is what a change put there, by their events' values."""
+    return one is not None and change is not None and one["calibration"] == change["calibration"]
 
 
 def _is(loaded: Loaded, values: dict[str, Any] | None) -> bool:

@@ -16,10 +16,10 @@ from typing import Literal, get_args
 from nfbmr.data.survey import look
 from nfbmr.errors import ImageError, NfbmrError, StationError
 from nfbmr.learning.plan import FEWEST_IMAGES
-from nfbmr.model.bundle import read_bundle
 from nfbmr.model.copies import copy_model
 from nfbmr.station.audit import now
 from nfbmr.station.engine.pool import Loaded, Pool
+from nfbmr.station.services import placed
 from nfbmr.station.services.judge import LONGEST_NAME, PictureError, form_of
 from nfbmr.station.services.learner import Learner
 from nfbmr.station.settings import GIGABYTE, StationSettings
@@ -55,6 +55,8 @@ class Shown:
     pictures: list[GoodPicture]
     before: int
     """Learnings that come first, while it waits."""
+    on_line: bool = False
+    """Whether what was learnt is on the line now, with whatever calibration."""
 
     @property
     def startable(self) -> bool:
@@ -110,7 +112,8 @@ class Learn:
             line = [one.id for one in self._store.read(learnings.waiting)]
             ahead = line.index(number) if number in line else 0
             before = ahead + (self._store.read(learnings.at_work) is not None)
-        return Shown(learning=found, pictures=pictures, before=before)
+        on_line = self.is_on_line(found)
+        return Shown(learning=found, pictures=pictures, before=before, on_line=on_line)
 
     def create(self, name: str, preset: str, actor: str) -> Learning:
         """Writes down a product, by a name that a model on the line may have.
@@ -201,15 +204,15 @@ class Learn:
         found = self._store.read(learnings.learning, number)
         return found, self._store.read(learnings.picture, number, which)
 
-    def drop(self, number: int, which: int) -> None:
-        """Takes a picture out.
+    def drop(self, number: int, which: int, actor: str) -> None:
+        """Takes a picture out, with an event.
 
         Raises:
             NoSuchLearningError: there is none.
             NotNowError: it is being learnt.
         """
         found = self._store.read(learnings.learning, number)
-        gone = self._store.write(learnings.drop_picture, number, which).result()
+        gone = self._store.write(learnings.drop_picture, number, which, actor).result()
         (self.place(found).pictures / gone.file).unlink(missing_ok=True)
 
     def remove(self, number: int, actor: str) -> None:
@@ -294,33 +297,49 @@ class Learn:
         Raises:
             NoSuchLearningError: there is none.
             NotNowError: nothing is learnt, or the name is of a model given at the start.
-            BundleError: it cannot be written to the folder of models, or loaded.
+            BundleError: it is damaged, or cannot be written to the folder of models, or loaded.
             StationError: the database takes nothing.
         """
         with self._placing:
             found = self._store.read(learnings.learning, number)
             self._refuse_given(found.name)
-            change = learnings.change_of(found, "on the line", actor)
+            learnings.refuse_others(found, ("learnt",))
+            model = self.place(found).model(found.name)
+            names = placed.names_of(model)
+            change = learnings.change_of(found, placed.ON_LINE, actor, bundles=list(names.bundles))
+            result = (found.result or {}) | {placed.FIT: names.fit}
             self._store.write(
-                learnings.move, number, ("learnt",), "learnt", change, placed=now()
+                learnings.move, number, ("learnt",), "learnt", change, placed=now(), result=result
             ).result()
             try:
-                model = self.place(found).model(found.name)
-                identity = read_bundle(model, tensors=False).identity
-                copy_model(model, self._settings.line_folder / found.name, identity)
+                copy_model(model, self._settings.line_folder / found.name, names.identity)
                 return self._pool.reload(found.name)
             except BaseException as error:
                 self._take_back(found, error)
                 raise
 
+    def is_on_line(self, found: Learning) -> bool:
+        """Whether what was learnt is on the line now, with whatever calibration."""
+        there = self._pool.get(found.name)
+        if found.placed is None or there is None:
+            return False
+        return placed.fit_hash(there.inspector.identity) == (found.result or {}).get(placed.FIT)
+
+    def reconcile(self) -> None:
+        """Takes back in the record what a kill kept from the line; to be called at a start.
+
+        Raises:
+            StationError: the database does not answer.
+        """
+        placed.reconcile(
+            self._store, self._settings.line_folder, lambda one: self.place(one).model(one.name)
+        )
+
     def _take_back(self, found: Learning, error: BaseException) -> None:
         """Records that a model did not come on the line."""
         why = str(error) if isinstance(error, NfbmrError | OSError) else type(error).__name__
-        change = learnings.change_of(found, "not on the line", "station", why)
         try:
-            self._store.write(
-                learnings.move, found.id, ("learnt",), "learnt", change, placed=found.placed
-            ).result()
+            placed.take_back(self._store, found, why)
         except StationError:
             _log.exception("%s did not come on the line, and the record cannot say so", found.name)
 

@@ -41,7 +41,9 @@ class Recalibrated:
     """Left out: the model learnt from them."""
     unreadable: int
     threshold: float
-    """In force now, on its own scale."""
+    """On its own scale."""
+    calibration: str
+    """The hash that names the calibration, which was put in force then."""
     chosen: Chosen
     """How they were chosen."""
     said: tuple[str, ...]
@@ -165,12 +167,13 @@ class Recalibration:
         highest = found.pictures[-_NAMED:]
         names = {one: paths[path].id for path, one in fresh.items() if one in highest}
         changed = inspector.with_calibration(found)
-        self._thresholds.replace(loaded, changed, job.actor, why, names)
+        new = self._thresholds.replace(loaded, changed, job.actor, why, names)
         return Recalibrated(
             used=used,
             known=known,
             unreadable=unreadable,
             threshold=found.threshold,
+            calibration=new.calibration,
             chosen=chosen,
             said=tuple(found.describe()),
         )

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from nfbmr.station.audit import Change
+from nfbmr.station.services.folders import is_of
 from nfbmr.station.settings import GIGABYTE, StationSettings
 from nfbmr.station.store import queries
 from nfbmr.station.store.database import Store
@@ -95,16 +97,37 @@ def _drop(store: Store, pictures: Pictures, files: list[str], why: str) -> int:
 
 
 def sweep(store: Store, pictures: Pictures) -> int:
-    """Deletes pictures that no row has, and halves, as a kill leaves them; returns how many.
+    """Deletes pictures that no row has, with an event, and halves; returns how many.
+
+    A kill leaves such.
+
+    None of a folder that is not marked as this database's: another one may have their rows.
 
     Raises:
         StationError: the database does not answer.
-        OSError: half a picture cannot be deleted.
+        OSError: half a picture cannot be deleted, or the folder's mark not be read.
     """
+    if not is_of(pictures.folder, store.id):
+        _log.warning("%s is not marked as of %s; nothing is swept", pictures.folder, store.shown)
+        return 0
     left = pictures.delete_halves()
     settled = pictures.settled()
     while group := list(itertools.islice(settled, _AT_ONCE)):
-        for file in store.read(queries.strangers, group):
+        strangers = store.read(queries.strangers, group)
+        if strangers:
+            _say_swept(store, strangers)
+        for file in strangers:
             pictures.delete(file)
-            left += 1
+        left += len(strangers)
     return left
+
+
+def _say_swept(store: Store, files: list[str]) -> None:
+    change = Change(
+        kind="pictures",
+        subject="deleted",
+        actor="station",
+        new={"pictures": len(files), "files": files},
+        reason="no inspection has them, as a kill before its row leaves them",
+    )
+    store.write(queries.append, change).result()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from nfbmr.station.store import learnings, queries
+from nfbmr.station.services.folders import OF_A_LEARNING, is_of
+from nfbmr.station.store import learnings
 from nfbmr.station.store.database import Store
 from nfbmr.station.store.learnings import NoSuchLearningError, NotNowError
 from nfbmr.station.worker.place import Place
@@ -18,7 +18,6 @@ from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
 
-_FOLDER = re.compile(r"[0-9a-f]{32}")
 _YOUNG_SECONDS = 3600.0  # of a folder whose row may still come
 _ACTOR = "station"
 
@@ -26,8 +25,8 @@ _ACTOR = "station"
 def sweep(store: Store, folder: Path, keep_days: float | None) -> list[str]:
     """Deletes unfinished learnings that are too old, and folders that no row names.
 
-    Only whoever holds the lock of the folder of learning may call it. A record that never heard of
-    any learning is not that of the folder: then nothing goes.
+    Only whoever holds the lock of the folder of learning may call it. Of a folder that is not
+    marked as this database's nothing goes: another one may have its rows.
 
     Args:
         store: where learnings are written down.
@@ -39,8 +38,10 @@ def sweep(store: Store, folder: Path, keep_days: float | None) -> list[str]:
 
     Raises:
         StationError: the database does not answer.
+        OSError: the folder's mark cannot be read.
     """
-    if not store.read(queries.events, kinds=("learn",), limit=1):
+    if not is_of(folder, store.id):
+        _log.warning("%s is not marked as of %s; nothing is swept", folder, store.shown)
         return []
     if keep_days is not None:
         _forget(store, keep_days)
@@ -48,7 +49,7 @@ def sweep(store: Store, folder: Path, keep_days: float | None) -> list[str]:
     return [
         one.name
         for one in sorted(folder.iterdir())
-        if _FOLDER.fullmatch(one.name) and one.name not in known and _deleted(one)
+        if OF_A_LEARNING.fullmatch(one.name) and one.name not in known and _deleted(one)
     ]
 
 

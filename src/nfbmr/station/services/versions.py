@@ -14,8 +14,9 @@ from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.scoring.calibration import Verdict
 from nfbmr.station.audit import Change, Event
 from nfbmr.station.engine.pool import Loaded, Pool, bundle_hash
-from nfbmr.station.services.changes import KINDS, Changes
+from nfbmr.station.services.changes import KINDS, TAKES_BACK, Changes
 from nfbmr.station.services.jobs import ConflictError, Job, Jobs
+from nfbmr.station.services.placed import BUNDLES, NOT_ON_LINE, ON_LINE
 from nfbmr.station.settings import GIGABYTE, StationSettings
 from nfbmr.station.store import queries
 from nfbmr.station.store.database import Store
@@ -109,7 +110,10 @@ class Line:
         )
         found, until = [], None
         for place, event in enumerate(events):
-            if event.kind != "model" or event.new is None:
+            if event.kind != "model":
+                continue
+            if event.new is None:  # it left the line
+                until = event.time
                 continue
             cause = _cause(event, events[place + 1 :])
             found.append(
@@ -258,13 +262,19 @@ class Line:
 
 def _cause(found: Event, earlier: list[Event]) -> Event:
     """Returns the change that put a version on the line, or the finding of it itself."""
+    there = found.new or {}
+    taken_back: set[int] = set()
     for event in earlier:
-        if event.kind == "model":
-            break
         new = event.new or {}
-        if event.kind == "learn" and new["state"] == "on the line":
-            return replace(event, reason="learnt at the station")
-        if found.new is not None and new.get("calibration") == found.new["calibration"]:
+        if event.kind == "model" or new.get("state") == NOT_ON_LINE:
+            break
+        if event.kind == "learn":
+            known = new.get(BUNDLES)  # older events do not say them
+            if new["state"] == ON_LINE and (known is None or there.get("bundle") in known):
+                return replace(event, reason="learnt at the station")
+        elif TAKES_BACK in new:
+            taken_back.add(new[TAKES_BACK])
+        elif event.number not in taken_back and new.get("calibration") == there.get("calibration"):
             return event
     return replace(found, reason="found in its directory")
 

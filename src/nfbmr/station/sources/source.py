@@ -154,6 +154,7 @@ class Source:
         self._pause = _FIRST_PAUSE  # after one that failed; as at first once one passed
         self._heard = time.monotonic()
         self._wake, self._testing = threading.Condition(), threading.Lock()
+        self._changing = threading.Lock()
         self._thread = threading.Thread(target=self._work, name=f"nfbmr-{named.name}", daemon=True)
         self._thread.start()
 
@@ -171,10 +172,11 @@ class Source:
         Raises:
             StationError: the database takes nothing.
         """
-        self._store.write(sources.pause, self.named.name, paused, actor, reason).result()
-        with self._wake:
-            self._paused = paused
-            self._wake.notify_all()
+        with self._changing:  # the record and the thread hear of changes in one order
+            self._store.write(sources.pause, self.named.name, paused, actor, reason).result()
+            with self._wake:
+                self._paused = paused
+                self._wake.notify_all()
         self._changed()
 
     async def test(self, actor: str) -> tuple[Picture, Inspected, Inspection]:

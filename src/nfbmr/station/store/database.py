@@ -106,7 +106,8 @@ class Store(Reader):
             writing = _engine(url, write=True)
             with writing.begin() as connection:
                 _upgrade(connection)
-                self.secret = _secret(connection)
+                self.secret = bytes.fromhex(_drawn(connection, "secret", 32))
+                self.id = _drawn(connection, "id", 16)
         self.writer = Writer(writing)
 
     def write(
@@ -271,9 +272,12 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _secret(connection: Connection) -> bytes:
-    """Returns what this database's sessions are signed with; drawn at the first start."""
-    fresh = text("INSERT INTO facts (key, value) VALUES ('secret', :drawn) ON CONFLICT DO NOTHING")
-    connection.execute(fresh, {"drawn": secrets.token_hex(32)})
-    found = connection.scalars(select(FACTS.c.value).where(FACTS.c.key == "secret")).one()
-    return bytes.fromhex(found)
+def _drawn(connection: Connection, key: str, size: int) -> str:
+    """Returns what was drawn for this database at its first start, bytes as hexadecimal digits.
+
+    Its `secret` signs sessions, its `id` tells it from other databases.
+    """
+    fresh = text("INSERT INTO facts (key, value) VALUES (:key, :drawn) ON CONFLICT DO NOTHING")
+    connection.execute(fresh, {"key": key, "drawn": secrets.token_hex(size)})
+    found: str = connection.scalars(select(FACTS.c.value).where(FACTS.c.key == key)).one()
+    return found

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from nfbmr.errors import StationError
-from nfbmr.station.audit import Change, now
+from nfbmr.station.audit import Change, Values, now
 from nfbmr.station.settings import GIGABYTE, MEGABYTE
 from nfbmr.station.store import queries
 from nfbmr.station.store.schema import LEARN_PICTURES, LEARNINGS
@@ -26,6 +26,10 @@ UNFINISHED: tuple[State, ...] = ("collecting", "failed", "cancelled")
 """Nothing is learnt, and nothing waits."""
 AT_WORK: tuple[State, ...] = ("learning", "stopping")
 """A process works on it, or did until a kill."""
+
+
+PICTURE_EVENT = "good_picture"
+"""The kind of event that a good picture comes by or goes by."""
 
 
 class NoSuchLearningError(StationError):
@@ -143,6 +147,13 @@ def waiting(connection: Connection) -> list[Learning]:
     return [Learning(**row._mapping) for row in found]
 
 
+def placed(connection: Connection) -> list[Learning]:
+    """Returns those whose models were put on the line, the first first."""
+    c = LEARNINGS.c
+    asked = select(*_COLUMNS).where(c.state == "learnt", c.placed.is_not(None))
+    return [Learning(**row._mapping) for row in connection.execute(asked.order_by(c.id))]
+
+
 def create(connection: Connection, folder: str, name: str, preset: str, actor: str) -> Learning:
     """Writes down a product that somebody named."""
     values = {
@@ -250,12 +261,21 @@ def _in_state(connection: Connection, number: int, states: Sequence[State]) -> L
     held = select(LEARNINGS.c.id).where(LEARNINGS.c.id == number).with_for_update()
     connection.execute(held)  # SQLite has one writer by itself
     found = learning(connection, number)
+    refuse_others(found, states)
+    return found
+
+
+def refuse_others(found: Learning, states: Sequence[State]) -> None:
+    """Refuses what goes with some states alone.
+
+    Raises:
+        NotNowError: it is in another one.
+    """
     if found.state not in states:
         raise NotNowError(
             f"'{found.name}' is {SAID[found.state]}; that can be done only while it is "
             f"{' or '.join(SAID[state] for state in states)}. Load the page again"
         )
-    return found
 
 
 SAID: dict[State, str] = {
@@ -303,7 +323,7 @@ def heat(connection: Connection, number: int, which: int) -> bytes | None:
 def add_picture(
     connection: Connection, number: int, brought: Brought, most: int, most_bytes: int
 ) -> GoodPicture | str:
-    """Adds a picture; returns the name of the one that it is a copy of, where it is one.
+    """Adds a picture, with an event; returns the name of the one that it is a copy of, if any.
 
     Args:
         connection: as everywhere.
@@ -337,17 +357,32 @@ def add_picture(
     values = asdict(brought) | {"learning": number, "time": now()}
     key = connection.execute(insert(LEARN_PICTURES).values(values)).inserted_primary_key
     assert key is not None
-    return picture(connection, number, key[0])
+    added = picture(connection, number, key[0])
+    queries.append(connection, _change_of_picture(found, brought.actor, new=_said_of(added)))
+    return added
 
 
-def drop_picture(connection: Connection, number: int, which: int) -> GoodPicture:
-    """Takes a picture out; returns what it was.
+def drop_picture(connection: Connection, number: int, which: int, actor: str) -> GoodPicture:
+    """Takes a picture out, with an event; returns what it was.
 
     Raises:
         NoSuchLearningError: there is none.
         NotNowError: its learning is not at rest.
     """
-    _in_state(connection, number, AT_REST)
+    its = _in_state(connection, number, AT_REST)
     found = picture(connection, number, which)
     connection.execute(delete(LEARN_PICTURES).where(LEARN_PICTURES.c.id == which))
+    queries.append(connection, _change_of_picture(its, actor, old=_said_of(found)))
     return found
+
+
+def _said_of(one: GoodPicture) -> Values:
+    """Returns what an event says of a good picture."""
+    return {name: getattr(one, name) for name in ("learning", "id", "name", "picture", "pixels")}
+
+
+def _change_of_picture(
+    found: Learning, actor: str, *, old: Values | None = None, new: Values | None = None
+) -> Change:
+    """Returns the event of a good picture that comes or goes."""
+    return Change(kind=PICTURE_EVENT, subject=found.name, actor=actor, old=old, new=new)

@@ -112,13 +112,17 @@ class Pictures:
         except OSError as error:
             _log.warning("%s is not deleted: %s", name, error.strerror)
 
-    def settled(self) -> Iterator[str]:
-        """Yields the names of all pictures that are old enough to have a row."""
+    def names(self) -> Iterator[str]:
+        """Yields the names of all pictures."""
         for day in self._days():
             for path in sorted(day.glob("*.*")):
                 name = path.relative_to(self.folder).as_posix()
-                if _NAME.fullmatch(name) and _is_settled(path):
+                if _NAME.fullmatch(name):
                     yield name
+
+    def settled(self) -> Iterator[str]:
+        """Yields the names of all pictures that are old enough to have a row."""
+        return (name for name in self.names() if _is_settled(self.folder / name))
 
     def delete_halves(self) -> int:
         """Deletes pictures whose writing was cut off; returns how many."""

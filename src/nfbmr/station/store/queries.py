@@ -331,14 +331,15 @@ def files_to_drop(
 
 
 def forget_files(connection: Connection, files: Sequence[str], why: str) -> None:
-    """Writes down that pictures are deleted, by whom of the rows they were."""
+    """Writes down that pictures are deleted, and of which inspections they were."""
     c = INSPECTIONS.c
+    numbers = list(connection.scalars(select(c.id).where(c.file.in_(files)).order_by(c.id)))
     connection.execute(update(INSPECTIONS).where(c.file.in_(files)).values(file=None))
     change = Change(
         kind="pictures",
         subject="deleted",
         actor="station",
-        new={"pictures": len(files)},
+        new={"pictures": len(files), "inspections": numbers},
         reason=why,
     )
     append(connection, change)

@@ -47,6 +47,8 @@ def configure(connection: Connection, wanted: Sequence[tuple[str, str, str]]) ->
         if before is None:
             connection.execute(insert(SOURCES).values(name=name, **values))
         else:
+            if before.paused:
+                pause(connection, name, False, "station", "its model or address is another now")
             connection.execute(update(SOURCES).where(SOURCES.c.name == name).values(values))
 
 

@@ -110,6 +110,10 @@ class Versions:
                 _delete(one)
             return [one.name for one in reversed(going)]
 
+    def bundles(self) -> list[str]:
+        """Returns the hashes that name the kept models."""
+        return [one.name for one in self._all()]
+
     def _all(self) -> list[Path]:
         if not self.folder.is_dir():
             return []
