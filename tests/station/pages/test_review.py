@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import re
 from collections.abc import Callable, Iterator
@@ -69,13 +70,42 @@ def test_the_queue_begins_with_what_is_for_a_person(user: TestClient, png: Encod
     assert len(table.text.splitlines()) == 2
 
 
+def steps(text: str) -> dict[str, str]:
+    """The addresses behind *Previous* and *Next*."""
+    found = re.findall(r'href="([^"]+)">(Previous|Next)</a>', text)
+    return {word: html.unescape(address) for address, word in found}
+
+
 def test_pages_of_the_queue_follow_one_another(user: TestClient, png: Encoded) -> None:
     for seed in range(26):
         user.post("/v1/models/model-copy/inspect", content=png(seed))
     first = user.get("/review").text
-    assert "after=24" in first
-    second = user.get("/review?after=24").text
+    assert set(steps(first)) == {"Next"}
+    second = user.get(steps(first)["Next"]).text
     assert sorted(cards(first) + cards(second)) == list(range(1, 27))
+    assert set(steps(second)) == {"Previous"}
+    assert cards(user.get(steps(second)["Previous"]).text) == cards(first)
+    assert user.get("/review?after=24").status_code == 422
+
+
+def test_no_part_is_skipped_where_those_before_were_reviewed(
+    user: TestClient, png: Encoded
+) -> None:
+    for seed in range(50):
+        user.post("/v1/models/model-copy/inspect", content=png(seed))
+    seen: list[int] = []
+    text = user.get("/review").text
+    while True:
+        seen += cards(text)
+        for number in cards(text):
+            user.post(f"/review/{number}/label", data={"said": "good"})
+        if "Next" not in steps(text):
+            break
+        text = user.get(steps(text)["Next"]).text
+    assert sorted(seen) == list(range(1, 51))
+    gone = user.get("/review?after=look-3").text
+    assert "No part is left here" in gone
+    assert "From the beginning" in gone
 
 
 def test_a_threshold_is_tried_saved_and_undone(

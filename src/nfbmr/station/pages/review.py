@@ -19,8 +19,9 @@ from nfbmr.station.pages.threshold import AdminPage, FormModel, Model
 from nfbmr.station.services import review
 from nfbmr.station.services.export import to_csv, to_parquet, to_zip
 from nfbmr.station.station import Station
-from nfbmr.station.store import queries
-from nfbmr.station.store.queries import Filter
+from nfbmr.station.store import queries, queue
+from nfbmr.station.store.queries import Filter, Recorded
+from nfbmr.station.store.queue import ORDER, Place
 
 router = APIRouter(include_in_schema=False)
 
@@ -45,30 +46,55 @@ def _filter(
 Which = Annotated[Filter, Depends(_filter)]
 
 
+At = Annotated[str, Query(pattern=r"^((look|defect|good)-\d{1,18})?$")]
+
+
 @router.get("/review")
 def page(
     request: Request,
     station: StationDep,
     actor: Inspecting,
     which: Which,
-    after: Annotated[int, Query(ge=0, le=100_000)] = 0,
+    after: At = "",
+    before: At = "",
 ) -> HTMLResponse:
-    """Shows the queue, or whatever is searched for."""
-    found = station.store.read(queries.undone_first, which, _CARDS + 1, after)
+    """Shows the queue, or whatever is searched for: from its begin, or next to a place in it."""
+    rows = _cards(station, which, after, before)
     everyone = station.pool.all()
     only = everyone[0] if len(everyone) == 1 else None
     loaded = station.pool.get(which.model) if which.model else only
     values = of_recalibration(station, loaded) | {
         "which": which,
-        "rows": found[:_CARDS],
-        "after": after,
-        "following": after + _CARDS if len(found) > _CARDS else None,
-        "before": None if not after else max(0, after - _CARDS),
+        "rows": rows,
+        **_beside(station, which, rows),
+        "begun": bool(after or before),
         "query": urlencode({name: getattr(which, name) for name in _FIELDS}),
         "left": station.store.read(queries.counts, Filter(model=which.model, label="none")),
         "figures": review.figures(station.store, Filter(model=which.model)),
     }
     return render.page(request, actor, "review.html.j2", values)
+
+
+def _cards(station: Station, which: Filter, after: str, before: str) -> list[Recorded]:
+    if before:
+        return station.store.read(queue.undone_before, which, _CARDS, _place(before))
+    return station.store.read(queue.undone_first, which, _CARDS, _place(after) if after else None)
+
+
+def _place(said: str) -> Place:
+    verdict, _, number = said.partition("-")
+    (found,) = (one for one in ORDER if one == verdict)
+    return Place(verdict=found, number=int(number))
+
+
+def _beside(station: Station, which: Filter, rows: list[Recorded]) -> dict[str, Place | None]:
+    """Returns behind and before which part the pages beside one begin; None where none is."""
+    if not rows:
+        return {"following": None, "previous": None}
+    first, last = queue.place_of(rows[0]), queue.place_of(rows[-1])
+    more = station.store.read(queue.undone_first, which, 1, last)
+    earlier = station.store.read(queue.undone_before, which, 1, first)
+    return {"following": last if more else None, "previous": first if earlier else None}
 
 
 @router.post("/review/{number}/label")
