@@ -161,7 +161,7 @@ def of_recalibration(station: Station, loaded: Loaded | None) -> dict[str, Any]:
     if loaded is None:
         return {"loaded": None}
     service = station.recalibration
-    chosen = service.confirmed(loaded.name)
+    chosen = service.confirmed(loaded)
     return {
         "loaded": loaded,
         "confirmed": 0 if chosen is None else chosen.of,
