@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from nfbmr.inspection.inspector import load
 from nfbmr.station.app import create_app
 from nfbmr.station.settings import StationSettings
 from nfbmr.station.station import Station
@@ -47,6 +48,19 @@ def test_thresholds_are_tried_saved_and_undone(line: TestClient, png: Encoded) -
     page = line.get("/v1/events?limit=2").json()
     assert page["next"] == 4
     assert line.get("/v1/events?before=4").json()["events"] == events[2:]
+
+
+def test_the_look_rate_is_said_as_it_is_attained(line: TestClient, model_copy: Path) -> None:
+    n = len(load(model_copy, runtime="torch").calibration.scores)
+    fine = line.get(THRESHOLD, params={"false_alarm_rate": 1e-4, "look_rate": 0.5}).json()
+    assert fine["expected_look_rate"] <= 0.5
+    assert fine["look_interval"][0] < fine["expected_look_rate"] < fine["look_interval"][1]
+    assert not fine["look_extrapolated"]
+    beyond = line.get(THRESHOLD, params={"false_alarm_rate": 1e-4, "look_rate": 1e-3}).json()
+    assert beyond["look_rate"] == 1e-3
+    assert beyond["expected_look_rate"] == 1 / (n + 1)
+    assert beyond["look_extrapolated"]
+    assert beyond["look_interval"][0] == 0
 
 
 def test_what_cannot_be_is_refused(line: TestClient) -> None:

@@ -120,7 +120,7 @@ def test_a_threshold_is_tried_saved_and_undone(
     places = {"defect": kept.scores[1], "look": kept.scores[0]}
     preview = user.get("/threshold/preview", params={"model": "model-copy", **places}).text
     assert "would be judged otherwise than is recorded" in preview
-    assert "95 % interval of the true rate" in preview
+    assert preview.count("95 % interval of the true rate") == 2
     form = {
         "model": "model-copy",
         "calibration": loaded.calibration,
@@ -156,6 +156,9 @@ def test_a_histogram_holds_every_score_and_its_marks() -> None:
     places = [tick.x for tick in chart.ticks]
     steps = [later - earlier for earlier, later in itertools.pairwise(places)]
     assert steps == pytest.approx([steps[0]] * len(steps), abs=0.05)
+    high = {"defect": kept.scores[-1] + 0.5, "look": kept.scores[-1] + 0.4}
+    beyond = user.get("/threshold/preview", params={"model": "model-copy", **high}).text
+    assert beyond.count("<b>extrapolated</b>") == 2
 
 
 @pytest.mark.parametrize("top", [2.5748509164804966, 1 / 3, 1e3 / 7])

@@ -42,6 +42,9 @@ class ThresholdForm(BaseModel):
     expected_rate: float = Field(description="Of false alarms, as the good pictures attain it.")
     interval: tuple[float, float] = Field(description="95 % interval of the true rate.")
     extrapolated: bool = Field(description="Whether there are too few good pictures for the rate.")
+    expected_look_rate: float = Field(description="Of what reaches a person, likewise.")
+    look_interval: tuple[float, float] = Field(description="95 % interval of that true rate.")
+    look_extrapolated: bool = Field(description="Likewise of the look rate.")
     defect_above: float = Field(description="On the scale that is in force before.")
     look_above: float
     tried: int = Field(description="Recorded parts that it was tried on.")
@@ -137,6 +140,9 @@ def _form(proposal: Proposal) -> ThresholdForm:
         expected_rate=calibration.attainable_rate,
         interval=calibration.rate_interval(),
         extrapolated=calibration.extrapolated,
+        expected_look_rate=calibration.for_person.expected,
+        look_interval=calibration.for_person.interval(),
+        look_extrapolated=calibration.for_person.extrapolated,
         defect_above=proposal.defect_at,
         look_above=proposal.look_at,
         tried=proposal.tried,
