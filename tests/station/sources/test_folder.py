@@ -44,7 +44,7 @@ def test_what_comes_is_judged_recorded_and_moved_by_its_verdict(
         (hot / "broken.png").write_bytes(b"no picture")
         until(lambda: (hot / "error" / "broken.png").exists() and len(rows(station)) == 2)
         until(lambda: (hot / "defect" / "A-2.png").exists())
-        (fares,) = station.sources.states()
+        fares, _ = station.sources.states()
         assert fares.alive
         assert fares.last is not None
     assert (hot / "good" / "A-1.png").is_file()
@@ -231,7 +231,7 @@ def test_a_pause_lasts_over_a_restart(
         station.sources.get(NAME).pause(True, "ann", "cleaning")
         (hot / "a.png").write_bytes(png(1))
     with Station(made) as station:
-        (fares,) = station.sources.states()
+        fares, _ = station.sources.states()
         assert (fares.paused, fares.alive) == (True, False)
         assert rows(station) == []
         station.sources.get(NAME).pause(False, "ann")
