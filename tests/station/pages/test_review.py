@@ -88,6 +88,22 @@ def test_pages_of_the_queue_follow_one_another(user: TestClient, png: Encoded) -
     assert user.get("/review?after=24").status_code == 422
 
 
+def test_parts_are_searched_for_by_their_source(user: TestClient, png: Encoded) -> None:
+    user.post("/v1/models/model-copy/inspect", content=png(1))
+    sent = user.post(
+        "/inspect/picture", data={"model": "model-copy"}, files={"files": ("a.png", png(2))}
+    )
+    assert sent.status_code == 200
+    text = user.get("/review?source=page").text
+    assert cards(text) == [2]
+    assert '<option value="page" selected>this page</option>' in text
+    assert "source=page" in text.partition("/review/export.csv?")[2].partition('"')[0]
+    assert cards(user.get("/review?source=rest").text) == [1]
+    assert len(user.get("/review/export.csv?label=&source=page").text.splitlines()) == 2
+    gone = user.get("/review?source=watch-gone").text
+    assert '<option value="watch-gone" selected>' in gone
+
+
 def test_no_part_is_skipped_where_those_before_were_reviewed(
     user: TestClient, png: Encoded
 ) -> None:
@@ -140,6 +156,9 @@ def test_a_threshold_is_tried_saved_and_undone(
     assert line.pool.all()[0].inspector.calibration == kept
     assert user.post("/threshold/save", data=form | {"reason": ""}).status_code == 422
     assert user.get("/threshold?model=other").status_code == 404
+    high = {"defect": kept.scores[-1] + 0.5, "look": kept.scores[-1] + 0.4}
+    beyond = user.get("/threshold/preview", params={"model": "model-copy", **high}).text
+    assert beyond.count("<b>extrapolated</b>") == 2
     nan = {"model": "model-copy", "defect": "nan", "look": "0"}
     assert user.get("/threshold/preview", params=nan).status_code == 422
 
@@ -156,9 +175,6 @@ def test_a_histogram_holds_every_score_and_its_marks() -> None:
     places = [tick.x for tick in chart.ticks]
     steps = [later - earlier for earlier, later in itertools.pairwise(places)]
     assert steps == pytest.approx([steps[0]] * len(steps), abs=0.05)
-    high = {"defect": kept.scores[-1] + 0.5, "look": kept.scores[-1] + 0.4}
-    beyond = user.get("/threshold/preview", params={"model": "model-copy", **high}).text
-    assert beyond.count("<b>extrapolated</b>") == 2
 
 
 @pytest.mark.parametrize("top", [2.5748509164804966, 1 / 3, 1e3 / 7])

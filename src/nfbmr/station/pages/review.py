@@ -27,7 +27,7 @@ router = APIRouter(include_in_schema=False)
 
 _CARDS = 24
 _PARQUET = "application/vnd.apache.parquet"
-_FIELDS = ("model", "verdict", "label", "part_id", "since", "until")
+_FIELDS = ("model", "verdict", "label", "part_id", "source", "since", "until")
 
 
 def _filter(
@@ -35,11 +35,18 @@ def _filter(
     verdict: Literal["", "good", "look", "defect"] = "",
     label: Literal["", "none", "any", "good", "defect"] = "none",
     part_id: Text = "",
+    source: Text = "",
     since: When = "",
     until: When = "",
 ) -> Filter:
     return Filter(
-        model=model, verdict=verdict, label=label, part_id=part_id.strip(), since=since, until=until
+        model=model,
+        verdict=verdict,
+        label=label,
+        part_id=part_id.strip(),
+        source=source,
+        since=since,
+        until=until,
     )
 
 
@@ -68,6 +75,7 @@ def page(
         "rows": rows,
         **_beside(station, which, rows),
         "begun": bool(after or before),
+        "sources": station.sources.known(),
         "query": urlencode({name: getattr(which, name) for name in _FIELDS}),
         "left": station.store.read(queries.counts, Filter(model=which.model, label="none")),
         "figures": review.figures(station.store, Filter(model=which.model)),
