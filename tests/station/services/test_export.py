@@ -105,6 +105,19 @@ def test_parquet_has_the_same_rows_with_types(
     assert zipfile.ZipFile(io.BytesIO(answer.content)).testzip() is None
 
 
+def test_the_api_gives_the_same_files(client: TestClient, pictures: list[bytes]) -> None:
+    assert pictures
+    for form in ("csv", "zip"):
+        answer = client.get(f"/v1/export.{form}?label=defect&source=rest")
+        page = client.get(f"/review/export.{form}?label=defect&source=rest")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == page.headers["content-type"]
+        assert answer.headers["content-disposition"] == page.headers["content-disposition"]
+    assert len(client.get("/v1/export.csv?label=defect").text.splitlines()) == 2
+    assert len(client.get("/v1/export.csv").text.splitlines()) == 6
+    assert client.get("/v1/export.csv?label=bad").status_code == 422
+
+
 def test_without_pyarrow_it_is_said_before_anything_is_sent(
     client: TestClient, station: Station, monkeypatch: pytest.MonkeyPatch
 ) -> None:

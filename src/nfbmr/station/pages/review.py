@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
@@ -10,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, StreamingResponse
 
 from nfbmr.scoring.calibrate import LEAST_HELD_OUT
+from nfbmr.station.api.export import CSV, PARQUET, ZIP, as_file
 from nfbmr.station.api.inspections import Number, Text, When
 from nfbmr.station.deps import Inspecting, Reviewing, StationDep
 from nfbmr.station.engine.pool import Loaded
@@ -26,7 +26,6 @@ from nfbmr.station.store.queue import ORDER, Place
 router = APIRouter(include_in_schema=False)
 
 _CARDS = 24
-_PARQUET = "application/vnd.apache.parquet"
 _FIELDS = ("model", "verdict", "label", "part_id", "source", "since", "until")
 
 
@@ -123,25 +122,19 @@ def label(
 @router.get("/review/export.csv")
 def export_csv(station: StationDep, _: Reviewing, which: Which) -> StreamingResponse:
     """Returns what is searched for as a table."""
-    return _file("inspections.csv", "text/csv; charset=utf-8", to_csv(station.store, which))
+    return as_file("inspections.csv", f"{CSV}; charset=utf-8", to_csv(station.store, which))
 
 
 @router.get("/review/export.parquet")
 def export_parquet(station: StationDep, _: Reviewing, which: Which) -> StreamingResponse:
     """Returns it as Parquet."""
-    return _file("inspections.parquet", _PARQUET, to_parquet(station.store, which))
+    return as_file("inspections.parquet", PARQUET, to_parquet(station.store, which))
 
 
 @router.get("/review/export.zip")
 def export_zip(station: StationDep, _: Reviewing, which: Which) -> StreamingResponse:
     """Returns it as a table with its pictures."""
-    found = to_zip(station.store, station.pictures, which)
-    return _file("inspections.zip", "application/zip", found)
-
-
-def _file(name: str, media: str, pieces: Iterator[str] | Iterator[bytes]) -> StreamingResponse:
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(pieces, media_type=media, headers=headers)
+    return as_file("inspections.zip", ZIP, to_zip(station.store, station.pictures, which))
 
 
 @router.get("/review/recalibration")
