@@ -19,7 +19,7 @@ from nfbmr.inspection.watch import Watch, watch_by
 from nfbmr.station.app import create_app
 from nfbmr.station.settings import StationSettings
 from nfbmr.station.sources.folder import Folder
-from nfbmr.station.sources.source import Picture
+from nfbmr.station.sources.source import Picture, Source
 from nfbmr.station.station import Station
 from nfbmr.station.store import queries
 from nfbmr.station.store.queries import Filter, Recorded
@@ -105,7 +105,9 @@ class Straight:
     """A line that records at once."""
 
     def __init__(self, station: Station) -> None:
-        self.source = station.sources.get(NAME)
+        found = station.sources.get(NAME)
+        assert isinstance(found, Source)
+        self.source = found
 
     def judge(self, picture: Picture) -> Recorded:
         with asyncio.Runner() as self.source._runner:
