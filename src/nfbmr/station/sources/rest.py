@@ -73,13 +73,14 @@ class Rest:
                 "no picture to test with: none came by REST yet, or the last one is not kept; "
                 f"send one, such as by curl -F files=@part.png to {ADDRESS}"
             )
+        name = row.name or f"no. {row.id}"
         given = Given(
             data=data,
             model=row.model,
             part_id=row.part_id,
-            name=row.name,
+            name=name,
             source=REST,
             actor=actor,
         )
-        picture = Picture(data=data, name=row.name or f"no. {row.id}", part_id=row.part_id)
+        picture = Picture(data=data, name=name, part_id=row.part_id)
         return (picture, *await self._judge.tried(given))
