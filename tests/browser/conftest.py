@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 import socket
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,15 @@ PATIENCE = 60_000  # milliseconds for what has to happen, on a machine that is b
 NEEDED = {"good": 12, "look": 2, "defect": 4}
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
+    from playwright.sync_api import (
+        Browser,
+        ConsoleMessage,
+        FilePayload,
+        JSHandle,
+        Page,
+        Request,
+        Response,
+    )
 
     from nfbmr.settings.schema import Settings
     from nfbmr.station.settings import StationSettings
@@ -307,6 +316,26 @@ def tab(chromium: Browser, expected: set[str]) -> Iterator[Callable[..., Page]]:
         yield page
     certain = {one for one in expected if not one.startswith("? ")}
     assert certain <= found <= {one.removeprefix("? ") for one in expected}
+
+
+@pytest.fixture
+def carried() -> Callable[[Page, list[FilePayload]], JSHandle]:
+    """Files as a drop or a paste carries them."""
+
+    def made(page: Page, files: list[FilePayload]) -> JSHandle:
+        return page.evaluate_handle(
+            """files => {
+              const found = new DataTransfer();
+              for (const [name, text] of files) {
+                const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+                found.items.add(new File([bytes], name, {type: "image/png"}));
+              }
+              return found;
+            }""",
+            [[file["name"], b64encode(file["buffer"]).decode()] for file in files],
+        )
+
+    return made
 
 
 @pytest.fixture(params=[False, True], ids=["desk", "phone"])

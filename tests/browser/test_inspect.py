@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
 Tab = Callable[..., Page]
 Look = Callable[..., None]
+Carried = Callable[[Page, list[FilePayload]], JSHandle]
 Serve = Callable[..., AbstractContextManager["Desk"]]
 
 
@@ -36,21 +36,6 @@ def chosen(desk: Desk, *verdicts: str) -> list[FilePayload]:
     ]
 
 
-def carried(page: Page, files: list[FilePayload]) -> JSHandle:
-    """Files as a drop or a paste carries them."""
-    return page.evaluate_handle(
-        """files => {
-          const found = new DataTransfer();
-          for (const [name, text] of files) {
-            const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
-            found.items.add(new File([bytes], name, {type: "image/png"}));
-          }
-          return found;
-        }""",
-        [[file["name"], b64encode(file["buffer"]).decode()] for file in files],
-    )
-
-
 def test_chosen_files_are_judged_with_progress(desk: Desk, tab: Tab, look: Look) -> None:
     page = tab(f"{desk.address}/inspect")
     look(page, "inspect-empty")
@@ -68,7 +53,7 @@ def test_chosen_files_are_judged_with_progress(desk: Desk, tab: Tab, look: Look)
     expect(page.get_by_role("region", name="The verdict")).to_contain_text("this page")
 
 
-def test_dropped_and_pasted_pictures_are_judged(desk: Desk, tab: Tab) -> None:
+def test_dropped_and_pasted_pictures_are_judged(desk: Desk, tab: Tab, carried: Carried) -> None:
     page = tab(f"{desk.address}/inspect")
     dropped = carried(page, chosen(desk, "good", "defect"))
     page.get_by_text("Drop pictures here").dispatch_event("drop", {"dataTransfer": dropped})

@@ -89,10 +89,11 @@ def test_parts_are_searched_for_and_exported(
         (row,) = csv.DictReader(stream)
     assert (row["part_id"], row["verdict"], row["label"]) == ("defect-2", "defect", "defect")
     with page.expect_download() as download:
-        page.get_by_role("link", name="CSV with pictures").click()
+        page.get_by_role("link", name="Both with pictures").click()
     download.value.save_as(tmp_path / "found.zip")
     with ZipFile(tmp_path / "found.zip") as found:
-        assert sorted(found.namelist()) == ["inspections.csv", f"pictures/{row['id']}.png"]
+        tables = ["inspections.csv", "inspections.parquet"]
+        assert sorted(found.namelist()) == [*tables, f"pictures/{row['id']}.png"]
     with page.expect_download() as download:
         page.get_by_role("link", name="Parquet").click()
     download.value.save_as(tmp_path / "found.parquet")

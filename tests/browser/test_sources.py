@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
+import httpx2
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
@@ -90,6 +91,34 @@ def test_a_folder_that_is_away_or_empty_says_what_to_do(
         expect(light(page, NAME)).to_contain_text("lives, no part yet")
         expect(light(page, NAME)).to_contain_text("last trouble")
         page.close()
+
+
+def test_rest_is_tested_pauses_and_goes_on(
+    desk: Desk, tab: Tab, look: Look, phone: bool, expected: set[str]
+) -> None:
+    page = tab(desk.address, phone=phone)
+    expect(light(page, "REST")).to_contain_text("lives, no part yet")
+    expected.add("503 POST /line/sources/rest/test")
+    page.get_by_role("button", name="Test REST").click()
+    alert = page.get_by_role("alert").filter(has_text="none came by REST yet")
+    expect(alert).to_be_visible()
+    desk.send("defect", part_id="R-1")
+    expect(light(page, "REST")).to_contain_text("lives, last part")
+    page.get_by_role("button", name="Test REST").click()
+    tried = page.get_by_role("region", name="A test of REST")
+    expect(tried).to_contain_text("Defect")
+    expect(tried).to_contain_text("no. 1")
+    expect(tried).to_contain_text("Not in the record")
+    expect(alert).to_be_hidden()
+    page.get_by_role("button", name="Pause REST").click()
+    expect(light(page, "REST")).to_contain_text("paused, last part")
+    with pytest.raises(httpx2.HTTPStatusError, match="503"):
+        desk.send("good")
+    look(page, "sources-rest-pauses")
+    page.get_by_role("button", name="Go on with REST").click()
+    expect(light(page, "REST")).to_contain_text("lives, last part")
+    desk.send("good", part_id="R-2")
+    expect(verdict(page)).to_contain_text("R-2")
 
 
 class Heard(BaseHTTPRequestHandler):

@@ -361,6 +361,24 @@ def test_the_fewest_images_are_enough_to_calibrate() -> None:
     assert all(math.isfinite(score) for score in calibration.scores)
 
 
+def test_what_a_person_is_to_look_at_has_its_own_expected_rate_and_interval() -> None:
+    scores = [0.01 * k for k in range(24)]  # 1/25 is the least that they show
+    calibration = replace(calibration_of(scores, 0.01), look_rate=0.05)
+    person = calibration.for_person
+    assert (person.rank, person.expected, person.extrapolated) == (24, 1 / 25, False)
+    # the largest of n is exceeded with a share of Beta(1, n): its distribution is 1 - (1 - x)^n
+    low, high = person.interval()
+    assert 1 - (1 - low) ** 24 == pytest.approx(0.025)
+    assert 1 - (1 - high) ** 24 == pytest.approx(0.975)
+    said = " ".join(calibration.describe())
+    assert f"expected rate 0.04 (95 % interval: {low:.3g} to {high:.3g})" in said
+    beyond = replace(calibration, look_rate=0.02).for_person
+    assert (beyond.expected, beyond.extrapolated, beyond.interval()[0]) == (1 / 25, True, 0.0)
+    # a rate below that of false alarms is theirs
+    less = replace(calibration_of(scores, 0.2), look_rate=0.1)
+    assert less.for_person == less.false_alarms
+
+
 @pytest.mark.parametrize(("rate", "extrapolated"), [(0.1, False), (0.001, True)])
 def test_few_images_are_said_to_be_few(rate: float, extrapolated: bool) -> None:
     def told(n: int) -> str:
@@ -557,7 +575,8 @@ def test_between_the_thresholds_a_person_looks() -> None:
     said = [calibration.verdict(score) for score in (0, 190, 190.5, 198, 198.5)]
     assert said == ["good", "good", "look", "look", "defect"]
     assert any(
-        "look at scores above 190.000; about 0.05" in line for line in calibration.describe()
+        "look at scores above 190.000, for a rate of 0.05; expected rate 0.0498" in line
+        for line in calibration.describe()
     )
 
 

@@ -38,7 +38,7 @@ class Heatmaps:
         """Names the folder, and what is white in the pictures, as `read_image` takes it."""
         self.folder, self._white = folder, white
         self._pool: ThreadPoolExecutor | None = None
-        self._waiting: deque[Future[Path]] = deque()
+        self._waiting: deque[Future[None]] = deque()
 
     @classmethod
     def of_one_run(cls, folder: Path, white: int | None = None) -> Heatmaps:

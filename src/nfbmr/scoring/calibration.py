@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 from nfbmr.errors import BundleTamperedError
 from nfbmr.scoring.bounds import HUGE, MOST_CELLS, are_possible
 from nfbmr.scoring.chosen import Chosen
-from nfbmr.scoring.conformal import TINY, images_needed, threshold_for
+from nfbmr.scoring.conformal import TINY, Attained, images_needed, threshold_for
 from nfbmr.scoring.ignored import Area, are_areas, inside, masked
 from nfbmr.scoring.judges import by_judge, heard, heard_left_out, judges_of, left_out_statistics
 from nfbmr.scoring.left_out import left_out
@@ -166,9 +166,17 @@ class Calibration:
     @cached_property
     def look_threshold(self) -> float:
         """A score above it is for a person to look at; `threshold` at most."""
+        return min(float(self.shown(np.array(self._look[0]))), self.threshold)
+
+    @property
+    def for_person(self) -> Attained:
+        """The share of good pictures above `look_threshold`."""
+        return Attained(rank=min(self._look[1], self.rank), n=len(self.scores))
+
+    @cached_property
+    def _look(self) -> tuple[float, int]:
         rate = max(self.look_rate, self.false_alarm_rate)
-        raw = threshold_for(self.raw(np.array(self.scores)), rate)[0]
-        return min(float(self.shown(np.array(raw))), self.threshold)
+        return threshold_for(self.raw(np.array(self.scores)), rate)
 
     @cached_property
     def known_peaks(self) -> tuple[tuple[float, ...], ...]:
@@ -206,40 +214,36 @@ class Calibration:
         return "look" if score > self.look_threshold else "good"
 
     @property
+    def false_alarms(self) -> Attained:
+        """The share of good pictures above `threshold`."""
+        return Attained(rank=self.rank, n=len(self.scores))
+
+    @property
     def extrapolated(self) -> bool:
         """Whether the asked rate lies beyond what n images can show."""
-        return self.rank > len(self.scores)
+        return self.false_alarms.extrapolated
 
     @property
     def attainable_rate(self) -> float:
         """The expected false-alarm rate of the threshold; 1 / (n + 1) where extrapolated."""
-        n = len(self.scores)
-        return (n + 1 - min(self.rank, n)) / (n + 1)
+        return self.false_alarms.expected
 
     def rate_interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Returns the interval of the true false-alarm rate of a rank-th smallest threshold.
-
-        For exchangeable images it is Beta(n + 1 - rank, rank) (Vovk 2012). Where the threshold is
-        extrapolated, that of the largest calibration score, on which the threshold may lie lower.
-        """
-        from scipy.special import betaincinv  # scipy.stats takes seconds to load
-
-        n = len(self.scores)
-        rank = min(self.rank, n)
-        half = (1 - confidence) / 2
-        low, high = betaincinv(n + 1 - rank, rank, [half, 1 - half])
-        return (0.0 if self.extrapolated else float(low)), float(high)
+        """Returns the interval of the true false-alarm rate: see `Attained.interval`."""
+        return self.false_alarms.interval(confidence)
 
     def describe(self) -> list[str]:
         """Returns sentences for the screen, the model card and the report."""
         n = len(self.scores)
         low, high = self.rate_interval()
         asked = f"{self.false_alarm_rate:.3g}"
-        beyond = images_needed(self.look_rate) > n
+        person = self.for_person
+        least, most = person.interval()
         look = [
             f"A person is to look at scores above {self.look_threshold:.3f}"
-            f"{', which is EXTRAPOLATED' if beyond else ''}; about {self.look_rate:.3g} of good "
-            "pictures are expected to score that high, those called defects among them."
+            f"{', which is EXTRAPOLATED' if person.extrapolated else ''}, "
+            f"for a rate of {self.look_rate:.3g}; expected rate {person.expected:.3g} "
+            f"(95 % interval: {least:.3g} to {most:.3g}), those called defects among them."
         ]
         if self.look_threshold >= self.threshold:
             look = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -39,6 +40,39 @@ def threshold_for(scores: Floats, rate: float) -> tuple[float, int]:
     scale = max(float((scores[n - tail :] - base).mean()), TINY)
     level = float(base + scale * math.log(tail / n / rate))
     return max(level, float(scores[-1]), _prediction_bound(scores, rate)), n + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attained:
+    """What share of new good pictures exceeds the rank-th smallest of n scores.
+
+    Where the rank is n + 1, as of an extrapolated threshold, it is said of the largest score.
+    """
+
+    rank: int
+    n: int
+
+    @property
+    def extrapolated(self) -> bool:
+        """Whether the asked rate lies beyond what n pictures can show."""
+        return self.rank > self.n
+
+    @property
+    def expected(self) -> float:
+        """The expected share; 1 / (n + 1) where extrapolated."""
+        return (self.n + 1 - min(self.rank, self.n)) / (self.n + 1)
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Returns the interval of the true share.
+
+        For exchangeable images it is Beta(n + 1 - rank, rank) (Vovk 2012). Where the threshold is
+        extrapolated, that of the largest calibration score, on which the threshold may lie lower.
+        """
+        from scipy.special import betaincinv  # scipy.stats takes seconds to load
+
+        half, rank = (1 - confidence) / 2, min(self.rank, self.n)
+        low, high = betaincinv(self.n + 1 - rank, rank, [half, 1 - half])
+        return (0.0 if self.extrapolated else float(low)), float(high)
 
 
 def _prediction_bound(scores: Floats, rate: float) -> float:

@@ -17,6 +17,7 @@ from nfbmr.errors import NfbmrError, StationError
 from nfbmr.station import problems
 from nfbmr.station.api import (
     drift,
+    export,
     health,
     inspect,
     inspections,
@@ -79,7 +80,7 @@ def create_app(station: Station) -> FastAPI:
         openapi_url=None,  # a route of ours, with a scope like all others
     )
     app.state.station = station
-    for module in (inspect, inspections, models, versions, recalibration, thresholds):
+    for module in (inspect, inspections, export, models, versions, recalibration, thresholds):
         app.include_router(module.router)
     for module in (drift, sources, learn, health):
         app.include_router(module.router)

@@ -60,6 +60,20 @@ class Taken:
         return replace(self, uploads=self.uploads[:1])
 
 
+async def refuse_paused(request: Request, station: Station) -> None:
+    """Refuses pictures while REST pauses; their bytes are thrown away.
+
+    Raises:
+        BusyError: it does.
+    """
+    try:
+        station.sources.rest.refuse_paused()
+    except BusyError:
+        station.judge.metrics.count("nfbmr_refused_total", why="paused")
+        await _drained(request)
+        raise
+
+
 @asynccontextmanager
 async def taken(request: Request, station: Station) -> AsyncIterator[Taken]:
     """Reads a request's pictures, once the gate lets it pass.

@@ -116,7 +116,9 @@ class Station:
         opened.callback(self.drift.close)
         retention = Retention(settings, self.store, self.pictures, self._tidied)
         opened.callback(retention.close)
-        sources = Sources(settings, self.pool, self.judge, self.store, self.live.touch)
+        sources = Sources(
+            settings, self.pool, self.judge, self.store, self.pictures, self.live.touch
+        )
         opened.callback(sources.close)
         self.sources = sources
         self.store.write(noticed.started, self._settings_said()).result()

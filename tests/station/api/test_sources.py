@@ -34,7 +34,7 @@ def station(settings: Settings, tmp_path: Path) -> Iterator[Station]:
 def test_a_source_pauses_and_goes_on_by_whoever_says_so(
     client: TestClient, station: Station
 ) -> None:
-    (shown,) = client.get("/v1/sources").json()["sources"]
+    shown, _ = client.get("/v1/sources").json()["sources"]
     assert (shown["name"], shown["model"], shown["paused"]) == (NAME, "fitted", True)
     assert (shown["alive"], shown["last_inspection"]) == (False, None)
     answer = client.post(f"/v1/sources/{NAME}/resume?reason=clean")
@@ -46,7 +46,7 @@ def test_a_source_pauses_and_goes_on_by_whoever_says_so(
     assert 'nfbmr_source_paused{source="watch-fitted"} 1' in client.get("/metrics").text
     answer = client.post("/v1/sources/other/pause")
     assert answer.status_code == 404
-    assert answer.json()["detail"] == f"no such source; there: {NAME}"
+    assert answer.json()["detail"] == f"no such source; there: {NAME}, rest"
 
 
 def test_a_test_takes_a_picture_and_records_nothing(
@@ -69,7 +69,7 @@ def test_the_page_has_a_light_a_test_and_a_pause(
 ) -> None:
     (tmp_path / "hot" / "A-1.png").write_bytes(png(1, defect=True))
     text = client.get("/").text
-    assert re.search(r'class="light on">REST</span> <small>no part yet', text)
+    assert re.search(r'class="light on">REST</span>\s*<small>lives, no part yet', text)
     assert re.search(rf'class="light paused">{NAME}</span>\s*<small>paused, no part yet', text)
     key = {"X-Form-Key": re.findall(r'data-form-key="(\w+)"', text)[0]}
     tried = client.post(f"/line/sources/{NAME}/test", headers=key).text

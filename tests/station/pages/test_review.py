@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import re
 from collections.abc import Callable, Iterator
@@ -69,13 +70,58 @@ def test_the_queue_begins_with_what_is_for_a_person(user: TestClient, png: Encod
     assert len(table.text.splitlines()) == 2
 
 
+def steps(text: str) -> dict[str, str]:
+    """The addresses behind *Previous* and *Next*."""
+    found = re.findall(r'href="([^"]+)">(Previous|Next)</a>', text)
+    return {word: html.unescape(address) for address, word in found}
+
+
 def test_pages_of_the_queue_follow_one_another(user: TestClient, png: Encoded) -> None:
     for seed in range(26):
         user.post("/v1/models/model-copy/inspect", content=png(seed))
     first = user.get("/review").text
-    assert "after=24" in first
-    second = user.get("/review?after=24").text
+    assert set(steps(first)) == {"Next"}
+    second = user.get(steps(first)["Next"]).text
     assert sorted(cards(first) + cards(second)) == list(range(1, 27))
+    assert set(steps(second)) == {"Previous"}
+    assert cards(user.get(steps(second)["Previous"]).text) == cards(first)
+    assert user.get("/review?after=24").status_code == 422
+
+
+def test_parts_are_searched_for_by_their_source(user: TestClient, png: Encoded) -> None:
+    user.post("/v1/models/model-copy/inspect", content=png(1))
+    sent = user.post(
+        "/inspect/picture", data={"model": "model-copy"}, files={"files": ("a.png", png(2))}
+    )
+    assert sent.status_code == 200
+    text = user.get("/review?source=page").text
+    assert cards(text) == [2]
+    assert '<option value="page" selected>this page</option>' in text
+    assert "source=page" in text.partition("/review/export.csv?")[2].partition('"')[0]
+    assert cards(user.get("/review?source=rest").text) == [1]
+    assert len(user.get("/review/export.csv?label=&source=page").text.splitlines()) == 2
+    gone = user.get("/review?source=watch-gone").text
+    assert '<option value="watch-gone" selected>' in gone
+
+
+def test_no_part_is_skipped_where_those_before_were_reviewed(
+    user: TestClient, png: Encoded
+) -> None:
+    for seed in range(50):
+        user.post("/v1/models/model-copy/inspect", content=png(seed))
+    seen: list[int] = []
+    text = user.get("/review").text
+    while True:
+        seen += cards(text)
+        for number in cards(text):
+            user.post(f"/review/{number}/label", data={"said": "good"})
+        if "Next" not in steps(text):
+            break
+        text = user.get(steps(text)["Next"]).text
+    assert sorted(seen) == list(range(1, 51))
+    gone = user.get("/review?after=look-3").text
+    assert "No part is left here" in gone
+    assert "From the beginning" in gone
 
 
 def test_a_threshold_is_tried_saved_and_undone(
@@ -90,7 +136,7 @@ def test_a_threshold_is_tried_saved_and_undone(
     places = {"defect": kept.scores[1], "look": kept.scores[0]}
     preview = user.get("/threshold/preview", params={"model": "model-copy", **places}).text
     assert "would be judged otherwise than is recorded" in preview
-    assert "95 % interval of the true rate" in preview
+    assert preview.count("95 % interval of the true rate") == 2
     form = {
         "model": "model-copy",
         "calibration": loaded.calibration,
@@ -110,6 +156,9 @@ def test_a_threshold_is_tried_saved_and_undone(
     assert line.pool.all()[0].inspector.calibration == kept
     assert user.post("/threshold/save", data=form | {"reason": ""}).status_code == 422
     assert user.get("/threshold?model=other").status_code == 404
+    high = {"defect": kept.scores[-1] + 0.5, "look": kept.scores[-1] + 0.4}
+    beyond = user.get("/threshold/preview", params={"model": "model-copy", **high}).text
+    assert beyond.count("<b>extrapolated</b>") == 2
     nan = {"model": "model-copy", "defect": "nan", "look": "0"}
     assert user.get("/threshold/preview", params=nan).status_code == 422
 

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
-from nfbmr.errors import BundleError
+from nfbmr.errors import BundleError, SettingsError
+from nfbmr.inspection.inspector import load
+from nfbmr.station.app import create_app
 from nfbmr.station.audit import Event, verify
 from nfbmr.station.problems import status_of
 from nfbmr.station.services import learner
@@ -21,7 +24,7 @@ from nfbmr.station.services.judge import Given, PictureError
 from nfbmr.station.services.learner import MOST_STARTS
 from nfbmr.station.settings import StationSettings
 from nfbmr.station.station import Station
-from nfbmr.station.store import queries
+from nfbmr.station.store import learnings, queries
 from nfbmr.station.store.learnings import (
     Learning,
     NoRoomError,
@@ -29,6 +32,24 @@ from nfbmr.station.store.learnings import (
     NotNowError,
 )
 
+RESULT: dict[str, Any] = {
+    "seconds": 1.0,
+    "trained": 9,
+    "held_out": 3,
+    "everyone": True,
+    "scores": [0.0, 0.5],
+    "threshold": 1.0,
+    "look_threshold": 0.8,
+    "false_alarm_rate": 0.01,
+    "look_rate": 0.05,
+    "expected_rate": 0.2,
+    "interval": [0.0, 0.4],
+    "extrapolated": True,
+    "sentences": [],
+    "warnings": [],
+    "odd": [],
+    "heats": [],
+}
 Encoded = Callable[..., bytes]
 Settings = Callable[..., StationSettings]
 Until = Callable[[Callable[[], object]], None]
@@ -271,6 +292,55 @@ def test_an_orphan_is_ended_by_the_number_that_it_told(
         assert not place.is_worked_on()
 
 
+def test_before_a_model_gives_way_both_are_compared_and_it_is_said_why(
+    empty: Station, png: Encoded, model: Path, until: Until
+) -> None:
+    numbers = []
+    for _ in range(2):
+        number = filled(empty, png, count=1)
+        empty.store.write(learnings.move, number, ("collecting",), "learnt", result=RESULT).result()
+        place = empty.learn.place(state(empty, number)).model("widget")
+        shutil.copytree(model, place)
+        numbers.append(number)
+    first, second = numbers
+    other = load(empty.learn.learnt(second)[1], runtime="torch")
+    other.recalibrated(0.9, look_rate=0.95).save_calibration()
+    empty.learn.put_on_line(first, "bob")
+    for seed in range(100, 104):
+        given = Given(data=png(seed), model="widget", source="rest", actor="x")
+        asyncio.run(empty.judge.inspect(given))
+    client = TestClient(create_app(empty), base_url="http://127.0.0.1")
+    assert client.get(f"/v1/learn/{second}/comparison").status_code == 404
+    page = client.get(f"/learn/{second}").text
+    assert "widget is on the line, and would give way" in page
+    assert 'id="place"' not in page, "the comparison comes first"
+    assert client.post(f"/v1/learn/{second}/comparison").status_code == 200
+    until(lambda: not client.get(f"/v1/learn/{second}/comparison").json()["runs"])
+    found = client.get(f"/v1/learn/{second}/comparison").json()
+    assert found["trouble"] is None
+    assert (found["tried"], found["unkept"]) == (4, 0)
+    assert found["differing"], "nine in ten good parts would be defects"
+    assert all(one["then"]["verdict"] != one["now"]["verdict"] for one in found["differing"])
+    page = client.get(f"/learn/{second}").text
+    assert 'id="place"' in page
+    assert f"<strong>{len(found['differing'])}</strong>of the last 4 parts" in page
+    with pytest.raises(SettingsError, match="a reason was expected"):
+        empty.learn.put_on_line(second, "bob")
+    refused = client.post(f"/v1/learn/{second}/line")
+    assert refused.status_code == 422
+    before = empty.pool.get("widget")
+    said = {"reason": "a new lamp"}
+    assert client.post(f"/v1/learn/{second}/line", json=said).status_code == 200
+    now = empty.pool.get("widget")
+    assert before is not None
+    assert now is not None
+    assert now.calibration != before.calibration
+    assert events(empty)[-1].reason == "a new lamp"
+    assert empty.line.history("widget")[0].reason == "learnt at the station: a new lamp"
+    gone = client.get(f"/learn/{second}/comparison").text
+    assert 'id="place"' not in gone, "it was of what is not on the line any more"
+
+
 def test_what_cannot_come_on_the_line_is_taken_back(
     empty: Station, png: Encoded, model: Path
 ) -> None:
@@ -280,8 +350,6 @@ def test_what_cannot_come_on_the_line_is_taken_back(
     ):
         empty.learn.put_on_line(number, "bob")
     found = state(empty, number)
-    from nfbmr.station.store import learnings
-
     empty.store.write(learnings.move, number, ("collecting",), "learnt", result={}).result()
     place = empty.learn.place(found).model("widget")
     shutil.copytree(model, place)

@@ -17,6 +17,7 @@ from nfbmr.scoring.chosen import Chosen
 from nfbmr.scoring.odd import Odd
 from nfbmr.station.app import create_app
 from nfbmr.station.pages import threshold as page
+from nfbmr.station.services import recalibrate
 from nfbmr.station.services.jobs import ConflictError, Job
 from nfbmr.station.services.judge import Given
 from nfbmr.station.services.recalibrate import Recalibrated
@@ -104,6 +105,21 @@ def test_confirmed_parts_calibrate_and_known_ones_never_do(
         assert "In force now" not in text
         assert "is not in force any more" in text
     assert not client.get(address).json()["in_force"]
+
+
+def test_as_many_parts_calibrate_as_the_asked_rate_wants(
+    line: Station, png: Encoded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (loaded,) = line.pool.all()
+    monkeypatch.setattr(recalibrate, "MOST", 6)
+    monkeypatch.setattr(line.recalibration, "wanted", lambda _: 7)
+    confirm(line, [png(seed) for seed in range(300, 308)])
+    chosen = line.recalibration.confirmed(loaded)
+    assert chosen is not None
+    assert chosen.of == 7
+    job = ended(line, line.recalibration.start(loaded, "ann"))
+    assert isinstance(job.found, Recalibrated), job.trouble
+    assert job.found.used == 7
 
 
 def test_parts_picked_for_being_odd_are_said_with_a_caution_everywhere(

@@ -106,7 +106,7 @@ def test_a_camera_that_stops_is_shown_and_tried_until_it_is_back(
         until(lambda: rows(station))
         device.broken = True
         until(lambda: station.sources.states()[0].failing)
-        (fares,) = station.sources.states()
+        fares, _ = station.sources.states()
         assert "rtsp://cam/..." in fares.error
         assert "secret" not in fares.error + fares.address
         before = len(rows(station))

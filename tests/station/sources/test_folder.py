@@ -19,7 +19,7 @@ from nfbmr.inspection.watch import Watch, watch_by
 from nfbmr.station.app import create_app
 from nfbmr.station.settings import StationSettings
 from nfbmr.station.sources.folder import Folder
-from nfbmr.station.sources.source import Picture
+from nfbmr.station.sources.source import Picture, Source
 from nfbmr.station.station import Station
 from nfbmr.station.store import queries
 from nfbmr.station.store.queries import Filter, Recorded
@@ -44,7 +44,7 @@ def test_what_comes_is_judged_recorded_and_moved_by_its_verdict(
         (hot / "broken.png").write_bytes(b"no picture")
         until(lambda: (hot / "error" / "broken.png").exists() and len(rows(station)) == 2)
         until(lambda: (hot / "defect" / "A-2.png").exists())
-        (fares,) = station.sources.states()
+        fares, _ = station.sources.states()
         assert fares.alive
         assert fares.last is not None
     assert (hot / "good" / "A-1.png").is_file()
@@ -105,7 +105,9 @@ class Straight:
     """A line that records at once."""
 
     def __init__(self, station: Station) -> None:
-        self.source = station.sources.get(NAME)
+        found = station.sources.get(NAME)
+        assert isinstance(found, Source)
+        self.source = found
 
     def judge(self, picture: Picture) -> Recorded:
         with asyncio.Runner() as self.source._runner:
@@ -231,7 +233,7 @@ def test_a_pause_lasts_over_a_restart(
         station.sources.get(NAME).pause(True, "ann", "cleaning")
         (hot / "a.png").write_bytes(png(1))
     with Station(made) as station:
-        (fares,) = station.sources.states()
+        fares, _ = station.sources.states()
         assert (fares.paused, fares.alive) == (True, False)
         assert rows(station) == []
         station.sources.get(NAME).pause(False, "ann")

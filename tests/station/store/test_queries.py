@@ -11,6 +11,7 @@ from sqlalchemy import Connection, event, text
 from nfbmr.station.store import queries
 from nfbmr.station.store.database import Store
 from nfbmr.station.store.queries import Filter
+from nfbmr.station.store.queue import Place, place_of, undone_before, undone_first
 
 ROWS = 100_000
 FILL = f"""
@@ -42,7 +43,10 @@ QUESTIONS: dict[str, Question] = {
     "following": lambda c, which: queries.following(c, which, 500),
     "counts": queries.counts,
     "reviewed": queries.reviewed,
-    "queue": lambda c, which: queries.undone_first(c, which, 25, 24),
+    "queue": lambda c, which: undone_first(c, which, 25, Place(verdict="look", number=90_000)),
+    "queue before": lambda c, which: undone_before(
+        c, which, 25, Place(verdict="good", number=90_000)
+    ),
 }
 
 
@@ -94,7 +98,7 @@ def test_each_filter_uses_an_index(store: Store, question: str, said: dict[str, 
 
 def test_the_queue_and_its_figures_use_indexes(store: Store) -> None:
     unfiltered = [
-        lambda c: queries.undone_first(c, Filter(), 25),
+        lambda c: undone_first(c, Filter(), 25),
         lambda c: queries.reviewed(c, Filter()),
         lambda c: queries.state(c),
         lambda c: queries.of_request(c, "r"),
@@ -121,8 +125,13 @@ def test_part_ids_are_found_by_their_beginning(store: Store) -> None:
 def test_the_queue_is_in_order_over_its_pages(store: Store) -> None:
     which = Filter(verdict="", label="none", since="2025-10-20T16:00")
     rank = {"look": 0, "defect": 1, "good": 2}
-    pages = [store.read(queries.undone_first, which, 500, after) for after in range(0, 3000, 500)]
+    pages = [store.read(undone_first, which, 500)]
+    while len(pages[-1]) == 500:
+        pages.append(store.read(undone_first, which, 500, place_of(pages[-1][-1])))
     rows = [row for page in pages for row in page]
     expected = sorted(rows, key=lambda row: (rank[row.verdict], -row.id))
     assert rows == expected
     assert len({row.id for row in rows}) == sum(store.read(queries.counts, which).values())
+    assert store.read(undone_before, which, 500, place_of(pages[2][0])) == pages[1]
+    assert store.read(undone_before, which, 5000, place_of(rows[-1])) == rows[:-1]
+    assert store.read(undone_before, which, 500, place_of(rows[0])) == []

@@ -10,8 +10,9 @@ from nfbmr.errors import StationError
 from nfbmr.station.api.forms import PROBLEMS, Problem, State
 from nfbmr.station.deps import Anybody, Inspecting, StationDep
 from nfbmr.station.services.metrics import ByLabel
+from nfbmr.station.services.ready import troubles_of
+from nfbmr.station.sources.rest import REST
 from nfbmr.station.station import Station
-from nfbmr.station.store import queries
 
 router = APIRouter(tags=["health"], responses={400: PROBLEMS[400]})
 
@@ -42,30 +43,18 @@ def openapi(request: Request) -> dict[str, Any]:
 )
 def readyz(station: StationDep, response: Response) -> State:
     """Looks at the database, its writer, and the models."""
-    troubles = _troubles(station)
+    troubles = troubles_of(station.store, station.pool)
     if troubles:
         response.status_code = 503
         response.headers["Retry-After"] = _AGAIN_SECONDS
     return State(ready=not troubles, troubles=troubles, notes=_notes(station))
 
 
-def _troubles(station: Station) -> list[str]:
-    found = []
-    try:
-        station.store.read(queries.newest)
-    except StationError as error:
-        found.append(str(error))
-    if not station.store.writer.alive:
-        found.append("nothing is written any more")
-    if not station.pool.all():
-        found.append("no model is on the line")
-    return found
-
-
 def _notes(station: Station) -> list[str]:
     """Says which sources and outputs fail; not why, as nobody is asked who reads this."""
     try:
-        failing = [one.name for one in station.sources.states(last=False) if one.failing]
+        states = station.sources.states(last=False)
+        failing = [one.name for one in states if one.failing and one.name != REST]
         waiting = {one.name: one.waiting for one in station.outputs.states() if one.failing}
     except StationError:
         return []

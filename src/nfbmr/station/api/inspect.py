@@ -16,7 +16,7 @@ from nfbmr.station.api.forms import (
     Verdict,
 )
 from nfbmr.station.deps import Inspecting, StationDep
-from nfbmr.station.intake import checked_part_id, judged, taken
+from nfbmr.station.intake import checked_part_id, judged, refuse_paused, taken
 from nfbmr.station.problems import said_of, status_of
 from nfbmr.station.services import heat
 from nfbmr.station.services.judge import Answer, Given, UnrecordedError
@@ -81,6 +81,7 @@ async def inspect(
     Whoever gives an `Idempotency-Key` may send the same request again where the answer was lost.
     """
     station.judge.model(name)
+    await refuse_paused(request, station)
     async with taken(request, station) as found:
         part = checked_part_id(found.fields.get("part_id", part_id))
         given = Given(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, HTTPException, Path, Query, Response
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Response
 from pydantic import AfterValidator, BaseModel, Field
 from pydantic_core import PydanticCustomError
 
@@ -43,6 +43,29 @@ When = Annotated[
 ]
 
 
+def _filter(
+    model: Text = "",
+    verdict: Literal["", "good", "look", "defect"] = "",
+    label: Literal["", "good", "defect", "none", "any"] = "",
+    part_id: Text = "",
+    source: Text = "",
+    since: When = "",
+    until: When = "",
+) -> Filter:
+    return Filter(
+        model=model,
+        verdict=verdict,
+        label=label,
+        part_id=part_id,
+        source=source,
+        since=since,
+        until=until,
+    )
+
+
+Which = Annotated[Filter, Depends(_filter)]
+
+
 class Feedback(BaseModel):
     """What a person says of a part."""
 
@@ -54,26 +77,11 @@ class Feedback(BaseModel):
 def inspections(
     station: StationDep,
     _: Inspecting,
-    model: Text = "",
-    verdict: Literal["", "good", "look", "defect"] = "",
-    label: Literal["", "good", "defect", "none", "any"] = "",
-    part_id: Text = "",
-    source: Text = "",
-    since: When = "",
-    until: When = "",
+    which: Which,
     before: Annotated[int | None, Query(ge=1, le=2**62, description="Rows before it.")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Page:
     """Returns rows by number, the newest first, and where the following page begins."""
-    which = Filter(
-        model=model,
-        verdict=verdict,
-        label=label,
-        part_id=part_id,
-        source=source,
-        since=since,
-        until=until,
-    )
     rows = station.store.read(queries.page, which, before=before, limit=limit)
     following = rows[-1].id if len(rows) == limit else None
     return Page(inspections=[InspectionForm.of_row(row) for row in rows], next=following)

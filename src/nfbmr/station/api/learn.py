@@ -12,13 +12,16 @@ from pydantic import BaseModel, Field
 from nfbmr.errors import NfbmrError
 from nfbmr.station.api.forms import PROBLEMS, Problem
 from nfbmr.station.api.inspect import pictures_body
+from nfbmr.station.api.versions import ComparisonForm, form_of
 from nfbmr.station.deps import Administrating, Inspecting, Reviewing, StationDep
 from nfbmr.station.engine.pool import NAME
 from nfbmr.station.intake import Taken, Upload, taken
 from nfbmr.station.problems import said_of, status_of
+from nfbmr.station.services.jobs import Job
 from nfbmr.station.services.learn import Preset, Shown
 from nfbmr.station.station import Station
 from nfbmr.station.store.learnings import GoodPicture, Learning, State
+from nfbmr.station.text import PLAIN
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +78,12 @@ class LearningForm(BaseModel):
     on_line: bool = Field(
         description="Whether it is there now; false once another took its place, or it went."
     )
+
+
+class Why(BaseModel):
+    """Why a model gives way."""
+
+    reason: str = Field("", max_length=2000, pattern=PLAIN)
 
 
 class Learnings(BaseModel):
@@ -224,10 +233,50 @@ def cancel(station: StationDep, actor: Administrating, number: Number) -> Learni
     return _state(station, number)
 
 
+@router.post("/v1/learn/{number}/comparison", summary="Compare it with what is on the line")
+def compare(station: StationDep, actor: Reviewing, number: Number) -> ComparisonForm:
+    """Begins to judge the last parts by what was learnt and by the model that it would replace."""
+    return form_of(begun_comparison(station, actor.name, number))
+
+
+@router.get("/v1/learn/{number}/comparison", summary="What the comparison found")
+def comparison(station: StationDep, _: Inspecting, number: Number) -> ComparisonForm:
+    """Returns how far the last one is, or what it found."""
+    job = comparison_of(station, station.learn.get(number))
+    if job is None:
+        raise HTTPException(404, "nothing was compared since it was learnt or the station started")
+    return form_of(job)
+
+
+def begun_comparison(station: Station, actor: str, number: int) -> Job:
+    """Begins to compare what was learnt with the model of its name on the line.
+
+    Raises:
+        NfbmrError: there is no such model, nothing is learnt, or other work is being done.
+    """
+    found, model = station.learn.learnt(number)
+    loaded = station.judge.model(found.name)
+    return station.line.compare_learnt(loaded, model, _called(found), actor)
+
+
+def comparison_of(station: Station, found: Learning) -> Job | None:
+    """Returns the last comparison with what was learnt last."""
+    return station.line.comparison_with(found.name, _called(found))
+
+
+def _called(found: Learning) -> str:
+    return f"{found.id} {found.asked}"
+
+
 @router.post("/v1/learn/{number}/line", summary="Put it on the line")
-def put_on_line(station: StationDep, actor: Administrating, number: Number) -> LearningForm:
-    """Copies the model to the folder of models, where it judges at once."""
-    station.learn.put_on_line(number, actor.name)
+def put_on_line(
+    station: StationDep, actor: Administrating, number: Number, why: Why | None = None
+) -> LearningForm:
+    """Copies the model to the folder of models, where it judges at once.
+
+    Where a model of this name is on the line it gives way, and a `reason` is demanded.
+    """
+    station.learn.put_on_line(number, actor.name, "" if why is None else why.reason.strip())
     return _state(station, number)
 
 

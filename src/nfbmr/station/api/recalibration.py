@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, Field
 
@@ -11,6 +13,7 @@ from nfbmr.station.deps import Administrating, Inspecting, StationDep
 from nfbmr.station.engine.pool import Loaded
 from nfbmr.station.services.jobs import Job
 from nfbmr.station.services.recalibrate import Recalibrated
+from nfbmr.station.text import PLAIN
 
 router = APIRouter(
     tags=["thresholds"],
@@ -22,6 +25,21 @@ router = APIRouter(
         },
     },
 )
+
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Recalibrate(BaseModel):
+    """Why, and what is to count for no score."""
+
+    reason: str = Field("", max_length=2000, pattern=PLAIN)
+    areas: list[tuple[Share, Share, Share, Share]] | None = Field(
+        None,
+        max_length=50,
+        description="To ignore: top, left, bottom, right as shares of the picture's sides; by "
+        "default those of now, with [] none.",
+    )
 
 
 class RecalibrationForm(BaseModel):
@@ -51,10 +69,18 @@ class RecalibrationForm(BaseModel):
 @router.post(
     "/v1/models/{name}/recalibration", summary="Calibrate on parts that people confirmed as good"
 )
-def recalibrate(station: StationDep, actor: Administrating, name: ModelName) -> RecalibrationForm:
+def recalibrate(
+    station: StationDep,
+    actor: Administrating,
+    name: ModelName,
+    wanted: Recalibrate | None = None,
+) -> RecalibrationForm:
     """Begins it; what comes of it is in force then, and asked for by GET."""
+    asked = wanted or Recalibrate()
+    areas = None if asked.areas is None else tuple(asked.areas)
     loaded = station.judge.model(name)
-    return _form(station.recalibration.start(loaded, actor.name), loaded)
+    job = station.recalibration.start(loaded, actor.name, asked.reason.strip(), areas)
+    return _form(job, loaded)
 
 
 @router.get("/v1/models/{name}/recalibration", summary="What came of it")

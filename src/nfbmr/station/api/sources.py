@@ -21,10 +21,10 @@ Reason = Annotated[str, Query(max_length=2000, pattern=PLAIN)]
 
 
 class SourceForm(BaseModel):
-    """A watched folder or a camera."""
+    """A watched folder, a camera, or `rest`: whoever sends pictures by requests."""
 
     name: str = Field(description="Also the `source` of its inspections.")
-    model: str
+    model: str = Field(description="Empty of `rest`, which is for all.")
     address: str
     alive: bool = Field(description="Whether pictures of it would be judged now.")
     paused: bool
@@ -36,7 +36,7 @@ class SourceForm(BaseModel):
 
 
 class SourcesForm(BaseModel):
-    """The sources that the station was started with."""
+    """Those that the station was started with, then `rest`."""
 
     sources: list[SourceForm]
 
@@ -65,9 +65,9 @@ class OutputsForm(BaseModel):
     outputs: list[OutputForm]
 
 
-@router.get("/v1/sources", summary="What brings pictures by itself")
+@router.get("/v1/sources", summary="Where pictures come from")
 def sources(station: StationDep, _: Inspecting) -> SourcesForm:
-    """Returns watched folders and cameras, and how they fare."""
+    """Returns watched folders, cameras and REST, and how they fare."""
     return SourcesForm(sources=[_form(fares) for fares in station.sources.states()])
 
 
@@ -75,7 +75,7 @@ def sources(station: StationDep, _: Inspecting) -> SourcesForm:
 def pause(
     station: StationDep, actor: Reviewing, name: SourceName, reason: Reason = ""
 ) -> SourceForm:
-    """Stops it after the picture in work; it stays so across restarts."""
+    """Stops it after the pictures in work; it stays so across restarts. REST then answers 503."""
     station.sources.get(name).pause(True, actor.name, reason)
     return _one(station, name)
 
@@ -91,7 +91,10 @@ def resume(
 
 @router.post("/v1/sources/{name}/test", summary="Take one picture for a look")
 async def test(station: StationDep, actor: Inspecting, name: SourceName) -> Verdict:
-    """Judges one picture of a source, paused or not; nothing of it is recorded."""
+    """Judges one picture of a source, paused or not; nothing of it is recorded.
+
+    Of REST it is the newest one that came so.
+    """
     source = station.sources.get(name)
     with station.judge.gate.passed():
         _, found, _ = await source.test(actor.name)

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
+from nfbmr.scoring.odd import name_of
 from nfbmr.station.api.forms import PROBLEMS, Problem
 from nfbmr.station.api.inspect import ModelName
 from nfbmr.station.deps import Administrating, Inspecting, Reviewing, StationDep
-from nfbmr.station.services.threshold import Proposal
+from nfbmr.station.services.threshold import Proposal, odd
 from nfbmr.station.store import queries
 from nfbmr.station.text import PLAIN
 
@@ -34,6 +35,15 @@ class OtherwiseForm(BaseModel):
     after: str
 
 
+class OddForm(BaseModel):
+    """A good picture that calibrates, and lies far above the others."""
+
+    picture: str = Field(description="SHA-256 of its pixels.")
+    name: str = Field(description="What it is called, as far as that is known.")
+    score: float
+    without: float = Field(description="The threshold without it, on the scale in force.")
+
+
 class ThresholdForm(BaseModel):
     """What two rates mean."""
 
@@ -42,11 +52,18 @@ class ThresholdForm(BaseModel):
     expected_rate: float = Field(description="Of false alarms, as the good pictures attain it.")
     interval: tuple[float, float] = Field(description="95 % interval of the true rate.")
     extrapolated: bool = Field(description="Whether there are too few good pictures for the rate.")
+    expected_look_rate: float = Field(description="Of what reaches a person, likewise.")
+    look_interval: tuple[float, float] = Field(description="95 % interval of that true rate.")
+    look_extrapolated: bool = Field(description="Likewise of the look rate.")
     defect_above: float = Field(description="On the scale that is in force before.")
     look_above: float
     tried: int = Field(description="Recorded parts that it was tried on.")
     incomparable: int = Field(description="Those whose scores stand on other scales.")
     otherwise: list[OtherwiseForm]
+    odd: list[OddForm] = Field(description="Of those that calibrate now; see `.../without`.")
+    ignored: list[tuple[float, float, float, float]] = Field(
+        description="Areas that count for no score: top, left, bottom, right, as shares."
+    )
 
 
 class Wanted(BaseModel):
@@ -55,6 +72,13 @@ class Wanted(BaseModel):
     false_alarm_rate: float = Field(ge=1e-6, le=0.99, allow_inf_nan=False)
     look_rate: float = Field(ge=1e-6, le=0.99, allow_inf_nan=False)
     reason: str = Field(min_length=1, max_length=2000, pattern=PLAIN)
+
+
+class Without(BaseModel):
+    """A good picture that is to have no part in the thresholds."""
+
+    picture: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of its pixels.")
+    reason: str = Field("", max_length=2000, pattern=PLAIN)
 
 
 class EventForm(BaseModel):
@@ -114,6 +138,18 @@ def undo(station: StationDep, actor: Administrating, name: ModelName) -> Thresho
     return _form(station.thresholds.propose(new, now.false_alarm_rate, now.look_rate))
 
 
+@router.post("/v1/models/{name}/threshold/without", summary="Leave a good picture out")
+def leave_out(
+    station: StationDep, actor: Administrating, name: ModelName, wanted: Without
+) -> ThresholdForm:
+    """Takes a good picture's part in the thresholds; `undo` brings it back."""
+    loaded = station.judge.model(name)
+    reason = wanted.reason.strip()
+    new = station.thresholds.leave_out(loaded, wanted.picture, actor.name, reason)
+    now = new.inspector.calibration
+    return _form(station.thresholds.propose(new, now.false_alarm_rate, now.look_rate))
+
+
 @router.get("/v1/events", summary="What was changed, by whom and why")
 def events(
     station: StationDep,
@@ -137,6 +173,9 @@ def _form(proposal: Proposal) -> ThresholdForm:
         expected_rate=calibration.attainable_rate,
         interval=calibration.rate_interval(),
         extrapolated=calibration.extrapolated,
+        expected_look_rate=calibration.for_person.expected,
+        look_interval=calibration.for_person.interval(),
+        look_extrapolated=calibration.for_person.extrapolated,
         defect_above=proposal.defect_at,
         look_above=proposal.look_at,
         tried=proposal.tried,
@@ -150,4 +189,14 @@ def _form(proposal: Proposal) -> ThresholdForm:
             )
             for one in proposal.otherwise
         ],
+        odd=[
+            OddForm(
+                picture=one.picture,
+                name=name_of(proposal.before, one.picture),
+                score=one.score,
+                without=one.without,
+            )
+            for one in odd(proposal.before)
+        ],
+        ignored=list(proposal.before.ignored),
     )

@@ -111,7 +111,7 @@ def compare(
     """Begins to judge the last recorded parts by both; what comes of it is asked for by GET."""
     loaded = station.judge.model(name)
     job = station.line.compare(loaded, wanted.bundle, wanted.calibration, actor.name, wanted.last)
-    return _form(job)
+    return form_of(job)
 
 
 @router.get("/v1/models/{name}/comparison", summary="What the comparison found")
@@ -121,7 +121,7 @@ def comparison(station: StationDep, _: Inspecting, name: ModelName) -> Compariso
     job = station.line.comparison(name)
     if job is None:
         raise HTTPException(404, "nothing was compared since the station's start")
-    return _form(job)
+    return form_of(job)
 
 
 @router.post("/v1/models/{name}/version", summary="Put another version on the line")
@@ -143,7 +143,8 @@ def _named(loaded: Loaded) -> Named:
     return Named(bundle=loaded.bundle, calibration=loaded.calibration)
 
 
-def _form(job: Job) -> ComparisonForm:
+def form_of(job: Job) -> ComparisonForm:
+    """Returns what is said of a comparison."""
     found = job.found if isinstance(job.found, Compared) else None
     return ComparisonForm(
         runs=job.runs,

@@ -5,10 +5,15 @@ Shapes: coordinates are those of a drawing `WIDTH` x `HEIGHT`, y down.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.int32]
+Values = NDArray[np.floating]
 
 WIDTH, HEIGHT = 1000, 240
 _TOP, _BOTTOM = 12, 4
@@ -113,7 +118,7 @@ class Lines:
 
 
 def lines(
-    series: Mapping[str, Sequence[tuple[int, float]]],
+    series: Mapping[str, tuple[Numbers, Values]],
     between: tuple[float, float],
     last: int,
     *,
@@ -122,7 +127,7 @@ def lines(
     """Draws values over numbers of parts; of many points near one another the highest stays.
 
     Args:
-        series: name -> number of a part, from 1, and value, by ascending numbers.
+        series: name -> numbers of parts, (P,), from 1 and ascending, and their values, (P,).
         between: the values at the lower and at the upper edge.
         last: the number at the right edge.
         marks: numbers of parts that get a line of their own.
@@ -131,15 +136,10 @@ def lines(
     last = max(last, 2)
     step = max(1, -(-last // _POINTS))
     paths = {}
-    for name, values in series.items():
-        kept: dict[int, tuple[int, float]] = {}
-        for number, value in values:
-            place = number // step
-            if place not in kept or value > kept[place][1]:
-                kept[place] = number, value
+    for name, (numbers, values) in series.items():
         points = [
             f"{_width(number, last):.1f},{_height(value, low, high):.1f}"
-            for number, value in kept.values()
+            for number, value in _highest(numbers, values, step)
         ]
         paths[name] = " ".join(points)
     ticks = [
@@ -152,6 +152,16 @@ def lines(
         low=low,
         high=high,
     )
+
+
+def _highest(numbers: Numbers, values: Values, step: int) -> Iterator[tuple[int, float]]:
+    """Yields the highest of each `step` parts, with its number: nothing is made of the others."""
+    last = int(numbers[-1]) if len(numbers) else 0
+    ends = np.searchsorted(numbers, np.arange(0, last + step + 1, step))
+    for first, end in pairwise(ends.tolist()):
+        if first < end:
+            at = first + int(values[first:end].argmax())
+            yield int(numbers[at]), float(values[at])
 
 
 def _width(number: int, last: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse
 
@@ -57,11 +58,15 @@ def _reset(station: Station, loaded: Loaded, actor: Actor, reason: str) -> Watch
 def _values(loaded: Loaded, watch: Watch) -> dict[str, Any]:
     monitor = watch.monitor
     at = [alarm.number for alarm in watch.alarms().values()]
-    places = [(number, row.tolist()) for number, row in monitor.lately]
+    parts = monitor.parts
+    lately = monitor.lately[:]
+    numbers = np.array([number for number, _ in lately], np.int32)
     names = [WORDS[name] for name in monitor.reference.names]
-    shares = [(BLOCK * (i + 1), n / BLOCK) for i, n in enumerate(monitor.defect_counts)]
-    most = max([0.05, *(1.1 * share for _, share in shares)])
-    evidence = list(enumerate(monitor.trail, start=1))
+    places = np.array([row for _, row in lately], np.float64).reshape(len(lately), len(names))
+    shares = np.array(monitor.defect_counts[:]) / BLOCK
+    blocks = np.arange(1, len(shares) + 1, dtype=np.int32) * BLOCK
+    most = max(0.05, 1.1 * float(shares.max(initial=0)))
+    evidence = np.array(monitor.trail[:parts], np.float32)  # of a copy: the trail grows
     return {
         "loaded": loaded,
         "watch": watch,
@@ -69,14 +74,16 @@ def _values(loaded: Loaded, watch: Watch) -> dict[str, Any]:
         "words": in_words(monitor),
         "changed_how": changed_how,
         "names": names,
-        "evidence": charts.lines({"": evidence}, (0, 1.25), monitor.parts, marks=at),
+        "evidence": charts.lines(
+            {"": (np.arange(1, parts + 1, dtype=np.int32), evidence)}, (0, 1.25), parts, marks=at
+        ),
         "lately": charts.lines(
-            {name: [(number, row[q]) for number, row in places] for q, name in enumerate(names)},
+            {name: (numbers, places[:, q]) for q, name in enumerate(names)},
             (0, 1),
-            monitor.parts,
+            parts,
         ),
         "band": monitor.band,
-        "defects": charts.lines({"": shares}, (0, most), monitor.parts),
+        "defects": charts.lines({"": (blocks, shares)}, (0, most), parts),
         "most_share": most,
         "size": (charts.WIDTH, charts.HEIGHT),
         "BLOCK": BLOCK,

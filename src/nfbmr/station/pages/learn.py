@@ -10,17 +10,26 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request, Res
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 
-from nfbmr.station.api.learn import Number, Which, added, refuse_others_work
+from nfbmr.station.api.learn import (
+    Number,
+    Which,
+    added,
+    begun_comparison,
+    comparison_of,
+    refuse_others_work,
+)
 from nfbmr.station.auth import Actor
 from nfbmr.station.deps import Inspecting, Needs, StationDep
 from nfbmr.station.engine.pool import NAME
 from nfbmr.station.intake import taken
 from nfbmr.station.pages import charts, render
+from nfbmr.station.pages.models import SHOWN
 from nfbmr.station.pages.small import SmallPictures
 from nfbmr.station.services import heat
 from nfbmr.station.services.learn import FEWEST, PRESETS, WANTED, Preset, Shown
+from nfbmr.station.services.versions import Compared
 from nfbmr.station.station import Station
-from nfbmr.station.store.learnings import AT_REST, AT_WORK, SAID
+from nfbmr.station.store.learnings import AT_REST, AT_WORK, SAID, Learning
 from nfbmr.station.text import PLAIN
 
 router = APIRouter(include_in_schema=False)
@@ -120,12 +129,35 @@ def cancel(request: Request, station: StationDep, actor: AdminPage, number: Numb
     return _page(request, station, actor, number, "_learning.html.j2")
 
 
+@router.get("/learn/{number}/comparison")
+def comparison(
+    request: Request, station: StationDep, actor: Inspecting, number: Number
+) -> HTMLResponse:
+    """Shows how far a comparison with what is on the line is, or what it found."""
+    values = _of_comparison(station, station.learn.get(number))
+    return render.page(request, actor, "_against.html.j2", values)
+
+
+@router.post("/learn/{number}/comparison")
+def compare(
+    request: Request, station: StationDep, actor: ReviewingPage, number: Number
+) -> HTMLResponse:
+    """Begins one."""
+    begun_comparison(station, actor.name, number)
+    values = _of_comparison(station, station.learn.get(number))
+    return render.page(request, actor, "_against.html.j2", values)
+
+
 @router.post("/learn/{number}/line")
 def put_on_line(
-    request: Request, station: StationDep, actor: AdminPage, number: Number
+    request: Request,
+    station: StationDep,
+    actor: AdminPage,
+    number: Number,
+    reason: Annotated[str, Form(max_length=2000, pattern=PLAIN)] = "",
 ) -> HTMLResponse:
     """Puts what was learnt on the line."""
-    station.learn.put_on_line(number, actor.name)
+    station.learn.put_on_line(number, actor.name, reason.strip())
     return _page(request, station, actor, number, "_learning.html.j2")
 
 
@@ -178,7 +210,6 @@ def _values(station: Station, shown: Shown, *, every: bool) -> dict[str, Any]:
     found = shown.learning
     return {
         "trouble": station.learn.trouble(),
-        "replaces": station.pool.get(found.name) is not None,
         "on_line": shown.on_line,
         "version": _version(shown),
         "every": every,
@@ -192,7 +223,25 @@ def _values(station: Station, shown: Shown, *, every: bool) -> dict[str, Any]:
         "WANTED": WANTED,
         "STATES": SAID,
         "left": _left(found.progress),
+        **_of_comparison(station, found),
     } | _of_result(shown)
+
+
+def _of_comparison(station: Station, found: Learning) -> dict[str, Any]:
+    """Returns what `_against.html.j2` shows."""
+    loaded = station.pool.get(found.name)
+    job = comparison_of(station, found)
+    compared = None if job is None or not isinstance(job.found, Compared) else job.found
+    there = None if loaded is None else (loaded.bundle, loaded.calibration)
+    if compared is not None and compared.now != there:
+        job = compared = None  # of what is not on the line any more
+    return {
+        "found": found,
+        "replaces": loaded is not None,
+        "job": job,
+        "compared": compared,
+        "shown": [] if compared is None else compared.differing[:SHOWN],
+    }
 
 
 def _version(shown: Shown) -> str:

@@ -81,7 +81,6 @@ def labelled(station: Station, actor: Actor, number: int, said: str, note: str) 
 def lights_of(station: Station) -> dict[str, Any]:
     """Returns how sources and outputs fare, as the lights show it."""
     return {
-        "rest": station.sources.last("rest"),
         "sources": station.sources.states(),
         "outputs": station.outputs.states(),
     }

@@ -21,7 +21,8 @@ router = APIRouter(include_in_schema=False)
 
 Hash = Annotated[str, Form(pattern=r"^[0-9a-f]{64}$")]
 
-_SHOWN = 24  # parts of which two versions say different things
+SHOWN = 24
+"""Parts of which two versions say different things."""
 
 
 @router.get("/models")
@@ -123,6 +124,6 @@ def _of_comparison(station: Station, loaded: Loaded) -> dict[str, Any]:
     return {
         "job": job,
         "compared": found if is_current else None,
-        "shown": found.differing[:_SHOWN] if found is not None and is_current else [],
+        "shown": found.differing[:SHOWN] if found is not None and is_current else [],
         "version": _version(loaded),
     }

@@ -57,7 +57,7 @@ async def test(
     source = station.sources.get(name)
     with station.judge.gate.passed():
         picture, found, result = await source.test(actor.name)
-        loaded = station.judge.model(source.named.model)
+        loaded = station.judge.model(found.model)
         white = loaded.inspector.settings.data.white
         drawn = await run_in_threadpool(_drawn, picture.data, white, result)
     request.app.state.tests[name] = (found.picture, drawn)

@@ -149,5 +149,6 @@ def _of_proposal(proposal: Proposal) -> dict[str, Any]:
     return {
         "proposal": proposal,
         "interval": proposal.calibration.rate_interval(),
+        "look_interval": proposal.calibration.for_person.interval(),
         "shown": proposal.otherwise[:_SHOWN],
     }

@@ -53,7 +53,10 @@ def to_csv(store: Store, which: Filter, newest: int | None = None) -> Iterator[s
 
 
 def to_zip(store: Store, pictures: Pictures, which: Filter) -> Iterator[bytes]:
-    """Yields an archive of `inspections.csv` and each kept picture, as `pictures/ID.ENDING`.
+    """Yields an archive of both tables and each kept picture, as `pictures/ID.ENDING`.
+
+    The tables are `inspections.csv` and `inspections.parquet`; where pyarrow is not installed,
+    `NO-PARQUET.txt` says so in the second one's place.
 
     Raises:
         StationError: the database does not answer.
@@ -64,6 +67,15 @@ def to_zip(store: Store, pictures: Pictures, which: Filter) -> Iterator[bytes]:
             for lines in to_csv(store, which, newest):
                 table.write(lines.encode())
                 yield sink.taken()
+        try:
+            found = to_parquet(store, which, newest)
+        except MissingExtraError as error:
+            archive.writestr("NO-PARQUET.txt", f"{error}\n")
+        else:
+            with archive.open("inspections.parquet", "w", force_zip64=True) as table:
+                for piece in found:
+                    table.write(piece)
+                    yield sink.taken()
         for rows in _groups(store, which, newest, _AT_ONCE):
             for row in rows:
                 data = None if row.file is None else pictures.read(row.file)
@@ -73,8 +85,8 @@ def to_zip(store: Store, pictures: Pictures, which: Filter) -> Iterator[bytes]:
     yield sink.taken()
 
 
-def to_parquet(store: Store, which: Filter) -> Iterator[bytes]:
-    """Yields a Parquet file of the rows that are wanted, the newest first.
+def to_parquet(store: Store, which: Filter, newest: int | None = None) -> Iterator[bytes]:
+    """Yields a Parquet file of the rows that are wanted, the newest first: see `to_csv`.
 
     Raises:
         MissingExtraError: pyarrow is not installed; nothing is yielded before.
@@ -88,15 +100,18 @@ def to_parquet(store: Store, which: Filter) -> Iterator[bytes]:
             "pyarrow is not installed at the station, and Parquet needs it; "
             f"{how_to_install('parquet')}, or take CSV"
         ) from None
-    return _parquet(store, which, parquet, _schema(pyarrow))
+    groups = _groups(store, which, newest, _GROUP)
+    return _parquet(groups, parquet, _schema(pyarrow))
 
 
-def _parquet(store: Store, which: Filter, parquet: Any, schema: pyarrow.Schema) -> Iterator[bytes]:
+def _parquet(
+    groups: Iterator[list[Recorded]], parquet: Any, schema: pyarrow.Schema
+) -> Iterator[bytes]:
     import pyarrow
 
     sink = _Sink()
     with parquet.ParquetWriter(pyarrow.PythonFile(sink, mode="w"), schema) as writer:
-        for rows in _groups(store, which, None, _GROUP):
+        for rows in groups:
             values = [_values(row) for row in rows]
             writer.write_table(pyarrow.Table.from_pylist(values, schema=schema))
             yield sink.taken()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from nfbmr.data.survey import look
-from nfbmr.errors import ImageError, NfbmrError, StationError
+from nfbmr.errors import ImageError, NfbmrError, SettingsError, StationError
 from nfbmr.learning.plan import FEWEST_IMAGES
 from nfbmr.model.copies import copy_model
 from nfbmr.station.audit import now
@@ -25,7 +25,14 @@ from nfbmr.station.services.learner import Learner
 from nfbmr.station.settings import GIGABYTE, StationSettings
 from nfbmr.station.store import learnings
 from nfbmr.station.store.database import Store
-from nfbmr.station.store.learnings import AT_REST, Brought, GoodPicture, Learning, NotNowError
+from nfbmr.station.store.learnings import (
+    AT_REST,
+    SAID,
+    Brought,
+    GoodPicture,
+    Learning,
+    NotNowError,
+)
 from nfbmr.station.store.pictures import ENDINGS, write_picture
 from nfbmr.station.worker.place import Place
 from nfbmr.system.files import made_folder, printable
@@ -291,11 +298,29 @@ class Learn:
         self._learner.wake()
         return stopping
 
-    def put_on_line(self, number: int, actor: str) -> Loaded:
+    def learnt(self, number: int) -> tuple[Learning, Path]:
+        """Returns what was learnt, with the directory of its model.
+
+        Raises:
+            NoSuchLearningError: there is none of this number.
+            NotNowError: nothing is learnt.
+        """
+        found = self.get(number)
+        if found.state != "learnt":
+            raise NotNowError(f"nothing is learnt of '{found.name}': it is {SAID[found.state]}")
+        return found, self.place(found).model(found.name)
+
+    def put_on_line(self, number: int, actor: str, reason: str = "") -> Loaded:
         """Puts what was learnt on the line, instead of the model of this name that may be there.
+
+        Args:
+            number: of the learning.
+            actor: who asks.
+            reason: and why; demanded where a model gives way.
 
         Raises:
             NoSuchLearningError: there is none.
+            SettingsError: a model gives way, and there is no reason.
             NotNowError: nothing is learnt, or the name is of a model given at the start.
             BundleError: it is damaged, or cannot be written to the folder of models, or loaded.
             StationError: the database takes nothing.
@@ -304,9 +329,16 @@ class Learn:
             found = self._store.read(learnings.learning, number)
             self._refuse_given(found.name)
             learnings.refuse_others(found, ("learnt",))
+            if not reason and self._pool.get(found.name) is not None:
+                raise SettingsError(
+                    f"a model '{found.name}' is on the line and would give way: a reason was "
+                    "expected; compare both, then say why"
+                )
             model = self.place(found).model(found.name)
             names = placed.names_of(model)
-            change = learnings.change_of(found, placed.ON_LINE, actor, bundles=list(names.bundles))
+            change = learnings.change_of(
+                found, placed.ON_LINE, actor, reason, bundles=list(names.bundles)
+            )
             result = (found.result or {}) | {placed.FIT: names.fit}
             self._store.write(
                 learnings.move, number, ("learnt",), "learnt", change, placed=now(), result=result

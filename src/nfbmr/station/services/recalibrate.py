@@ -28,7 +28,7 @@ from nfbmr.system.words import counted
 
 RECALIBRATION = "recalibration"
 MOST = 500
-"""Pictures that calibrate, the newest confirmed ones."""
+"""Pictures that calibrate, the newest confirmed ones, where the asked rate wants no more."""
 _NAMED = 20  # of the highest scores, which may turn out odd
 
 
@@ -60,7 +60,7 @@ class Recalibration:
         self._store, self._pictures = store, pictures
         self._thresholds, self._jobs = thresholds, jobs
 
-    def confirmed(self, name: str) -> Chosen | None:
+    def confirmed(self, loaded: Loaded) -> Chosen | None:
         """Returns how the confirmed parts of a model were chosen whose pictures are kept.
 
         None of none.
@@ -68,7 +68,11 @@ class Recalibration:
         Raises:
             StationError: the database does not answer.
         """
-        return self._store.read(chosen_of, name, self._store.read(confirmed_good, name, MOST))
+        return self._store.read(chosen_of, loaded.name, self._parts(loaded))
+
+    def _parts(self, loaded: Loaded) -> list[Confirmed]:
+        most = max(MOST, self.wanted(loaded))
+        return self._store.read(confirmed_good, loaded.name, most)
 
     def wanted(self, loaded: Loaded) -> int:
         """Returns how many are needed for the asked rate without extrapolation."""
@@ -109,7 +113,7 @@ class Recalibration:
                 "this model turns parts to one pose before it looks, so an area of the picture is "
                 "no area of the part; ignore it at the fit, or cover it before the camera"
             )
-        parts = self._store.read(confirmed_good, loaded.name, MOST)
+        parts = self._parts(loaded)
         if len(parts) < LEAST_HELD_OUT:
             raise ConflictError(
                 f"{counted(len(parts), 'part is', 'parts are')} confirmed as good and "

@@ -73,6 +73,8 @@ class Proposal:
 
     inspector: Inspector
     """With them."""
+    before: Calibration
+    """What is in force."""
     defect_at: float
     """The threshold on the scale that is in force now."""
     look_at: float
@@ -109,6 +111,7 @@ class Thresholds:
         found, tried, incomparable = self._otherwise(loaded, now, new)
         return Proposal(
             inspector=changed,
+            before=now,
             defect_at=_moved(new.threshold, new, now),
             look_at=_moved(new.look_threshold, new, now),
             otherwise=found,
@@ -189,13 +192,14 @@ class Thresholds:
             names,
         )
 
-    def leave_out(self, loaded: Loaded, picture: str, actor: str) -> Loaded:
+    def leave_out(self, loaded: Loaded, picture: str, actor: str, reason: str = "") -> Loaded:
         """Takes a good picture's part in the thresholds; raises as `save`.
 
         Args:
             loaded: the model.
             picture: sha256 of its pixels, one of those that calibrate.
             actor: who asks.
+            reason: and why.
 
         Raises:
             ConflictError: it does not calibrate.
@@ -207,6 +211,7 @@ class Thresholds:
         changed = loaded.inspector.with_calibration(without(now, [picture]))
         score = now.scores[now.pictures.index(picture)]
         why = f"without good picture {name_of(now, picture)}, whose score was {score:z.2f}"
+        why = f"{reason} ({why})" if reason else why
         return self.replace(loaded, changed, actor, why)
 
     def names(self, name: str) -> dict[str, int]:

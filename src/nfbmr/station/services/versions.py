@@ -1,19 +1,23 @@
 """Versions of a model: who put which on the line when, what another would say, and putting it back.
 
+What was learnt here and was never on the line is compared as another version is.
+
 A version is what a model learnt (its bundle) with a calibration. The first is kept as a directory
 (`nfbmr.station.store.versions`), the second as a text in the database.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from nfbmr.errors import ImageError
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.scoring.calibration import Verdict
 from nfbmr.station.audit import Change, Event
-from nfbmr.station.engine.pool import Loaded, Pool, bundle_hash
+from nfbmr.station.engine.pool import Loaded, Pool, bundle_hash, calibration_hash
 from nfbmr.station.services.changes import KINDS, TAKES_BACK, Changes
 from nfbmr.station.services.jobs import ConflictError, Job, Jobs
 from nfbmr.station.services.placed import BUNDLES, NOT_ON_LINE, ON_LINE
@@ -179,12 +183,42 @@ class Line:
             COMPARISON,
             loaded.name,
             actor,
-            lambda job: self._compared(job, loaded, bundle, calibration, last),
+            lambda job: self._compared(
+                job, loaded, lambda: self.opened(loaded.name, bundle, calibration), last
+            ),
         )
 
     def comparison(self, name: str) -> Job | None:
         """Returns the last comparison of a model, done or at work."""
         return self._jobs.last(COMPARISON, name)
+
+    def compare_learnt(
+        self, loaded: Loaded, learnt: Path, called: str, actor: str, last: int = LAST
+    ) -> Job:
+        """Likewise with a model that was learnt here and is not on the line yet.
+
+        Args:
+            loaded: what is on the line.
+            learnt: the directory of the other.
+            called: names the learning, for `comparison_with`.
+            actor: who asks.
+            last: parts, at most.
+
+        Raises:
+            ConflictError: other work is being done.
+        """
+        return self._jobs.start(
+            f"{COMPARISON} {called}",
+            loaded.name,
+            actor,
+            lambda job: self._compared(
+                job, loaded, lambda: load(learnt, runtime=self._pool.runtime), last
+            ),
+        )
+
+    def comparison_with(self, name: str, called: str) -> Job | None:
+        """Returns the last comparison of a learning with the model of a name."""
+        return self._jobs.last(f"{COMPARISON} {called}", name)
 
     def _known(self, name: str, bundle: str, calibration: str) -> None:
         stays = self.history(name)
@@ -192,10 +226,11 @@ class Line:
             raise ConflictError(f"'{name}' had no such version on the line")
 
     def _compared(
-        self, job: Job, loaded: Loaded, bundle: str, calibration: str, last: int
+        self, job: Job, loaded: Loaded, opened: Callable[[], Inspector], last: int
     ) -> Compared:
-        other = self.opened(loaded.name, bundle, calibration)
-        pair = (loaded.bundle, loaded.calibration), (bundle, calibration)
+        other = opened()
+        other_pair = bundle_hash(other), calibration_hash(other.calibration)
+        pair = (loaded.bundle, loaded.calibration), other_pair
         rows = self._store.read(queries.page, Filter(model=loaded.name), limit=last)
         tried, differing = 0, []
         for row in rows:
@@ -271,7 +306,8 @@ def _cause(found: Event, earlier: list[Event]) -> Event:
         if event.kind == "learn":
             known = new.get(BUNDLES)  # older events do not say them
             if new["state"] == ON_LINE and (known is None or there.get("bundle") in known):
-                return replace(event, reason="learnt at the station")
+                why = f": {event.reason}" if event.reason else ""
+                return replace(event, reason=f"learnt at the station{why}")
         elif TAKES_BACK in new:
             taken_back.add(new[TAKES_BACK])
         elif event.number not in taken_back and new.get("calibration") == there.get("calibration"):

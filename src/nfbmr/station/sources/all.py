@@ -1,4 +1,4 @@
-"""The sources that the station was started with, by name."""
+"""The sources of pictures, by name: REST, and those that the station was started with."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ from pathlib import Path
 from nfbmr.errors import SettingsError, StationError
 from nfbmr.station.engine.pool import Pool
 from nfbmr.station.services.judge import Judge
+from nfbmr.station.services.ready import troubles_of
 from nfbmr.station.settings import MEGABYTE, StationSettings
 from nfbmr.station.sources.camera import Camera, camera_of, shown_camera
 from nfbmr.station.sources.folder import Folder
+from nfbmr.station.sources.rest import ADDRESS, REST, Rest
 from nfbmr.station.sources.source import Feed, Named, Source
 from nfbmr.station.store import sources
 from nfbmr.station.store.database import Store
+from nfbmr.station.store.pictures import Pictures
 from nfbmr.station.store.queries import Recorded
 
+PAGE = "page"
+"""What rows name as their source whose pictures came by *Inspect*."""
 _LONGEST_NAME = 36  # and a number, within the record's 40 letters
 
 
@@ -48,7 +53,7 @@ class Fares:
 
 
 class Sources:
-    """Watched folders and cameras."""
+    """Watched folders, cameras, and REST."""
 
     def __init__(
         self,
@@ -56,6 +61,7 @@ class Sources:
         pool: Pool,
         judge: Judge,
         store: Store,
+        pictures: Pictures,
         changed: Callable[[], object] = lambda: None,
     ) -> None:
         """Starts them; who was paused stays so.
@@ -65,7 +71,7 @@ class Sources:
             MissingExtraError: a camera is asked for, and OpenCV is not installed.
             StationError: the database does not answer.
         """
-        self._store = store
+        self._store, self._pool = store, pool
         feeds = _feeds(settings)
         for named in feeds:
             if settings.folder is None and pool.get(named.model) is None:
@@ -74,26 +80,37 @@ class Sources:
                     f"{named.name}: no model {named.model} is on the line; there: {known}"
                 )
         wanted = [(named.name, named.model, named.address) for named in feeds]
+        wanted.append((REST, "", ADDRESS))
         store.write(sources.configure, wanted).result()
         paused = {state.name for state in store.read(sources.states) if state.paused}
         self._all = {
             named.name: Source(named, feed, judge, store, changed, paused=named.name in paused)
             for named, feed in feeds.items()
         }
+        self.rest = Rest(judge, store, pictures, changed, paused=REST in paused)
 
-    def get(self, name: str) -> Source:
+    def get(self, name: str) -> Source | Rest:
         """Returns a source.
 
         Raises:
             NoSuchSourceError: there is none of this name.
         """
-        found = self._all.get(name)
+        found = self.rest if name == REST else self._all.get(name)
         if found is None:
-            raise NoSuchSourceError(f"no such source; there: {', '.join(self._all) or 'none'}")
+            raise NoSuchSourceError(f"no such source; there: {', '.join([*self._all, REST])}")
         return found
 
+    def known(self) -> list[str]:
+        """Returns what rows may name as their source: REST, the page, those of earlier starts, too.
+
+        Raises:
+            StationError: the database does not answer.
+        """
+        names = (state.name for state in self._store.read(sources.states))
+        return [REST, PAGE, *(name for name in names if name != REST)]
+
     def states(self, *, last: bool = True) -> list[Fares]:
-        """Returns how they fare.
+        """Returns how they fare, REST last.
 
         Args:
             last: with the newest inspection of each, which takes a question of its own.
@@ -102,20 +119,24 @@ class Sources:
             StationError: the database does not answer.
         """
         found = []
-        for state in self._store.read(sources.states) if self._all else ():
+        states = self._store.read(sources.states)
+        for state in sorted(states, key=lambda state: state.name == REST):
             source = self._all.get(state.name)
-            if source is None:
+            if source is not None:
+                silent = source.silent
+                why = "" if silent is None else f"no sign of life for {silent:.0f} s"
+            elif state.name == REST:
+                why = "; ".join(troubles_of(self._store, self._pool))
+            else:
                 continue
-            silent = source.silent
-            error = state.error if silent is None else f"no sign of life for {silent:.0f} s"
             found.append(
                 Fares(
                     name=state.name,
                     model=state.model,
                     address=state.address,
                     paused=state.paused,
-                    failing=state.failing or silent is not None,
-                    error=error,
+                    failing=state.failing or bool(why),
+                    error=why or state.error,
                     error_at=state.error_at,
                     last=self.last(state.name) if last else None,
                 )

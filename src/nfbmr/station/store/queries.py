@@ -147,14 +147,26 @@ def of_request(connection: Connection, name: str) -> Recorded | None:
 
 
 def page(
-    connection: Connection, which: Filter, *, before: int | None = None, limit: int = 50
+    connection: Connection,
+    which: Filter,
+    *,
+    before: int | None = None,
+    after: int | None = None,
+    limit: int = 50,
 ) -> list[Recorded]:
-    """Returns rows, the newest first, those with a number below `before`."""
+    """Returns rows, the newest first, those with a number below `before`.
+
+    Or those with the lowest numbers above `after`, the oldest first.
+    """
     asked = select(*_COLUMNS).where(*_wanted(which))
     if before is not None:
         asked = asked.where(INSPECTIONS.c.id < before)
+    if after is not None:
+        asked = asked.where(INSPECTIONS.c.id > after)
     order = _BY_FILTER if which.since or which.until else INSPECTIONS.c.id
-    found = connection.execute(asked.order_by(order.desc()).limit(limit))
+    found = connection.execute(
+        asked.order_by(order.desc() if after is None else order).limit(limit)
+    )
     return [Recorded(**row._mapping) for row in found]
 
 
@@ -350,26 +362,6 @@ def strangers(connection: Connection, files: Sequence[str]) -> list[str]:
     c = INSPECTIONS.c
     known = set(connection.scalars(select(c.file).where(c.file.in_(files))))
     return [file for file in files if file not in known]
-
-
-def undone_first(
-    connection: Connection, which: Filter, limit: int, after: int = 0
-) -> list[Recorded]:
-    """Returns rows that a person is to review: `look` first, then defects, then the rest."""
-    c = INSPECTIONS.c
-    numbers: list[int] = []
-    for verdict in ("look", "defect", "good"):
-        if which.verdict in ("", verdict) and len(numbers) < after + limit:
-            wanted = _wanted(replace(which, verdict=verdict))
-            order = _BY_FILTER if which.since or which.until else c.id
-            asked = select(c.id).where(*wanted).order_by(order.desc())
-            numbers += connection.scalars(asked.limit(after + limit - len(numbers)))
-    numbers = numbers[after:]
-    if not numbers:
-        return []
-    rows = connection.execute(select(*_COLUMNS).where(c.id.in_(numbers)))
-    found = {row.id: Recorded(**row._mapping) for row in rows}
-    return [found[number] for number in numbers]
 
 
 def model_loaded(connection: Connection, change: Change, name: str, content: str) -> None:
