@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nfbmr.errors import FleetError
+from nfbmr.fleet import reach
 from nfbmr.fleet import scorer as scoring
 from nfbmr.fleet.listing import Listing, write_listing
 from nfbmr.fleet.results import part_file
-from nfbmr.fleet.scorer import Job, Scorer, Task, at_file
+from nfbmr.fleet.scorer import Job, Scorer, Task, Unreached, at_file
 from nfbmr.station.engine.pool import bundle_hash, calibration_hash
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def job(model: Path, inspector: Inspector, listing: Listing, tmp_path: Path) -> 
         out=tmp_path / "out",
         run="run",
         listing=listing.file,
+        folders=(),
         heatmaps=None,
     )
 
@@ -60,6 +62,7 @@ def judged(job: Job, task: Task) -> list[dict[str, Any]]:
     worker = Scorer(job)
     assert worker.ready() == "torch"
     counts = worker.score(task)
+    assert not isinstance(counts, Unreached)
     found: list[dict[str, Any]] = parquet.read_table(part_file(job.out, 0)).to_pylist()
     assert counts.total() == len(found)
     return found
@@ -120,11 +123,31 @@ def test_files_of_a_store_that_cannot_be_read_are_rows(
             raise FileNotFoundError(address)
         return Path(pictures[number]).read_bytes()
 
-    monkeypatch.setattr(scoring, "read_stored", stored)
+    for module in (scoring, reach):
+        monkeypatch.setattr(module, "read_stored", stored)
     found = judged(job, Task(Listing(listing.file, len(pictures), 100).part(0)))
     assert [n for n, row in enumerate(found) if row["error"]] == [0, 1, 3, 6, 9]
     assert [row["path"] for row in found] == [f"s3://bucket/{n}.png" for n in range(len(pictures))]
     assert found[2]["verdict"] == "defect"
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_a_part_of_which_nothing_can_be_opened_gets_no_rows(
+    job: Job, listing: Listing, tmp_path: Path, *, one_by_one: bool
+) -> None:
+    """As after a mount is lost or a token expires: else its rows would hide that for good."""
+    write_listing(listing.file, [f"{tmp_path}/mount/{number}.png" for number in range(5)])
+    (tmp_path / "mount").mkdir()
+    worker = Scorer(job)
+    worker.ready()
+    part = Listing(listing.file, 5, 100).part(0)
+    found = worker.score(Task(part, one_by_one=one_by_one))
+    assert isinstance(found, Unreached)
+    assert f"{tmp_path}/mount/0.png" in found.why
+    assert not part_file(job.out, 0).exists()
+    assert not at_file(job.out, 0).exists()
+    (tmp_path / "mount" / "other.png").touch()  # there, and these are gone from it
+    assert worker.score(Task(part)) == {"unreadable": 5}
 
 
 def test_a_model_that_was_changed_meanwhile_is_refused(job: Job) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from nfbmr.errors import FleetError, ImageError
 from nfbmr.fleet.listing import Part, read_part
+from nfbmr.fleet.reach import why_unreached
 from nfbmr.fleet.results import Counts, part_file, write_part
 from nfbmr.fleet.sources import is_stored, read_stored
 from nfbmr.inspection.heatmaps import Heatmaps
@@ -42,6 +44,8 @@ class Job:
     out: Path
     run: str
     listing: Path
+    folders: tuple[Path, ...]
+    """That pictures were looked for in."""
     heatmaps: Path | None
     """A folder for heatmaps of defects; None: none are drawn."""
 
@@ -55,6 +59,15 @@ class Task:
     """Whether each picture's number is noted before it is judged: workers died of this part."""
     deadly: frozenset[int] = field(default_factory=frozenset)
     """Numbers of pictures in the part that workers died of; they are passed over."""
+
+
+@dataclass(frozen=True)
+class Unreached:
+    """What a worker says of a part of which it can open no picture."""
+
+    why: str
+    where: str
+    """Its machine."""
 
 
 class Scorer:
@@ -81,8 +94,10 @@ class Scorer:
         self._inspector = found
         return found.runtime.name
 
-    def score(self, task: Task) -> Counts:
+    def score(self, task: Task) -> Counts | Unreached:
         """Judges a part and writes its results and heatmaps; returns how many of which verdict.
+
+        Where no picture of it can be opened nothing is written: that is no damage of each.
 
         Raises:
             OSError: they cannot be written.
@@ -92,16 +107,21 @@ class Scorer:
         pictures = read_part(self._job.listing, task.part)
         noted = at_file(self._job.out, task.part.number)
         rows: list[Row] = []
+        failed: list[str] = []
         found = self._each(pictures, task.deadly, noted) if task.one_by_one else self._all(pictures)
         for number, (picture, result) in enumerate(zip(pictures, found, strict=True)):
             if isinstance(result, Inspection) and result.is_defect:
                 self._draw(task.part.number, number, picture, result)
+            if isinstance(result, Failure):
+                failed.append(picture)
             row = to_row(result, self._job.said) | {"path": escaped(picture)}
             rows.append(row | {"bundle": self._job.bundle})
-        counts = write_part(part_file(self._job.out, task.part.number), self._job.run, rows)
         if task.one_by_one:
             noted.unlink(missing_ok=True)
-        return counts
+        # Also of one whose first pictures were judged: what was lost may have gone meanwhile.
+        if failed and (why := why_unreached((*failed, *pictures), self._job.folders)):
+            return Unreached(why, socket.gethostname())
+        return write_part(part_file(self._job.out, task.part.number), self._job.run, rows)
 
     def _all(self, pictures: list[str]) -> Iterator[Inspection | Failure]:
         assert self._inspector is not None
