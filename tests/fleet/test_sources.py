@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from nfbmr.errors import DataError, MissingExtraError
-from nfbmr.fleet.sources import folders_of, is_stored, pictures_of
+from nfbmr.fleet.sources import folders_of, pictures_of
+from nfbmr.fleet.words import is_stored
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from nfbmr.fleet.listing import Part, read_part
 from nfbmr.fleet.results import Counts
 from nfbmr.fleet.run import HEATMAPS, Run, Wanted, opened, sweep
 from nfbmr.fleet.scorer import Job
-from nfbmr.fleet.sources import folders_of, is_stored
+from nfbmr.fleet.sources import folders_of
+from nfbmr.fleet.words import is_stored
 from nfbmr.fleet.workers import Workers
 from nfbmr.runtimes.choose import calibrated_for
 from nfbmr.station.engine.pool import bundle_hash, calibration_hash

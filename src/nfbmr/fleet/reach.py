@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nfbmr.errors import NfbmrError
-from nfbmr.fleet.sources import is_stored, read_stored
+from nfbmr.fleet.sources import read_stored
+from nfbmr.fleet.words import is_stored
 from nfbmr.system.files import NotAFileError, plain_file, reason_of
 
 _OF_ONE = (FileNotFoundError, PermissionError, IsADirectoryError, NotAFileError)

@@ -14,7 +14,8 @@ from nfbmr.errors import FleetError, ImageError
 from nfbmr.fleet.listing import Part, read_part
 from nfbmr.fleet.reach import why_unreached
 from nfbmr.fleet.results import Counts, part_file, write_part
-from nfbmr.fleet.sources import is_stored, read_stored
+from nfbmr.fleet.sources import read_stored
+from nfbmr.fleet.words import is_stored
 from nfbmr.inspection.heatmaps import Heatmaps
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.inspection.result import Failure, Inspection
