@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,15 +105,35 @@ def judge_archive(
 
 
 def _how_many(options: Options, joined: cluster.Cluster) -> int:
+    """Returns how many workers there are to be.
+
+    Raises:
+        FleetError: no node has what one takes.
+    """
+    _refuse_more_than_a_node(options, [node["Resources"] for node in joined.nodes()])
     if options.workers is not None:
         return options.workers
     if options.on_gpu:
-        if not joined.gpus:
+        return joined.gpus
+    return max(1, joined.cpus // options.threads)
+
+
+def _refuse_more_than_a_node(options: Options, nodes: Sequence[Mapping[str, float]]) -> None:
+    """Refuses what Ray would wait for without end; `nodes` is what each has."""
+    if options.on_gpu:
+        nodes = [node for node in nodes if node.get("GPU", 0) >= 1]
+        if not nodes:
             raise FleetError(
                 f"device {options.device}: no node of the cluster has a GPU; use --device cpu"
             )
-        return joined.gpus
-    return max(1, joined.cpus // options.threads)
+    most = int(max((node.get("CPU", 0) for node in nodes), default=0))
+    if most < options.threads:
+        which = "node with a GPU" if options.on_gpu else "node of the cluster"
+        raise FleetError(
+            f"--threads {options.threads}: no {which} has as many CPUs for a worker, the most are "
+            f"{most}; give --threads {most or 1} or fewer"
+            + ("" if most else ", and start a node with CPUs")
+        )
 
 
 def _check(model: Path, sources: list[str], run: Run, options: Options) -> None:
