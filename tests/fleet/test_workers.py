@@ -15,7 +15,7 @@ import pytest
 from nfbmr.errors import FleetError
 from nfbmr.fleet.listing import Listing, write_listing
 from nfbmr.fleet.run import Run
-from nfbmr.fleet.scorer import Job, Task, Unreached
+from nfbmr.fleet.scorer import Job, Task, Unreached, at_file
 from nfbmr.fleet.workers import Workers
 
 Score = Callable[[int, Task], "Counter[str] | Unreached"]
@@ -144,3 +144,40 @@ def test_parts_that_nobody_can_open_are_said_once_all_others_are_judged(
     ):
         found.extend(finished(score, 2))
     assert sum(found, Counter()) == {"good": 50}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+@pytest.mark.parametrize("every", [True, False])
+def test_pictures_that_workers_die_of_do_not_end_the_run_however_many(
+    run: Run,
+    finished: Callable[..., Iterator[Counter[str]]],
+    workers: int,
+    *,
+    every: bool,
+) -> None:
+    """All of one part, or one of each: neighbours in a folder are alike."""
+    deaths: Counter[int] = Counter()
+
+    def score(_: int, task: Task) -> Counter[str]:
+        number = task.part.number
+        for at in range(task.part.pictures):
+            if (number == 3 if every else at == 2) and at not in task.deadly:
+                if task.one_by_one:
+                    at_file(run.out, number).write_text(str(at), "ascii")
+                deaths[number] += 1
+                raise RayError("killed: out of memory")
+        return Counter(good=task.part.pictures - len(task.deadly), unreadable=len(task.deadly))
+
+    found = sum(finished(score, workers), Counter())
+    assert found == ({"good": 55, "unreadable": 5} if every else {"good": 48, "unreadable": 12})
+    assert max(deaths.values()) == (12 if every else 4)
+
+
+def test_workers_that_die_whatever_they_do_end_the_run(
+    finished: Callable[..., Iterator[Counter[str]]],
+) -> None:
+    def score(*_: object) -> Counter[str]:
+        raise RayError("killed: out of memory")
+
+    with pytest.raises(FleetError, match=r"die again and again.*out of memory"):
+        list(finished(score, 8))

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 _AHEAD = 2  # parts that are with a worker: one it judges, one that waits there
 _CAREFUL = 2  # deaths over a part, until the pictures in it are noted one by one
 _DEADLY = 2  # deaths over a picture, until it is passed over
-_MOST_DEATHS = 10  # in a row without a part that was finished
+_MOST_DEATHS = 10  # in a row that told nothing: no part was finished, no picture found deadly
 _MOST_ASIDE = 20  # parts in a row of which nobody can open a picture
 _EVERY = 1.0  # seconds between two looks
 _WAITING = 30.0  # seconds without any worker, until that is said
@@ -141,7 +141,9 @@ class Workers:
             self._note_picture(parts[0])
         self._in_a_row += 1
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if self._in_a_row > _MOST_DEATHS + len(self._workers):
+        # Each part that is with a worker may take as many until the first picture is found deadly.
+        at_work = _AHEAD * (1 + len(self._workers))
+        if self._in_a_row > _MOST_DEATHS + (_CAREFUL + _DEADLY) * at_work:
             raise FleetError(
                 f"workers die again and again, the last so: {reason}; what is finished stays. See "
                 "'ray status' and the free memory, or take fewer --workers"
@@ -200,3 +202,5 @@ class Workers:
         except (OSError, ValueError):
             return
         self._at[part, at] += 1
+        if self._at[part, at] == _DEADLY:
+            self._in_a_row = 0
