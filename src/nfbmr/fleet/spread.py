@@ -6,14 +6,14 @@ What a task did lies in files that all nodes see, so the task that is tried agai
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nfbmr.errors import FleetError
 from nfbmr.fleet.cluster import check_nodes, connected
 from nfbmr.fleet.local import RETRIES, lost
 from nfbmr.fleet.place import Place, State
-from nfbmr.fleet.plan import Resources
+from nfbmr.fleet.plan import Product, Resources
 from nfbmr.fleet.product import Order, fit_product
 
 _log = logging.getLogger(__name__)
@@ -41,15 +41,16 @@ def run_on_ray(
 
     Raises:
         FleetError: the cluster cannot be used, a node lacks something, or more is wanted for one
-            product than any node has.
+            product than there is.
     """
     with connected(address, workers=cpus) as cluster:
         import ray
 
         pictures = {path for order in orders for path in (order.product.data, order.product.test)}
         check_nodes(seen=[place.models, *sorted(pictures)], packages=_PACKAGES)
+        has = [node["Resources"] for node in cluster.nodes()]
         for order in orders:
-            _refuse_more_than_a_node(order, cluster.nodes())
+            _refuse_more_than_there_is(order.product, has)
         task = ray.remote(max_retries=RETRIES)(_fit)
         waiting = {
             task.options(name=order.product.name, **_options(order.product.resources)).remote(
@@ -89,18 +90,30 @@ def _options(wanted: Resources) -> dict[str, Any]:
     }
 
 
-def _refuse_more_than_a_node(order: Order, nodes: Sequence[dict[str, Any]]) -> None:
-    wanted = {name: value for name, value in _wanted(order.product.resources).items() if value}
-    for node in nodes:
-        if all(node["Resources"].get(name, 0) >= value for name, value in wanted.items()):
-            return
+def _refuse_more_than_there_is(product: Product, nodes: Sequence[Mapping[str, float]]) -> None:
+    """Refuses what Ray would wait for without end; `nodes` is what each has.
+
+    Raises:
+        FleetError: no node has what one worker takes, or all together have it for fewer workers.
+    """
+    resources = product.resources
+    wanted = {name: value for name, value in _wanted(resources).items() if value}
+    places = sum(
+        min(int(node.get(name, 0) // value) for name, value in wanted.items()) for node in nodes
+    )
+    if places >= resources.workers:
+        return
     said = ", ".join(f"{value:g} {name}" for name, value in wanted.items())
-    most = {
-        name: max((node["Resources"].get(name, 0) for node in nodes), default=0) for name in wanted
-    }
+    if places:
+        raise FleetError(
+            f"product '{product.name}' wants {resources.workers} workers with {said} each; the "
+            f"nodes have room for {places} of them. Give workers = {places} in the plan, or each "
+            "fewer cpus, gpus or less memory_gb, or start more nodes"
+        )
+    most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in wanted}
     there = ", ".join(f"{value:g} {name}" for name, value in most.items())
     raise FleetError(
-        f"product '{order.product.name}' wants {said}; no node has that, the most are {there}. "
+        f"product '{product.name}' wants {said}; no node has that, the most are {there}. "
         "Give it fewer cpus, gpus or less memory_gb in the plan"
     )
 

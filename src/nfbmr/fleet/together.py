@@ -41,6 +41,7 @@ from nfbmr.system.words import counted
 _log = logging.getLogger(__name__)
 
 _PARTS_EACH = 4  # for a worker: who is quick does more of them
+_STARTS = 30  # of all workers, each waited for 60 s by Ray, until it is said that they find no room
 _KEY = "together"  # of what is handed over, made anew each time
 _SOURCE = "source."  # SNN's tensors, which no training changes
 
@@ -285,7 +286,7 @@ def _train_on_ray(job: _Training, workers: int, holds: dict[str, float], *, use_
         run_config=RunConfig(
             name="together",
             storage_path=str(job.work / "ray"),
-            failure_config=FailureConfig(max_failures=RETRIES),
+            failure_config=FailureConfig(**_limits(FailureConfig)),
         ),
     )
     try:
@@ -296,6 +297,15 @@ def _train_on_ray(job: _Training, workers: int, holds: dict[str, float], *, use_
             f"{workers} workers cannot train together: {lines[-1] if lines else error!r}; the "
             "same command goes on from their last checkpoint"
         ) from None
+
+
+def _limits(config: Any) -> dict[str, int]:
+    """Returns what Ray is to try again how often, as far as its version knows the words.
+
+    Without a limit of its own it waits without end for workers that find no room.
+    """
+    asked = {"max_failures": RETRIES, "controller_failure_limit": _STARTS}
+    return {name: value for name, value in asked.items() if name in config.__dataclass_fields__}
 
 
 def _train_here(config: dict[str, Any]) -> None:
