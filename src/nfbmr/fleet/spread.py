@@ -65,7 +65,7 @@ def run_on_ray(
                 heard(ray.get(ended))
             except ray.exceptions.RayError as error:
                 why = f"its worker was lost {RETRIES + 1} times ({type(error).__name__})"
-                heard(place.write(lost(place, name, why)))
+                heard(lost(place, name, why))
 
 
 def _fit(order: Order) -> State:
