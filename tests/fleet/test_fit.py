@@ -15,6 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from nfbmr.cli.app import app
+from nfbmr.data.layouts import read_data
 from nfbmr.errors import FleetError, MissingExtraError
 from nfbmr.fleet import fit, local
 from nfbmr.fleet.fit import fit_fleet
@@ -191,14 +192,13 @@ def test_a_product_whose_table_needs_what_is_not_installed_stops_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plan = plan_of(tmp_path / "data", tiny, "elm", "ash")
-    read = fit.read_data
 
-    def read_data(path: Path) -> Any:
+    def read(path: Path) -> Any:
         if path.name == "elm":
             raise MissingExtraError("pyarrow is not installed")
-        return read(path)
+        return read_data(path)
 
-    monkeypatch.setattr(fit, "read_data", read_data)
+    monkeypatch.setattr(fit, "read_data", read)
     states = fit_fleet(plan, tmp_path / "models", cpus=1)
     assert [(state.status, state.error) for state in states] == [
         ("failed", "pyarrow is not installed"),

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from nfbmr.errors import FleetError
+from nfbmr.fleet import spread
+from nfbmr.fleet.place import Place, State
 from nfbmr.fleet.plan import Product, Resources
+from nfbmr.fleet.product import Order
 from nfbmr.fleet.spread import _refuse_more_than_there_is
 from nfbmr.settings.schema import Settings
 
@@ -52,6 +61,93 @@ def test_more_workers_than_the_nodes_have_room_for_are_refused(
 def test_workers_that_the_nodes_have_room_for_are_taken() -> None:
     _refuse_more_than_there_is(product_of(workers=3, cpus=2), [node(4), node(3)])
     _refuse_more_than_there_is(product_of(gpus=0.5), [node(4), node(4, gpus=1)])
+
+
+class RayError(Exception):
+    """What Ray raises of a task whose worker was lost."""
+
+
+class RayTaskError(RayError):
+    """What it raises around an error of the task."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+@dataclass
+class FakeRay:
+    """Tasks that end in the order in which they were begun, each when it is waited for."""
+
+    ends: dict[str, Exception | None]
+    begun: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    at_once: int = 0
+    exceptions: Any = field(
+        default_factory=lambda: SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
+    )
+
+    def remote(self, **_: object) -> Callable[[object], SimpleNamespace]:
+        return lambda _task: SimpleNamespace(options=self._options)
+
+    def _options(self, *, name: str, **holds: Any) -> SimpleNamespace:
+        def begin(_: Order) -> str:
+            self.begun.append((name, holds))
+            return name
+
+        return SimpleNamespace(remote=begin)
+
+    def wait(self, calls: list[str], **_: object) -> tuple[list[str], list[str]]:
+        self.at_once = max(self.at_once, len(calls))
+        return calls[:1], calls[1:]
+
+    def get(self, name: str) -> State:
+        if error := self.ends.get(name):
+            raise error
+        return State(product=name, status="done")
+
+
+@pytest.fixture
+def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, State]]:
+    """Does products on a cluster of two nodes that is none."""
+
+    @contextmanager
+    def connected(*_: object, **__: object) -> Iterator[Any]:
+        yield SimpleNamespace(nodes=lambda: [{"Resources": node(4)}, {"Resources": node(4)}])
+
+    monkeypatch.setattr(spread, "connected", connected)
+    monkeypatch.setattr(spread, "check_nodes", lambda **_: None)
+
+    def do(ray: FakeRay, *products: Product) -> dict[str, State]:
+        monkeypatch.setitem(sys.modules, "ray", ray)
+        place = Place(tmp_path / "models")
+        heard: dict[str, State] = {}
+        spread.run_on_ray(
+            [Order(product=one, models=place.models, own_features=True) for one in products],
+            place,
+            lambda state: heard.update({state.product: state}),
+        )
+        return heard
+
+    return do
+
+
+def test_a_node_that_cannot_write_is_not_told_as_a_lost_worker(
+    tmp_path: Path, done: Callable[..., dict[str, State]]
+) -> None:
+    log = tmp_path / "models" / ".fleet" / "fig" / "log.txt"
+    ends: dict[str, Exception | None] = {
+        "fig": RayTaskError(OSError(errno.EROFS, "Read-only file system", str(log))),
+        "elm": RayError("the worker died"),
+    }
+    found = done(FakeRay(ends), *(product_of(name) for name in ("fig", "elm", "ash")))
+    assert {name: state.status for name, state in found.items()} == {
+        "fig": "failed",
+        "elm": "failed",
+        "ash": "done",
+    }
+    assert f"{log}: Read-only file system; each node has to be able to write" in found["fig"].error
+    assert "memory" not in found["fig"].error
+    assert "its worker was lost 3 times" in found["elm"].error
 
 
 def test_ray_gives_up_waiting_for_workers_that_find_no_room() -> None:

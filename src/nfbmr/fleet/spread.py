@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nfbmr.errors import FleetError
-from nfbmr.fleet.cluster import check_nodes, connected
+from nfbmr.fleet.cluster import check_nodes, connected, of_the_work
 from nfbmr.fleet.local import RETRIES, lost
 from nfbmr.fleet.place import Place, State
 from nfbmr.fleet.plan import Product, Resources
 from nfbmr.fleet.product import Order, fit_product
+from nfbmr.system.files import in_words
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +64,8 @@ def run_on_ray(
             name = waiting.pop(ended).product.name
             try:
                 heard(ray.get(ended))
+            except ray.exceptions.RayTaskError as error:
+                heard(place.fail(name, _not_begun(of_the_work(error), place)))
             except ray.exceptions.RayError as error:
                 why = f"its worker was lost {RETRIES + 1} times ({type(error).__name__})"
                 heard(lost(place, name, why))
@@ -77,6 +80,15 @@ def _fit(order: Order) -> State:
     if resources.workers == 1:
         return fit_product(order)
     return fit_product(order, RayHelpers(resources))
+
+
+def _not_begun(error: Exception, place: Place) -> str:
+    """Says what kept a node from a product at all: what goes wrong in it is in its state."""
+    said = in_words(error) if isinstance(error, OSError) else str(error)
+    return (
+        f"a node could not work on it: {said}; each node has to be able to write to "
+        f"{place.models}, and to have what it needs installed"
+    )
 
 
 def _options(wanted: Resources) -> dict[str, Any]:
