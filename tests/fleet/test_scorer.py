@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,10 +14,9 @@ from nfbmr.fleet import scorer as scoring
 from nfbmr.fleet.listing import Listing, write_listing
 from nfbmr.fleet.results import part_file
 from nfbmr.fleet.scorer import Job, Scorer, Task, Unreached, at_file
+from nfbmr.inspection.heatmaps import Heatmaps
+from nfbmr.inspection.inspector import Inspector
 from nfbmr.station.engine.pool import bundle_hash, calibration_hash
-
-if TYPE_CHECKING:
-    from nfbmr.inspection.inspector import Inspector
 
 pytest.importorskip("pyarrow")
 
@@ -148,6 +147,52 @@ def test_a_part_of_which_nothing_can_be_opened_gets_no_rows(
     assert not at_file(job.out, 0).exists()
     (tmp_path / "mount" / "other.png").touch()  # there, and these are gone from it
     assert worker.score(Task(part)) == {"unreadable": 5}
+
+
+def test_a_store_that_raises_a_kind_of_its_own_ends_nothing(
+    job: Job, listing: Listing, pictures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_listing(listing.file, [f"odd://bucket/{number}.png" for number in range(4)])
+
+    def stored(address: str) -> bytes:
+        if address.endswith("1.png"):
+            raise RuntimeError("the server hung up")
+        if address.endswith("3.png"):
+            raise MemoryError
+        return Path(pictures[2]).read_bytes()
+
+    for module in (scoring, reach):
+        monkeypatch.setattr(module, "read_stored", stored)
+    part = Listing(listing.file, 4, 100).part(0)
+    for one_by_one in (False, True):
+        found = judged(job, Task(part, one_by_one=one_by_one))
+        assert [row["error"] for row in found] == [
+            None,
+            "odd://bucket/1.png cannot be read (the server hung up)",
+            None,
+            "odd://bucket/3.png cannot be read (MemoryError)",
+        ]
+
+
+def test_a_picture_that_memory_is_too_little_for_is_a_row_and_has_no_heatmap(
+    job: Job, listing: Listing, pictures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inspect = Inspector.inspect
+
+    def huge(self: Inspector, image: Any) -> Any:
+        if image == pictures[0]:
+            raise MemoryError
+        return inspect(self, image)
+
+    def keep(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Inspector, "inspect", huge)
+    monkeypatch.setattr(Heatmaps, "keep", keep)
+    drawn = replace(job, heatmaps=job.out / "_heatmaps")
+    found = judged(drawn, Task(listing.part(0), one_by_one=True))
+    assert found[0]["error"] == "out of memory"
+    assert found[2]["verdict"] == "defect"
 
 
 def test_a_model_that_was_changed_meanwhile_is_refused(job: Job) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nfbmr.errors import FleetError, ImageError
+from nfbmr.errors import FleetError, ImageError, NfbmrError
 from nfbmr.fleet.listing import Part, read_part
 from nfbmr.fleet.reach import why_unreached
 from nfbmr.fleet.results import Counts, part_file, write_part
@@ -144,8 +144,8 @@ class Scorer:
             noted.write_text(str(number), encoding="ascii")
             try:
                 yield self._inspector.inspect(_read(picture))
-            except ImageError as error:
-                yield Failure(path=picture, error=str(error))
+            except (ImageError, MemoryError) as error:
+                yield Failure(path=picture, error=str(error) or "out of memory")
 
     def _draw(self, part: int, number: int, picture: str, result: Inspection) -> None:
         if self._job.heatmaps is None:
@@ -155,8 +155,8 @@ class Scorer:
         name = f"{part:06d}/{number:06d}_{Path(picture).stem[:50]}"
         try:
             heatmaps.keep(name, _read(picture), result)
-        except ImageError as error:  # it went meanwhile: its verdict stays
-            _log.warning("No heatmap of %s: %s", picture, error)
+        except (ImageError, MemoryError) as error:  # it went meanwhile: its verdict stays
+            _log.warning("No heatmap of %s: %s", picture, str(error) or "out of memory")
 
 
 class _Given:
@@ -199,10 +199,18 @@ def at_file(out: Path, part: int) -> Path:
 
 
 def _read(picture: str) -> str | bytes:
-    """Returns the path of a picture on a disk, the content of one in a store."""
+    """Returns the path of a picture on a disk, the content of one in a store.
+
+    Raises:
+        ImageError: it cannot be read.
+        MissingExtraError: nothing here knows this kind of store.
+    """
     if not is_stored(picture):
         return picture
     try:
         return read_stored(picture)
-    except OSError as error:
-        raise ImageError(f"{picture} cannot be read ({error})") from None
+    except NfbmrError:
+        raise
+    except Exception as error:  # stores raise kinds of their own
+        why = str(error) or type(error).__name__
+        raise ImageError(f"{picture} cannot be read ({why})") from None
