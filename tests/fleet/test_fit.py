@@ -35,6 +35,7 @@ place, name = Place(Path(order["models"])), order["name"]
 state = place.read(name)
 state = place.write(replace(state, status="running", attempts=state.attempts + 1))
 assert os.environ["OMP_NUM_THREADS"] == "1"
+assert int(sys.argv[2]) == os.getppid()
 deaths = json.loads(os.environ["DEATHS"]).get(name, 0)
 if state.attempts <= deaths:
     os.kill(os.getpid(), signal.SIGKILL)

@@ -13,6 +13,7 @@ from threading import Event, Lock
 
 from nfbmr.errors import NfbmrError
 from nfbmr.fleet.machine import Machine
+from nfbmr.fleet.parent import STOP_SECONDS
 from nfbmr.fleet.place import Place, State
 from nfbmr.fleet.product import Order
 
@@ -20,9 +21,7 @@ RETRIES = 2
 """How often a process that died is started again; a product that failed is not."""
 
 COMMAND = (sys.executable, "-m", "nfbmr.fleet.product")
-"""Does the order of a file, which is its last word."""
-
-_STOP_SECONDS = 60.0  # for a last checkpoint
+"""Does the order of a file, and ends with the process whose number is its last word."""
 
 
 def run_here(
@@ -117,7 +116,7 @@ class _Processes:
                 if self.stopped.is_set():
                     return 0
                 process = subprocess.Popen(
-                    [*COMMAND, str(order)],
+                    [*COMMAND, str(order), str(os.getpid())],
                     stdin=subprocess.DEVNULL,
                     stdout=stream,
                     stderr=stream,
@@ -139,6 +138,6 @@ class _Processes:
             process.terminate()
         for process in running:
             try:
-                process.wait(_STOP_SECONDS)
+                process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()

@@ -4,6 +4,7 @@ MODELS/NAME/                    the model of a product
 MODELS/.NAME.fit/               its work folder, while it is learnt
 MODELS/.fleet/lock              held by the command that fits
 MODELS/.fleet/NAME/state.json   how far the product is, written whole at each change
+MODELS/.fleet/NAME/lock         held by the process that works on it, where that is this machine's
 MODELS/.fleet/NAME/log.txt      what its fits said
 MODELS/.fleet/NAME/features/    its features, while a cluster learns it
 MODELS/.fleet/NAME/evaluation/  metrics.json, scores.csv and report.html of its test
