@@ -17,6 +17,7 @@ from nfbmr.fleet.scorer import Job, Scorer, Task, Unreached, at_file
 from nfbmr.inspection.heatmaps import Heatmaps
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.station.engine.pool import bundle_hash, calibration_hash
+from nfbmr.system import files
 
 pytest.importorskip("pyarrow")
 
@@ -85,12 +86,25 @@ def test_judged_again_it_is_the_same(job: Job, listing: Listing) -> None:
     assert judged(job, Task(listing.part(0))) == judged(job, Task(listing.part(0)))
 
 
-def test_heatmaps_are_drawn_of_defects_alone(job: Job, listing: Listing) -> None:
+def test_heatmaps_are_drawn_of_defects_alone_and_are_on_the_disk(
+    job: Job, listing: Listing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a part that is finished would have empty ones after a power loss."""
+    flushed: list[int] = []
+    flush = files.flush_file
+
+    def seen(path: Path) -> None:
+        flush(path)
+        flushed.append(path.stat().st_size)
+
+    monkeypatch.setattr(files, "flush_file", seen)
     found = judged(replace(job, heatmaps=job.out / "_heatmaps"), Task(listing.part(0)))
     drawn = sorted(path.name for path in (job.out / "_heatmaps" / "000000").iterdir())
     defects = [n for n, row in enumerate(found) if row["verdict"] == "defect"]
     assert defects
     assert [int(name[:6]) for name in drawn] == defects
+    assert len(flushed) == len(defects) + 1, "the part's rows, too"
+    assert min(flushed) > 0
 
 
 def test_one_by_one_it_notes_where_it_is_and_passes_over_what_is_deadly(

@@ -151,7 +151,8 @@ class Scorer:
         if self._job.heatmaps is None:
             return
         assert self._inspector is not None
-        heatmaps = Heatmaps(self._job.heatmaps, self._inspector.settings.data.white)
+        white = self._inspector.settings.data.white
+        heatmaps = Heatmaps(self._job.heatmaps, white, flushed=True)  # as the part's rows are
         name = f"{part:06d}/{number:06d}_{Path(picture).stem[:50]}"
         try:
             heatmaps.keep(name, _read(picture), result)
