@@ -150,6 +150,21 @@ def test_a_node_that_cannot_write_is_not_told_as_a_lost_worker(
     assert "its worker was lost 3 times" in found["elm"].error
 
 
+def test_products_of_several_workers_come_last_one_at_a_time_and_hold_memory(
+    done: Callable[..., dict[str, State]],
+) -> None:
+    """A thousand of them at once would be a thousand processes, none of which finds its workers."""
+    many = [product_of(f"many {number}", workers=2, memory_gb=3) for number in range(5)]
+    ray = FakeRay({})
+    found = done(ray, *many, product_of("one", cpus=2), product_of("two"))
+    assert {state.status for state in found.values()} == {"done"}
+    assert [name for name, _ in ray.begun] == ["one", "two", *(one.name for one in many)]
+    assert ray.at_once == 2
+    for name, holds in ray.begun:
+        assert holds["memory"] == (3 if "many" in name else 2) * _GB
+    assert [holds["num_cpus"] for _, holds in ray.begun] == [2, 1, 0, 0, 0, 0, 0]
+
+
 def test_ray_gives_up_waiting_for_workers_that_find_no_room() -> None:
     """Its own default is to wait without end."""
     train = pytest.importorskip("ray.train")

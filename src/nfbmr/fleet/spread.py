@@ -33,6 +33,9 @@ def run_on_ray(
 ) -> None:
     """Has each product done by a task.
 
+    Those that several workers learn come last, one at a time: each wants its workers at once, and
+    several that wait for one another's would all find no room.
+
     Args:
         orders: what to do.
         place: where their states lie.
@@ -45,30 +48,39 @@ def run_on_ray(
             product than there is.
     """
     with connected(address, workers=cpus) as cluster:
-        import ray
-
         pictures = {path for order in orders for path in (order.product.data, order.product.test)}
         check_nodes(seen=[place.models, *sorted(pictures)], packages=_PACKAGES)
         has = [node["Resources"] for node in cluster.nodes()]
         for order in orders:
             _refuse_more_than_there_is(order.product, has)
-        task = ray.remote(max_retries=RETRIES)(_fit)
-        waiting = {
-            task.options(name=order.product.name, **_options(order.product.resources)).remote(
-                order
-            ): order
-            for order in orders
-        }
-        while waiting:
-            (ended,), _ = ray.wait(list(waiting), num_returns=1)
-            name = waiting.pop(ended).product.name
-            try:
-                heard(ray.get(ended))
-            except ray.exceptions.RayTaskError as error:
-                heard(place.fail(name, _not_begun(of_the_work(error), place)))
-            except ray.exceptions.RayError as error:
-                why = f"its worker was lost {RETRIES + 1} times ({type(error).__name__})"
-                heard(lost(place, name, why))
+        alone = [order for order in orders if order.product.resources.workers == 1]
+        _run(alone, place, heard)
+        for order in orders:
+            if order.product.resources.workers > 1:
+                _run([order], place, heard)
+
+
+def _run(orders: Sequence[Order], place: Place, heard: Callable[[State], None]) -> None:
+    """Does products at once, as far as there is room for them."""
+    import ray
+
+    task = ray.remote(max_retries=RETRIES)(_fit)
+    waiting = {
+        task.options(name=order.product.name, **_options(order.product.resources)).remote(
+            order
+        ): order
+        for order in orders
+    }
+    while waiting:
+        (ended,), _ = ray.wait(list(waiting), num_returns=1)
+        name = waiting.pop(ended).product.name
+        try:
+            heard(ray.get(ended))
+        except ray.exceptions.RayTaskError as error:
+            heard(place.fail(name, _not_begun(of_the_work(error), place)))
+        except ray.exceptions.RayError as error:
+            why = f"its worker was lost {RETRIES + 1} times ({type(error).__name__})"
+            heard(lost(place, name, why))
 
 
 def _fit(order: Order) -> State:
@@ -92,14 +104,15 @@ def _not_begun(error: Exception, place: Place) -> str:
 
 
 def _options(wanted: Resources) -> dict[str, Any]:
-    """Returns what a product's task holds; one whose work others do only waits for them."""
+    """Returns what a product's task holds.
+
+    One whose large parts others do mostly waits for them, so that it takes no CPU; it has memory
+    of its own, for the survey and the calibration.
+    """
+    memory = int(wanted.memory_gb * _GB)
     if wanted.workers > 1:
-        return {"num_cpus": 0, "num_gpus": 0}
-    return {
-        "num_cpus": wanted.cpus,
-        "num_gpus": wanted.gpus,
-        "memory": int(wanted.memory_gb * _GB),
-    }
+        return {"num_cpus": 0, "num_gpus": 0, "memory": memory}
+    return {"num_cpus": wanted.cpus, "num_gpus": wanted.gpus, "memory": memory}
 
 
 def _refuse_more_than_there_is(product: Product, nodes: Sequence[Mapping[str, float]]) -> None:
