@@ -8,7 +8,7 @@ is not in them yet.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,13 +82,8 @@ class RayHelpers:
         shelf = shelf_of(network, size, tiling, pose, ignore=ignore, how=how, device=self._device)
         contents = [content for _, content in pictures]
         there = cache.find(shelf, contents)
-        lacking = {content: picture for picture, content in pictures if content not in there}
-        files = len({file for file, _ in there.values()})
-        parts = parts_of(
-            [(picture, content) for content, picture in lacking.items()],
-            self._workers,
-            MOST_FILES - files,
-        )
+        every = {content: picture for picture, content in pictures}
+        parts = parts_left([(one, content) for content, one in every.items()], there, self._workers)
         del there
         work = ray.put(
             _Features(
@@ -104,7 +99,7 @@ class RayHelpers:
                 device=self._device.type,
             )
         )
-        before = len(contents) - len(lacking)
+        before = len(contents) - sum(len(part) for part in parts)
         for done in self._built(parts, work):
             _tell(progress, (before + done) * shelf.tiles, len(contents) * shelf.tiles)
         places = cache.find(shelf, contents)
@@ -177,6 +172,24 @@ class RayHelpers:
         lacking = detector.load_state_dict(own, strict=False).missing_keys
         assert all(name.startswith(_SOURCE) for name in lacking), lacking
         return Trained(seconds=position.seconds, losses=losses)
+
+
+def parts_left(
+    pictures: Sequence[Picture], there: Collection[str], workers: int
+) -> list[Sequence[Picture]]:
+    """Returns the parts of pictures that are lacking, as whoever began cut them.
+
+    An entry's chunks are found by what is in it: cut otherwise, those of parts that were begun
+    would be lost.
+
+    Args:
+        pictures: all of them, each content once.
+        there: contents whose features are there.
+        workers: among whom they are divided.
+    """
+    parts = parts_of(pictures, workers, MOST_FILES)
+    left = ([one for one in part if one[1] not in there] for part in parts)
+    return [part for part in left if part]
 
 
 def parts_of(pictures: Sequence[Picture], workers: int, most: int) -> list[Sequence[Picture]]:
