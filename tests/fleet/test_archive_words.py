@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from nfbmr.errors import FleetError
-from nfbmr.fleet.archive import Options, _how_many
+from nfbmr.fleet.archive import Options, _check, _how_many
+from nfbmr.fleet.listing import Listing, write_listing
+from nfbmr.fleet.run import Run
 
 
 def cluster_of(*nodes: dict[str, float]) -> Any:
@@ -36,3 +39,21 @@ def test_a_worker_on_a_gpu_takes_its_threads_beside_it() -> None:
     for workers in (None, 1):
         with pytest.raises(FleetError, match="no node of the cluster has a GPU"):
             _how_many(Options(device="cuda", workers=workers), cluster_of({"CPU": 2.0}))
+
+
+def test_nodes_are_asked_for_a_picture_of_each_source_and_store_and_for_the_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr("nfbmr.fleet.cluster.check_nodes", lambda **words: asked.update(words))
+    there = tmp_path / "elsewhere" / "7.png"
+    there.parent.mkdir()
+    there.touch()
+    firsts = (f"{there}", f"{tmp_path}/gone.png", "s3://a/x/1.png", "s3://a/2.png", "gs://a/3.png")
+    file = tmp_path / "listing.jsonl"
+    listing = Listing(file, write_listing(file, firsts), 5)
+    run = Run(out=tmp_path / "out", name="run", listing=listing, firsts=firsts)
+    _check(tmp_path / "model", [str(tmp_path / "list.txt")], run, Options(runtime="onnx"))
+    assert asked["seen"] == [file, there], "one that is gone is none's fault"
+    assert asked["read"] == ["s3://a/2.png", "gs://a/3.png"], "one of each store"
+    assert asked["written"] == [tmp_path / "out"]

@@ -6,12 +6,13 @@ import errno
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from nfbmr.errors import FleetError
 from nfbmr.fleet import spread
@@ -120,6 +121,7 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[
     def do(ray: FakeRay, *products: Product) -> dict[str, State]:
         monkeypatch.setitem(sys.modules, "ray", ray)
         place = Place(tmp_path / "models")
+        place.lock.parent.mkdir(parents=True, exist_ok=True)
         heard: dict[str, State] = {}
         spread.run_on_ray(
             [Order(product=one, models=place.models, own_features=True) for one in products],
@@ -163,6 +165,37 @@ def test_products_of_several_workers_come_last_one_at_a_time_and_hold_memory(
     for name, holds in ray.begun:
         assert holds["memory"] == (3 if "many" in name else 2) * _GB
     assert [holds["num_cpus"] for _, holds in ray.begun] == [2, 1, 0, 0, 0, 0, 0]
+
+
+def test_nodes_are_asked_for_masks_pictures_of_tables_and_a_fresh_file(
+    tmp_path: Path, done: Callable[..., dict[str, State]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of the same name on a node's own disk has none of this command's files."""
+    asked: dict[str, Any] = {}
+    fresh: list[bool] = []
+
+    def check_nodes(**words: Any) -> None:
+        asked.update(words)
+        fresh.append(words["seen"][-1].is_file())
+
+    monkeypatch.setattr(spread, "check_nodes", check_nodes)
+    pictures = tmp_path / "elsewhere"
+    pictures.mkdir()
+    for number in range(3):
+        Image.new("L", (8, 8), number).save(pictures / f"{number}.png")
+    table = tmp_path / "parts.csv"
+    rows = "".join(
+        f"{pictures}/{n}.png,good,{s}\n" for n, s in enumerate(("train", "test", "test"))
+    )
+    table.write_text(f"path,label,split\n{rows}")
+    models = tmp_path / "models"
+    mask = tmp_path / "mask.png"
+    done(FakeRay({}), replace(product_of(), data=table, test=table, ignore=mask))
+    *seen, token = asked["seen"]
+    assert set(seen) == {models, table, mask, pictures / "0.png", pictures / "1.png"}
+    assert asked["written"] == [models, models / ".fleet"]
+    assert fresh == [True]
+    assert not token.exists()
 
 
 def test_ray_gives_up_waiting_for_workers_that_find_no_room() -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from nfbmr.errors import FleetError
 from nfbmr.fleet import cluster
-from nfbmr.fleet.listing import Part, read_part
 from nfbmr.fleet.results import Counts
 from nfbmr.fleet.run import HEATMAPS, Run, Wanted, opened, sweep
 from nfbmr.fleet.scorer import Job
@@ -138,11 +137,15 @@ def _refuse_more_than_a_node(options: Options, nodes: Sequence[Mapping[str, floa
 
 def _check(model: Path, sources: list[str], run: Run, options: Options) -> None:
     """Refuses, before the work, nodes that cannot do it."""
-    first = read_part(run.listing.file, Part(0, 0, 1))[0]
-    lies_here = not is_stored(first) and Path(first).exists()
-    seen = [run.listing.file, *folders_of(sources), *([Path(first)] if lies_here else [])]
-    packages = cluster.packages_that_judge(options.runtime)
-    cluster.check_nodes(models=[model], seen=seen, packages=packages)
+    here = [Path(one) for one in run.firsts if not is_stored(one) and Path(one).exists()]
+    stores = {"/".join(one.split("/", 3)[:3]): one for one in run.firsts if is_stored(one)}
+    cluster.check_nodes(
+        models=[model],
+        seen=[run.listing.file, *folders_of(sources), *here],
+        written=[run.out],
+        read=list(stores.values()),
+        packages=cluster.packages_that_judge(options.runtime),
+    )
 
 
 def _job(model: Path, wanted: Wanted, run: Run, options: Options) -> Job:

@@ -30,13 +30,14 @@ LISTS = (".txt", ".csv", ".tsv", ".parquet")
 _ROWS = 4096  # of a Parquet list that are held at once
 
 
-def pictures_of(sources: Sequence[str]) -> Iterator[str]:
+def pictures_of(sources: Sequence[str], firsts: list[str] | None = None) -> Iterator[str]:
     """Yields the pictures of all sources: absolute paths, and addresses in stores.
 
     Args:
         sources: each a picture, a folder, a glob (`*`, `?`, `[abc]`, and `**` for any folders), or
             a list of paths: text with one a line, or a table with a column `path` (CSV, TSV,
             Parquet). What a list names relatively lies beside it. Each may be in a store.
+        firsts: gets the first picture of each source.
 
     Raises:
         DataError: one does not exist, holds no picture, or two hold the same ones.
@@ -45,6 +46,8 @@ def pictures_of(sources: Sequence[str]) -> Iterator[str]:
     for word in sources:
         found = False
         for picture in _of_store(word) if is_stored(word) else _of_disk(word):
+            if not found and firsts is not None:
+                firsts.append(picture)
             found = True
             yield picture
         if not found:

@@ -6,9 +6,13 @@ What a task did lies in files that all nodes see, so the task that is tried agai
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from nfbmr.data.layouts import read_data
 from nfbmr.errors import FleetError
 from nfbmr.fleet.cluster import check_nodes, connected, of_the_work
 from nfbmr.fleet.local import RETRIES, lost
@@ -20,7 +24,7 @@ from nfbmr.system.files import in_words
 _log = logging.getLogger(__name__)
 
 _GB = 10**9
-_PACKAGES = ("torch", "timm", "numpy")
+_PACKAGES = ("torch", "timm", "numpy", "pillow")  # whose versions features depend on
 
 
 def run_on_ray(
@@ -48,8 +52,13 @@ def run_on_ray(
             product than there is.
     """
     with connected(address, workers=cpus) as cluster:
-        pictures = {path for order in orders for path in (order.product.data, order.product.test)}
-        check_nodes(seen=[place.models, *sorted(pictures)], packages=_PACKAGES)
+        needed = {path for order in orders for path in _needed(order.product)}
+        with _fresh_file(place) as fresh:
+            check_nodes(
+                seen=[place.models, *sorted(needed), fresh],
+                written=[place.models, place.lock.parent],
+                packages=_PACKAGES,
+            )
         has = [node["Resources"] for node in cluster.nodes()]
         for order in orders:
             _refuse_more_than_there_is(order.product, has)
@@ -58,6 +67,26 @@ def run_on_ray(
         for order in orders:
             if order.product.resources.workers > 1:
                 _run([order], place, heard)
+
+
+def _needed(product: Product) -> Iterator[Path]:
+    """Yields what each node has to see of a product; of tables a picture that they name, too."""
+    yield from {product.data, product.test, product.ignore or product.data}
+    for table in {product.data, product.test}:
+        if table.is_file():
+            data = read_data(table)
+            yield from [sample.path for sample in (*data.samples[:1], *data.test[:1])]
+
+
+@contextmanager
+def _fresh_file(place: Place) -> Iterator[Path]:
+    """Makes a file that no other folder of this name can have, while the body runs."""
+    path = place.lock.with_name(f"seen-{secrets.token_hex(8)}")
+    path.touch()
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _run(orders: Sequence[Order], place: Place, heard: Callable[[State], None]) -> None:
