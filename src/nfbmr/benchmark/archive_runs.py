@@ -188,6 +188,12 @@ class Bench:
         found = sum(file.stat().st_size for file in self.results.glob("part-*.parquet"))
         return round(found / pictures)
 
+    def listing_seconds(self) -> float:
+        """Returns how long the last run took to list its archive, beside which nothing is done."""
+        own = self.results / "_nfbmr"
+        begun, ended = ((own / name).stat().st_mtime_ns for name in ("lock", "run.json"))
+        return round((ended - begun) / 1e9, 3)
+
     def counted(self, pictures: Path) -> Row:
         """Compares the results with the archive: how many lack a row, or have several."""
         from pyarrow import parquet
