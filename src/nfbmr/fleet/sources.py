@@ -140,14 +140,19 @@ def _of_store(word: str) -> Iterator[str]:
 
 
 def _in_store(store: Any, root: str) -> Iterator[str]:
-    """Yields the pictures below a folder of a store, a folder's own before those deeper."""
+    """Yields the pictures below a folder of a store, a folder's own before those deeper.
+
+    Their paths begin as the folder's: some of fsspec's stores put a / before all.
+    """
     from pyarrow import fs
 
     waiting = [root]
     while waiting:
         items = store.get_file_info(fs.FileSelector(waiting.pop(), recursive=False))
         shown = sorted((i for i in items if not is_hidden(i.base_name)), key=lambda i: str(i.path))
-        yield from (i.path for i in shown if i.type == fs.FileType.File and is_picture(i.path))
+        for one in shown:
+            if one.type == fs.FileType.File and is_picture(one.path):
+                yield one.path if root.startswith("/") else one.path.lstrip("/")
         waiting.extend(i.path for i in reversed(shown) if i.type == fs.FileType.Directory)
 
 
