@@ -45,6 +45,26 @@ def test_a_process_without_workers_has_none() -> None:
     assert workers_under(os.getpid()) == []
 
 
+def test_a_listing_takes_from_the_lock_to_what_says_the_run(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "model", tmp_path / "runs", "torch")
+    own = bench.results / "_nfbmr"
+    own.mkdir(parents=True)
+    for name, at in (("lock", 100_000_000_000), ("run.json", 102_500_000_000)):
+        (own / name).touch()
+        os.utime(own / name, ns=(at, at))
+    assert bench.listing_seconds() == 2.5
+
+
+def test_the_bytes_of_results_are_those_of_parts_alone(tmp_path: Path) -> None:
+    """The listing is counted by itself."""
+    bench = Bench(tmp_path / "model", tmp_path / "runs", "torch")
+    (bench.results / "_nfbmr").mkdir(parents=True)
+    (bench.results / "_nfbmr" / "listing.jsonl").write_bytes(b"x" * 5000)
+    for number in range(2):
+        (bench.results / f"part-00000{number}.parquet").write_bytes(b"x" * 300)
+    assert bench.results_bytes(10) == 60
+
+
 def test_what_is_missing_or_twice_is_counted(good_folder: Path, tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     from pyarrow import parquet

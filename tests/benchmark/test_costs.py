@@ -23,7 +23,13 @@ def rows(*, measured: bool) -> Results:
         },
         {"row": "archive_pictures", "side": 64, "picture_bytes": 500_000, "decode_ms": 4.0},
         {"row": "archive_pictures", "side": 9, "picture_bytes": 1, "decode_ms": 1.0},
-        {"row": "archive_links", "listing_mb": 3.0, "pictures": 30_000},
+        {"row": "archive_links", "listing_mb": 1.0, "pictures": 30_000},
+        {
+            "row": "archive_links",
+            "listing_mb": 3.0,
+            "listing_seconds": 2.592,
+            "pictures": 30_000,
+        },
         {"row": "many products", "products": 10, "fleet_seconds": 72.0},
     ]
     reading = {"format": "JPEG", "gray": False, "megapixels": 5}
@@ -60,10 +66,11 @@ def cells(table: str) -> list[list[str]]:
 def test_judging_is_pictures_over_pictures_a_second() -> None:
     assert "| 2 cores, as measured (part, 64 pixels) |" in costs.judging(rows(measured=True))
     assert cells(costs.judging(rows(measured=True))) == [
-        ["50.0", "556", "23.1", "2.3", "0.2"],
-        ["40.0", "694", "28.9", "2.9", "0.3"],
-        ["100.0", "278", "11.6", "1.2", "0.1"],
+        ["50.0", "556", "23.2", "2.4", "0.3"],
+        ["40.0", "694", "29.0", "3.0", "0.4"],
+        ["100.0", "278", "11.7", "1.3", "0.2"],
     ]
+    assert costs.judging(rows(measured=True)).endswith("Of the days the listing is 0.10.")
 
 
 def test_what_is_full_first_is_bytes_and_milliseconds_times_the_rate() -> None:
@@ -88,7 +95,7 @@ def test_a_plant_learns_and_judges() -> None:
 def test_rows_that_are_not_there_are_named_and_give_no_figure() -> None:
     without = rows(measured=False)
     assert cells(costs.judging(without))[0] == ["-"] * 5
-    assert costs.judging(without).endswith("Not measured yet: archive.")
+    assert costs.judging(without).endswith("Not measured yet: archive, listing_seconds.")
     assert cells(costs.saturation(without)) == [["-"] * 5] * 3
     assert costs.plant(without).endswith("Not measured yet: archive, many products.")
     assert "Not measured" not in costs.plant(rows(measured=True))

@@ -19,7 +19,7 @@ from PIL import Image
 
 from nfbmr.benchmark.ray_nodes import Cluster, Node, Place
 from nfbmr.errors import BundleError, FleetError
-from nfbmr.fleet import archive
+from nfbmr.fleet import workers
 from nfbmr.fleet.archive import Options, judge_archive
 from nfbmr.fleet.scorer import Scorer
 
@@ -166,7 +166,7 @@ def test_a_picture_that_workers_die_of_is_a_row_and_the_others_are_judged(
             scorer._read = deadly
             return super().ready()
 
-    monkeypatch.setattr(archive, "Scorer", Fragile)
+    monkeypatch.setattr(workers, "Scorer", Fragile)
     judged = judge_archive(light, [str(pictures)], tmp_path / "out", options(cluster, workers=1))
     errors = {row["path"]: row["error"] for row in rows_of(tmp_path / "out") if row["error"]}
     assert set(errors) == {str(pictures / "007.png"), str(pictures / "broken.png")}

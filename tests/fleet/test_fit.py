@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from nfbmr.cli.app import app
-from nfbmr.errors import FleetError
-from nfbmr.fleet import local
+from nfbmr.data.layouts import read_data
+from nfbmr.errors import FleetError, MissingExtraError
+from nfbmr.fleet import fit, local
 from nfbmr.fleet.fit import fit_fleet
 from nfbmr.fleet.place import Place, State
 from nfbmr.fleet.plan import FleetPlan, Product, Resources
+from nfbmr.fleet.product import Order
 from nfbmr.settings.schema import Settings
 from nfbmr.system.locks import locked_file
 
@@ -31,6 +35,7 @@ place, name = Place(Path(order["models"])), order["name"]
 state = place.read(name)
 state = place.write(replace(state, status="running", attempts=state.attempts + 1))
 assert os.environ["OMP_NUM_THREADS"] == "1"
+assert int(sys.argv[2]) == os.getppid()
 deaths = json.loads(os.environ["DEATHS"]).get(name, 0)
 if state.attempts <= deaths:
     os.kill(os.getpid(), signal.SIGKILL)
@@ -150,6 +155,56 @@ def test_a_product_whose_pictures_or_model_are_amiss_fails_by_itself(
     assert str(tmp_path / "nowhere") in states[0].error
     assert "a model that no fleet made" in states[1].error
     assert place.fitted("mine")
+
+
+def test_a_product_whose_files_cannot_be_written_stops_no_other(
+    tmp_path: Path,
+    tiny: Settings,
+    deaths: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = plan_of(tmp_path / "data", tiny, "elm", "fig", "ash", "yew", "box")
+    place = Place(tmp_path / "models")
+    place.folder("elm").parent.mkdir(parents=True)
+    place.folder("elm").write_text("no folder")
+    (place.folder("yew") / "log.txt").mkdir(parents=True)
+    written = Order.write
+
+    def write(order: Order, path: Path) -> None:
+        if order.product.name == "fig":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        written(order, path)
+
+    monkeypatch.setattr(Order, "write", write)
+    states = fit_fleet(plan, place.models, cpus=1)
+    assert [state.status for state in states] == ["failed", "failed", "done", "failed", "done"]
+    assert str(place.folder("elm")) in states[0].error
+    assert states[1].error == f"{place.folder('fig') / 'order.json'}: No space left on device"
+    assert "log.txt" in states[3].error
+    known = place.read("fig")
+    assert known is not None
+    assert known.error == states[1].error
+
+
+def test_a_product_whose_table_needs_what_is_not_installed_stops_no_other(
+    tmp_path: Path,
+    tiny: Settings,
+    deaths: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = plan_of(tmp_path / "data", tiny, "elm", "ash")
+
+    def read(path: Path) -> Any:
+        if path.name == "elm":
+            raise MissingExtraError("pyarrow is not installed")
+        return read_data(path)
+
+    monkeypatch.setattr(fit, "read_data", read)
+    states = fit_fleet(plan, tmp_path / "models", cpus=1)
+    assert [(state.status, state.error) for state in states] == [
+        ("failed", "pyarrow is not installed"),
+        ("done", ""),
+    ]
 
 
 def test_two_commands_do_not_work_on_one_folder(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,18 @@ def test_parts_are_small_where_there_are_few_pictures_and_few_where_there_are_ma
     pictures: int, workers: int, expected: int
 ) -> None:
     assert per_part(pictures, workers) == expected
+
+
+def test_a_long_listing_takes_no_memory(tmp_path: Path) -> None:
+    """Names pass through one by one; of a part its place alone is held."""
+    count = 100_000
+    file = tmp_path / "listing.jsonl"
+    tracemalloc.start()
+    try:
+        write_listing(file, (f"/archive/{number:09d}.png" for number in range(count)))
+        listing = Listing(file, count, 500)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(listing) == count // 500
+    assert most < 2**18 < file.stat().st_size

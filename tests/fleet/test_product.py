@@ -17,6 +17,7 @@ from nfbmr.fleet.product import Order, fit_product
 from nfbmr.learning.crew import HERE
 from nfbmr.model.bundle import read_bundle
 from nfbmr.settings.schema import Settings
+from nfbmr.system.locks import locked_file
 
 
 @pytest.fixture
@@ -142,3 +143,24 @@ def test_helpers_do_the_large_parts(order: Order, place: Place) -> None:
     state = fit_product(order, Helping())
     assert called == ["features", "train"]
     assert (state.status, state.error) == ("failed", "a worker is lost")
+
+
+def test_the_process_ends_with_its_parent_and_holds_the_product(
+    order: Order, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order.write(tmp_path / "order.json")
+    done: list[Order] = []
+    ends: list[int] = []
+
+    def fitted(given: Order) -> None:
+        with locked_file(place.folder("widget") / "lock") as free:
+            assert not free
+        done.append(given)
+
+    monkeypatch.setattr(products, "fit_product", fitted)
+    monkeypatch.setattr(products, "end_with", ends.append)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(logging.getLogger("nfbmr"), "propagate", True)
+    monkeypatch.setattr("sys.argv", ["product", str(tmp_path / "order.json"), "7"])
+    products.main()
+    assert (done, ends) == ([order], [7])

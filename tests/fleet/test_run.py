@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
@@ -59,6 +60,25 @@ def test_a_part_that_is_damaged_or_of_another_run_is_not_finished(
         assert run.unfinished(Counter()) == [1, 2]
         file.write_bytes(file.read_bytes()[:-9])
         assert run.unfinished(Counter()) == [0, 1, 2]
+
+
+def test_the_first_picture_of_each_source_is_noted(tmp_path: Path, wanted: Wanted) -> None:
+    """Lists and globs name pictures that lie elsewhere, which nodes have to see, too."""
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.txt").write_text(f"/elsewhere/{name}1.png\ns3://{name}/2.png\n")
+    folder = wanted.sources[0]
+    lists = (str(tmp_path / "a.txt"), str(tmp_path / "b.txt"))
+    many = replace(wanted, sources=(folder, *lists))
+    expected = (f"{folder}/0.png", "/elsewhere/a1.png", "/elsewhere/b1.png")
+    for _ in range(2):
+        with opened(tmp_path / "out", many, 1, 2) as run:
+            assert run.firsts == expected
+    file = tmp_path / "out" / "_nfbmr" / "run.json"
+    said = json.loads(file.read_text())
+    del said["firsts"]  # as an older program wrote it
+    file.write_text(json.dumps(said))
+    with opened(tmp_path / "out", many, 1, 2) as run:
+        assert run.firsts == expected[:1]
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from nfbmr.errors import FleetError
+from nfbmr.fleet import reach
 from nfbmr.fleet import scorer as scoring
 from nfbmr.fleet.listing import Listing, write_listing
 from nfbmr.fleet.results import part_file
-from nfbmr.fleet.scorer import Job, Scorer, Task, at_file
+from nfbmr.fleet.scorer import Job, Scorer, Task, Unreached, at_file
+from nfbmr.inspection.heatmaps import Heatmaps
+from nfbmr.inspection.inspector import Inspector
 from nfbmr.station.engine.pool import bundle_hash, calibration_hash
-
-if TYPE_CHECKING:
-    from nfbmr.inspection.inspector import Inspector
+from nfbmr.system import files
 
 pytest.importorskip("pyarrow")
 
@@ -50,6 +51,7 @@ def job(model: Path, inspector: Inspector, listing: Listing, tmp_path: Path) -> 
         out=tmp_path / "out",
         run="run",
         listing=listing.file,
+        folders=(),
         heatmaps=None,
     )
 
@@ -60,6 +62,7 @@ def judged(job: Job, task: Task) -> list[dict[str, Any]]:
     worker = Scorer(job)
     assert worker.ready() == "torch"
     counts = worker.score(task)
+    assert not isinstance(counts, Unreached)
     found: list[dict[str, Any]] = parquet.read_table(part_file(job.out, 0)).to_pylist()
     assert counts.total() == len(found)
     return found
@@ -83,12 +86,25 @@ def test_judged_again_it_is_the_same(job: Job, listing: Listing) -> None:
     assert judged(job, Task(listing.part(0))) == judged(job, Task(listing.part(0)))
 
 
-def test_heatmaps_are_drawn_of_defects_alone(job: Job, listing: Listing) -> None:
+def test_heatmaps_are_drawn_of_defects_alone_and_are_on_the_disk(
+    job: Job, listing: Listing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a part that is finished would have empty ones after a power loss."""
+    flushed: list[int] = []
+    flush = files.flush_file
+
+    def seen(path: Path) -> None:
+        flush(path)
+        flushed.append(path.stat().st_size)
+
+    monkeypatch.setattr(files, "flush_file", seen)
     found = judged(replace(job, heatmaps=job.out / "_heatmaps"), Task(listing.part(0)))
     drawn = sorted(path.name for path in (job.out / "_heatmaps" / "000000").iterdir())
     defects = [n for n, row in enumerate(found) if row["verdict"] == "defect"]
     assert defects
     assert [int(name[:6]) for name in drawn] == defects
+    assert len(flushed) == len(defects) + 1, "the part's rows, too"
+    assert min(flushed) > 0
 
 
 def test_one_by_one_it_notes_where_it_is_and_passes_over_what_is_deadly(
@@ -120,10 +136,76 @@ def test_files_of_a_store_that_cannot_be_read_are_rows(
             raise FileNotFoundError(address)
         return Path(pictures[number]).read_bytes()
 
-    monkeypatch.setattr(scoring, "read_stored", stored)
+    for module in (scoring, reach):
+        monkeypatch.setattr(module, "read_stored", stored)
     found = judged(job, Task(Listing(listing.file, len(pictures), 100).part(0)))
     assert [n for n, row in enumerate(found) if row["error"]] == [0, 1, 3, 6, 9]
     assert [row["path"] for row in found] == [f"s3://bucket/{n}.png" for n in range(len(pictures))]
+    assert found[2]["verdict"] == "defect"
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_a_part_of_which_nothing_can_be_opened_gets_no_rows(
+    job: Job, listing: Listing, tmp_path: Path, *, one_by_one: bool
+) -> None:
+    """As after a mount is lost or a token expires: else its rows would hide that for good."""
+    write_listing(listing.file, [f"{tmp_path}/mount/{number}.png" for number in range(5)])
+    (tmp_path / "mount").mkdir()
+    worker = Scorer(job)
+    worker.ready()
+    part = Listing(listing.file, 5, 100).part(0)
+    found = worker.score(Task(part, one_by_one=one_by_one))
+    assert isinstance(found, Unreached)
+    assert f"{tmp_path}/mount/0.png" in found.why
+    assert not part_file(job.out, 0).exists()
+    assert not at_file(job.out, 0).exists()
+    (tmp_path / "mount" / "other.png").touch()  # there, and these are gone from it
+    assert worker.score(Task(part)) == {"unreadable": 5}
+
+
+def test_a_store_that_raises_a_kind_of_its_own_ends_nothing(
+    job: Job, listing: Listing, pictures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_listing(listing.file, [f"odd://bucket/{number}.png" for number in range(4)])
+
+    def stored(address: str) -> bytes:
+        if address.endswith("1.png"):
+            raise RuntimeError("the server hung up")
+        if address.endswith("3.png"):
+            raise MemoryError
+        return Path(pictures[2]).read_bytes()
+
+    for module in (scoring, reach):
+        monkeypatch.setattr(module, "read_stored", stored)
+    part = Listing(listing.file, 4, 100).part(0)
+    for one_by_one in (False, True):
+        found = judged(job, Task(part, one_by_one=one_by_one))
+        assert [row["error"] for row in found] == [
+            None,
+            "odd://bucket/1.png cannot be read (the server hung up)",
+            None,
+            "odd://bucket/3.png cannot be read (MemoryError)",
+        ]
+
+
+def test_a_picture_that_memory_is_too_little_for_is_a_row_and_has_no_heatmap(
+    job: Job, listing: Listing, pictures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inspect = Inspector.inspect
+
+    def huge(self: Inspector, image: Any) -> Any:
+        if image == pictures[0]:
+            raise MemoryError
+        return inspect(self, image)
+
+    def keep(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Inspector, "inspect", huge)
+    monkeypatch.setattr(Heatmaps, "keep", keep)
+    drawn = replace(job, heatmaps=job.out / "_heatmaps")
+    found = judged(drawn, Task(listing.part(0), one_by_one=True))
+    assert found[0]["error"] == "out of memory"
     assert found[2]["verdict"] == "defect"
 
 

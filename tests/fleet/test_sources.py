@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from nfbmr.errors import DataError, MissingExtraError
-from nfbmr.fleet.sources import folders_of, is_stored, pictures_of
+from nfbmr.fleet.sources import folders_of, pictures_of, read_stored
+from nfbmr.fleet.words import is_stored
 
 
 @pytest.fixture
@@ -122,3 +123,26 @@ def test_a_store_that_nothing_knows_is_said() -> None:
     assert is_stored("nosuch://bucket/x.png")
     with pytest.raises(MissingExtraError, match="nosuch"):
         list(pictures_of(["nosuch://bucket/x.png"]))
+
+
+def test_a_store_of_fsspec_is_listed_and_read(archive: Path) -> None:
+    """Of what pyarrow does not know itself; this one is in memory."""
+    pytest.importorskip("pyarrow")
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    for name in ("line/b.png", "line/a.png", "line/night/c.jpg", "line/notes.txt"):
+        memory.pipe(f"/bucket/{name}", name.encode())
+    memory.pipe("/bucket/list.csv", b"path\nline/a.png\n")
+    try:
+        found = list(pictures_of(["memory://bucket/line"]))
+        assert found == [
+            f"memory://bucket/line/{name}" for name in ("a.png", "b.png", "night/c.jpg")
+        ]
+        assert list(pictures_of(["memory://bucket/line/*.png"])) == found[:2]
+        assert list(pictures_of(["memory://bucket/list.csv"])) == found[:1]
+        assert read_stored(found[2]) == b"line/night/c.jpg"
+        with pytest.raises(FileNotFoundError):
+            read_stored("memory://bucket/line/absent.png")
+        with pytest.raises(DataError, match="does not exist"):
+            list(pictures_of(["memory://bucket/absent"]))
+    finally:
+        memory.rm("/bucket", recursive=True)

@@ -158,3 +158,16 @@ def test_a_worker_that_dies_is_replaced_and_ends_in_the_same_model(
         for folder in (place.models, tmp_path / "alone")
     ]
     np.testing.assert_array_equal(scores[0], scores[1])
+
+
+def test_who_leads_workers_and_dies_is_replaced_and_the_product_is_learnt(
+    address: str, tmp_path: Path, tiny: Settings, mvtec: Path
+) -> None:
+    settings = with_changes(tiny, {"stage_one": {"steps": 1500}})  # long enough to be met
+    plan = FleetPlan(products=(product_of("widget", mvtec, settings, workers=2),))
+    place = Place(tmp_path / "models")
+    with Killer(place, "widget", "training") as killer:
+        (state,) = fit_fleet(plan, place.models, engine="ray", address=address)
+    assert killer.killed
+    assert (state.status, state.attempts, state.error) == ("done", 2, "")
+    assert state.figures["image_auroc"] > 0.9

@@ -143,11 +143,15 @@ def _of_kills(what: str, killed: int, runs: list[Ran]) -> Row:
 
 
 def links(bench: Bench, source: Path, work: Path, count: int) -> Iterator[Row]:
-    """Yields the driver's memory over many names of a small picture."""
+    """Yields the driver's memory over many names of a small picture, and what listing takes."""
     pictures = make_links(source, work / f"links-{count}", count, side=64)
     done = bench.on_ray(pictures)
     listing = (bench.results / "_nfbmr" / "listing.jsonl").stat().st_size
-    listed = {"row": "archive_links", "listing_mb": round(listing / 1e6, 1)}
+    listed = {
+        "row": "archive_links",
+        "listing_mb": round(listing / 1e6, 1),
+        "listing_seconds": bench.listing_seconds(),
+    }
     yield listed | done.figures() | bench.counted(pictures)
 
 

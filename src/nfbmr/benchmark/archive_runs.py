@@ -184,9 +184,15 @@ class Bench:
         return self._out / "results"
 
     def results_bytes(self, pictures: int) -> int:
-        """Returns how many bytes of the results a picture has."""
-        found = sum(file.stat().st_size for file in self.results.rglob("*") if file.is_file())
+        """Returns how many bytes of the results a picture has; the listing is not of them."""
+        found = sum(file.stat().st_size for file in self.results.glob("part-*.parquet"))
         return round(found / pictures)
+
+    def listing_seconds(self) -> float:
+        """Returns how long the last run took to list its archive, beside which nothing is done."""
+        own = self.results / "_nfbmr"
+        begun, ended = ((own / name).stat().st_mtime_ns for name in ("lock", "run.json"))
+        return round((ended - begun) / 1e9, 3)
 
     def counted(self, pictures: Path) -> Row:
         """Compares the results with the archive: how many lack a row, or have several."""

@@ -83,7 +83,11 @@ def archives(results: Results) -> str:
 
 
 def judging(results: Results) -> str:
-    """Returns what 100 million pictures cost, by kind of node and number of nodes."""
+    """Returns what 100 million pictures cost, by kind of node and number of nodes.
+
+    One process lists them before any is judged, however many nodes wait; the days hold that.
+    """
+    listing = _times(_listing_seconds(results), PICTURES) or 0.0
     lines = []
     for kind in kinds(results):
         seconds = kind.judges and PICTURES / kind.judges
@@ -92,11 +96,13 @@ def judging(results: Results) -> str:
                 kind.name,
                 _text(kind.judges, ",.1f"),
                 _text(seconds and seconds / _HOURS, ",.0f"),
-                *(_text(seconds and seconds / _DAY / nodes, ",.1f") for nodes in NODES),
+                *(_text(seconds and (listing + seconds / nodes) / _DAY, ",.1f") for nodes in NODES),
             ]
         )
     head = ["a node", "pictures a second", "machine-hours", "days: 1 node"]
-    return markdown([*head, *map(str, NODES[1:])], lines) + _waits(results, "archive")
+    text = markdown([*head, *map(str, NODES[1:])], lines)
+    said = f"\n\nOf the days the listing is {listing / _DAY:,.2f}." if listing else ""
+    return text + said + _waits(results, "archive", "listing_seconds")
 
 
 def saturation(results: Results) -> str:
@@ -201,6 +207,12 @@ def _listing_bytes(results: Results) -> float | None:
     return 1e6 * row["listing_mb"] / row["pictures"] if row else None
 
 
+def _listing_seconds(results: Results) -> float | None:
+    """Returns what a name takes of the process that lists; None where no row says it."""
+    rows = [row for row in results["fleet"] if row.get("listing_seconds")]
+    return rows[-1]["listing_seconds"] / rows[-1]["pictures"] if rows else None
+
+
 def _last(rows: Sequence[Row], **where: object) -> Row | None:
     found = [row for row in rows if all(row.get(key) == value for key, value in where.items())]
     return found[-1] if found else None
@@ -230,6 +242,7 @@ def _waits(results: Results, *wanted: str) -> str:
         "archive_pictures": _picture(results),
         "results_bytes": _results_bytes(results),
         "archive_links": _listing_bytes(results),
+        "listing_seconds": _listing_seconds(results),
         "many products": _last(results["fleet"], row="many products"),
     }
     absent = [name for name in wanted if not there[name]]

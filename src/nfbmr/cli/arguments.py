@@ -66,6 +66,13 @@ Device = Annotated[
         "that come with nfbmr."
     ),
 ]
+DeviceOrRay = Annotated[
+    str,
+    typer.Option(
+        help="auto, cpu, cuda, cuda:1, ... auto is CUDA where it is, but for the small networks "
+        "that come with nfbmr; with --engine ray it is the CPU."
+    ),
+]
 RuntimeName = Annotated[
     str,
     typer.Option(

@@ -14,7 +14,7 @@ import typer
 from nfbmr.cli.arguments import (
     ENDINGS,
     Address,
-    Device,
+    DeviceOrRay,
     Engine,
     EngineName,
     ModelPath,
@@ -98,7 +98,7 @@ def inspect(
     exit_code: _ExitCode = False,
     tiles: _Tiles = False,
     runtime: RuntimeName = "auto",
-    device: Device = "auto",
+    device: DeviceOrRay = "auto",
     threads: Threads = None,
     engine: EngineName = Engine.local,
     address: Address = None,

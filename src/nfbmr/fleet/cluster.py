@@ -25,7 +25,13 @@ from nfbmr.system.packages import how_to_install
 _log = logging.getLogger(__name__)
 
 _JUDGING = ("numpy", "pillow", "scipy", "pyarrow")
-_OF_RUNTIME = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
+_ONNX = ("onnxruntime", "onnxruntime-gpu")  # two packages for one module
+_OF_RUNTIME = {
+    "torch": ("torch",),
+    "onnx": _ONNX,
+    "tensorrt": _ONNX,
+    "openvino": ("openvino",),
+}
 _SECONDS = 5.0  # until an address counts as wrong
 _TRIES = 3  # to start Ray here
 _ANSWER_SECONDS = 180.0  # for a node's first answer: it starts a process for it
@@ -95,17 +101,25 @@ def connected(address: str | None = None, *, workers: int | None = None) -> Iter
 def packages_that_judge(runtime: str) -> tuple[str, ...]:
     """Returns the packages that verdicts depend on, as pip calls them; takes a runtime's name."""
     name = runtime.partition(":")[0]
-    return _JUDGING + tuple(p for key, p in _OF_RUNTIME.items() if name in (key, "auto"))
+    found = [one for key, some in _OF_RUNTIME.items() if name in (key, "auto") for one in some]
+    return (*_JUDGING, *dict.fromkeys(found))
 
 
 def check_nodes(
-    *, models: Sequence[Path] = (), seen: Sequence[Path] = (), packages: Sequence[str] = ()
+    *,
+    models: Sequence[Path] = (),
+    seen: Sequence[Path] = (),
+    written: Sequence[Path] = (),
+    read: Sequence[str] = (),
+    packages: Sequence[str] = (),
 ) -> list[Node]:
     """Asks each node what it has, and refuses the first that differs from this machine.
 
     Args:
         models: model directories that each has to see as they are here.
         seen: files and folders that each has to see.
+        written: folders that each has to be able to write to.
+        read: addresses, one in each object store that each has to be able to read.
         packages: whose versions have to be those of this machine.
 
     Returns:
@@ -117,7 +131,15 @@ def check_nodes(
     import ray
 
     names = ("nfbmr", "ray", *packages)
-    here = look_around(Asked(models=_texts(models), seen=_texts(seen), packages=names))
+    here = look_around(
+        Asked(
+            models=_texts(models),
+            seen=_texts(seen),
+            written=_texts(written),
+            read=tuple(read),
+            packages=names,
+        )
+    )
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     if not nodes:  # a head alone that computes nothing
         raise FleetError("no node of the cluster has a CPU for work; start one with 'ray start'")
@@ -279,6 +301,19 @@ def _refuse_difference(name: str, here: Node, there: Node) -> None:
             raise FleetError(
                 f"node {name} does not see {path}; put it on storage that all nodes share under "
                 "the same path (NFS, or s3:// and the like for pictures)"
+            )
+    for path in here.asked.written:
+        if path not in there.writes:
+            raise FleetError(
+                f"node {name} cannot write to {path}; mount it writable there, and give the user "
+                "that Ray runs as the right to write"
+            )
+    for address, why in there.unread.items():
+        if address not in here.unread:
+            raise FleetError(
+                f"node {name} cannot read what this machine can ({why}); give that node "
+                "credentials (for s3:// AWS_ACCESS_KEY_ID and the like, or a role), and "
+                "AWS_ENDPOINT_URL where it is not Amazon's, in the environment of its 'ray start'"
             )
     for model, expected in here.models.items():
         has = there.models[model]

@@ -14,7 +14,7 @@ from typing import Literal
 
 from nfbmr.data.layouts import read_data
 from nfbmr.data.samples import Sample
-from nfbmr.errors import DataError, FleetError
+from nfbmr.errors import DataError, FleetError, NfbmrError
 from nfbmr.fleet.local import run_here
 from nfbmr.fleet.machine import Machine
 from nfbmr.fleet.place import Marks, Place, State, differences
@@ -106,18 +106,25 @@ def _held(place: Place) -> Iterator[None]:
 
 
 def _looked_at(product: Product, place: Place) -> State:
-    """Compares a product with what is known of it; writes and returns how far it is."""
+    """Compares a product with what is known of it; writes and returns how far it is.
+
+    What is amiss with one product ends in a state that says so.
+    """
+    try:
+        return _compared(product, place)
+    except (NfbmrError, OSError) as error:
+        return place.fail(product.name, error)
+
+
+def _compared(product: Product, place: Place) -> State:
     name = product.name
     known = place.read(name) or State(product=name)
-    try:
-        now = _marks(product)
-        if known.marks is None and is_bundle(place.model(name)):
-            raise DataError(
-                f"{place.model(name)} is a model that no fleet made; move it away, or name the "
-                "product otherwise"
-            )
-    except (DataError, OSError) as error:
-        return place.write(replace(known, status="failed", error=str(error)))
+    now = _marks(product)
+    if known.marks is None and is_bundle(place.model(name)):
+        raise DataError(
+            f"{place.model(name)} is a model that no fleet made; move it away, or name the "
+            "product otherwise"
+        )
     if known.marks is not None and (said := differences(known.marks, now)):
         _log.info("%s is learnt again: %s", name, "; ".join(said))
         known = State(product=name)

@@ -8,11 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
 from pathlib import Path
 from threading import Event, Lock
 
+from nfbmr.errors import NfbmrError
 from nfbmr.fleet.machine import Machine
+from nfbmr.fleet.parent import STOP_SECONDS
 from nfbmr.fleet.place import Place, State
 from nfbmr.fleet.product import Order
 
@@ -20,9 +21,7 @@ RETRIES = 2
 """How often a process that died is started again; a product that failed is not."""
 
 COMMAND = (sys.executable, "-m", "nfbmr.fleet.product")
-"""Does the order of a file, which is its last word."""
-
-_STOP_SECONDS = 60.0  # for a last checkpoint
+"""Does the order of a file, and ends with the process whose number is its last word."""
 
 
 def run_here(
@@ -60,6 +59,14 @@ def run_here(
 
 
 def _done(order: Order, place: Place, machine: Machine, processes: _Processes) -> State:
+    """Does one product; what keeps it from being done stops no other."""
+    try:
+        return _tried(order, place, machine, processes)
+    except (NfbmrError, OSError) as error:
+        return place.fail(order.product.name, error)
+
+
+def _tried(order: Order, place: Place, machine: Machine, processes: _Processes) -> State:
     """Starts a process until one ends of itself; returns the state that it left."""
     name = order.product.name
     file = place.folder(name) / "order.json"
@@ -77,19 +84,15 @@ def _done(order: Order, place: Place, machine: Machine, processes: _Processes) -
             break
         died.append(_how(status))
         if len(died) > RETRIES:
-            return place.write(
-                lost(place, name, f"its process ended {len(died)} times: {', '.join(died)}")
-            )
+            return lost(place, name, f"its process ended {len(died)} times: {', '.join(died)}")
     return place.read(name) or State(product=name)
 
 
 def lost(place: Place, name: str, why: str) -> State:
-    """Returns the state of a product whose workers were lost as often as is tried."""
-    state = place.read(name) or State(product=name)
-    return replace(
-        state,
-        status="failed",
-        error=f"{why}; see {place.folder(name) / 'log.txt'}, and whether memory was short "
+    """Keeps and returns that a product's workers were lost as often as is tried."""
+    return place.fail(
+        name,
+        f"{why}; see {place.folder(name) / 'log.txt'}, and whether memory was short "
         "(memory_gb). The same command goes on from its last checkpoint",
     )
 
@@ -113,7 +116,7 @@ class _Processes:
                 if self.stopped.is_set():
                     return 0
                 process = subprocess.Popen(
-                    [*COMMAND, str(order)],
+                    [*COMMAND, str(order), str(os.getpid())],
                     stdin=subprocess.DEVNULL,
                     stdout=stream,
                     stderr=stream,
@@ -135,6 +138,6 @@ class _Processes:
             process.terminate()
         for process in running:
             try:
-                process.wait(_STOP_SECONDS)
+                process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from nfbmr.errors import NfbmrError
+from nfbmr.fleet.reach import why_unreached
 from nfbmr.model.folder import MANIFEST
 from nfbmr.system.files import sha256_of
 
@@ -19,6 +22,10 @@ class Asked:
     """Model directories, absolute paths."""
     seen: tuple[str, ...]
     """Files and folders, absolute paths."""
+    written: tuple[str, ...]
+    """Folders, absolute paths."""
+    read: tuple[str, ...]
+    """Addresses in object stores, one of each."""
     packages: tuple[str, ...]
     """As pip calls them."""
 
@@ -32,6 +39,10 @@ class Node:
     """Of Python and the packages; None of one that is not installed."""
     sees: frozenset[str]
     """Of the files and folders."""
+    writes: frozenset[str]
+    """Of the folders: where it may make files."""
+    unread: dict[str, str]
+    """Of the addresses: why the store of one cannot be read."""
     models: dict[str, str | None]
     """sha256 of each model's list of parts, which holds the hash of each; None where it is not."""
 
@@ -49,8 +60,17 @@ def look_around(asked: Asked) -> Node:
         asked=asked,
         versions=versions,
         sees=frozenset(path for path in asked.seen if Path(path).exists()),
+        writes=frozenset(path for path in asked.written if os.access(path, os.W_OK | os.X_OK)),
+        unread={one: why for one in asked.read if (why := _why_unread(one))},
         models={
             model: sha256_of(manifest) if manifest.is_file() else None
             for model, manifest in manifests.items()
         },
     )
+
+
+def _why_unread(address: str) -> str | None:
+    try:
+        return why_unreached([address], ())
+    except NfbmrError as error:
+        return str(error)

@@ -4,6 +4,7 @@ MODELS/NAME/                    the model of a product
 MODELS/.NAME.fit/               its work folder, while it is learnt
 MODELS/.fleet/lock              held by the command that fits
 MODELS/.fleet/NAME/state.json   how far the product is, written whole at each change
+MODELS/.fleet/NAME/lock         held by the process that works on it, where that is this machine's
 MODELS/.fleet/NAME/log.txt      what its fits said
 MODELS/.fleet/NAME/features/    its features, while a cluster learns it
 MODELS/.fleet/NAME/evaluation/  metrics.json, scores.csv and report.html of its test
@@ -12,6 +13,7 @@ MODELS/.fleet/NAME/evaluation/  metrics.json, scores.csv and report.html of its 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import time
@@ -25,7 +27,9 @@ from pydantic.dataclasses import dataclass
 
 from nfbmr.errors import BundleError, DataError
 from nfbmr.model.bundle import read_bundle
-from nfbmr.system.files import written_beside
+from nfbmr.system.files import in_words, written_beside
+
+_log = logging.getLogger(__name__)
 
 Status = Literal["waiting", "running", "stopped", "done", "failed"]
 
@@ -129,6 +133,17 @@ class Place:
         with written_beside(self.folder(state.product) / "state.json") as beside:
             beside.write_bytes(_STATE.dump_json(now))
         return now
+
+    def fail(self, name: str, error: Exception | str) -> State:
+        """Keeps why a product cannot be done, where that can be written; returns its state."""
+        said = in_words(error) if isinstance(error, OSError) else str(error)
+        state = self.read(name) or State(product=name)
+        state = replace(state, status="failed", what="", error=said)
+        try:
+            return self.write(state)
+        except OSError as unwritten:  # one product's folder does not stop the others
+            _log.warning("the state of %s cannot be written: %s", name, in_words(unwritten))
+            return replace(state, changed=time.time())
 
     def states(self) -> list[State]:
         """Returns how far all products are, by name.

@@ -1,4 +1,6 @@
-"""One product of a fleet, from its pictures to its figures: `python -m nfbmr.fleet.product FILE`.
+"""One product of a fleet, from its pictures to its figures.
+
+`python -m nfbmr.fleet.product FILE PARENT` does the order in a file, and ends with its parent.
 
 Whoever works on a product says in its state file how far it is. A fit that was killed goes on from
 its work folder; a model that stands is not learnt again where only its test was broken off.
@@ -26,6 +28,7 @@ from nfbmr.evaluation.evaluate import evaluate
 from nfbmr.features.cache import FeatureCache
 from nfbmr.fitting import fit
 from nfbmr.fleet.fitness import misfits
+from nfbmr.fleet.parent import alone, end_with
 from nfbmr.fleet.place import BEAT_SECONDS, Place, State, this_process
 from nfbmr.fleet.plan import Product, Resources
 from nfbmr.inspection.inspector import Inspector, load
@@ -285,13 +288,15 @@ def main() -> None:
     # A stop is an end like any other: where the fit stands is kept.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     logging.getLogger("nfbmr").propagate = False  # standard error is the same log
-    if len(sys.argv) != 2:
-        raise SystemExit("usage: python -m nfbmr.fleet.product ORDER.json")
+    if len(sys.argv) != 3:
+        raise SystemExit("usage: python -m nfbmr.fleet.product ORDER.json PARENT")
+    end_with(int(sys.argv[2]))
     try:
         order = Order.read(Path(sys.argv[1]))
     except (OSError, ValueError) as error:
         raise DataError(f"{sys.argv[1]}: cannot be read as an order ({error})") from None
-    fit_product(order)
+    with alone(Place(order.models).folder(order.product.name) / "lock"):
+        fit_product(order)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from nfbmr.errors import FleetError
-from nfbmr.fleet.listing import Listing, per_part, write_listing
+from nfbmr.fleet.listing import Listing, Part, per_part, read_part, write_listing
 from nfbmr.fleet.results import Counts, part_file, read_counts
 from nfbmr.fleet.sources import pictures_of
 from nfbmr.system.files import flushed_beside, made_folder
@@ -62,6 +62,8 @@ class Run:
     name: str
     """Tells it from others in the same place."""
     listing: Listing
+    firsts: tuple[str, ...] = ()
+    """The first picture of each source; of runs from before these were noted, of the first."""
 
     def unfinished(self, counts: Counts) -> list[int]:
         """Returns the parts that are still to be judged; adds up in `counts` what is finished.
@@ -120,12 +122,14 @@ def opened(
 
 
 def _begin(own: Path, wanted: Wanted, cut: Callable[[int], int]) -> None:
-    pictures = write_listing(own / "listing.jsonl", pictures_of(wanted.sources))
+    firsts: list[str] = []
+    pictures = write_listing(own / "listing.jsonl", pictures_of(wanted.sources, firsts))
     said: dict[str, Any] = {
         "format": _FORMAT,
         "name": secrets.token_hex(16),
         "pictures": pictures,
         "per_part": cut(pictures),
+        "firsts": firsts,
     }
     _write(own / "run.json", said | {"wanted": asdict(wanted)})
 
@@ -141,6 +145,7 @@ def _again(out: Path, wanted: Wanted) -> Run:
             )
         before = said["wanted"] | {"sources": tuple(said["wanted"]["sources"])}
         name, pictures, size = said["name"], said["pictures"], said["per_part"]
+        firsts = said.get("firsts")  # absent from runs that an older program began
     except (ValueError, KeyError, TypeError) as error:
         raise FleetError(f"{file} is not one that nfbmr wrote ({error}); restore it") from None
     now = asdict(wanted)
@@ -151,7 +156,9 @@ def _again(out: Path, wanted: Wanted) -> Run:
             "could not be told apart; choose another folder, or give the words of before to go on"
         )
     listing = Listing(out / _OURS / "listing.jsonl", pictures, size)
-    return Run(out=out, name=name, listing=listing)
+    if firsts is None:
+        firsts = read_part(listing.file, Part(0, 0, 1))
+    return Run(out=out, name=name, listing=listing, firsts=tuple(firsts))
 
 
 def sweep(out: Path) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nfbmr.errors import FleetError, ImageError
+from nfbmr.errors import FleetError, ImageError, NfbmrError
 from nfbmr.fleet.listing import Part, read_part
+from nfbmr.fleet.reach import why_unreached
 from nfbmr.fleet.results import Counts, part_file, write_part
-from nfbmr.fleet.sources import is_stored, read_stored
+from nfbmr.fleet.sources import read_stored
+from nfbmr.fleet.words import is_stored
 from nfbmr.inspection.heatmaps import Heatmaps
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.inspection.result import Failure, Inspection
@@ -42,6 +45,8 @@ class Job:
     out: Path
     run: str
     listing: Path
+    folders: tuple[Path, ...]
+    """That pictures were looked for in."""
     heatmaps: Path | None
     """A folder for heatmaps of defects; None: none are drawn."""
 
@@ -55,6 +60,15 @@ class Task:
     """Whether each picture's number is noted before it is judged: workers died of this part."""
     deadly: frozenset[int] = field(default_factory=frozenset)
     """Numbers of pictures in the part that workers died of; they are passed over."""
+
+
+@dataclass(frozen=True)
+class Unreached:
+    """What a worker says of a part of which it can open no picture."""
+
+    why: str
+    where: str
+    """Its machine."""
 
 
 class Scorer:
@@ -81,8 +95,10 @@ class Scorer:
         self._inspector = found
         return found.runtime.name
 
-    def score(self, task: Task) -> Counts:
+    def score(self, task: Task) -> Counts | Unreached:
         """Judges a part and writes its results and heatmaps; returns how many of which verdict.
+
+        Where no picture of it can be opened nothing is written: that is no damage of each.
 
         Raises:
             OSError: they cannot be written.
@@ -92,16 +108,21 @@ class Scorer:
         pictures = read_part(self._job.listing, task.part)
         noted = at_file(self._job.out, task.part.number)
         rows: list[Row] = []
+        failed: list[str] = []
         found = self._each(pictures, task.deadly, noted) if task.one_by_one else self._all(pictures)
         for number, (picture, result) in enumerate(zip(pictures, found, strict=True)):
             if isinstance(result, Inspection) and result.is_defect:
                 self._draw(task.part.number, number, picture, result)
+            if isinstance(result, Failure):
+                failed.append(picture)
             row = to_row(result, self._job.said) | {"path": escaped(picture)}
             rows.append(row | {"bundle": self._job.bundle})
-        counts = write_part(part_file(self._job.out, task.part.number), self._job.run, rows)
         if task.one_by_one:
             noted.unlink(missing_ok=True)
-        return counts
+        # Also of one whose first pictures were judged: what was lost may have gone meanwhile.
+        if failed and (why := why_unreached((*failed, *pictures), self._job.folders)):
+            return Unreached(why, socket.gethostname())
+        return write_part(part_file(self._job.out, task.part.number), self._job.run, rows)
 
     def _all(self, pictures: list[str]) -> Iterator[Inspection | Failure]:
         assert self._inspector is not None
@@ -123,19 +144,20 @@ class Scorer:
             noted.write_text(str(number), encoding="ascii")
             try:
                 yield self._inspector.inspect(_read(picture))
-            except ImageError as error:
-                yield Failure(path=picture, error=str(error))
+            except (ImageError, MemoryError) as error:
+                yield Failure(path=picture, error=str(error) or "out of memory")
 
     def _draw(self, part: int, number: int, picture: str, result: Inspection) -> None:
         if self._job.heatmaps is None:
             return
         assert self._inspector is not None
-        heatmaps = Heatmaps(self._job.heatmaps, self._inspector.settings.data.white)
+        white = self._inspector.settings.data.white
+        heatmaps = Heatmaps(self._job.heatmaps, white, flushed=True)  # as the part's rows are
         name = f"{part:06d}/{number:06d}_{Path(picture).stem[:50]}"
         try:
             heatmaps.keep(name, _read(picture), result)
-        except ImageError as error:  # it went meanwhile: its verdict stays
-            _log.warning("No heatmap of %s: %s", picture, error)
+        except (ImageError, MemoryError) as error:  # it went meanwhile: its verdict stays
+            _log.warning("No heatmap of %s: %s", picture, str(error) or "out of memory")
 
 
 class _Given:
@@ -178,10 +200,18 @@ def at_file(out: Path, part: int) -> Path:
 
 
 def _read(picture: str) -> str | bytes:
-    """Returns the path of a picture on a disk, the content of one in a store."""
+    """Returns the path of a picture on a disk, the content of one in a store.
+
+    Raises:
+        ImageError: it cannot be read.
+        MissingExtraError: nothing here knows this kind of store.
+    """
     if not is_stored(picture):
         return picture
     try:
         return read_stored(picture)
-    except OSError as error:
-        raise ImageError(f"{picture} cannot be read ({error})") from None
+    except NfbmrError:
+        raise
+    except Exception as error:  # stores raise kinds of their own
+        why = str(error) or type(error).__name__
+        raise ImageError(f"{picture} cannot be read ({why})") from None

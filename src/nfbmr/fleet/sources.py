@@ -8,8 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
@@ -18,6 +17,8 @@ from typing import Any
 from nfbmr.data.derived import DERIVED, derived_of_others
 from nfbmr.data.folders import is_hidden, is_picture, walk_pictures
 from nfbmr.errors import DataError, MissingExtraError
+from nfbmr.fleet.overlap import refuse_overlap
+from nfbmr.fleet.words import base_of, is_glob, is_stored, matcher, scheme_of
 from nfbmr.system.files import printable
 from nfbmr.system.packages import how_to_install
 
@@ -26,33 +27,27 @@ _log = logging.getLogger(__name__)
 LISTS = (".txt", ".csv", ".tsv", ".parquet")
 """Endings of lists of paths."""
 
-_STORE = re.compile(r"([a-z][a-z0-9+.-]+)://(.+)", re.DOTALL)
-_WILD = re.compile(r"[*?\[]")
-_PIECES = re.compile(r"\*\*/|\*\*|\*|\?|\[!?[^\]]+\]|.", re.DOTALL)
-_MEANS = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 _ROWS = 4096  # of a Parquet list that are held at once
 
 
-def is_stored(word: str) -> bool:
-    """Whether this is an address in an object store, such as `s3://bucket/part.png`."""
-    return _STORE.fullmatch(word) is not None
-
-
-def pictures_of(sources: Sequence[str]) -> Iterator[str]:
+def pictures_of(sources: Sequence[str], firsts: list[str] | None = None) -> Iterator[str]:
     """Yields the pictures of all sources: absolute paths, and addresses in stores.
 
     Args:
         sources: each a picture, a folder, a glob (`*`, `?`, `[abc]`, and `**` for any folders), or
             a list of paths: text with one a line, or a table with a column `path` (CSV, TSV,
             Parquet). What a list names relatively lies beside it. Each may be in a store.
+        firsts: gets the first picture of each source.
 
     Raises:
         DataError: one does not exist, holds no picture, or two hold the same ones.
     """
-    _refuse_overlap(sources)
+    refuse_overlap(sources)
     for word in sources:
         found = False
         for picture in _of_store(word) if is_stored(word) else _of_disk(word):
+            if not found and firsts is not None:
+                firsts.append(picture)
             found = True
             yield picture
         if not found:
@@ -62,7 +57,7 @@ def pictures_of(sources: Sequence[str]) -> Iterator[str]:
 def folders_of(sources: Sequence[str]) -> list[Path]:
     """Returns the folders and files on disks that the sources name, as absolute paths."""
     words = [word for word in sources if not is_stored(word)]
-    paths = [Path(_base_of(word)[0] if _is_glob(word) else word).absolute() for word in words]
+    paths = [Path(base_of(word)[0] if is_glob(word) else word).absolute() for word in words]
     return [path for path in paths if path.suffix.lower() not in LISTS or path.is_dir()]
 
 
@@ -89,10 +84,10 @@ def _of_disk(word: str) -> Iterator[str]:
                 yield from _listed(stream, path.suffix.lower(), word, f"{path.parent}/")
         else:
             yield str(path)
-    elif _is_glob(word):
-        base, pattern = _base_of(str(path))
+    elif is_glob(word):
+        base, pattern = base_of(str(path))
         if Path(base).is_dir():
-            fits = _matcher(pattern)
+            fits = matcher(pattern)
             inside = len(base.rstrip("/")) + 1
             all_in_it = (one for here in _in_folder(Path(base)) for one in here)
             yield from (one for one in all_in_it if fits(one[inside:]))
@@ -123,14 +118,14 @@ def _not_derived(folders: Iterable[list[str]], word: str) -> Iterator[str]:
 
 def _of_store(word: str) -> Iterator[str]:
     with _blamed(word):
-        scheme, _ = _parts_of(word)
-        base, pattern = _base_of(word) if _is_glob(word) else (word, None)
+        scheme, _ = scheme_of(word)
+        base, pattern = base_of(word) if is_glob(word) else (word, None)
         store, root = _store_of(base)
         from pyarrow import fs
 
         found = store.get_file_info(root.rstrip("/"))
         if found.type == fs.FileType.Directory:
-            fits = _matcher(pattern) if pattern is not None else None
+            fits = matcher(pattern) if pattern is not None else None
             root = root.rstrip("/")
             for path in _in_store(store, root):
                 if fits is None or fits(path[len(root) + 1 :]):
@@ -145,14 +140,19 @@ def _of_store(word: str) -> Iterator[str]:
 
 
 def _in_store(store: Any, root: str) -> Iterator[str]:
-    """Yields the pictures below a folder of a store, a folder's own before those deeper."""
+    """Yields the pictures below a folder of a store, a folder's own before those deeper.
+
+    Their paths begin as the folder's: some of fsspec's stores put a / before all.
+    """
     from pyarrow import fs
 
     waiting = [root]
     while waiting:
         items = store.get_file_info(fs.FileSelector(waiting.pop(), recursive=False))
         shown = sorted((i for i in items if not is_hidden(i.base_name)), key=lambda i: str(i.path))
-        yield from (i.path for i in shown if i.type == fs.FileType.File and is_picture(i.path))
+        for one in shown:
+            if one.type == fs.FileType.File and is_picture(one.path):
+                yield one.path if root.startswith("/") else one.path.lstrip("/")
         waiting.extend(i.path for i in reversed(shown) if i.type == fs.FileType.Directory)
 
 
@@ -205,61 +205,9 @@ def _column(names: Iterable[str], name: str) -> int:
     return there.index("path")
 
 
-def _refuse_overlap(sources: Sequence[str]) -> None:
-    """Refuses sources that would list a picture twice, as far as their names show it."""
-    plain = [word for word in sources if not _is_glob(word) or Path(word).exists()]
-    full = {w: (w if is_stored(w) else str(Path(w).absolute())).rstrip("/") for w in plain}
-    for number, word in enumerate(plain):
-        for other in (*plain[:number], *plain[number + 1 :]):
-            if full[word] == full[other] or full[word].startswith(f"{full[other]}/"):
-                raise DataError(
-                    f"{word} lies in {other}, so its pictures would be judged twice; give one of "
-                    "the two"
-                )
-
-
-def _is_glob(word: str) -> bool:
-    return _WILD.search(word) is not None
-
-
-def _base_of(word: str) -> tuple[str, str]:
-    """Cuts a glob into the folder before the first wildcard, and the rest."""
-    folder = word[: _first_wild(word)].rpartition("/")[0]
-    return (folder or ("/" if word.startswith("/") else ".")), word[len(folder) :].lstrip("/")
-
-
-def _first_wild(word: str) -> int:
-    found = _WILD.search(word)
-    assert found is not None, word
-    return found.start()
-
-
-def _matcher(pattern: str) -> Callable[[str], object]:
-    """Returns what tells whether a path relative to the base fits a glob."""
-    pieces = _PIECES.findall(pattern)
-    return re.compile("".join(map(_meant, pieces)), re.DOTALL).fullmatch
-
-
-def _meant(piece: str) -> str:
-    """Returns a piece of a glob as a regular expression."""
-    if piece in _MEANS:
-        return _MEANS[piece]
-    if len(piece) == 1:
-        return re.escape(piece)
-    letters = piece[1:-1]
-    none_of = "^" if letters.startswith("!") else ""
-    return f"[{none_of}{re.escape(letters.removeprefix('!')).replace(chr(92) + '-', '-')}]"
-
-
-def _parts_of(address: str) -> tuple[str, str]:
-    found = _STORE.fullmatch(address)
-    assert found is not None, address
-    return found[1], found[2]
-
-
 def _store_of(address: str) -> tuple[Any, str]:
     """Returns the file system of an address, one for each bucket, and the path in it."""
-    scheme, rest = _parts_of(address)
+    scheme, rest = scheme_of(address)
     return _opened(scheme, rest.partition("/")[0]), rest
 
 

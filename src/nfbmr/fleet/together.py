@@ -8,7 +8,7 @@ is not in them yet.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from nfbmr.system.words import counted
 _log = logging.getLogger(__name__)
 
 _PARTS_EACH = 4  # for a worker: who is quick does more of them
+_STARTS = 30  # of all workers, each waited for 60 s by Ray, until it is said that they find no room
 _KEY = "together"  # of what is handed over, made anew each time
 _SOURCE = "source."  # SNN's tensors, which no training changes
 
@@ -81,13 +82,8 @@ class RayHelpers:
         shelf = shelf_of(network, size, tiling, pose, ignore=ignore, how=how, device=self._device)
         contents = [content for _, content in pictures]
         there = cache.find(shelf, contents)
-        lacking = {content: picture for picture, content in pictures if content not in there}
-        files = len({file for file, _ in there.values()})
-        parts = parts_of(
-            [(picture, content) for content, picture in lacking.items()],
-            self._workers,
-            MOST_FILES - files,
-        )
+        every = {content: picture for picture, content in pictures}
+        parts = parts_left([(one, content) for content, one in every.items()], there, self._workers)
         del there
         work = ray.put(
             _Features(
@@ -103,7 +99,7 @@ class RayHelpers:
                 device=self._device.type,
             )
         )
-        before = len(contents) - len(lacking)
+        before = len(contents) - sum(len(part) for part in parts)
         for done in self._built(parts, work):
             _tell(progress, (before + done) * shelf.tiles, len(contents) * shelf.tiles)
         places = cache.find(shelf, contents)
@@ -176,6 +172,24 @@ class RayHelpers:
         lacking = detector.load_state_dict(own, strict=False).missing_keys
         assert all(name.startswith(_SOURCE) for name in lacking), lacking
         return Trained(seconds=position.seconds, losses=losses)
+
+
+def parts_left(
+    pictures: Sequence[Picture], there: Collection[str], workers: int
+) -> list[Sequence[Picture]]:
+    """Returns the parts of pictures that are lacking, as whoever began cut them.
+
+    An entry's chunks are found by what is in it: cut otherwise, those of parts that were begun
+    would be lost.
+
+    Args:
+        pictures: all of them, each content once.
+        there: contents whose features are there.
+        workers: among whom they are divided.
+    """
+    parts = parts_of(pictures, workers, MOST_FILES)
+    left = ([one for one in part if one[1] not in there] for part in parts)
+    return [part for part in left if part]
 
 
 def parts_of(pictures: Sequence[Picture], workers: int, most: int) -> list[Sequence[Picture]]:
@@ -285,7 +299,7 @@ def _train_on_ray(job: _Training, workers: int, holds: dict[str, float], *, use_
         run_config=RunConfig(
             name="together",
             storage_path=str(job.work / "ray"),
-            failure_config=FailureConfig(max_failures=RETRIES),
+            failure_config=FailureConfig(**_limits(FailureConfig)),
         ),
     )
     try:
@@ -296,6 +310,15 @@ def _train_on_ray(job: _Training, workers: int, holds: dict[str, float], *, use_
             f"{workers} workers cannot train together: {lines[-1] if lines else error!r}; the "
             "same command goes on from their last checkpoint"
         ) from None
+
+
+def _limits(config: Any) -> dict[str, int]:
+    """Returns what Ray is to try again how often, as far as its version knows the words.
+
+    Without a limit of its own it waits without end for workers that find no room.
+    """
+    asked = {"max_failures": RETRIES, "controller_failure_limit": _STARTS}
+    return {name: value for name, value in asked.items() if name in config.__dataclass_fields__}
 
 
 def _train_here(config: dict[str, Any]) -> None:

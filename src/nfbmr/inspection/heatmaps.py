@@ -18,7 +18,7 @@ from nfbmr.errors import ImageError
 from nfbmr.inspection.pictures import write_heatmap
 from nfbmr.inspection.result import Inspection
 from nfbmr.settings.schema import DataSettings
-from nfbmr.system.files import written_beside
+from nfbmr.system.files import flushed_beside, made_folder, written_beside
 
 _log = logging.getLogger(__name__)
 
@@ -34,9 +34,15 @@ class Heatmaps:
     As a context, it ends with what `finish` does; after an error, what waits is not written.
     """
 
-    def __init__(self, folder: Path, white: int | None = None) -> None:
-        """Names the folder, and what is white in the pictures, as `read_image` takes it."""
-        self.folder, self._white = folder, white
+    def __init__(self, folder: Path, white: int | None = None, *, flushed: bool = False) -> None:
+        """Names the folder.
+
+        Args:
+            folder: for the heatmaps.
+            white: what is white in the pictures, as `read_image` takes it.
+            flushed: whether each is on the disk once it is kept: a power loss leaves it whole.
+        """
+        self.folder, self._white, self._flushed = folder, white, flushed
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: deque[Future[None]] = deque()
 
@@ -75,7 +81,9 @@ class Heatmaps:
         """
         file = self.folder / f"{name}.png"
         image = self._read(source, result.size)
-        with written_beside(file) as beside:
+        if self._flushed:
+            made_folder(file.parent)
+        with (flushed_beside if self._flushed else written_beside)(file) as beside:
             write_heatmap(beside, image, result)
         return file
 
