@@ -27,6 +27,22 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+Ignore = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="MASK.png",
+        help="What never counts from now on, with GOOD_IMAGES: a picture that is not 0 there. "
+        "It takes the place of what an earlier calibration left out.",
+    ),
+]
+Without = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="A picture that calibrates now and is to have no part in the thresholds, such as "
+        "one that `fit` called odd. May be given several times."
+    ),
+]
+
 
 def calibrate(
     model: ModelPath,
@@ -40,21 +56,8 @@ def calibrate(
     ] = None,
     false_alarm_rate: FalseAlarmRate = None,
     look_rate: LookRate = None,
-    without: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="A picture that calibrates now and is to have no part in the thresholds, such as "
-            "one that `fit` called odd. May be given several times."
-        ),
-    ] = None,
-    ignore: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="MASK.png",
-            help="What never counts from now on, with GOOD_IMAGES: a picture that is not 0 there. "
-            "It takes the place of what an earlier calibration left out.",
-        ),
-    ] = None,
+    without: Without = None,
+    ignore: Ignore = None,
     export: Annotated[
         Path | None,
         typer.Option(

@@ -336,9 +336,8 @@ class Learn:
                 )
             model = self.place(found).model(found.name)
             names = placed.names_of(model)
-            change = learnings.change_of(
-                found, placed.ON_LINE, actor, reason, bundles=list(names.bundles)
-            )
+            bundles = list(names.bundles)
+            change = learnings.change_of(found, placed.ON_LINE, actor, reason, bundles=bundles)
             result = (found.result or {}) | {placed.FIT: names.fit}
             self._store.write(
                 learnings.move, number, ("learnt",), "learnt", change, placed=now(), result=result
