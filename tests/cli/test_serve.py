@@ -53,7 +53,10 @@ def test_nodes_are_asked_for_all_models_and_the_runtimes_packages(
     refused(StationSettings(models=given, folder=folder, runtime="onnx", pictures=tmp_path))
     assert asked["models"] == [model.resolve(), model.resolve()]
     assert asked["seen"] == [folder]
-    assert asked["packages"] == ("numpy", "pillow", "scipy", "pyarrow", "onnxruntime")
+    assert asked["packages"] == (
+        *("numpy", "pillow", "scipy", "pyarrow"),
+        *("onnxruntime", "onnxruntime-gpu"),
+    )
 
 
 def test_the_folder_of_what_is_learnt_there_is_asked_for(

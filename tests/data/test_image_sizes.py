@@ -57,7 +57,7 @@ def test_masks_of_every_kind(tmp_path: Path) -> None:
     palette.putpalette([0, 0, 0, 0, 0, 0, 9, 9, 9])  # index 1 is as black as index 0
     for x in range(3):
         palette.putpixel((x, 0), x)
-    rgba = np.array([[[0, 0, 0, 255], [0, 0, 1, 0], [255, 0, 0, 255]]], np.uint8)
+    rgba = np.array([[[9, 9, 9, 0], [0, 0, 1, 255], [255, 0, 0, 255]]], np.uint8)
     gray_alpha = Image.merge(
         "LA", (Image.fromarray(np.array([[0, 1, 255]], np.uint8)), Image.new("L", (3, 1), 255))
     )

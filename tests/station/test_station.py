@@ -45,7 +45,7 @@ def test_what_it_is_started_with_is_an_event_where_it_is_another_and_holds_no_se
     assert second.old == first.new
     assert second.new is not None
     assert (second.new["keep_days"], second.new["keep_gigabytes"]) == (30.0, "inf")
-    assert second.new["sources"] == {"watch-fitted": str(hot)}
+    assert second.new["sources"]["watch-fitted"] == str(hot)
     assert second.new["told"] == {"webhook": "http://127.0.0.1:9/..."}
     assert "passw0rd" not in json.dumps(asdict(second))
 

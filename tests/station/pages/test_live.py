@@ -36,8 +36,8 @@ def test_a_page_hears_of_each_change_and_is_let_go_at_the_end(
 
     first, changed = asyncio.run(listen())
     assert first.startswith("retry:")
-    assert first.endswith("data: 0.1.0\n\n")
-    assert changed == "data: 1.1.0\n\n"
+    assert first.endswith("data: 0.2.0\n\n")
+    assert changed == "data: 1.2.0\n\n"
 
 
 def test_many_pages_ask_the_database_once(

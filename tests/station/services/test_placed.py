@@ -123,8 +123,8 @@ def test_whoever_failed_to_put_a_model_there_is_not_named_for_a_later_one(
         shutil.copytree(model, station.settings.line_folder / "bottle")
         station.pool.reload("bottle")
         assert [stay.actor for stay in station.line.history("bottle")] == ["station"]
-        station.learn.put_on_line(number, "eve")
-        station.learn.put_on_line(number, "bob")  # the same again: nothing new comes there
+        station.learn.put_on_line(number, "eve", "better")
+        station.learn.put_on_line(number, "bob", "again")  # the same again: nothing new comes there
         assert station.line.history("bottle")[0].actor == "eve"
         fit_into(station.settings.line_folder / "bottle", 2031)
         station.pool.reload("bottle")
@@ -137,7 +137,7 @@ def test_only_what_is_on_the_line_is_said_to_be(settings: Settings, model: Path)
         first, second = learnt(station, model, 2030), learnt(station, model, 2031)
         station.learn.put_on_line(first, "ann")
         assert on_line(station, first, second) == [True, False]
-        loaded = station.learn.put_on_line(second, "bob")
+        loaded = station.learn.put_on_line(second, "bob", "better")
         assert on_line(station, first, second) == [False, True]
         proposal = station.thresholds.propose(loaded, 0.5, 0.7)
         station.thresholds.save(loaded, proposal, "ann", "tried")

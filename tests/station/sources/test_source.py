@@ -182,6 +182,6 @@ def test_pause_and_go_on_at_once_leave_record_and_thread_of_one_mind(
         source.pause(False, "bob")
         done.set()
         pausing.join()
-        (state,) = station.sources.states()
+        (state,) = (one for one in station.sources.states() if one.name == NAME)
         assert source._paused == state.paused
         assert not state.paused
