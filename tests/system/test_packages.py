@@ -38,8 +38,7 @@ def test_a_hint_names_an_extra_that_there_is_and_where_else_to_read() -> None:
 @pytest.mark.parametrize("text", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_claims_that_nfbmr_comes_from_a_package_index(text: Path) -> None:
     for line in text.read_text("utf-8").splitlines():
-        if "--no-index --find-links" not in line:  # a folder of wheels, no index
-            assert not re.search(r"pip install[^`#]*\bnfbmr\b(?!'s)", line), line
+        assert not re.search(r"pip install[^`#]*\bnfbmr\b(?!'s)", line), line
 
 
 def test_extras_that_the_readme_names_are_there() -> None:

@@ -75,12 +75,17 @@ def ignored_in(
     full = _nearest(mask, median)
     found = resize_map(full.astype(np.float32), size) > 0
     if found.mean() > MOST:
-        raise SettingsError(
-            f"ignore: the mask leaves {100 * (1 - found.mean()):.1f} % of the picture; expected "
-            f"{100 * (1 - MOST):.0f} % at least. What is not 0 is ignored: invert the mask where "
-            "it marks what counts, and save it as PNG, for JPEG leaves noise"
-        )
+        raise too_much(float(found.mean()), MOST)
     return Ignored(found)
+
+
+def too_much(ignored: float, most: float) -> SettingsError:
+    """Says that a mask ignores more of the picture than it may, both as shares."""
+    return SettingsError(
+        f"ignore: the mask leaves {100 * (1 - ignored):.1f} % of the picture; expected "
+        f"{100 * (1 - most):.0f} % at least. What is not 0 is ignored: invert the mask where "
+        "it marks what counts, and save it as PNG, for JPEG leaves noise"
+    )
 
 
 def refuse_other_shape(

@@ -289,9 +289,10 @@ def _by_mask(table: Path, row: Row) -> Row:
     if not (row.says_nothing and row.mask):
         return row
     try:
-        return replace(row, defect="defect") if marks_something(_named(table, row.mask)) else row
+        marked = marks_something(_named(table, row.mask))
     except ImageError:
         return replace(row, defect="")
+    return replace(row, defect="defect") if marked else replace(row, mask="")
 
 
 def _named(table: Path, name: str) -> Path:

@@ -75,24 +75,25 @@ def marks_something(path: str | os.PathLike[str]) -> bool:
 
 def is_drawn(path: str | os.PathLike[str]) -> bool:
     """Whether a picture looks like a mask: two values, or a few; False where it cannot be read."""
+    return drawn_levels(path) > 0
+
+
+def drawn_levels(path: str | os.PathLike[str]) -> int:
+    """Returns how many values a picture has that looks like a mask, more than two as two.
+
+    0 where it looks like none, or cannot be read; 1 where it marks nothing.
+    """
     try:
         values = _colours(path)
     except ImageError:
-        return False
-    if len(np.unique(values)) <= _LEVELS:
-        return True
+        return 0
+    levels = min(len(np.unique(values)), _LEVELS + 1)
+    if levels <= _LEVELS:
+        return min(levels, 2)
     low, high = float(values.min()), float(values.max())
     near = (high - low) / 16
     between = (values > low + near) & (values < high - near)
-    return bool(between.mean() <= _BLURRED) and high > low
-
-
-def is_two_valued(path: str | os.PathLike[str]) -> bool:
-    """Whether a picture looks like a mask that marks something: drawn, and not of one value."""
-    if not is_drawn(path):
-        return False
-    values = _colours(path)
-    return bool(values.min() != values.max())
+    return 2 if between.mean() <= _BLURRED and high > low else 0
 
 
 def _is_whole(values: NDArray[Any]) -> bool:

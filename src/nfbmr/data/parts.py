@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from nfbmr.data.derived import DERIVED, derived_of_others
 from nfbmr.data.folders import is_picture, list_pictures
 from nfbmr.data.maps import without_maps
-from nfbmr.data.masks import is_drawn, is_two_valued
+from nfbmr.data.masks import drawn_levels, is_drawn
 from nfbmr.data.samples import Notes
 from nfbmr.data.words import mask_of, meaning
 from nfbmr.system.files import plain_file
@@ -153,8 +154,8 @@ def drawn_among(defective: Iterable[Path], good: Sequence[Path]) -> list[Path]:
         by_folder[path.parent].append(path)
     found: list[Path] = []
     for here in by_folder.values():
-        first = here[:_TRIED]
-        if all(map(is_drawn, first)) and any(map(is_two_valued, first)):
+        levels = [*takewhile(bool, map(drawn_levels, here[:_TRIED]))]
+        if len(levels) == len(here[:_TRIED]) and max(levels) > 1:
             found += here
     return found if found and not all(map(is_drawn, good[:_TRIED])) else []
 

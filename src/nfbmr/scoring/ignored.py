@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nfbmr.errors import SettingsError
+from nfbmr.data.ignore import too_much
 from nfbmr.scoring.maps import Maps
 
 Area = tuple[float, float, float, float]
@@ -57,11 +57,7 @@ def areas_of(mask: NDArray[np.bool_]) -> tuple[Area, ...]:
         if len(found) <= MOST_AREAS:
             break
     if not are_areas(found):
-        raise SettingsError(
-            f"ignore: the mask leaves {100 * (1 - inside(found, _FINE).mean()):.1f} % of the "
-            f"picture; expected {100 * (1 - MOST):.0f} % at least. What is not 0 is ignored: "
-            "invert the mask where it marks what counts, and save it as PNG, for JPEG leaves noise"
-        )
+        raise too_much(float(inside(found, _FINE).mean()), MOST)
     return found
 
 

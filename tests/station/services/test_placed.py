@@ -66,17 +66,23 @@ def on_line(station: Station, *numbers: int) -> list[bool]:
     return [station.learn.shown(number).on_line for number in numbers]
 
 
+def put_and_killed(station: Station, model: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """A product that is learnt, and whose station was killed while it was put on the line."""
+    number = learnt(station, model, 2030)
+    monkeypatch.setattr(COPY, killed)
+    monkeypatch.setattr(TAKE_BACK, killed)
+    with pytest.raises(KilledError):
+        station.learn.put_on_line(number, "ann")
+    monkeypatch.undo()
+    return number
+
+
 def test_a_putting_that_a_kill_prevented_is_taken_back_at_the_next_start(
     settings: Settings, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = settings(models=())
     with Station(made) as station:
-        number = learnt(station, model, 2030)
-        monkeypatch.setattr(COPY, killed)
-        monkeypatch.setattr(TAKE_BACK, killed)
-        with pytest.raises(KilledError):
-            station.learn.put_on_line(number, "ann")
-        monkeypatch.undo()
+        number = put_and_killed(station, model, monkeypatch)
         assert station.learn.get(number).placed is not None
         assert on_line(station, number) == [False]
     for _ in range(2):  # the second start finds nothing more
@@ -95,12 +101,7 @@ def test_a_model_that_somebody_put_there_before_the_next_start_is_nobody_elses(
 ) -> None:
     made = settings(models=())
     with Station(made) as station:
-        number = learnt(station, model, 2030)
-        monkeypatch.setattr(COPY, killed)
-        monkeypatch.setattr(TAKE_BACK, killed)
-        with pytest.raises(KilledError):
-            station.learn.put_on_line(number, "ann")
-        monkeypatch.undo()
+        put_and_killed(station, model, monkeypatch)
     shutil.copytree(model, made.line_folder / "bottle")
     with Station(made) as station:
         assert told(station)[-1] == ("not on the line", "station")

@@ -152,7 +152,7 @@ def score_plot(
         axes.set_xlabel("score (axis squeezed far from good pictures)" if scale else "score")
         if scale:
             ticks = _round_ticks(inverse(np.linspace(low, high, 8)[1:-1]))
-            axes.set_xticks(forward(ticks), [f"{tick:.6g}" for tick in ticks])
+            axes.set_xticks(forward(ticks), [f"{tick:z.6g}" for tick in ticks])
         _legend_above(axes)
 
     return _svg(draw, "Histogram of the scores of good and defective pictures, and the threshold")

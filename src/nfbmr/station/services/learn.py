@@ -27,7 +27,6 @@ from nfbmr.station.store import learnings
 from nfbmr.station.store.database import Store
 from nfbmr.station.store.learnings import (
     AT_REST,
-    SAID,
     Brought,
     GoodPicture,
     Learning,
@@ -306,8 +305,7 @@ class Learn:
             NotNowError: nothing is learnt.
         """
         found = self.get(number)
-        if found.state != "learnt":
-            raise NotNowError(f"nothing is learnt of '{found.name}': it is {SAID[found.state]}")
+        learnings.refuse_others(found, ("learnt",))
         return found, self.place(found).model(found.name)
 
     def put_on_line(self, number: int, actor: str, reason: str = "") -> Loaded:
@@ -326,15 +324,13 @@ class Learn:
             StationError: the database takes nothing.
         """
         with self._placing:
-            found = self._store.read(learnings.learning, number)
+            found, model = self.learnt(number)
             self._refuse_given(found.name)
-            learnings.refuse_others(found, ("learnt",))
             if not reason and self._pool.get(found.name) is not None:
                 raise SettingsError(
                     f"a model '{found.name}' is on the line and would give way: a reason was "
                     "expected; compare both, then say why"
                 )
-            model = self.place(found).model(found.name)
             names = placed.names_of(model)
             bundles = list(names.bundles)
             change = learnings.change_of(found, placed.ON_LINE, actor, reason, bundles=bundles)
