@@ -39,7 +39,7 @@ def test_a_finished_row_is_computed_once_and_tables_show_it(
         if job["do"] == "calibrated":
             assert job["counts"] == [12, 25, 50, 100]
         row = {"n": 6, "trained": 19, "alarms": 0.05 + 0.02 * job.get("seed", 0), "error": 0.01}
-        row |= {"worst_tenth": 0.2, "draws": 4}
+        row |= {"worst_tenth": 0.2, "draws": 4, "left_alarms": 0.01 + 0.02 * job.get("seed", 0)}
         row = {"rows": [row, row | {"n": 7}]} if job["do"] == "calibrated" else row
         return Measured(row=row, peak_mb=0, seconds=0)
 
@@ -51,9 +51,9 @@ def test_a_finished_row_is_computed_once_and_tables_show_it(
     assert [job.get("seed") for job in jobs] == [None, 0, 1]
     assert few.measure({"tiles": tmp_path / "tiles"}, tmp_path / "out", 3, 4, 2) == rows
     assert len(jobs) == 3
-    assert "| tiles | 19 | 6 | 4 | 5.0 ± 1.0 | 20.0 |" in few.table(rows)
-    assert "| tiles | 19 | 7 | 4 | 5.0 ± 1.0 | 20.0 |" in few.table(rows)
-    assert "| tiles | 19 | 6 | 2 | 6.0 ± 1.0 | 6.8 |" in few.table(rows)
+    assert "| tiles | 19 | 6 | 4 | 5.0 ± 1.0 | 20.0 | - |" in few.table(rows)
+    assert "| tiles | 19 | 7 | 4 | 5.0 ± 1.0 | 20.0 | - |" in few.table(rows)
+    assert "| tiles | 19 | 6 | 2 | 6.0 ± 1.0 | 6.8 | 2.0 ± 1.0 (2 draws) |" in few.table(rows)
     assert "| normal, 6 statistics | " in few.table(rows)
 
 
@@ -70,3 +70,5 @@ def test_real_pictures_give_a_row_of_each_kind(
     many = few.learnt(str(mvtec), 1, str(tmp_path))
     assert (many["trained"], many["n"], many["good"], many["seed"]) == (12, 12, 4, 1)
     assert many["alarms"] in (0, 0.25, 0.5, 0.75, 1)
+    assert many["left"] == 4
+    assert many["left_alarms"] in (0, 0.25, 0.5, 0.75, 1)
