@@ -30,6 +30,7 @@ from nfbmr.networks.source import SourceNetwork
 from nfbmr.settings.schema import DataSettings
 
 SIZE = (64, 96)
+LARGE = (75, 7000)  # all threads compute one image
 
 
 class Counted(SourceNetwork):
@@ -44,6 +45,17 @@ class Counted(SourceNetwork):
     @property
     def images(self) -> int:
         return sum(self.passed)
+
+
+class Watched(SourceNetwork):
+    """SNN that notes how many threads compute an image."""
+
+    threads: ClassVar[list[int]] = []
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        if pixels.device.type != "meta":
+            self.threads.append(torch.get_num_threads())
+        return super().forward(pixels)
 
 
 @pytest.fixture
@@ -147,6 +159,30 @@ def test_features_do_not_depend_on_what_they_are_computed_with(
         torch.set_num_threads(before)
 
 
+def test_a_small_image_has_a_thread_of_its_own_and_the_same_bits_whatever_threads_there_are(
+    paths: list[Path], tmp_path: Path
+) -> None:
+    network = Watched("tf_efficientnet_b0", (6, 3))
+    names, found = [], []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            Watched.threads.clear()
+            cache = FeatureCache(tmp_path / str(threads))
+            names.append(shelf_of(network, (75, 101)).name)
+            found.append(everything(build_features(named(paths), network, (75, 101), cache=cache)))
+            assert Watched.threads == [1] * len(paths)
+            assert torch.get_num_threads() == threads, "as it was"
+        large = shelf_of(network, LARGE).name
+        torch.set_num_threads(1)
+        assert large != shelf_of(network, LARGE).name, "which all threads share"
+    finally:
+        torch.set_num_threads(before)
+    assert names[0] == names[1]
+    np.testing.assert_array_equal(found[0], found[1])
+
+
 # ---- hit or miss
 
 
@@ -244,13 +280,14 @@ def test_a_shelf_is_named_by_all_that_y_depends_on(
         with monkeypatch.context() as patch:
             patch.setattr(metadata, "version", lambda p, o=package: installed(p) + "+" * (p == o))
             shelves.append(shelf_of(network, SIZE))
-    for owner, name, value in (
-        (torch, "get_num_threads", 7),
-        (torch.backends.cpu, "get_cpu_capability", "another"),
+    shelves.append(shelf_of(network, LARGE))
+    for owner, name, value, size in (
+        (torch, "get_num_threads", 7, LARGE),
+        (torch.backends.cpu, "get_cpu_capability", "another", SIZE),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, lambda value=value: value)
-            shelves.append(shelf_of(network, SIZE))
+            shelves.append(shelf_of(network, size))
     with torch.no_grad():
         next(network.parameters()).view(-1)[0] += 1
     shelves.append(shelf_of(network, SIZE))

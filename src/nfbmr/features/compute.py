@@ -13,12 +13,14 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from importlib import metadata
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from nfbmr.data.ignore import Ignored
 from nfbmr.data.images import AS_STORED, ImageInput, load_image
@@ -37,6 +39,8 @@ __all__ = ["CacheEntry", "FeatureCache", "FeatureStore", "build_features", "shel
 _BATCH = 8
 _BATCHES_AHEAD = 2
 _ATTEMPTS = 3
+_SMALL = 512 * 512  # pixels of an image whose layers are too small to be divided among cores
+_MOST_WORKERS = 16  # each holds the maps of an image
 _COMPUTE = ("pillow", "torch", "timm")
 _TURN = ("numpy", "scipy")
 _CPU = torch.device("cpu")
@@ -94,7 +98,7 @@ def build_features(
 
     if lacking:
         rows = _rows(list(lacking.values()), size, tiling, pose, ignore, how)
-        compute = partial(_features, network.ready(device), device)
+        compute = partial(passed, network.ready(device), size, device)
         places |= _computed(shelf, list(lacking), rows, compute, cache, tell)
     else:
         tell(0)
@@ -115,12 +119,12 @@ def shelf_of(
 
     Its name tells format, backbone, size, tiles, pose, what is ignored, how pictures are read, and
     what computes: the kind of device, the versions, and on the CPU its vector instructions and the
-    threads, which divide the sums.
+    threads of an image, which divide the sums.
     """
     cut = [] if tiling is None else [tiling.whole, tiling.corners]
     computes = [device.type, *(metadata.version(name) for name in _COMPUTE)]
     if device.type == "cpu":
-        computes += [torch.backends.cpu.get_cpu_capability(), str(torch.get_num_threads())]
+        computes += [torch.backends.cpu.get_cpu_capability(), str(threads_of(network, size))]
     one: list[object] = [FORMAT, network.fingerprint(), size, cut, how.white, computes]
     if pose is not None:
         one.append([pose.key, *(metadata.version(name) for name in _TURN)])
@@ -192,14 +196,59 @@ def batch_on(device: torch.device) -> int:
     return 1 if device.type == "cpu" else _BATCH
 
 
-def _features(
-    network: FeatureSource, device: torch.device, rows: Sequence[_Row]
+def threads_of(network: FeatureSource, size: tuple[int, int]) -> int:
+    """Returns how many threads compute the features of one image (H, W) on the CPU.
+
+    The layers of a small image leave the threads that share them waiting for one another: several
+    images at once, a thread each, take half the time. Networks that are no torch have threads of
+    their own.
+    """
+    alone = isinstance(network, nn.Module) and size[0] * size[1] <= _SMALL
+    return 1 if alone else torch.get_num_threads()
+
+
+def passed(
+    network: FeatureSource, size: tuple[int, int], device: torch.device, rows: Sequence[_Row]
 ) -> Iterator[NDArray[np.float32]]:
-    """Yields y of images, batch by batch: (n, H', W', C)."""
+    """Passes images through SNN and yields their y, batch by batch: (n, H', W', C').
+
+    Args:
+        network: SNN, ready on the device.
+        size: (H, W) of the images.
+        device: where it is.
+        rows: each gives the pixels (H, W, 3) of an image.
+    """
     batch = batch_on(device)
     assert CHUNK % batch == 0, "a chunk is of whole batches"
-    for pixels in _decoded(rows, batch):
-        yield _run(network, device, pixels, batch)
+    batches = _decoded(rows, batch)
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads_of(network, size) == threads:
+        for pixels in batches:
+            yield _run(network, device, pixels, batch)
+        return
+    workers = min(threads, len(rows), _MOST_WORKERS)
+    with _alone_on_a_thread(workers) as pool:
+        waiting: deque[Future[NDArray[np.float32]]] = deque()
+        for pixels in batches:
+            waiting.append(pool.submit(_run, network, device, pixels, batch))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+@contextmanager
+def _alone_on_a_thread(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Gives workers whose products are not divided; torch's threads are as before afterwards."""
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(
+        workers, "nfbmr-features", initializer=torch.set_num_threads, initargs=(1,)
+    )
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
 
 
 @torch.inference_mode()

@@ -6,6 +6,7 @@ A picture through SNN, a step of TNF, a step of the mapping: the rest is multipl
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nfbmr.features.compute import passed
 from nfbmr.learning.folds import FOLDS
 from nfbmr.learning.stage import autocast, total_steps
 from nfbmr.networks.detector import Detector
@@ -22,7 +24,7 @@ from nfbmr.networks.source import SourceNetwork
 from nfbmr.settings.schema import Settings, StageSettings
 
 _REPEATS = 2
-_FEW = 2  # images of a long step that is measured; its time grows as its images do
+_FEW = 2  # images that are measured; of a step its time grows as they do
 _LONG = 3.0  # seconds of a step
 _AROUND = 1.25  # reading batches and the optimiser, as far as they were seen to add
 
@@ -61,8 +63,9 @@ def measure_parts(network: SourceNetwork, settings: Settings, size: tuple[int, i
     """
     device = network.mean.device
     detector = Detector(network, settings, size).to(device)
-    pixels, quick = noise((1, *size, 3)), network.ready(device)
-    image = seconds(lambda: quick(torch.from_numpy(pixels).to(device)), device)
+    pixels, quick = noise((*size, 3)), network.ready(device)
+    some = [lambda: pixels] * max(_FEW, torch.get_num_threads())
+    image = seconds(lambda: deque(passed(quick, size, device, some), maxlen=0), device) / len(some)
     grid, channels = network.grid(size), network.channels
 
     def flow_step(batch: int) -> None:
