@@ -54,6 +54,47 @@ def test_maps_are_those_of_torch_for_batches_of_any_size(exported: Path, name: s
 
 
 @pytest.mark.parametrize("name", TARGETS)
+def test_small_pictures_are_computed_at_once_with_the_bits_of_one_alone(
+    exported: Path, name: str
+) -> None:
+    images = pixels(7)
+    alone = opened(exported, name, threads=1)
+    expected = np.concatenate([alone.run(images[i : i + 1]) for i in range(7)])
+    several = opened(exported, name, threads=3)
+    first, again = several.run(images), several.run(images)
+    np.testing.assert_array_equal(first, expected)
+    np.testing.assert_array_equal(again, expected)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(several.run, [images] * 8):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_a_second_session_is_opened_for_several_small_pictures_alone(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    opens: list[int] = []
+    session = onnxruntime.InferenceSession
+
+    def counted(data: bytes, options: Any, **how: Any) -> Any:
+        opens.append(options.intra_op_num_threads)
+        return session(data, options, **how)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", counted)
+    runtime = OnnxRuntime(exported / "model.onnx", threads=3)
+    runtime.run(pixels(1))
+    assert opens == [3]
+    runtime.run(pixels(2))
+    runtime.run(pixels(5))
+    assert opens == [3, 1]
+    monkeypatch.setattr("nfbmr.system.cores.SMALL", 64 * 64 - 1)
+    OnnxRuntime(exported / "model.onnx", threads=3).run(pixels(2))
+    OnnxRuntime(exported / "model.onnx", threads=1).run(pixels(2))
+    assert opens == [3, 1, 3, 1]
+
+
+@pytest.mark.parametrize("name", TARGETS)
 def test_threads_share_a_runtime(exported: Path, name: str) -> None:
     runtime = opened(exported, name, threads=1)
     images = [pixels(1, seed) for seed in range(24)]

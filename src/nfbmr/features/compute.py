@@ -33,14 +33,13 @@ from nfbmr.features.entry import FORMAT, Shelf
 from nfbmr.features.store import FeatureStore
 from nfbmr.networks.protocol import FeatureSource
 from nfbmr.settings.schema import DataSettings
+from nfbmr.system.cores import SMALL, at_once
 
 __all__ = ["CacheEntry", "FeatureCache", "FeatureStore", "build_features", "shelf_of"]
 
 _BATCH = 8
 _BATCHES_AHEAD = 2
 _ATTEMPTS = 3
-_SMALL = 512 * 512  # pixels of an image whose layers are too small to be divided among cores
-_MOST_WORKERS = 16  # each holds the maps of an image
 _COMPUTE = ("pillow", "torch", "timm")
 _TURN = ("numpy", "scipy")
 _CPU = torch.device("cpu")
@@ -199,11 +198,9 @@ def batch_on(device: torch.device) -> int:
 def threads_of(network: FeatureSource, size: tuple[int, int]) -> int:
     """Returns how many threads compute the features of one image (H, W) on the CPU.
 
-    The layers of a small image leave the threads that share them waiting for one another: several
-    images at once, a thread each, take half the time. Networks that are no torch have threads of
-    their own.
+    A small image has one. Networks that are no torch have threads of their own.
     """
-    alone = isinstance(network, nn.Module) and size[0] * size[1] <= _SMALL
+    alone = isinstance(network, nn.Module) and size[0] * size[1] <= SMALL
     return 1 if alone else torch.get_num_threads()
 
 
@@ -226,7 +223,7 @@ def passed(
         for pixels in batches:
             yield _run(network, device, pixels, batch)
         return
-    workers = min(threads, len(rows), _MOST_WORKERS)
+    workers = min(at_once(size, threads), len(rows))
     with _alone_on_a_thread(workers) as pool:
         waiting: deque[Future[NDArray[np.float32]]] = deque()
         for pixels in batches:

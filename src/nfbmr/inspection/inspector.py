@@ -41,6 +41,7 @@ from nfbmr.scoring.ignored import masked
 from nfbmr.scoring.looks import looks_of_each
 from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.settings.schema import Settings
+from nfbmr.system.cores import TOGETHER
 
 _TILES = 8  # that pass the network at once
 
@@ -147,19 +148,18 @@ class Inspector:
         return result
 
     def inspect_many(
-        self, images: Iterable[ImageInput], *, batch: int = 8, workers: int = 2
+        self, images: Iterable[ImageInput], *, batch: int = TOGETHER, workers: int = 2
     ) -> Iterator[Inspection | Failure]:
         """Inspects a stream in order, in constant memory, each result given as soon as it is ready.
 
         What comes slower than the network computes, as from a camera, is computed picture by
         picture; what waits, in batches. Pictures that are all there, as in a list, are computed in
-        whole batches: then a batch holds the same pictures each time, and results are the same bit
-        for bit.
+        whole batches, which hold the same ones each time: results are the same bit for bit.
 
         Args:
             images: any iterable, as for `inspect`; endless ones too. It is read in a thread of its
                 own, at most three batches ahead, and may block until an earlier result is out.
-            batch: pictures per pass of the network, at most.
+            batch: pictures per pass, at most; by default 8, or as many as there are cores (to 16).
             workers: decoding threads.
 
         Yields:
