@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nfbmr.data.images import resize_map
 from nfbmr.scoring.calibrate import calibrate, recalibrate, without
 from nfbmr.scoring.calibration import Calibration, image_scores
-from nfbmr.scoring.heat import heatmap, judged, with_verdict
+from nfbmr.scoring.heat import heatmap, own_maps, with_verdict
 from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.settings.schema import ScoringSettings
 
@@ -35,10 +36,11 @@ def test_what_judges_see_compares_with_what_they_saw_in_good_pictures(
     calibration: Calibration,
 ) -> None:
     maps = good(40, seed=9)
-    highest = [[float(seen.max()) for seen in judged(one, ANY, calibration, GRID)] for one in maps]
+    highest = [[float(seen.max()) for seen in own_maps(one, ANY, calibration)] for one in maps]
     share = (np.array(highest) > 1).mean(axis=0)
     assert (share < 0.2).all()
-    (coarse, fine) = judged(seen_by("fine", (5, 2)), ANY, calibration, GRID)
+    own = own_maps(seen_by("fine", (5, 2)), ANY, calibration)
+    coarse, fine = (resize_map(one, GRID) for one in own)
     assert int(fine.argmax()) == 5 * GRID[1] + 2
     assert fine.max() > calibration.known_peaks[1][-1]
     assert coarse.max() < 1.5

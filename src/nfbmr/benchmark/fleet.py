@@ -241,6 +241,8 @@ def main() -> None:
         return
     if not arguments.sets:
         parser.error(f"{arguments.what} is measured on data sets; give some")
+    if arguments.work is not None:
+        arguments.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="nfbmr-fleet-", dir=arguments.work) as made:
         if arguments.what == "many":
             row = many(

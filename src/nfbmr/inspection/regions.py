@@ -8,7 +8,7 @@ picture's corner and (W, H) the one across. Higher = more anomalous.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -58,8 +58,7 @@ class Region:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns its fields as JSON holds them: numbers and lists."""
-        values = asdict(self)
-        return values | {
+        return vars(self) | {
             "box": list(self.box),
             "outline": [list(point) for point in self.outline],
             "at": list(self.at),

@@ -18,7 +18,7 @@ from nfbmr.data.images import resize_map
 from nfbmr.data.pose import Turn
 from nfbmr.inspection.regions import LOW, Judged, Region, regions_of
 from nfbmr.scoring.calibration import Calibration, Verdict
-from nfbmr.scoring.heat import heatmap, judged, with_verdict
+from nfbmr.scoring.heat import as_judged, heatmap, own_maps, with_verdict
 from nfbmr.scoring.ignored import inside
 from nfbmr.scoring.maps import Maps
 from nfbmr.settings.schema import ScoringSettings
@@ -80,12 +80,23 @@ class Inspection:
 
     def heatmap_at(self, size: tuple[int, int]) -> NDArray[np.float32]:
         """Returns the heatmap at another size (H, W), e.g. that of a thumbnail."""
-        one = self.maps, self.scoring, self.calibration, self.score
         if self.turn is None:
-            return heatmap(*one, size, self._counts(size))
-        upright = heatmap(*one, self.turn.size, self.turn.counts())
+            return self._heatmap(size, self._counts(size))
+        upright = self._heatmap(self.turn.size, self.turn.counts())
         turned = resize_map(self.turn.back(upright), size)
         return with_verdict(turned, self.score) if self._one_scale else turned
+
+    def _heatmap(
+        self, size: tuple[int, int], counts: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        if self.scoring.by_judges:
+            return as_judged(self._own_maps, self.score, size, counts)
+        return heatmap(self.maps, self.scoring, self.calibration, self.score, size, counts)
+
+    @cached_property
+    def _own_maps(self) -> list[NDArray[np.float32]]:
+        """What each judge sees, on its own grid: of heatmaps of several sizes, and of regions."""
+        return own_maps(self.maps, self.scoring, self.calibration)
 
     def _counts(self, size: tuple[int, int]) -> NDArray[np.float32] | None:
         """Returns float32 of a size (H, W): 0 where nothing counts, else 1; None where all does."""
@@ -122,10 +133,10 @@ class Inspection:
         known = self.calibration.known_peaks
         if not known:
             return ()
-        one = self.maps, self.scoring, self.calibration
         if self.turn is None:
-            return list(zip(judged(*one, size), known, strict=True))
-        turned = (self.turn.back(seen) for seen in judged(*one, self.turn.size))
+            seen = (resize_map(one, size) for one in self._own_maps)
+            return list(zip(seen, known, strict=True))
+        turned = (self.turn.back(resize_map(one, self.turn.size)) for one in self._own_maps)
         return [(resize_map(seen, size), peaks) for seen, peaks in zip(turned, known, strict=True)]
 
     @property

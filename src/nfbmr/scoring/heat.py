@@ -6,6 +6,8 @@ Higher = more anomalous.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,9 +55,9 @@ def heatmap(
     float32 (h, w), is 0 where nothing counts, else 1: the map is 0 there, and its highest point is
     that of the rest.
     """
-    maps = placed(maps[None], calibration)[0]
     if scoring.by_judges:
-        return _as_judged(maps, scoring, calibration, score, size, counts)
+        return as_judged(own_maps(maps, scoring, calibration), score, size, counts)
+    maps = placed(maps[None], calibration)[0]
     mean, std = np.array(calibration.map_mean), np.array(calibration.map_std)
     fused = fused_maps(chosen_maps(maps[None], shown_maps(scoring)), mean, std)[0]
     scaled = (fused - calibration.heat_zero) / (calibration.heat_one - calibration.heat_zero)
@@ -63,17 +65,33 @@ def heatmap(
     return found if counts is None else found * counts
 
 
-def _as_judged(
-    maps: Maps,
-    scoring: ScoringSettings,
-    calibration: Calibration,
+def own_maps(
+    maps: Maps, scoring: ScoringSettings, calibration: Calibration
+) -> list[NDArray[np.float32]]:
+    """Returns what each judge sees of one image's raw maps (K, H, W): levels on its own grid.
+
+    The finest judge's map is the last.
+    """
+    maps = placed(maps[None], calibration)[0]
+    return [
+        _of_judge(maps, number, scoring, calibration) for number in range(len(judges_of(scoring)))
+    ]
+
+
+def as_judged(
+    own: Sequence[NDArray[np.float32]],
     score: float,
     size: tuple[int, int],
     counts: NDArray[np.float32] | None,
 ) -> NDArray[np.float32]:
-    own = [
-        _of_judge(maps, number, scoring, calibration) for number in range(len(judges_of(scoring)))
-    ]  # each on its own grid, the finest last
+    """Returns the heatmap (h, w) of `size` where grids are judges.
+
+    Args:
+        own: as of `own_maps`.
+        score: of the picture.
+        size: (h, w).
+        counts: as for `heatmap`.
+    """
     shown = [resize_map(one, size) for one in own]  # (h, w)
     if counts is not None:
         shown = [one * counts for one in shown]
@@ -89,20 +107,6 @@ def _as_judged(
         if score > 1 and top >= max(highest, 1):
             found = _with_place(found, traced, seen)
     return with_verdict(np.asarray(found, dtype=np.float32), score)
-
-
-def judged(
-    maps: Maps, scoring: ScoringSettings, calibration: Calibration, size: tuple[int, int]
-) -> list[NDArray[np.float32]]:
-    """Returns what each judge sees of one image's raw maps (K, H, W): maps (h, w) of levels.
-
-    Before anything is made of them: their highest points compare with `Calibration.known_peaks`.
-    """
-    maps = placed(maps[None], calibration)[0]
-    return [
-        resize_map(_of_judge(maps, number, scoring, calibration), size)
-        for number in range(len(judges_of(scoring)))
-    ]
 
 
 def _with_place(

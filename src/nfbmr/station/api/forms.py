@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -43,7 +42,7 @@ class Verdict(BaseModel):
     @classmethod
     def of(cls, found: Inspected) -> Verdict:
         """Returns what is said of it."""
-        return cls(**{name: value for name, value in asdict(found).items() if name in _OF_VERDICT})
+        return cls(**{name: value for name, value in vars(found).items() if name in _OF_VERDICT})
 
 
 _OF_VERDICT = set(Verdict.model_fields)
@@ -68,7 +67,7 @@ class InspectionForm(Verdict):
         cls, row: Recorded, trouble: str | None = None, heatmap_png: str | None = None
     ) -> InspectionForm:
         """Returns a row of the record."""
-        own = {name: value for name, value in asdict(row).items() if name in _OF_INSPECTION}
+        own = {name: value for name, value in vars(row).items() if name in _OF_INSPECTION}
         kept = row.file is not None
         return cls(**own, picture_kept=kept, trouble=trouble, heatmap_png=heatmap_png)
 

@@ -23,6 +23,8 @@ _MOST_SIDE = 256
 
 def to_keep(result: Inspection) -> bytes | None:
     """Returns the heatmap as a gray PNG (h, w); None where nothing of it would show."""
+    if not result.regions:
+        return None
     scale = min(1.0, _MOST_SIDE / max(result.size))
     size = (max(1, round(scale * result.size[0])), max(1, round(scale * result.size[1])))
     heat = heatmap_in_regions(result.heatmap_at(size), result.regions, result.size)

@@ -215,7 +215,7 @@ def record(connection: Connection, done: Inspected, png: bytes | None) -> Record
     earlier = None if done.request is None else of_request(connection, done.request)
     if earlier is not None:
         return earlier
-    values = asdict(done)
+    values = dict(vars(done))  # not copied deep: a region's outline has many numbers
     number = connection.execute(insert(INSPECTIONS).values(values)).inserted_primary_key
     assert number is not None
     if png is not None:
@@ -256,7 +256,7 @@ def label(
             reason=note,
         ),
     )
-    return Recorded(**(asdict(before) | new))
+    return Recorded(**(vars(before) | new))
 
 
 # ---- events
