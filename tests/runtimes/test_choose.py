@@ -69,6 +69,22 @@ def test_small_pictures_are_computed_at_once_with_the_bits_of_one_alone(
             np.testing.assert_array_equal(found, expected)
 
 
+def test_torch_computes_small_pictures_at_once_likewise_and_keeps_its_threads(
+    exported: Path,
+) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    before = torch.get_num_threads()
+    runtime, images = opened(exported, "torch"), pixels(5)
+    try:
+        torch.set_num_threads(1)
+        expected = np.concatenate([runtime.run(images[i : i + 1]) for i in range(5)])
+        torch.set_num_threads(3)
+        np.testing.assert_array_equal(runtime.run(images), expected)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_second_session_is_opened_for_several_small_pictures_alone(
     exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

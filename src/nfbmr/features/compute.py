@@ -13,7 +13,6 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import lru_cache, partial
 from importlib import metadata
 
@@ -34,6 +33,7 @@ from nfbmr.features.store import FeatureStore
 from nfbmr.networks.protocol import FeatureSource
 from nfbmr.settings.schema import DataSettings
 from nfbmr.system.cores import SMALL, at_once
+from nfbmr.system.threads import alone_on_a_thread
 
 __all__ = ["CacheEntry", "FeatureCache", "FeatureStore", "build_features", "shelf_of"]
 
@@ -224,7 +224,7 @@ def passed(
             yield _run(network, device, pixels, batch)
         return
     workers = min(at_once(size, threads), len(rows))
-    with _alone_on_a_thread(workers) as pool:
+    with alone_on_a_thread(workers) as pool:
         waiting: deque[Future[NDArray[np.float32]]] = deque()
         for pixels in batches:
             waiting.append(pool.submit(_run, network, device, pixels, batch))
@@ -232,20 +232,6 @@ def passed(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-@contextmanager
-def _alone_on_a_thread(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Gives workers whose products are not divided; torch's threads are as before afterwards."""
-    threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(
-        workers, "nfbmr-features", initializer=torch.set_num_threads, initargs=(1,)
-    )
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
 
 
 @torch.inference_mode()

@@ -14,6 +14,7 @@ from nfbmr.errors import BundleTamperedError
 from nfbmr.model.bundle import Bundle
 from nfbmr.runtimes.protocol import missing
 from nfbmr.scoring.maps import Maps
+from nfbmr.system.cores import at_once
 
 if TYPE_CHECKING:
     from nfbmr.networks.protocol import FeatureSource
@@ -71,7 +72,22 @@ class TorchRuntime:
         self._torch = torch
 
     def run(self, pixels: NDArray[np.uint8]) -> Maps:
-        """Maps uint8 RGB pixels (N, H, W, 3) to raw maps (N, K, H', W') float32."""
+        """Maps uint8 RGB pixels (N, H, W, 3) to raw maps (N, K, H', W') float32.
+
+        On the CPU several small images are computed at once, a thread each.
+        """
+        from nfbmr.system.threads import alone_on_a_thread
+
+        workers = 1
+        if self.device.type == "cpu" and len(pixels) > 1:
+            size = pixels.shape[1], pixels.shape[2]
+            workers = min(at_once(size, self._torch.get_num_threads()), len(pixels))
+        if workers == 1:
+            return self._run(pixels)
+        with alone_on_a_thread(workers) as pool:
+            return np.concatenate(list(pool.map(self._run, np.split(pixels, len(pixels)))))
+
+    def _run(self, pixels: NDArray[np.uint8]) -> Maps:
         with self._torch.inference_mode():
             maps = self.detector(self._torch.from_numpy(pixels).to(self.device))
         return np.asarray(maps.cpu().numpy(), dtype=np.float32)
