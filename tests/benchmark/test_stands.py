@@ -40,6 +40,15 @@ def test_what_a_client_and_the_record_saw_is_told() -> None:
         assert f"| {figures} |" in said
 
 
+def test_good_parts_alone_and_defective_ones_have_lines_of_their_own() -> None:
+    mixed = LOAD | {"sent": {"good": 32, "defective": 70}}
+    said = table([mixed, LOAD | {"sent": {"good": 73, "defective": 0}, "per_second": 9.5}])
+    assert "onnx, CPU, 32 good parts and 70 defective: verdicts" in said
+    assert "onnx, CPU, good parts: verdicts" in said
+    assert "| 9.5, 10.0 |" in said
+    assert "| 9.0, 10.0 |" in said
+
+
 def test_what_was_computed_is_told_where_it_is_known() -> None:
     assert "computed" not in table([LOAD])
     said = table([LOAD | {"cpu_ms": {"station": 170.4, "bare": 131.0}}])

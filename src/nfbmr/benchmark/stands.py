@@ -14,19 +14,28 @@ Row = dict[str, Any]
 
 def table(rows: list[Row]) -> str:
     """Returns what load, kills, a full disk and a product of one's own were seen to take."""
-    last = {(row["row"], row.get("database")): row for row in rows}
+    last = {(row["row"], row.get("database"), _defective(row) > 0): row for row in rows}
     lines = [line for row in last.values() for line in _LINES[row["row"]](row)]
     return markdown(["what", "measured"], lines)
+
+
+def _defective(row: Row) -> int:
+    """How many of a load's pictures show defects, which take regions and heatmaps."""
+    return int(row.get("sent", {}).get("defective", 0))
 
 
 def _load(row: Row) -> list[list[str]]:
     wait, held = row["milliseconds"], row["resident_mb"]
     errors = sum(row["errors"].values())
     height, width = row["size"]
+    sent = ""
+    if "sent" in row:
+        good, defective = row["sent"]["good"], row["sent"]["defective"]
+        sent = f", {good} good parts and {defective} defective" if defective else ", good parts"
     said = [
         [
             f"{row['clients']} clients for {row['seconds']:.0f} s, {height} x {width}, "
-            f"{row['runtime']}: verdicts, of these recorded, told to come again, errors",
+            f"{row['runtime']}{sent}: verdicts, of these recorded, told to come again, errors",
             f"{row['answered']:,}, {row['recorded']:,}, {row['busy']}, {errors}",
         ],
         [

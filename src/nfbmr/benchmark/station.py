@@ -230,6 +230,7 @@ def main() -> None:
     parser.add_argument("pictures", type=Path, nargs="?", help="a folder, or a data set")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--good", action="store_true", help="send good parts alone, as on a line")
     parser.add_argument("--runtime", default="auto")
     parser.add_argument("--database", help="as for nfbmr serve; else a file that is made for this")
     parser.add_argument("-o", "--out", type=Path, help="JSONL that the row is added to")
@@ -239,18 +240,21 @@ def main() -> None:
         do_job(arguments.job, {"bare": bare})
         return
     found = read_data(arguments.pictures)
-    paths = [sample.path for sample in found.test or found.samples]
+    samples = [s for s in found.test or found.samples if not (arguments.good and s.is_defect)]
+    samples = samples[:: max(1, len(samples) // _PICTURES)]
+    defective = sum(sample.is_defect for sample in samples)
     with tempfile.TemporaryDirectory(prefix="nfbmr-station-") as made:
         database = arguments.database or f"sqlite:///{made}/station.db"
         options = ["--database", database, "--pictures", f"{made}/pictures"]
         row = measure(
             arguments.model,
-            paths[:: max(1, len(paths) // _PICTURES)],
+            [sample.path for sample in samples],
             clients=arguments.clients,
             seconds=arguments.seconds,
             options=[*options, "--runtime", arguments.runtime],
         )
-    say_row(row | {"database": database.partition(":")[0]}, arguments.out)
+    sent = {"good": len(samples) - defective, "defective": defective}
+    say_row(row | {"sent": sent, "database": database.partition(":")[0]}, arguments.out)
     sys.exit(not is_clean(row))
 
 
