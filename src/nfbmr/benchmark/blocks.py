@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nfbmr.benchmark import costs, drift, few, gate, rotten, stands
+from nfbmr.benchmark import costs, drift, few, gate, rotten, stands, timings
 from nfbmr.benchmark.peers import report
 from nfbmr.benchmark.peers.catalogue import AT_OUR_SIZE, OURS
 from nfbmr.benchmark.tables import markdown
@@ -325,5 +325,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "fleet-plant": costs.plant,
     "station": lambda results: stands.table(results["station"]),
     "few-sets": lambda results: few.sets_table(results["few"]).rstrip(),
+    "reading": lambda results: timings.reading(results["reading"]),
+    "live": lambda results: timings.live(results["live"]),
 }
 """Name of a block -> what makes its text of all rows."""
