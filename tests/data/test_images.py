@@ -97,7 +97,7 @@ def test_gray_is_resized_as_its_three_equal_channels_would_be(
     values = np.random.default_rng(0).integers(0, 65536, (37, 53), np.uint16)
     made = Image.fromarray(values) if mode == "I;16" else Image.fromarray(values.astype(np.uint8))
     path = save(tmp_path / "a.png", made if mode == "I;16" else made.convert(mode))
-    found, full, _ = load_with_size(path, size)
+    found, full, *_ = load_with_size(path, size)
     assert full == (37, 53)
     check(found, resize_image(read_image(path), size))
     assert found.flags.writeable

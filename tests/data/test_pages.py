@@ -36,7 +36,7 @@ def test_other_pages_are_told(tmp_path: Path, name: str, how: dict[str, Any]) ->
     path = several(tmp_path / name, **how)
     assert stored_values(path).has_more
     assert stored_values(path.read_bytes()).has_more
-    pixels, size, has_more = load_with_size(path, (8, 9))
+    pixels, size, has_more, _ = load_with_size(path, (8, 9))
     assert (size, has_more) == ((8, 9), True)
     np.testing.assert_array_equal(pixels, np.asarray(FIRST))  # the first one, all the same
     FIRST.save(tmp_path / f"one{path.suffix}")

@@ -72,7 +72,7 @@ def test_a_large_jpeg_is_decoded_at_a_share_twice_as_large_as_asked(
 ) -> None:
     file = as_jpeg(scene(gray=gray))
     whole = load_image(file, size).astype(int)
-    found, full, _ = load_with_size(file, size, SCALED)
+    found, full, *_ = load_with_size(file, size, SCALED)
     assert decoded_sizes == [FULL, (-(-FULL[0] // share), -(-FULL[1] // share))]
     assert full == FULL
     assert found.dtype == np.uint8
@@ -92,7 +92,7 @@ def test_a_large_jpeg_is_decoded_at_a_share_twice_as_large_as_asked(
 def test_a_turned_jpeg_is_upright_both_ways(number: int, how: DataSettings) -> None:
     file = as_jpeg(scene(), exif=turned(number))
     expected = read_image(file)
-    found, full, _ = load_with_size(file, SMALL, how)
+    found, full, *_ = load_with_size(file, SMALL, how)
     assert full == expected.shape[:2]
     difference = np.abs(found.astype(int) - resize_image(expected, SMALL))
     assert difference.mean() < 1
@@ -117,7 +117,7 @@ def test_other_formats_are_read_as_ever_both_ways(tmp_path: Path, suffix: str, g
     scene(gray=gray).save(path, **options)
     expected = resize_image(read_image(path), SMALL)
     for how in (DataSettings(), SCALED):
-        found, full, _ = load_with_size(path, SMALL, how)
+        found, full, *_ = load_with_size(path, SMALL, how)
         np.testing.assert_array_equal(found, expected)
         assert full == FULL
         assert found.flags.writeable

@@ -337,7 +337,7 @@ def test_white_is_white_in_every_form_of_16_bits(tmp_path: Path, white: int) -> 
         expected = rounded(values, white)
         expected = spread(expected) if expected.ndim == 2 else expected
         np.testing.assert_array_equal(read_image(source, white), expected)
-        found, size, _ = load_with_size(source, (H, W), DataSettings(white=white))
+        found, size, *_ = load_with_size(source, (H, W), DataSettings(white=white))
         np.testing.assert_array_equal(found, expected)
         assert size == (H, W)
 

@@ -1,4 +1,4 @@
-"""That files of several pages were read by the first is said: once, how many and which."""
+"""What is seen otherwise than a sender may think is said once: pages, bits, proportions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from PIL import Image
 
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.result import Inspection
+from nfbmr.inspection.several import Several
 
 Draw = Callable[..., NDArray[np.uint8]]
 
@@ -58,3 +59,46 @@ def test_one_picture_is_said_too_and_nothing_of_others(
         assert fresh.inspect(files[2].read_bytes()).has_more
     (said,) = several(caplog)
     assert said.startswith("1 picture holds ")
+
+
+def test_pictures_of_another_depth_are_said_once(
+    inspector: Inspector, draw: Draw, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert inspector.facts.depth == 8
+    fresh = inspector.with_calibration(inspector.calibration)
+    deep = draw(0).astype(np.uint16) * 16  # 12 of 16 bits
+    with caplog.at_level(logging.WARNING):
+        list(fresh.inspect_many([draw(0), deep, deep]))
+        fresh.inspect(deep)
+    (said,) = [text for text in caplog.messages if "bits a channel" in text]
+    assert said.startswith("one without a name has 16 bits a channel, the good pictures had 8, and")
+    caplog.clear()
+    facts = inspector.facts.model_copy(update={"depth": 16})
+    with caplog.at_level(logging.WARNING):
+        results = list(fresh.inspect_many([draw(0), deep]))
+        assert list(Several(facts).heard(results[1:])) == results[1:]
+        assert caplog.messages == []
+        list(Several(facts).heard(results))
+    (said,) = caplog.messages
+    assert "has 8 bits a channel, the good pictures had 16: it may look unusual" in said
+
+
+def test_pictures_of_another_shape_are_said_once(
+    inspector: Inspector, draw: Draw, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ratio = inspector.facts.ratio
+    assert ratio is not None
+    picture = draw(0)
+    assert ratio == pytest.approx(picture.shape[0] / picture.shape[1])
+    Image.fromarray(picture[: len(picture) // 2]).save(tmp_path / "half.png")
+    fresh = inspector.with_calibration(inspector.calibration)
+    nearly = picture[: round(0.95 * len(picture))]
+    with caplog.at_level(logging.WARNING):
+        list(fresh.inspect_many([picture, nearly]))
+        assert caplog.messages == []
+        list(fresh.inspect_many([tmp_path / "half.png", tmp_path / "half.png"]))
+    (said,) = caplog.messages
+    height, width = len(picture) // 2, picture.shape[1]
+    assert (
+        f"half.png is {width} x {height} pixels, the good pictures were {ratio:.2f} times" in said
+    )

@@ -108,6 +108,13 @@ class Loaded(NamedTuple):
     """(H, W) that it had."""
     has_more: bool
     """Whether its file holds other pages or frames, which are not looked at."""
+    bits: int
+    """Of a channel, as it is stored: 1, 8, 16, or 32 and 64 of floats."""
+
+
+def bits_of(values: NDArray[Any]) -> int:
+    """Returns how many bits a channel has."""
+    return 1 if values.dtype == np.bool_ else 8 * values.dtype.itemsize
 
 
 class Stored(NamedTuple):
@@ -142,15 +149,16 @@ def load_with_size(
         ImageError: as `read_image`.
     """
     if isinstance(source, np.ndarray):
-        return Loaded(*_brought_to(size, _values(source, how.white)), False)
+        return Loaded(*_brought_to(size, _values(source, how.white)), False, bits_of(source))
     with _image_of(source, None) as (image, name):
         more = not isinstance(source, Image.Image) and has_more(image)
         if is_plain(image):
             may_scale = how.reading == "scaled" and not isinstance(source, Image.Image)
             found = _resized_in_place(image, size, room if may_scale else None)
             if found is not None:
-                return Loaded(*found, more)
-        return Loaded(*_brought_to(size, _of_image(image, name, how.white)[1]), more)
+                return Loaded(*found, more, 8)
+        stored, levels = _of_image(image, name, how.white)
+        return Loaded(*_brought_to(size, levels), more, bits_of(stored))
 
 
 def stored_values(source: ImageInput, name: str | None = None, white: int | None = None) -> Stored:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nfbmr.data.decoding import as_path, blamed_on
-from nfbmr.data.images import ImageInput, stored_values
+from nfbmr.data.images import ImageInput, bits_of, stored_values
 from nfbmr.data.pages import said_of
 from nfbmr.data.samples import Sample, Split
 from nfbmr.errors import ImageError
@@ -216,7 +216,7 @@ def look(picture: ImageInput, name: str, white: int | None = None) -> Surveyed:
         size=(stored.shape[0], stored.shape[1]),
         fingerprint=hashlib.sha256(file).hexdigest() if isinstance(file, bytes) else pixel_hash,
         pixel_hash=pixel_hash,
-        depth=1 if stored.dtype == np.bool_ else 8 * stored.dtype.itemsize,
+        depth=bits_of(stored),
         highest=float(_without_alpha(stored).max()),
         usual=_usual(_without_alpha(stored)),
         has_more=has_more,

@@ -36,6 +36,8 @@ class Decoded:
     """How bright and sharp it is, by `looks_of_pixels`."""
     has_more: bool = False
     """Whether its file holds other pages or frames, which are not looked at."""
+    bits: int = 8
+    """Of a channel, as it is stored."""
 
 
 def decode(image: ImageInput, bundle: Bundle) -> Decoded:
@@ -45,13 +47,14 @@ def decode(image: ImageInput, bundle: Bundle) -> Decoded:
         ImageError: it cannot be read.
     """
     size = bundle.facts.whole or bundle.facts.size
-    pixels, full, has_more = load_with_size(image, size, bundle.settings.data)
+    pixels, full, has_more, bits = load_with_size(image, size, bundle.settings.data)
     if bundle.ignore is not None:
         pixels = bundle.ignore.paint(pixels)
     turn = None
     if bundle.pose is not None:
         pixels, turn = bundle.pose.align(pixels)
-    return Decoded(_path_of(image), pixels, full, turn, looks_of_pixels(pixels), has_more)
+    looks = looks_of_pixels(pixels)
+    return Decoded(_path_of(image), pixels, full, turn, looks, has_more, bits)
 
 
 def try_decode(image: ImageInput, bundle: Bundle) -> Decoded | Failure:

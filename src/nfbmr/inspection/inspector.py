@@ -76,7 +76,7 @@ class Inspector:
         self.path = path
         self._opened = opened or Opened("torch" if runtime.name == "torch" else "auto")
         self._process = os.getpid()
-        self._several = Several()
+        self._several = Several(bundle.facts)
 
     def __repr__(self) -> str:
         """Says which model, and what computes it."""
@@ -296,8 +296,8 @@ class Inspector:
         turns, looks = ([getattr(one, what) for one in pictures] for what in ("turn", "looks"))
         results = self.judge(maps, named, turns, looks)
         return [
-            replace(result, has_more=True)
-            if picture.has_more and isinstance(result, Inspection)
+            replace(result, has_more=picture.has_more, bits=picture.bits)
+            if isinstance(result, Inspection)
             else result
             for result, picture in zip(results, pictures, strict=True)
         ]

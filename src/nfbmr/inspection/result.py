@@ -58,6 +58,8 @@ class Inspection:
     """What is watched of it beside the score, by the names of `nfbmr.scoring.looks.LOOKS`."""
     has_more: bool = field(default=False, repr=False)
     """Whether its file holds other pages or frames than the first, which were not looked at."""
+    bits: int = field(default=8, repr=False)
+    """Of a channel of the picture, as it is stored."""
 
     @property
     def verdict(self) -> Verdict:

@@ -325,6 +325,7 @@ def _facts(
         labelled=good.is_labelled,
         depth=max((one.depth for one in good.pictures), default=None),
         highest=max((one.highest for one in good.pictures), default=None),
+        ratio=float(np.median([one.size[0] / one.size[1] for one in good.pictures])),
         n_train=len(trained_on),
         n_held_out=len(held_out),
         fit_seconds=0.0,  # until all is done

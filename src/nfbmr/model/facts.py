@@ -39,6 +39,8 @@ class Facts(BaseModel):
     """Most bits of a channel among the good images; None in models of older versions."""
     highest: Annotated[float, Field(ge=0)] | None = None
     """Their highest value as stored: up to 255, 65535, or 1 of floats; likewise."""
+    ratio: Annotated[float, Field(gt=0)] | None = None
+    """Median height over width of the good pictures; likewise."""
     fit_seconds: float = Field(ge=0)
     """Wall-clock time of the fit, features included."""
     created: str
