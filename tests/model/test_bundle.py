@@ -605,6 +605,19 @@ def test_card_says_what_the_model_is() -> None:
     assert "| the good pictures have | 16 bits, highest value 4000 |" in deep
 
 
+def test_card_says_what_the_fit_chose() -> None:
+    before = replace(content().calibration, rims={}, own={})
+    assert "Rims" not in content(calibration=before).card(), "of an older version"
+    rims = {"fine": ((3.0, 2.0, 2.0), (1.0, 1.5, 1.0)), "finest": ((2.0, 2.0), (1.0, 1.0))}
+    chosen = replace(before, rims=rims, own={"distance": 0.495, "fine": 0.4})
+    card = content(calibration=chosen).card()
+    assert "Rims of the fine distance: 2 rings of cells along the edge looked at" in card
+    assert "scaled to the inside: 1, 2 (1 is the outermost)" in card
+    assert "Rims of the finest distance stay as they are" in card
+    assert "covariance of the distance 50% is its own and 50% the same for all" in card
+    assert "covariance of the fine" not in card, "its weight is another thing"
+
+
 def test_card_has_no_markup_from_a_hostile_name() -> None:
     hostile = "<script>alert(1)</script>\n# [x](javascript:y) | `rm` ![i](http://e) *b* &lt;"
     card = content(facts=facts(name=hostile, weights=hostile)).card()

@@ -73,9 +73,11 @@ from nfbmr.scoring.calibration import (
     calibration_to_dict,
     checked,
 )
+from nfbmr.scoring.left_out import leaning_in_words
 from nfbmr.scoring.maps import OLDER
 from nfbmr.scoring.odd import odd_in_words
 from nfbmr.scoring.order import order_in_words
+from nfbmr.scoring.rims import rims_in_words
 from nfbmr.settings.changes import from_dict, to_dict
 from nfbmr.settings.schema import Settings
 from nfbmr.system.files import sha256_of
@@ -138,6 +140,7 @@ class Bundle:
         ]
         pictures = now.pictures
         also = [one.describe() for one in (self.pose, self.ignore) if one is not None]
+        also += [*rims_in_words(now.rims), *leaning_in_words(now.own)]
         count = len(self.examples)
         return model_card(self.facts, self.settings, threshold, self.exports, pictures, count, also)
 

@@ -28,7 +28,7 @@ def model_card(
         exports: how it runs without torch.
         calibrated_on: sha256 of the pixels of the pictures that calibrate it now, where known.
         n_examples: small copies of training pictures that lie in it.
-        also: what is said of parts that lie turned, and of what is ignored.
+        also: what is said of parts that lie turned, of what is ignored, and of what the fit chose.
     """
     lines = [
         f"# {_plain(facts.name)}: a defect detector by nfbmr",

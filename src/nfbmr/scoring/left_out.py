@@ -39,3 +39,18 @@ def left_out(maps: Maps, n: int, own: Mapping[str, float]) -> Maps:
         room = np.maximum(1 - weight / (n - 1) * squares, LEAST_ROOM)
         found[:, place] = n / (n - 1) * np.sqrt(squares / room)
     return found
+
+
+def leaning_in_words(own: Mapping[str, float]) -> list[str]:
+    """Says how far each position's covariance is its own; nothing where that is not known.
+
+    Only of `distance`, whose weight is the share itself. Those of the finer stages are measured so
+    that leaving out comes out right, and models of older versions have none.
+    """
+    share = own.get("distance", 0.0)
+    if not share:
+        return []
+    return [
+        f"Of each position's covariance of the distance {share:.0%} is its own and {1 - share:.0%} "
+        "the same for all positions, as made pictures likeliest that were left out"
+    ]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from nfbmr.scoring.maps import MAPS, Maps, repeats
 from nfbmr.settings.schema import ScoringSettings
+from nfbmr.system.words import counted
 
 TOLD = ("fine", "finest")
 """Distances that `ScoringSettings.rims` is of."""
@@ -75,6 +76,23 @@ def with_calm_rims(maps: Maps, scale: RimScale) -> Maps:
         ring = _rings((maps.shape[2], maps.shape[3]), len(mean) - 1)
         found[:, place] = maps[:, place] * gain[ring] + shift[ring]
     return found
+
+
+def rims_in_words(scale: RimScale) -> list[str]:
+    """Says of each map which rings a fit found to lie farther out; nothing where none is known."""
+    return [_in_words(name, *of_rings) for name, of_rings in scale.items()]
+
+
+def _in_words(name: str, mean: tuple[float, ...], std: tuple[float, ...]) -> str:
+    rings = len(mean) - 1
+    scaled = [str(i + 1) for i in range(rings) if mean[i] > mean[-1] or std[i] > std[-1]]
+    if not scaled:
+        return f"Rims of the {name} distance stay as they are: good pictures are calm there"
+    return (
+        f"Rims of the {name} distance: {counted(rings, 'ring')} of cells along the edge looked at, "
+        f"scaled to the inside: {', '.join(scaled)} (1 is the outermost), where good pictures "
+        "lie farther out or vary more"
+    )
 
 
 def is_scale(found: RimScale) -> bool:
