@@ -107,11 +107,13 @@ def test_archives_are_told_run_by_run_with_what_kills_cost() -> None:
     fleet: list[dict[str, Any]] = [
         {"row": "archive", "a_second": 62.91} | archive,
         {"row": "archive_kills", "killed": "worker", "kills": 10, "nodes": 3} | killed,
+        {"row": "archive_kills", "killed": "node", "kills": 1, "nodes": 3} | killed,
         {"row": "archive_links"} | killed,
         {"row": "many products"},
     ]
     said = costs.archives({"fleet": fleet})
     assert "| 2 workers, 20,000 pictures (part) | 62.9 | 168 | - |" in said
     assert "| 3 nodes, 2,000 pictures (part), 10 times a worker killed | - | 165 | 1, 2 |" in said
+    assert "| 3 nodes, 2,000 pictures (part), once a node killed | - | 165 | 1, 2 |" in said
     assert "| 2 workers, 2,000 pictures (part) | - | 165 | 1, 2 |" in said
     assert said.count("\n") == 4

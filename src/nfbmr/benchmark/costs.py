@@ -74,7 +74,10 @@ def archives(results: Results) -> str:
             lines.append([what, f"{row['a_second']:.1f}", f"{row['driver_mb']}", "-"])
         elif row["row"] in ("archive_nodes", "archive_kills", "archive_links"):
             where = f"{row['nodes']} nodes" if "nodes" in row else "2 workers"
-            killed = f", {row['kills']} times a {row['killed']} killed" if "kills" in row else ""
+            killed = ""
+            if "kills" in row:
+                times = "once" if row["kills"] == 1 else f"{row['kills']} times"
+                killed = f", {times} a {row['killed']} killed"
             what = f"{where}, {row['pictures']:,} pictures ({row['model']}){killed}"
             faults = f"{row['missing']}, {row['twice']}"
             lines.append([what, "-", f"{row['driver_mb']}", faults])
