@@ -116,4 +116,4 @@ def test_archives_are_told_run_by_run_with_what_kills_cost() -> None:
     assert "| 3 nodes, 2,000 pictures (part), 10 times a worker killed | - | 165 | 1, 2 |" in said
     assert "| 3 nodes, 2,000 pictures (part), once a node killed | - | 165 | 1, 2 |" in said
     assert "| 2 workers, 2,000 pictures (part) | - | 165 | 1, 2 |" in said
-    assert said.count("\n") == 4
+    assert said.count("\n") == 5
