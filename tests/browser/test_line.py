@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Desk
@@ -43,6 +43,31 @@ def test_verdicts_come_to_an_open_page_by_themselves(desk: Desk, tab: Tab, look:
     expect(verdict(page)).to_contain_text("REST")
     hour = page.get_by_role("region", name="The last hour").get_by_role("listitem")
     expect(hour).to_contain_text(["1 ✓ Good 33 %", "1 ? Look 33 %", "1 ✕ Defect 33 %", "3 parts"])
+
+
+def test_a_part_that_comes_while_an_earlier_one_is_asked_for_takes_no_step_away(
+    busy_desk: Desk, tab: Tab
+) -> None:
+    page = tab(busy_desk.address)
+    expect(verdict(page)).to_contain_text("defect-2")
+    waiting: list[Route] = []
+
+    def hold_the_first(route: Route) -> None:
+        if waiting:
+            route.continue_()
+        else:
+            waiting.append(route)
+
+    page.route("**/line/part?*at=*", hold_the_first)
+    with page.expect_request("**/line/part?*at=*"):
+        page.get_by_role("link", name="Earlier").click()
+    state = page.locator("body").get_attribute("data-state")
+    busy_desk.send("good", 2, part_id="meanwhile")
+    expect(page.locator("body")).not_to_have_attribute("data-state", state or "")
+    waiting[0].continue_()
+    expect(verdict(page)).to_contain_text("look-2")
+    expect(page.get_by_role("region", name="The last hour")).to_contain_text("7 parts")
+    expect(verdict(page)).to_contain_text("look-2")
 
 
 def test_keys_lead_through_the_parts(busy_desk: Desk, tab: Tab) -> None:

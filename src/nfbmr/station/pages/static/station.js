@@ -74,7 +74,6 @@ document.addEventListener("change", (event) => {
 
 const GONE = "the station does not answer";
 let events = null;
-
 function light(text, works) {
   if (works && one("#alert")?.textContent === GONE) say("");
   const found = one("[data-live]");
@@ -96,21 +95,22 @@ function listen() {
 }
 
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden && events) {
-    events.close();
-    events = null;
-  } else {
-    listen();
-  }
+  if (!document.hidden || !events) return listen();
+  events.close();
+  events = null;
 });
 
 let missed = false;
-function held(event, target) { // a live change waits while somebody writes there
+const asked = new WeakSet(); // what a click is about to replace: its answer must find it there
+function held(event, target) { // a live change waits while somebody writes there, or clicked
   if (event.detail.requestConfig.triggeringEvent?.type !== "changed") return false;
-  return (missed = all("input:not([type=range]), textarea, select", target).some((field) =>
+  return (missed = asked.has(target) || all("input:not([type=range]), textarea, select", target).some((field) =>
     field === document.activeElement || (field.defaultValue ?? field.value) !== field.value));
 }
-document.addEventListener("htmx:beforeRequest", (event) => held(event, event.target) && event.preventDefault());
+document.addEventListener("htmx:beforeRequest", (event) =>
+  held(event, event.target) ? event.preventDefault() : byHand(event.detail) && asked.add(event.detail.target));
+document.addEventListener("htmx:afterRequest", ({ detail }) =>
+  asked.delete(detail.target) && missed && htmx.trigger(document.body, "changed"));
 document.addEventListener("focusout", () => missed && htmx.trigger(document.body, "changed"));
 
 document.addEventListener("htmx:responseError", async ({ detail: { xhr } }) =>
