@@ -7,15 +7,19 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import httpx2
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from playwright.sync_api import Locator, Page, expect
 
+from nfbmr.data.images import read_image
+
 if TYPE_CHECKING:
-    from tests.browser.conftest import Desk
+    from tests.browser.conftest import Cells, Desk
 
 NAME = "watch-solar"
 
@@ -162,3 +166,49 @@ def test_the_webhooks_light_says_what_waits_and_when_it_was_delivered(
         page.close()
         receiver.shutdown()
         listening.join()
+
+
+class Camera:
+    """What OpenCV would give: a cell again and again, until it is unplugged."""
+
+    there = True
+    shown: NDArray[np.uint8]
+
+    def __init__(self, *_: object) -> None: ...
+
+    def isOpened(self) -> bool:  # noqa: N802, as OpenCV calls it
+        return Camera.there
+
+    def grab(self) -> bool:
+        Event().wait(0.01)
+        return Camera.there
+
+    def retrieve(self) -> tuple[bool, NDArray[np.uint8]]:
+        return True, Camera.shown
+
+    def release(self) -> None: ...
+
+
+def test_a_cameras_light_tells_that_it_is_unplugged_and_back(
+    serve: Serve, tab: Tab, look: Look, cells: Cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
+    picture = read_image(cells.files["defect"][0])
+    monkeypatch.setattr(Camera, "shown", np.ascontiguousarray(picture[..., ::-1]), raising=False)
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    with serve(camera=("solar=0",), camera_every=3600.0) as desk:
+        page = tab(desk.address)
+        name = "camera-solar"
+        expect(verdict(page)).to_contain_text("Defect")
+        expect(light(page, name)).to_contain_text("lives, last part")
+        page.get_by_role("button", name=f"Test {name}").click()
+        tried = page.get_by_role("region", name=f"A test of {name}")
+        expect(tried).to_contain_text("Defect")
+        monkeypatch.setattr(Camera, "there", False)
+        expect(light(page, name)).to_contain_text("in trouble, last part")
+        expect(light(page, name)).to_contain_text("camera 0")
+        look(page, "sources-camera-away")
+        monkeypatch.setattr(Camera, "there", True)
+        expect(light(page, name)).to_contain_text("lives, last part")
+        expect(light(page, name)).to_contain_text("last trouble")
+        page.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -115,6 +116,20 @@ def test_a_camera_that_stops_is_shown_and_tried_until_it_is_back(
         device.broken = False
         until(lambda: len(rows(station)) > before)
         until(lambda: station.sources.states()[0].alive)
+
+
+def test_a_camera_that_waits_for_its_next_picture_lives_and_is_missed_at_once(
+    settings: Settings, device: Device, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Station(settings(camera=("fitted=0",), camera_every=3600.0)) as station:
+        until(lambda: rows(station))
+        monkeypatch.setattr("nfbmr.station.sources.source._SILENT_SECONDS", 0.5)
+        heard = time.monotonic() + 1.0
+        until(lambda: time.monotonic() > heard)
+        assert station.sources.states()[0].alive
+        device.broken = True
+        until(lambda: station.sources.states()[0].failing)
+        assert "camera 0" in station.sources.states()[0].error
 
 
 def test_a_test_shares_the_open_camera_and_opens_one_that_pauses(

@@ -82,6 +82,8 @@ class Camera:
             while True:
                 while time.monotonic() < due:
                     line.check()
+                    if grabber.takes():
+                        line.well()
                     time.sleep(min(_LOOK_EVERY, max(0.0, due - time.monotonic())))
                 if len(self._aside) < _MOST_ASIDE:
                     frame = grabber.next(line.check)
@@ -158,6 +160,7 @@ class _Grabber:
         self._frame: NDArray[np.uint8] | None = None
         self._number = 0  # of frames that were wanted and came
         self._wanted = self._ending = False
+        self._took = time.monotonic()
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._work, name="nfbmr-camera", daemon=True)
         self._thread.start()
@@ -189,14 +192,30 @@ class _Grabber:
                 check()
         raise DataError(f"{self._shown}: no picture within {_SECONDS:g} s; check cable and power")
 
+    def takes(self) -> bool:
+        """Tells whether it takes pictures, wanted or not.
+
+        Raises:
+            DataError: it has stopped.
+        """
+        with self._changed:
+            if self._error is not None:
+                raise self._error
+        return time.monotonic() - self._took < _SECONDS
+
     def close(self) -> None:
         self._ending = True
         self._thread.join(_END_SECONDS)
 
+    def _is_wanted(self) -> bool:
+        """Is asked of each picture that the camera took."""
+        self._took = time.monotonic()
+        return self._wanted or self._ending
+
     def _work(self) -> None:
         error: Exception
         try:
-            for frame in frames(self._address, wanted=lambda: self._wanted or self._ending):
+            for frame in frames(self._address, wanted=self._is_wanted):
                 if self._ending:
                     return
                 with self._changed:
