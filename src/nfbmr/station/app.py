@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from types import FrameType
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -29,7 +29,7 @@ from nfbmr.station.api import (
     versions,
 )
 from nfbmr.station.connections import BACKLOG, MOST, protocol
-from nfbmr.station.deps import needs_of, who_asks
+from nfbmr.station.deps import needs_of, refuse_unknown, who_asks
 from nfbmr.station.pages.routes import add_pages
 from nfbmr.station.security import Guard, Limits
 from nfbmr.station.settings import MEGABYTE
@@ -80,10 +80,12 @@ def create_app(station: Station) -> FastAPI:
         openapi_url=None,  # a route of ours, with a scope like all others
     )
     app.state.station = station
+    app.state.queries = {}  # of `refuse_unknown`: what each route's query may hold
     for module in (inspect, inspections, export, models, versions, recalibration, thresholds):
-        app.include_router(module.router)
-    for module in (drift, sources, learn, health):
-        app.include_router(module.router)
+        app.include_router(module.router, dependencies=[Depends(refuse_unknown)])
+    for module in (drift, sources, learn):
+        app.include_router(module.router, dependencies=[Depends(refuse_unknown)])
+    app.include_router(health.router)  # whoever watches may add words of its own
     add_pages(app)
     for kind in (NfbmrError, OSError):
         app.add_exception_handler(kind, problems.ours)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, HTTPException, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.openapi.models import HTTPBearer
+from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from fastapi.security.base import SecurityBase
 from starlette.routing import BaseRoute
@@ -144,3 +145,28 @@ Inspecting = Annotated[Actor, Depends(Needs("inspect"))]
 Reviewing = Annotated[Actor, Depends(Needs("review"))]
 Administrating = Annotated[Actor, Depends(Needs("admin"))]
 Anybody = Depends(Open())
+
+
+def refuse_unknown(request: Request) -> None:
+    """Refuses a query with a word that its route does not have: misspelt, it would filter nothing.
+
+    Raises:
+        HTTPException: 422; it names the word, and those that there are.
+    """
+    route, method = request.scope["route"], request.method.lower()
+    kept: dict[tuple[str, str], tuple[str, ...]] = request.app.state.queries
+    if (route.path, method) not in kept:
+        kept[route.path, method] = _query_of(route, method)
+    known = kept[route.path, method]
+    for name in request.query_params:
+        if name not in known:
+            there = ", ".join(known) or "none"
+            raise HTTPException(422, f"unknown query parameter '{name[:40]}'; expected: {there}")
+
+
+def _query_of(route: APIRoute, method: str) -> tuple[str, ...]:
+    """Returns the names of a route's query, as its description has them."""
+    described = get_openapi(title="", version="", routes=[route])["paths"]
+    operations = [one[method] for one in described.values() if method in one]
+    parameters = [found for one in operations for found in one.get("parameters", [])]
+    return tuple(found["name"] for found in parameters if found["in"] == "query")

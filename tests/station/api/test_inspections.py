@@ -95,6 +95,17 @@ def test_a_moment_is_the_same_however_it_is_written(
         assert found(client, address, since="2026-11-27", until="2026-11-28") == 2
 
 
+def test_a_misspelt_filter_is_refused_and_those_there_are_are_named(client: TestClient) -> None:
+    for query in ("verdcit=defect", "="):
+        answer = client.get(f"/v1/inspections?{query}")
+        assert answer.status_code == 422
+        assert answer.json()["detail"].startswith("unknown query parameter '")
+        assert "verdict" in answer.json()["detail"]
+    assert client.get("/v1/models?all=1").json()["detail"].endswith("'all'; expected: none")
+    assert client.get("/v1/inspections?verdict=defect&limit=5").is_success
+    assert client.get("/healthz?probe=1").is_success
+
+
 def test_what_is_no_time_is_refused(client: TestClient) -> None:
     for address, said in product([*LISTS, "/review"], NO_TIMES):
         for name in ("since", "until"):
