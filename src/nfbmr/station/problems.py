@@ -42,7 +42,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (StoreError, 507),
     (OSError, 507),
     (MissingExtraError, 501),
-    (CalibrationError, 422),
+    (CalibrationError, 409),
 )
 """To all others of ours 503."""
 
