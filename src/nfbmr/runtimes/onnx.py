@@ -61,10 +61,10 @@ class OnnxRuntime:
                 "build that has it (onnxruntime-gpu), or choose another runtime"
             )
         self._graph, self._output = graph, output
-        self._chosen = (provider, {"device_id": str(device), **_EXACT.get(provider, {})})
-        if provider == _CPU:
-            self._chosen = (provider, {})
-        self._threads = (threads or cores()) if provider == _CPU else 1
+        on_cpu = provider == _CPU
+        own = {} if on_cpu else {"device_id": str(device), **_EXACT.get(provider, {})}
+        self._chosen = (provider, own)
+        self._threads = (threads or cores()) if on_cpu else 1
         self._data: bytes | None = graph_bytes(graph, sha256)
         self._lock = threading.Lock()
         self._single: Any = None

@@ -81,9 +81,9 @@ def create_app(station: Station) -> FastAPI:
     )
     app.state.station = station
     app.state.queries = {}  # of `refuse_unknown`: what each route's query may hold
-    for module in (inspect, inspections, export, models, versions, recalibration, thresholds):
-        app.include_router(module.router, dependencies=[Depends(refuse_unknown)])
-    for module in (drift, sources, learn):
+    of_record = (inspect, inspections, export)
+    of_models = (models, versions, recalibration, thresholds, drift, learn)
+    for module in (*of_record, *of_models, sources):
         app.include_router(module.router, dependencies=[Depends(refuse_unknown)])
     app.include_router(health.router)  # whoever watches may add words of its own
     add_pages(app)

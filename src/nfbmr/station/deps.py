@@ -147,8 +147,10 @@ Administrating = Annotated[Actor, Depends(Needs("admin"))]
 Anybody = Depends(Open())
 
 
-def refuse_unknown(request: Request) -> None:
+async def refuse_unknown(request: Request) -> None:
     """Refuses a query with a word that its route does not have: misspelt, it would filter nothing.
+
+    It waits for nothing; were it no coroutine, each request would change threads for it.
 
     Raises:
         HTTPException: 422; it names the word, and those that there are.
