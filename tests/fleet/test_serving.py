@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nfbmr.benchmark.served import Client, served
 from nfbmr.errors import FleetError
 from nfbmr.fleet.cluster import connected
 from nfbmr.fleet.serving import Crew, Raw, RayJudges
@@ -108,6 +110,33 @@ def test_workers_that_have_another_model_are_an_error(
     crew = Crew(light, replace(judge.identity, tensors="0" * 64), "onnx", 1, 4)
     with pytest.raises(FleetError, match="another model where the workers are"):
         crew.wait()
+
+
+def test_the_command_judges_on_the_cluster_and_leaves_nobody_there(
+    light: Path, files: list[bytes], cluster: Cluster, judge: Inspector, tmp_path: Path
+) -> None:
+    before = set(networks(cluster))
+    options = ["--database", f"sqlite:///{tmp_path / 's.db'}", "--pictures", f"{tmp_path / 'p'}"]
+    options += ["--engine", "ray", "--address", cluster.address, "--workers", "2"]
+    with served(light, *options, "--runtime", "onnx") as station:
+        assert set(networks(cluster)) - before
+        client = Client(station.port)
+        for number, (file, expected) in enumerate(
+            zip(files[:4], judge.inspect_many(files[:4]), strict=True)
+        ):
+            answer = client.inspect("light", f"part {number}", file)
+            assert answer.status == 200
+            (found,) = answer.json()["inspections"]
+            assert isinstance(expected, Inspection)
+            assert found["score"] == pytest.approx(expected.score, rel=1e-3)
+            assert found["verdict"] == expected.verdict
+        assert len(client.record()) == 4
+        client.close()
+    assert station.process.returncode == 128 + signal.SIGTERM, "as without Ray"
+    gone_by = time.monotonic() + 30.0
+    while set(networks(cluster)) - before:
+        assert time.monotonic() < gone_by
+        time.sleep(0.1)
 
 
 def networks(cluster: Cluster) -> list[int]:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from nfbmr.benchmark.served import served
 from nfbmr.station.app import create_app
 from nfbmr.station.auth import new_token
 from nfbmr.station.settings import StationSettings
@@ -146,6 +147,14 @@ def test_the_service_starts_a_station() -> None:
     program, name, *words = command.split()
     assert (Path(program).name, name) == ("nfbmr", "serve")
     assert options_in(words) <= known_options()
+
+
+def test_a_stop_is_no_failure_of_the_service(tmp_path: Path) -> None:
+    words = ["--database", f"sqlite:///{tmp_path / 's.db'}", "--pictures", f"{tmp_path / 'p'}"]
+    with served(None, *words) as station:
+        pass  # it is told to stop as systemd does it
+    (success,) = re.findall(r"^SuccessExitStatus=(.*)$", unit(), re.M)
+    assert station.process.returncode == int(success)
 
 
 @pytest.mark.skipif(

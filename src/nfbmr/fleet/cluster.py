@@ -9,8 +9,10 @@ import logging
 import os
 import platform
 import secrets
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,7 +88,8 @@ def connected(address: str | None = None, *, workers: int | None = None) -> Iter
         found = _reached(address)
         # Of a cluster that it finds itself Ray also finds the token.
         options["address"] = "auto" if address == "auto" else found
-    _joined(ray, options, f"the cluster at {found}" if found else "Ray on this machine")
+    with _own_sigterm():
+        _joined(ray, options, f"the cluster at {found}" if found else "Ray on this machine")
     try:
         has = ray.cluster_resources()
         yield Cluster(
@@ -190,6 +193,17 @@ def _ray() -> Any:
             f"Ray is not installed, and the fleet needs it; {how_to_install('fleet')}"
         ) from None
     return ray
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keeps what SIGTERM does to this process; Ray makes it an end with exit code 15."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _joined(ray: Any, options: dict[str, Any], where: str) -> None:
