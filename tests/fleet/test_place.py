@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,19 @@ def test_a_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert place.states() == [written]
     left = [path.name for path in place.folder("a b").iterdir()]
     assert left == ["state.json"], "nothing half-written stays"
+
+
+def test_names_that_are_no_utf_8_are_escaped(tmp_path: Path) -> None:
+    """Such a name in an error or a warning kept the state from being written at all."""
+    name = os.fsdecode(b"st\xfcck.png")
+    place = Place(tmp_path)
+    written = place.write(State(product="a", warnings=(f"{name} is odd",), what=name))
+    assert place.read("a") == written
+    assert written.warnings == ("st\\udcfcck.png is odd",)
+    assert place.fail("a", FileNotFoundError(2, "No such file", name)).status == "failed"
+    known = place.read("a")
+    assert known is not None
+    assert "st\\udcfcck.png" in known.error
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"product": 1}', b"\xff"])

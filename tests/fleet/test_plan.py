@@ -77,6 +77,11 @@ def test_words_of_the_command_stand_below_those_of_the_file(tmp_path: Path) -> N
         ('gpus = 0.5\nworkers = 2\n[products]\na = "a"\n', "a share of a GPU is for one worker"),
         ('[products]\n"../a" = "a"\n', "its model is a folder of this name"),
         ('[products]\n".a" = "a"\n', "its model is a folder of this name"),
+        ('[products]\nLock = "a"\n', "not 'lock'"),
+        (
+            'workers = 2\n[base]\nmapping.kind = "b-pfm"\n[products]\na = "a"\n',
+            "product 'a': .*batch-norm looks at a whole batch",
+        ),
         ('[base]\nflow = { hiden = 1 }\n[products]\na = "a"\n', "did you mean"),
         ('preset = "quick"\n[products]\na = "a"\n', "preset 'quick' is unknown"),
     ],

@@ -89,7 +89,10 @@ def test_a_model_that_stands_is_not_learnt_again_where_its_test_was_broken_off(
     assert state.status == "failed"
     assert "No space left on device" in state.error
     monkeypatch.setattr(products, "fit", None)
+    left = place.folder("widget") / "features"
+    left.mkdir()  # as a kill right behind the fit leaves them
     again = fit_product(order)
+    assert not left.exists()
     assert (again.status, again.attempts) == ("done", 2)
     assert again.seconds > state.seconds
     assert set(state.warnings) <= set(again.warnings), "what its fit said is kept"

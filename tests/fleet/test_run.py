@@ -81,6 +81,14 @@ def test_the_first_picture_of_each_source_is_noted(tmp_path: Path, wanted: Wante
         assert run.firsts == expected[:1]
 
 
+def test_parts_that_lie_on_a_disk_of_a_node_are_said(tmp_path: Path, wanted: Wanted) -> None:
+    with opened(tmp_path / "out", wanted, 1, 2) as run:
+        write_part(part_file(run.out, 0), run.name, rows(run, 0))
+        run.refuse_unseen([0])
+        with pytest.raises(FleetError, match=r"2 parts .*part-000001\.parquet.*all nodes share"):
+            run.refuse_unseen([0, 1, 2])
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -188,6 +188,25 @@ def test_a_store_that_raises_a_kind_of_its_own_ends_nothing(
         ]
 
 
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_an_address_of_an_unknown_kind_is_a_row_and_a_part_of_such_gets_none(
+    job: Job, listing: Listing, pictures: list[str], *, one_by_one: bool
+) -> None:
+    """One line of a list may not end the run for all."""
+    odd = "nosuch://bucket/x.png"
+    write_listing(listing.file, [pictures[0], odd])
+    part = Listing(listing.file, 2, 100).part(0)
+    found = judged(job, Task(part, one_by_one=one_by_one))
+    assert found[0]["error"] is None
+    assert "nosuch:// is no store that is known here" in found[1]["error"]
+    write_listing(listing.file, [odd, odd])
+    worker = Scorer(job)
+    worker.ready()
+    said = worker.score(Task(Listing(listing.file, 2, 100).part(0), one_by_one=one_by_one))
+    assert isinstance(said, Unreached)
+    assert "nosuch://" in said.why
+
+
 def test_a_picture_that_memory_is_too_little_for_is_a_row_and_has_no_heatmap(
     job: Job, listing: Listing, pictures: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from nfbmr.fleet import spread
 from nfbmr.fleet.place import Place, State
 from nfbmr.fleet.plan import Product, Resources
 from nfbmr.fleet.product import Order
-from nfbmr.fleet.spread import _refuse_more_than_there_is
+from nfbmr.fleet.spread import _refuse_more_than_there_is, _Unfit
 from nfbmr.settings.schema import Settings
 
 _GB = 10**9
@@ -80,7 +80,8 @@ class RayTaskError(RayError):
 class FakeRay:
     """Tasks that end in the order in which they were begun, each when it is waited for."""
 
-    ends: dict[str, Exception | None]
+    ends: Mapping[str, Exception | list[_Unfit]]
+    """Of products that do not end well at once: an error, or what nodes say one after another."""
     begun: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     at_once: int = 0
     exceptions: Any = field(
@@ -91,7 +92,9 @@ class FakeRay:
         return lambda _task: SimpleNamespace(options=self._options)
 
     def _options(self, *, name: str, **holds: Any) -> SimpleNamespace:
-        def begin(_: Order) -> str:
+        def begin(order: Order, needed: Sequence[Path]) -> str:
+            assert order.product.name == name
+            assert all(isinstance(path, Path) for path in needed)
             self.begun.append((name, holds))
             return name
 
@@ -101,9 +104,12 @@ class FakeRay:
         self.at_once = max(self.at_once, len(calls))
         return calls[:1], calls[1:]
 
-    def get(self, name: str) -> State:
-        if error := self.ends.get(name):
-            raise error
+    def get(self, name: str) -> object:
+        end = self.ends.get(name)
+        if isinstance(end, Exception):
+            raise end
+        if isinstance(end, list) and end:
+            return end.pop(0)
         return State(product=name, status="done")
 
 
@@ -113,10 +119,12 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[
 
     @contextmanager
     def connected(*_: object, **__: object) -> Iterator[Any]:
-        yield SimpleNamespace(nodes=lambda: [{"Resources": node(4)}, {"Resources": node(4)}])
+        nodes = [{"Resources": node(4), "NodeID": name} for name in ("one", "two", "three")]
+        yield SimpleNamespace(nodes=lambda: nodes)
 
     monkeypatch.setattr(spread, "connected", connected)
     monkeypatch.setattr(spread, "check_nodes", lambda **_: None)
+    monkeypatch.setattr(spread, "_at", lambda node: node)
 
     def do(ray: FakeRay, *products: Product) -> dict[str, State]:
         monkeypatch.setitem(sys.modules, "ray", ray)
@@ -137,7 +145,7 @@ def test_a_node_that_cannot_write_is_not_told_as_a_lost_worker(
     tmp_path: Path, done: Callable[..., dict[str, State]]
 ) -> None:
     log = tmp_path / "models" / ".fleet" / "fig" / "log.txt"
-    ends: dict[str, Exception | None] = {
+    ends: dict[str, Exception | list[_Unfit]] = {
         "fig": RayTaskError(OSError(errno.EROFS, "Read-only file system", str(log))),
         "elm": RayError("the worker died"),
     }
@@ -150,6 +158,36 @@ def test_a_node_that_cannot_write_is_not_told_as_a_lost_worker(
     assert f"{log}: Read-only file system; each node has to be able to write" in found["fig"].error
     assert "memory" not in found["fig"].error
     assert "its worker was lost 3 times" in found["elm"].error
+
+
+def test_a_node_that_came_back_without_its_mounts_gets_no_more_products(
+    tmp_path: Path, done: Callable[..., dict[str, State]], caplog: pytest.LogCaptureFixture
+) -> None:
+    models = str(tmp_path / "models")
+    ray = FakeRay({name: [_Unfit("two", "host-2", models)] for name in ("fig", "elm", "ash")})
+    found = done(ray, *(product_of(name) for name in ("fig", "elm", "ash")))
+    assert {state.status for state in found.values()} == {"done"}
+    assert caplog.text.count(f"The node on host-2 does not see {models}") == 1
+    again = [holds["scheduling_strategy"] for _, holds in ray.begun[3:]]
+    assert sorted(again) == ["one", "one", "three"] or sorted(again) == ["one", "three", "three"]
+
+
+def test_a_product_whose_files_no_node_sees_fails_by_itself_and_so_does_one_whose_files_went(
+    tmp_path: Path, done: Callable[..., dict[str, State]]
+) -> None:
+    mask = tmp_path / "mask.png"
+    mask.touch()
+    gone = str(tmp_path / "gone")
+    ends = {
+        "fig": [_Unfit("one", "host-1", gone)],
+        "elm": [_Unfit(f"{n}", f"host {n}", f"{mask}") for n in ("one", "two", "three")],
+    }
+    found = done(FakeRay(ends), *(product_of(name) for name in ("fig", "ash", "elm")))
+    assert found["fig"].error == f"{gone} is no longer there"
+    assert found["ash"].status == "done"
+    assert found["elm"].error == (
+        f"no node with room for it sees its files: host three does not see {mask}; mount it there"
+    )
 
 
 def test_products_of_several_workers_come_last_one_at_a_time_and_hold_memory(

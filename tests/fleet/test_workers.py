@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from nfbmr.errors import FleetError
+from nfbmr.fleet import workers as workers_module
 from nfbmr.fleet.listing import Listing, write_listing
 from nfbmr.fleet.run import Run
 from nfbmr.fleet.scorer import Job, Task, Unreached, at_file
@@ -28,6 +29,10 @@ class RayError(Exception):
 class RayTaskError(RayError):
     """What it raises around an error of the work."""
 
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
 
 @dataclass(eq=False)
 class Call:
@@ -41,6 +46,8 @@ class FakeRay:
     """Actors that answer in the order in which they are asked."""
 
     score: Score
+    unfit: frozenset[int] = frozenset()
+    """Actors that cannot load."""
     actors: int = 0
     killed: set[int] = field(default_factory=set)
     exceptions: Any = field(
@@ -53,13 +60,18 @@ class FakeRay:
     def _actor(self, _job: Job) -> SimpleNamespace:
         number, self.actors = self.actors, self.actors + 1
 
+        def ready() -> str:
+            if number in self.unfit:
+                raise RayTaskError(FileNotFoundError(2, "No such file", "/models/part"))
+            return "torch"
+
         def scored(task: Task) -> object:
             assert number not in self.killed
             return self.score(number, task)
 
         return SimpleNamespace(
             number=number,
-            ready=SimpleNamespace(remote=lambda: Call(lambda: "torch")),
+            ready=SimpleNamespace(remote=lambda: Call(ready)),
             score=SimpleNamespace(remote=lambda task: Call(lambda: scored(task))),
         )
 
@@ -90,8 +102,8 @@ def run(tmp_path: Path) -> Run:
 def finished(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Iterator[Counter[str]]]:
     """Judges all parts by so many workers that do so."""
 
-    def judge(score: Score, workers: int) -> Iterator[Counter[str]]:
-        monkeypatch.setitem(sys.modules, "ray", FakeRay(score))
+    def judge(score: Score, workers: int, *unfit: int) -> Iterator[Counter[str]]:
+        monkeypatch.setitem(sys.modules, "ray", FakeRay(score, frozenset(unfit)))
         archive = run.out.parent / "archive"
         job: Any = SimpleNamespace(threads=1, listing=run.listing.file, folders=(archive,))
         return Workers(job, run, list(range(len(run.listing))), workers, 0).finished()
@@ -144,6 +156,45 @@ def test_parts_that_nobody_can_open_are_said_once_all_others_are_judged(
     ):
         found.extend(finished(score, 2))
     assert sum(found, Counter()) == {"good": 50}
+
+
+def test_a_worker_that_cannot_load_is_done_without_as_long_as_there_is_another(
+    finished: Callable[..., Iterator[Counter[str]]], caplog: pytest.LogCaptureFixture
+) -> None:
+    def score(_: int, task: Task) -> Counter[str]:
+        return Counter(good=task.part.pictures)
+
+    assert sum(finished(score, 3, 0, 2), Counter()) == {"good": 60}
+    assert caplog.text.count("A worker cannot begin") == 2
+    assert "/models/part: No such file" in caplog.text
+    with pytest.raises(FileNotFoundError, match="/models/part"):
+        list(finished(score, 2, 0, 1))
+
+
+@pytest.mark.parametrize(("lost", "judged"), [(range(4), 40), (range(12), 0)])
+def test_behind_a_folder_that_is_lost_others_are_judged_and_where_all_is_lost_it_ends(
+    run: Run,
+    finished: Callable[..., Iterator[Counter[str]]],
+    monkeypatch: pytest.MonkeyPatch,
+    lost: range,
+    judged: int,
+) -> None:
+    monkeypatch.setattr(workers_module, "_MOST_ASIDE", 3)
+    for path in (run.out.parent / "archive").iterdir():
+        path.unlink()
+    asked: list[int] = []
+
+    def score(_: int, task: Task) -> Counter[str] | Unreached:
+        asked.append(task.part.number)
+        if task.part.number in lost:
+            return Unreached("x: no such file", "node-7")
+        return Counter(good=task.part.pictures)
+
+    found: list[Counter[str]] = []
+    with pytest.raises(FleetError, match=r"neither by workers nor here.*remove the empty folders"):
+        found.extend(finished(score, 1))
+    assert sum(found, Counter()).total() == judged
+    assert len(asked) == (12 if judged else 6)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 8])

@@ -99,6 +99,7 @@ def judge_archive(
                 for done in crew.finished():
                     counts.update(done)
                     progress("inspect", counts.total(), run.listing.pictures)
+                run.refuse_unseen(waiting)
             run.finish(counts)
             return Judged(out=run.out, pictures=run.listing.pictures, counts=counts)
 
@@ -139,13 +140,14 @@ def _check(model: Path, sources: list[str], run: Run, options: Options) -> None:
     """Refuses, before the work, nodes that cannot do it."""
     here = [Path(one) for one in run.firsts if not is_stored(one) and Path(one).exists()]
     stores = {"/".join(one.split("/", 3)[:3]): one for one in run.firsts if is_stored(one)}
-    cluster.check_nodes(
-        models=[model],
-        seen=[run.listing.file, *folders_of(sources), *here],
-        written=[run.out],
-        read=list(stores.values()),
-        packages=cluster.packages_that_judge(options.runtime),
-    )
+    with cluster.fresh_file(run.listing.file.parent) as fresh:
+        cluster.check_nodes(
+            models=[model],
+            seen=[fresh, *folders_of(sources), *here],
+            written=[run.out],
+            read=list(stores.values()),
+            packages=cluster.packages_that_judge(options.runtime),
+        )
 
 
 def _job(model: Path, wanted: Wanted, run: Run, options: Options) -> Job:

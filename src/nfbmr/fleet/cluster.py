@@ -161,6 +161,26 @@ def check_nodes(
     return found
 
 
+@contextmanager
+def fresh_file(folder: Path) -> Iterator[Path]:
+    """Makes a file that no other folder of this name can have, while the body runs.
+
+    A node that sees it sees this folder, and not one of its own disk. The folder is held by this
+    process alone, so that what a kill left there goes first.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    for left in folder.glob("seen-*"):
+        left.unlink(missing_ok=True)
+    path = folder / f"seen-{secrets.token_hex(8)}"
+    path.touch()
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
 def of_the_work(error: Any) -> Exception:
     """Returns what a task raised, as if it had been raised here; takes Ray's error of the task."""
     cause = error.cause
@@ -183,6 +203,8 @@ def _ray() -> Any:
     """Imports Ray, which reads these when it is imported."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    # Of tasks that a node ends because its memory is short; by default without end.
+    os.environ.setdefault("RAY_task_oom_retries", "2")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
     try:
         import ray

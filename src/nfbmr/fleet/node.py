@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from nfbmr.errors import NfbmrError
 from nfbmr.fleet.reach import why_unreached
 from nfbmr.model.folder import MANIFEST
 from nfbmr.system.files import sha256_of
@@ -61,16 +60,9 @@ def look_around(asked: Asked) -> Node:
         versions=versions,
         sees=frozenset(path for path in asked.seen if Path(path).exists()),
         writes=frozenset(path for path in asked.written if os.access(path, os.W_OK | os.X_OK)),
-        unread={one: why for one in asked.read if (why := _why_unread(one))},
+        unread={one: why for one in asked.read if (why := why_unreached([one], ()))},
         models={
             model: sha256_of(manifest) if manifest.is_file() else None
             for model, manifest in manifests.items()
         },
     )
-
-
-def _why_unread(address: str) -> str | None:
-    try:
-        return why_unreached([address], ())
-    except NfbmrError as error:
-        return str(error)

@@ -27,7 +27,7 @@ from pydantic.dataclasses import dataclass
 
 from nfbmr.errors import BundleError, DataError
 from nfbmr.model.bundle import read_bundle
-from nfbmr.system.files import in_words, written_beside
+from nfbmr.system.files import escaped, in_words, written_beside
 
 _log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class Place:
         Raises:
             OSError: the folder cannot be written.
         """
-        now = replace(state, changed=time.time())
+        now = replace(_as_utf8(state), changed=time.time())
         with written_beside(self.folder(state.product) / "state.json") as beside:
             beside.write_bytes(_STATE.dump_json(now))
         return now
@@ -166,6 +166,17 @@ class Place:
             return read_bundle(self.model(name), tensors=False, unopened=False).identity.config
         except BundleError:
             return ""
+
+
+def _as_utf8(state: State) -> State:
+    """Returns a state whose words name files as JSON can, also those whose names are no UTF-8."""
+    return replace(
+        state,
+        what=escaped(state.what),
+        warnings=tuple(map(escaped, state.warnings)),
+        misfit=tuple(map(escaped, state.misfit)),
+        error=escaped(state.error),
+    )
 
 
 def this_process() -> str:

@@ -219,13 +219,18 @@ def _product(folder: Path, name: str, entry: _Entry, file: _File) -> Product:
         first = error.errors(include_url=False)[0]
         where = "".join(f"{part} {first['input']}: " for part in first["loc"])
         raise SettingsError(f"{where}{first['msg']}") from None
+    settings = with_changes(settings, entry.set)
+    if resources.workers > 1:
+        from nfbmr.learning.share import refuse_to_share
+
+        refuse_to_share(settings, resources.workers, resources.workers)
     data = folder / entry.data
     return Product(
         name=name,
         data=data,
         test=data if entry.test is None else folder / entry.test,
         ignore=None if entry.ignore is None else folder / entry.ignore,
-        settings=with_changes(settings, entry.set),
+        settings=settings,
         resources=resources,
     )
 
@@ -237,9 +242,10 @@ def _refuse_name(place: Path, name: str) -> None:
         and not name.startswith((".", "-"))
         and name == name.strip()
         and 0 < len(os.fsencode(name)) <= _LONGEST
+        and name.casefold() != "lock"  # a file of the fleet's
     )
     if not sound:
         raise SettingsError(
             f"{place}: product {name!r}: its model is a folder of this name; expected letters, "
-            f"digits, spaces and _ . - , {_LONGEST} bytes at most, the first no point"
+            f"digits, spaces and _ . - , {_LONGEST} bytes at most, the first no point; not 'lock'"
         )

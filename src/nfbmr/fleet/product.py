@@ -217,11 +217,11 @@ def _fitted(order: Order, work: _Work, helpers: Helpers) -> dict[str, Any]:
     threads = product.resources.cpus
     # Of a product that workers learn together this process does what is left, without a GPU.
     device = product.device if product.resources.workers == 1 else "cpu"
+    own = place.folder(product.name) / "features"
     if work.state.fitted and place.fitted(product.name) == work.state.fitted:
         inspector = load(model, device=device, threads=threads)
         work.warnings += work.state.warnings  # of its fit
     else:
-        own = place.folder(product.name) / "features"
         fit(
             product.data,
             model,
@@ -233,8 +233,8 @@ def _fitted(order: Order, work: _Work, helpers: Helpers) -> dict[str, Any]:
             helpers=helpers,
         )
         work.say(fitted=place.fitted(product.name), warnings=tuple(work.warnings))
-        shutil.rmtree(own, ignore_errors=True)
         inspector = load(model, device=device, threads=threads)
+    shutil.rmtree(own, ignore_errors=True)  # a kill may have left them
     figures = _figures_of(inspector)
     tested = _tested(product, inspector, place, work)
     scores = None if tested is None else tested.pop("good_scores")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from nfbmr.errors import NfbmrError
 from nfbmr.fleet.sources import read_stored
 from nfbmr.fleet.words import is_stored
 from nfbmr.system.files import NotAFileError, plain_file, reason_of
@@ -23,9 +22,6 @@ def why_unreached(pictures: Iterable[str], folders: Sequence[Path]) -> str | Non
     Args:
         pictures: paths and addresses; those behind the first that speaks are not looked at.
         folders: absolute, that the pictures were looked for in.
-
-    Raises:
-        NfbmrError: nothing here knows this kind of store.
     """
     first = None
     for picture in pictures:
@@ -36,8 +32,6 @@ def why_unreached(pictures: Iterable[str], folders: Sequence[Path]) -> str | Non
                 with plain_file(Path(picture)) as stream:
                     stream.read(1)
             return None
-        except NfbmrError:
-            raise
         except Exception as error:  # stores raise kinds of their own
             if _speaks_for_storage(error, picture, folders):
                 return None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from nfbmr.fleet.results import Counts, part_file, read_counts
 from nfbmr.fleet.sources import pictures_of
 from nfbmr.system.files import flushed_beside, made_folder
 from nfbmr.system.locks import locked_file
+from nfbmr.system.words import counted
 
 HEATMAPS = "_heatmaps"
 
@@ -80,6 +81,20 @@ class Run:
             else:
                 counts.update(found)
         return missing
+
+    def refuse_unseen(self, parts: Sequence[int]) -> None:
+        """Checks that what workers wrote is here.
+
+        Raises:
+            FleetError: files are not: a node has a folder of this name on a disk of its own.
+        """
+        unseen = [number for number in parts if not part_file(self.out, number).exists()]
+        if unseen:
+            raise FleetError(
+                f"{self.out}: {counted(len(unseen), 'part')} that workers wrote cannot be seen "
+                f"here, the first {part_file(self.out, unseen[0]).name}; the folder has to lie on "
+                "storage that all nodes share. The same command judges these again"
+            )
 
     def finish(self, counts: Counts) -> None:
         """Says that all is done, and what was found.

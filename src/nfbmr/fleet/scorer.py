@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nfbmr.errors import FleetError, ImageError, NfbmrError
+from nfbmr.errors import FleetError, ImageError
 from nfbmr.fleet.listing import Part, read_part
 from nfbmr.fleet.reach import why_unreached
 from nfbmr.fleet.results import Counts, part_file, write_part
@@ -203,15 +203,12 @@ def _read(picture: str) -> str | bytes:
     """Returns the path of a picture on a disk, the content of one in a store.
 
     Raises:
-        ImageError: it cannot be read.
-        MissingExtraError: nothing here knows this kind of store.
+        ImageError: it cannot be read, or nothing here knows this kind of store.
     """
     if not is_stored(picture):
         return picture
     try:
         return read_stored(picture)
-    except NfbmrError:
-        raise
     except Exception as error:  # stores raise kinds of their own
         why = str(error) or type(error).__name__
         raise ImageError(f"{picture} cannot be read ({why})") from None

@@ -9,6 +9,7 @@ that cannot open what this machine can gets no more.
 from __future__ import annotations
 
 import logging
+import random
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from nfbmr.fleet.reach import why_unreached
 from nfbmr.fleet.results import Counts
 from nfbmr.fleet.run import Run
 from nfbmr.fleet.scorer import Job, Scorer, Task, Unreached, at_file
+from nfbmr.system.files import in_words
 from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
@@ -29,7 +31,7 @@ _AHEAD = 2  # parts that are with a worker: one it judges, one that waits there
 _CAREFUL = 2  # deaths over a part, until the pictures in it are noted one by one
 _DEADLY = 2  # deaths over a picture, until it is passed over
 _MOST_DEATHS = 10  # in a row that told nothing: no part was finished, no picture found deadly
-_MOST_ASIDE = 20  # parts in a row of which nobody can open a picture
+_MOST_ASIDE = 20  # parts in a row of which nobody can open a picture, until others are tried
 _EVERY = 1.0  # seconds between two looks
 _WAITING = 30.0  # seconds without any worker, until that is said
 
@@ -57,6 +59,7 @@ class Workers:
         self._in_a_row = 0
         self._aside: dict[int, Unreached] = {}  # parts that nobody can open
         self._aside_in_a_row = 0
+        self._mixed = False  # whether parts are tried from all over the listing
         # An actor that dies is made anew here, not by Ray: its parts go elsewhere at once.
         self._made = ray.remote(
             num_cpus=job.threads, num_gpus=gpus, max_restarts=0, max_task_retries=0
@@ -70,9 +73,10 @@ class Workers:
         """Yields what each part counts, as soon as its results are there.
 
         Raises:
-            NfbmrError, OSError: a worker cannot work, whatever the part.
+            NfbmrError, OSError: workers cannot work, whatever the part.
             FleetError: no worker is left, or of parts nobody could open any picture; all others
-                are finished.
+                are finished, but where this held for so many in a row, and then for as many from
+                all over the listing.
         """
         idle = 0.0
         while self._waiting or any(worker.parts for worker in self._workers):
@@ -121,7 +125,10 @@ class Workers:
                 return  # of one that died: its parts are with others
             found: Counts | Unreached = self._ray.get(call)
         except self._ray.exceptions.RayTaskError as error:
-            raise cluster.of_the_work(error) from None
+            if worker is None or worker.ready:
+                raise cluster.of_the_work(error) from None
+            self._cannot_begin(worker, cluster.of_the_work(error))
+            return
         except self._ray.exceptions.RayError as error:
             assert worker is not None
             self._died(worker, error)
@@ -151,6 +158,18 @@ class Workers:
         _log.warning("A worker died; its pictures go to another (%s)", reason)
         self._hire()
 
+    def _cannot_begin(self, worker: _Worker, error: Exception) -> None:
+        """Does without a worker that cannot load: a node came back without its mounts, perhaps.
+
+        Raises:
+            Exception: the same, where no other worker is left.
+        """
+        self._let_go(worker)
+        if not self._workers:
+            raise error from None
+        said = in_words(error) if isinstance(error, OSError) else str(error)
+        _log.warning("A worker cannot begin, and there is none in its place: %s", said)
+
     def _let_go(self, worker: _Worker) -> list[int]:
         """Ends a worker, puts its parts back, and returns them."""
         self._ray.kill(worker.actor)  # where it died it may only have been cut off
@@ -169,7 +188,7 @@ class Workers:
             self._aside[number] = said
             self._aside_in_a_row += 1
             if self._aside_in_a_row >= _MOST_ASIDE:
-                raise self._nobody_opens()
+                self._try_elsewhere()
             return
         self._let_go(worker)
         if not self._workers:
@@ -184,14 +203,26 @@ class Workers:
             said.why,
         )
 
+    def _try_elsewhere(self) -> None:
+        """Goes on from all over the listing: what is lost may be one folder of several.
+
+        Raises:
+            FleetError: that was so before.
+        """
+        if self._mixed:
+            raise self._nobody_opens()
+        self._mixed, self._aside_in_a_row = True, 0
+        random.Random(0).shuffle(self._waiting)
+
     def _nobody_opens(self) -> FleetError:
         pictures = sum(self._run.listing.part(number).pictures for number in self._aside)
         first = next(iter(self._aside.values()))
         return FleetError(
             f"{counted(pictures, 'picture')} in {counted(len(self._aside), 'part')} can be opened "
             f"neither by workers nor here, the first on {first.where}: {first.why}; see to the "
-            "storage they lie on, its credentials and the right to read. What is judged stays, "
-            "and the same command tries these again"
+            "storage they lie on, its credentials and the right to read; of pictures that were "
+            "deleted remove the empty folders, too. What is judged stays, and the same command "
+            "tries these again"
         )
 
     def _note_picture(self, part: int) -> None:
