@@ -49,27 +49,43 @@ def test_a_plan_is_one_that_the_fleet_reads(tmp_path: Path) -> None:
     assert (settings.examples, settings.flow.hidden, settings.stage_one.steps) == (0, 32, 5)
 
 
-def test_both_ways_learn_the_same_products_with_the_same_changes(
-    tmp_path: Path, mvtec: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("alone", "together"), [(set(), set()), ({1}, {1}), ({1}, {2}), ({0, 1, 2}, {0, 1, 2})]
+)
+def test_both_ways_learn_the_same_products_with_the_same_changes_or_there_is_no_row(
+    tmp_path: Path,
+    mvtec: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    alone: set[int],
+    together: set[int],
 ) -> None:
     ran: list[list[str]] = []
 
-    def run(words: list[str], cache: Path) -> None:
+    def run(words: list[str], cache: Path) -> bool:
         ran.append(words)
         if words[0] == "fleet":
             for product in read_plan(Path(words[2])).products:
                 assert product.settings.flow.hidden == 32
                 folder = Path(words[4]) / ".fleet" / product.name
                 folder.mkdir(parents=True)
-                (folder / "state.json").write_text(json.dumps({"peak_mb": 7}))
+                status = "failed" if int(product.name[-1]) in together else "done"
+                state = {"product": product.name, "status": status, "peak_mb": 7}
+                (folder / "state.json").write_text(json.dumps(state))
+            return not together
+        return int(words[1][-1]) not in alone
 
     monkeypatch.setattr(fleet, "_run", run)
-    row = many([mvtec], tmp_path / "work", {"flow": {"hidden": 32}}, products=3, pictures=2)
-    *alone, last = ran
-    assert [Path(words[1]).name for words in alone] == ["widget-0", "widget-1", "widget-2"]
-    assert all("--set=flow.hidden=32" in words for words in alone)
+    words = ([mvtec], tmp_path / "work", {"flow": {"hidden": 32}})
+    if alone != together or len(alone) == 3:
+        with pytest.raises(RuntimeError, match=r"refused one by one: \['widget"):
+            many(*words, products=3, pictures=2)
+        return
+    row = many(*words, products=3, pictures=2)
+    *fits, last = ran
+    assert [Path(words[1]).name for words in fits] == ["widget-0", "widget-1", "widget-2"]
+    assert all("--set=flow.hidden=32" in words for words in fits)
     assert last[:2] == ["fleet", "fit"]
-    assert (row["products"], row["peak_mb"]) == (3, 7)
+    assert (row["products"], row["refused"], row["peak_mb"]) == (3, len(alone), 7)
 
 
 def test_several_workers_are_compared_with_one_on_the_test(
@@ -85,9 +101,10 @@ def test_several_workers_are_compared_with_one_on_the_test(
             scores = np.arange(len(paths), dtype=float)
             return scores[::-1] if self.swapped else scores
 
-    def run(words: list[str], cache: Path) -> None:
+    def run(words: list[str], cache: Path) -> bool:
         assert words[-4:] == ["--engine", "ray", "--cores", "2"]
         plans.append(read_plan(Path(words[2])).products[0])
+        return True
 
     monkeypatch.setattr(fleet, "_run", run)
     monkeypatch.setattr(fleet, "load", Model)
