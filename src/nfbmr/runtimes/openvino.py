@@ -53,6 +53,8 @@ class OpenVinoRuntime:
         self._hints: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+            # Else the threads of each process are bound to the same first cores.
+            "ENABLE_CPU_PINNING": False,
         }
         if threads is not None:
             self._hints["INFERENCE_NUM_THREADS"] = threads
