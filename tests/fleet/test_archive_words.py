@@ -45,7 +45,11 @@ def test_nodes_are_asked_for_a_picture_of_each_source_and_store_and_for_the_resu
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[str, Any] = {}
-    monkeypatch.setattr("nfbmr.fleet.cluster.check_nodes", lambda **words: asked.update(words))
+
+    def check_nodes(**words: Any) -> None:
+        asked.update(words, fresh=words["seen"][0].is_file())
+
+    monkeypatch.setattr("nfbmr.fleet.cluster.check_nodes", check_nodes)
     there = tmp_path / "elsewhere" / "7.png"
     there.parent.mkdir()
     there.touch()
@@ -54,6 +58,10 @@ def test_nodes_are_asked_for_a_picture_of_each_source_and_store_and_for_the_resu
     listing = Listing(file, write_listing(file, firsts), 5)
     run = Run(out=tmp_path / "out", name="run", listing=listing, firsts=firsts)
     _check(tmp_path / "model", [str(tmp_path / "list.txt")], run, Options(runtime="onnx"))
-    assert asked["seen"] == [file, there], "one that is gone is none's fault"
+    fresh, *seen = asked["seen"]
+    assert seen == [there], "one that is gone is none's fault"
+    assert fresh.parent == file.parent
+    assert asked["fresh"], "no other folder of this name has it"
+    assert not fresh.exists()
     assert asked["read"] == ["s3://a/2.png", "gs://a/3.png"], "one of each store"
     assert asked["written"] == [tmp_path / "out"]
