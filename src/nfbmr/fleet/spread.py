@@ -169,7 +169,8 @@ class _Hands:
             _log.warning(
                 "The node on %s does not see %s and gets no more products; mount it there for the "
                 "next command",
-                *(said.where, said.path),
+                said.where,
+                said.path,
             )
             self._unfit[said.node] = said
         self._begin(order)
