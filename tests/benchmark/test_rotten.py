@@ -62,11 +62,12 @@ def test_the_table_sums_counts_and_averages_figures() -> None:
     row = {"set": "pill", "share": 0.05, "rotten": 14, "named": 3, "named_rotten": 2}
     said = table(
         [
-            row | {"test": figures, "clean": figures, "cured": figures},
+            row | {"test": figures, "clean": figures, "cured": figures, "ranks": [1, 20, 21]},
             row
+            | {"ranks": [2, 90]}
             | {"test": figures | {"recall": 0.7}, "clean": figures}
             | {"cured": figures | {"recall": 0.9, "good_with_look": 0.2}},
         ]
     )
     assert "| pill | 5%: 28 | 50.0 (50.0) | 60.0 (50.0) |" in said
-    assert said.rstrip().endswith("| 6, 4 | 70.0 | 50.0 | 35.0 |")
+    assert said.rstrip().endswith("| 6, 4 | 3 | 70.0 | 50.0 | 35.0 |")

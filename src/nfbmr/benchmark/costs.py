@@ -54,7 +54,7 @@ def kinds(results: Results) -> list[Kind]:
         Kind(
             f"2 cores, as measured{_of(archive)}",
             archive["a_second"] if archive else None,
-            many["fleet_seconds"] / many["products"] if many else None,
+            many["fleet_seconds"] / (many["products"] - many.get("refused", 0)) if many else None,
         ),
         Kind("2 cores, `fast` on a thread each", _rate(alone, 2), _mean(fits, 2)),
         Kind(

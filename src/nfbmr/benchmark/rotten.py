@@ -30,6 +30,8 @@ from nfbmr.system import provenance
 
 SHARES = (0.0, 0.02, 0.05)
 """Of what is learnt from as good."""
+_SHOWN = 20
+"""Of the good pictures' scores, the highest: as many as somebody may look through."""
 _MODULE = "nfbmr.benchmark.rotten"
 
 
@@ -62,7 +64,8 @@ def learnt(data: str, share: float, seed: int, folder: str) -> Row:
         folder: for table, model and features.
 
     Returns:
-        `scores` of all test pictures that were not learnt from, name -> score, and what is named.
+        `scores` of all test pictures that were not learnt from, name -> score, what is named, and
+        `ranks` of the rotten ones among those that calibrate, 1 that of the highest score.
     """
     from nfbmr.data.survey import survey
     from nfbmr.features.cache import FeatureCache
@@ -84,6 +87,7 @@ def learnt(data: str, share: float, seed: int, folder: str) -> Row:
     scores = one.scores([sample.path for sample in asked])
     bad = {seen.pixel_hash for seen in survey("rotten", rotten).pictures} if rotten else set()
     named = [odd.picture for odd in odd_ones(one.calibration)]
+    highest_first = one.calibration.pictures[::-1]
     fewer = without(one.calibration, named)
     thresholds = fewer.raw(np.array([fewer.look_threshold, fewer.threshold]))
     return {
@@ -91,6 +95,7 @@ def learnt(data: str, share: float, seed: int, folder: str) -> Row:
         "rotten": len(rotten),
         "named": len(named),
         "named_rotten": sum(picture in bad for picture in named),
+        "ranks": [rank for rank, one in enumerate(highest_first, 1) if one in bad],
         "look_threshold": one.calibration.look_threshold,
         "threshold": one.threshold,
         "without_named": one.calibration.shown(thresholds).tolist(),
@@ -174,10 +179,11 @@ def table(rows: Sequence[Row]) -> str:
     """
     head = (
         "| set | rotten | image AUROC | called defects | not passed as good | good called | "
-        "good not passed | named, of them rotten | without those: called defects | "
+        "good not passed | named, of them rotten | rotten of the 20 highest | "
+        "without the named: called defects | "
         "not passed as good | good not passed |"
     )
-    lines = [head, "|---|---:" + "|---:" * 9 + "|"]
+    lines = [head, "|---|---:" + "|---:" * 10 + "|"]
     keys = ("image_auroc", "recall", "recall_with_look", "false_alarm_rate", "good_with_look")
     for name, share in dict.fromkeys((row["set"], row["share"]) for row in rows):
         own = [row for row in rows if (row["set"], row["share"]) == (name, share)]
@@ -186,7 +192,11 @@ def table(rows: Sequence[Row]) -> str:
         cured = ["-"] * 3  # rows from before that was asked
         if all("cured" in row for row in own):
             cured = [f"{_mean(own, 'cured', key):.1f}" for key in (*keys[1:3], keys[4])]
-        cells = [name, f"{share:.0%}: {counts[0]}", *cells, f"{counts[1]}, {counts[2]}", *cured]
+        shown = "-"
+        if all("ranks" in row for row in own):
+            shown = str(sum(rank <= _SHOWN for row in own for rank in row["ranks"]))
+        cells = [name, f"{share:.0%}: {counts[0]}", *cells, f"{counts[1]}, {counts[2]}", shown]
+        cells += cured
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
