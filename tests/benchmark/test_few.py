@@ -20,6 +20,15 @@ def test_normal_statistics_raise_no_more_alarms_than_asked_and_heavy_tails_more(
     assert (normal["n"], normal["draws"], normal["asked"]) == (12, 80, few.RATE)
 
 
+def test_as_fast_judges_no_more_are_called_or_looked_at_than_asked() -> None:
+    found = few.drawn("normal", 40, 4, rounds=40)
+    assert 0 < found["alarms"] < few.RATE
+    assert found["alarms"] < found["looks"] < found["asked_look"]
+    text = few.drawn_table([{"key": ["drawn", "normal", "40", "4"], "kind": "drawn", **found}])
+    assert f"| normal, as `fast` | - | - | - | - | - | - | {100 * found['alarms']:.2f} |" in text
+    assert f"| ... not passed as good | - | - | - | - | - | - | {100 * found['looks']:.2f}" in text
+
+
 def test_a_summary_is_counted_by_hand() -> None:
     found = few._summary([0.0] * 9 + [0.1])
     assert found["alarms"] == pytest.approx(0.01)

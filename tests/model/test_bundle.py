@@ -53,7 +53,7 @@ from nfbmr.model.folder import (
 from nfbmr.model.ignore import write_ignored
 from nfbmr.model.place import changed
 from nfbmr.scoring.calibrate import calibrate, recalibrate
-from nfbmr.scoring.calibration import calibration_to_dict
+from nfbmr.scoring.calibration_json import calibration_to_dict
 from nfbmr.scoring.maps import MAPS
 from nfbmr.settings.presets import preset
 from nfbmr.system.files import sha256_of
@@ -744,7 +744,7 @@ def test_what_is_not_complete_is_passed_over_and_the_model_stands(
 def test_a_calibration_of_another_model_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model"
     write_bundle(path, content())
-    other = replace(content().calibration, statistic_mean=(1.0,), statistic_std=(1.0,))
+    other = replace(content().calibration, statistic_mean=(1.0,), statistic_std=(1.0,), table=())
     before = snapshot(path)
     with pytest.raises(BundleTamperedError, match="has 1 statistics, the settings have 8"):
         replace_calibration(path, replace(read_bundle(path), calibration=other))

@@ -18,13 +18,8 @@ from numpy.typing import NDArray
 
 from nfbmr.errors import BundleTamperedError, CalibrationError
 from nfbmr.scoring.calibrate import LEAST_HELD_OUT, calibrate, held_out_count, recalibrate
-from nfbmr.scoring.calibration import (
-    Calibration,
-    calibration_from_dict,
-    calibration_scores,
-    calibration_to_dict,
-    image_scores,
-)
+from nfbmr.scoring.calibration import Calibration, calibration_scores, image_scores
+from nfbmr.scoring.calibration_json import calibration_from_dict, calibration_to_dict
 from nfbmr.scoring.chosen import Chosen
 from nfbmr.scoring.conformal import images_needed, p_values, threshold_for
 from nfbmr.scoring.heat import heatmap

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from nfbmr.scoring.calibrate import calibrate, with_looks, without
+from nfbmr.scoring.calibrate import calibrate, with_looks
 from nfbmr.scoring.drift import BLOCK, LEVEL, STEP, Monitor, Reference, reference_of
 from nfbmr.scoring.maps import MAPS, Floats
+from nfbmr.scoring.without import without
 from nfbmr.settings.schema import ScoringSettings
 
 NAMES = ("score", "brightness")
@@ -141,7 +142,7 @@ def test_the_reference_is_what_lies_below_the_cut_in_the_order_of_time() -> None
     assert len(reference.values) == found.rank - 1
     assert reference.cut == found.scores[found.rank - 1]
     assert (np.diff(reference.values[:, 1]) > 0).all()
-    fewer = without(found, ["3"])
+    fewer = without(found, ["3"], scoring)
     assert 3 not in fewer.places
     assert len(fewer.watched["brightness"]) == 39
     assert reference_of(fewer, ["brightness"]).names == ("score", "brightness")

@@ -6,12 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from nfbmr.data.images import resize_map
-from nfbmr.scoring.calibrate import calibrate, recalibrate, without
+from nfbmr.scoring.calibrate import Known, calibrate, recalibrate
 from nfbmr.scoring.calibration import Calibration, image_scores
+from nfbmr.scoring.conformal import p_values
 from nfbmr.scoring.heat import heatmap, own_maps, with_verdict
 from nfbmr.scoring.maps import MAPS, Maps
+from nfbmr.scoring.without import without
 from nfbmr.settings.schema import ScoringSettings
 
 ANY = ScoringSettings(maps=("norm", "distance", "fine"), fusion="any")
@@ -107,7 +110,7 @@ def test_what_is_left_out_of_the_threshold_is_left_out_of_the_heatmaps_scale() -
     found = calibrate(maps, ANY, 0.05, names)
     assert len(found.judge_peaks[-1]) == 60
     assert found.judge_peaks[-1][found.pictures.index("07")] == max(found.judge_peaks[-1])
-    fewer = without(found, ["07"])
+    fewer = without(found, ["07"], ANY)
     assert len(fewer.judge_peaks[-1]) == 59
     assert max(fewer.judge_peaks[-1]) < max(found.judge_peaks[-1]) / 2
     assert fewer.judge_peak[-1] < found.judge_peak[-1]
@@ -201,3 +204,45 @@ def test_typical_scores_0_and_the_asked_share_of_good_ones_lies_above_1(
     scores = image_scores(good(4000, seed=5), ANY, calibration)
     assert float(np.median(scores)) == pytest.approx(0, abs=0.15)
     assert 0.01 < (scores > 1).mean() < 0.12
+
+
+def test_new_good_pictures_have_peaks_as_often_as_their_rarity_says() -> None:
+    def drawn(n: int, seed: int, calm: NDArray[np.bool_]) -> Maps:
+        maps = good(n, seed)
+        maps[calm, MAPS.index("norm")] *= 0.5
+        return maps
+
+    trained = np.arange(200) < 150
+    known = Known(learnt=200, own={"distance": 0.0, "fine": 0.0}, trained=trained)
+    found = calibrate(drawn(200, 0, trained), ANY, 0.05, known=known)
+    new = drawn(400, 1, np.zeros(400, np.bool_))
+    highest = np.array([own_maps(one, ANY, found)[0].max() for one in new])
+    assert (p_values(highest, found.known_peaks[0]) <= 0.1).mean() < 0.15
+    asleep = replace(known, trained=np.zeros(200, np.bool_))
+    told = calibrate(drawn(200, 0, trained), ANY, 0.05, known=asleep)
+    highest = np.array([own_maps(one, ANY, told)[0].max() for one in new])
+    assert (p_values(highest, told.known_peaks[0]) <= 0.1).mean() > 0.2
+
+
+def test_what_is_ignored_says_nothing_of_the_scale() -> None:
+    area = ((0.0, 0.0, 0.6, 1.0),)
+    maps = good(60) + 5
+    whole = calibrate(maps, ANY, 0.05)
+    part = calibrate(maps, ANY, 0.05, ignored=area)
+    np.testing.assert_allclose(part.map_mean, whole.map_mean, rtol=0.02)
+    np.testing.assert_allclose(part.map_std, whole.map_std, rtol=0.1)
+
+
+def test_an_area_that_cuts_through_cells_leaves_the_grids_as_they_are() -> None:
+    rng = np.random.default_rng(0)
+    maps = rng.random((30, len(MAPS), 8, 8), np.float32)
+    norm = MAPS.index("norm")
+    coarse = rng.random((30, 2, 4, 4), np.float32).repeat(2, axis=2).repeat(2, axis=3)
+    maps[:, norm] = coarse[:, 0]
+    maps[:, MAPS.index("distance")] = coarse[:, 1]
+    found = calibrate(maps, ANY, 0.1, ignored=((0.0, 0.0, 0.35, 0.35),))
+    assert found.factor == 2
+    alike = maps[:1].copy()
+    alike[:, norm, :3, :3] += 99
+    seen = own_maps(alike[0], ANY, found)[0], own_maps(maps[0], ANY, found)[0]
+    np.testing.assert_array_equal(*seen)

@@ -11,12 +11,8 @@ import pytest
 from nfbmr.errors import BundleTamperedError, SettingsError
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.result import Inspection
-from nfbmr.scoring.calibration import (
-    calibration_from_dict,
-    calibration_scores,
-    calibration_to_dict,
-    image_scores,
-)
+from nfbmr.scoring.calibration import calibration_scores, image_scores
+from nfbmr.scoring.calibration_json import calibration_from_dict, calibration_to_dict
 from nfbmr.scoring.ignored import MOST_AREAS, are_areas, areas_of, inside, masked
 from nfbmr.scoring.maps import MAPS, Maps
 

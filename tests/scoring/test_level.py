@@ -26,5 +26,13 @@ def test_levels_keep_the_order_and_lead_back_to_raw_scores() -> None:
 def test_zero_is_the_median_and_always_below_one() -> None:
     raw = np.arange(11.0)
     assert zero_for(raw, 9.0) == 5
-    assert zero_for(raw, 4.0) == pytest.approx(4 - raw.std() / 2)
+    assert zero_for(raw, 4.0) == pytest.approx(4 - (8.4 - 1.6) / 4)
     assert zero_for(np.ones(5), 1.0) < 1
+
+
+@pytest.mark.parametrize("wild", [30.0, 3000.0])
+def test_a_wild_picture_leaves_typical_ones_at_zero(wild: float) -> None:
+    raw = np.sort(np.random.default_rng(0).normal(size=250))
+    end = float(raw[-3])
+    raw[-1] = wild
+    assert zero_for(raw, end) == np.median(raw)

@@ -8,13 +8,9 @@ import numpy as np
 import pytest
 
 from nfbmr.errors import CalibrationError
-from nfbmr.scoring.calibrate import calibrate, without
-from nfbmr.scoring.calibration import (
-    Calibration,
-    calibration_from_dict,
-    calibration_to_dict,
-    image_scores,
-)
+from nfbmr.scoring.calibrate import Known, calibrate
+from nfbmr.scoring.calibration import Calibration, image_scores
+from nfbmr.scoring.calibration_json import calibration_from_dict, calibration_to_dict
 from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.scoring.odd import (
     UNKNOWN,
@@ -26,6 +22,7 @@ from nfbmr.scoring.odd import (
     with_names,
     without_all,
 )
+from nfbmr.scoring.without import without
 from nfbmr.settings.schema import ScoringSettings
 
 ANY = ScoringSettings(maps=("norm", "fine"), fusion="any")
@@ -59,24 +56,47 @@ def test_the_oddest_is_named_first_with_the_threshold_without_it(calibration: Ca
 def test_without_it_the_threshold_is_that_of_the_others(
     calibration: Calibration, rotten: Maps
 ) -> None:
-    fewer = without(calibration, ["picture 17", "no such picture"])
+    fewer = without(calibration, ["picture 17", "no such picture"], ANY)
     assert len(fewer.scores) == len(fewer.pictures) == 59
     assert "picture 17" not in fewer.pictures
     assert fewer.threshold == 1
     assert fewer.one is not None
     assert calibration.one is not None
-    assert fewer.one < calibration.one
-    assert float(calibration.shown(np.array(fewer.one))) == pytest.approx(
-        odd_ones(calibration)[0].without
-    )
-    scores = image_scores(rotten[:1], ANY, calibration), image_scores(rotten[:1], ANY, fewer)
-    raws = [c.raw(s)[0] for c, s in zip((calibration, fewer), scores, strict=True)]
-    assert raws[0] == pytest.approx(raws[1])
+    others = calibrate(np.delete(rotten, 17, axis=0), ANY, 0.05, NAMES[:17] + NAMES[18:])
+    assert fewer.pictures == others.pictures
+    np.testing.assert_allclose(fewer.scores, others.scores, rtol=1e-12)
+    new = good(9, seed=1)
+    said = image_scores(new, ANY, fewer)
+    np.testing.assert_allclose(said, image_scores(new, ANY, others), rtol=1e-12)
+
+
+def test_calibrations_of_older_versions_keep_their_scales(calibration: Calibration) -> None:
+    older = replace(calibration, table=())
+    fewer = without(older, ["picture 17"], ANY)
+    assert fewer.statistic_std == calibration.statistic_std
+    assert (len(fewer.scores), fewer.threshold) == (59, 1)
+
+
+@pytest.mark.parametrize("odd", [2, 50])
+def test_so_does_what_it_did_to_those_that_were_trained_on(odd: int) -> None:
+    trained = np.arange(60) < 45
+    maps = good()
+    maps[trained] *= 0.8
+    maps[odd] += 20
+
+    def fitted(of: list[int]) -> Calibration:
+        known = Known(learnt=60, own={"fine": 0.0}, trained=trained[of])
+        return calibrate(maps[of], ANY, 0.05, [NAMES[n] for n in of], known=known)
+
+    fewer = without(fitted(list(range(60))), [NAMES[odd]], ANY)
+    others = fitted([n for n in range(60) if n != odd])
+    assert (fewer.pictures, fewer.seen) == (others.pictures, others.seen)
+    np.testing.assert_allclose(fewer.scores, others.scores, rtol=1e-9)
 
 
 def test_too_few_cannot_be_left(calibration: Calibration) -> None:
     with pytest.raises(CalibrationError, match="4 good images would be left"):
-        without(calibration, NAMES[4:])
+        without(calibration, NAMES[4:], ANY)
 
 
 def test_a_calibration_that_does_not_know_its_pictures_names_none(
@@ -97,7 +117,7 @@ def test_odd_ones_that_hide_each_other_are_all_named() -> None:
     assert set(rotten) <= set(named[: len(rotten) + 1])
     assert len(named) <= len(rotten) + 2
     alone = odd_ones(calibration)[0].without
-    fewer = without(calibration, named)
+    fewer = without(calibration, named, ANY)
     assert float(calibration.shown(fewer.raw(np.array(fewer.threshold)))) < 0.5 * alone
 
 
@@ -152,11 +172,13 @@ def test_those_learnt_from_that_do_not_calibrate_are_named_too(known: Calibratio
 
 
 def test_names_stay_right_when_some_are_left_out(known: Calibration) -> None:
-    fewer = without(known, [hash_of(17)])
+    fewer = without(known, [hash_of(17)], ANY)
     assert hash_of(17) not in fewer.names
     for one in oddest(fewer):
         assert one.name == called(int(one.picture, 16))
-    assert oddest_trained(fewer)[0].name == "part_61.png"
+    assert oddest_trained(fewer) == (), "nobody knows what they score on the new scales"
+    older = without(replace(known, table=()), [hash_of(17)], ANY)
+    assert oddest_trained(older)[0].name == "part_61.png"
 
 
 def test_names_outlive_the_file(known: Calibration) -> None:

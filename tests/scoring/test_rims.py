@@ -9,13 +9,8 @@ import pytest
 
 from nfbmr.errors import BundleTamperedError
 from nfbmr.scoring.calibrate import calibrate
-from nfbmr.scoring.calibration import (
-    calibration_from_dict,
-    calibration_scores,
-    calibration_to_dict,
-    image_scores,
-    placed,
-)
+from nfbmr.scoring.calibration import calibration_scores, image_scores, placed
+from nfbmr.scoring.calibration_json import calibration_from_dict, calibration_to_dict
 from nfbmr.scoring.heat import heatmap
 from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.scoring.rims import RimScale, is_scale, rim_scale, with_calm_rims
@@ -151,3 +146,19 @@ def test_impossible_scales_are_refused(scale: RimScale) -> None:
     form = calibration_to_dict(calibrate(good(), HOW, 0.05))
     with pytest.raises(BundleTamperedError, match="calibration refused"):
         calibration_from_dict(form | {"rims": scale}, HOW)
+
+
+def test_an_ignored_corner_mutes_no_rim() -> None:
+    clock = ((0.0, 0.0, 0.2, 0.2),)
+    maps = good(seed=5)
+    told = rim_scale(maps, HOW, clock)
+    maps[:, FINE, :4, :4] += 500 * np.random.default_rng(0).random((len(maps), 1, 1))
+    assert rim_scale(maps, HOW, clock) == told
+    assert rim_scale(maps, HOW) != told
+
+
+def test_a_rim_that_is_ignored_is_as_the_inside() -> None:
+    frame = ((0.0, 0.0, 0.125, 1), (0.875, 0, 1, 1), (0, 0.0, 1, 0.125), (0, 0.875, 1, 1))
+    mean, std = rim_scale(good(), HOW, frame)["fine"]
+    assert mean[0] == mean[-1]
+    assert std[0] == std[-1]

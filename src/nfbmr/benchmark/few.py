@@ -33,8 +33,9 @@ from nfbmr.benchmark.figures import few, kept_rows
 from nfbmr.data.layouts import read_data
 from nfbmr.errors import NfbmrError
 from nfbmr.scoring.calibrate import calibrate
-from nfbmr.scoring.calibration import image_scores
+from nfbmr.scoring.calibration import LOOK_RATE, image_scores
 from nfbmr.scoring.maps import MAPS, Maps
+from nfbmr.settings.presets import preset
 from nfbmr.settings.schema import ScoringSettings
 from nfbmr.settings.text import parse_pairs
 from nfbmr.system import provenance
@@ -49,8 +50,10 @@ LAWS = ("normal", "log-normal")
 _SIX = ScoringSettings(
     maps=("source", "target", "likelihood", "norm", "distance", "residual"), statistics=("mean",)
 )
-HOW = {1: replace(_SIX, maps=("norm",)), 6: _SIX}
-"""Statistics of a picture, all independent: as unlike one another as they can be, or one alone."""
+HOW = {1: replace(_SIX, maps=("norm",)), 6: _SIX, 4: replace(preset("fast").scoring, rims=0)}
+"""Statistics of a picture, all independent: as unlike one another as they can be, or one alone. 4
+are the maps of `fast`, one a statistic, in its two judges."""
+_NAMES = {1: "1 statistic", 6: "6 statistics", 4: "as `fast`"}
 _MODULE = "nfbmr.benchmark.few"
 
 
@@ -60,7 +63,7 @@ def drawn(law: str, n: int, statistics: int, rounds: int, seed: int = 0) -> Row:
     Args:
         law: of every statistic, `normal` or `log-normal` (the exponential of a standard normal).
         n: pictures that calibrate.
-        statistics: of each picture, 1 or 6.
+        statistics: of each picture, one of `HOW`.
         rounds: draws, each with 200 new pictures.
         seed: of the draws.
     """
@@ -69,7 +72,7 @@ def drawn(law: str, n: int, statistics: int, rounds: int, seed: int = 0) -> Row:
     shares = [
         _alarms(_pictures(rng, law, n), _pictures(rng, law, 200), scoring) for _ in range(rounds)
     ]
-    return {"law": law, "n": n, "statistics": statistics, **_summary(shares)}
+    return {"law": law, "n": n, "statistics": statistics, **_both(shares)}
 
 
 def _pictures(rng: np.random.Generator, law: str, count: int) -> Maps:
@@ -78,10 +81,22 @@ def _pictures(rng: np.random.Generator, law: str, count: int) -> Maps:
     return np.asarray(np.exp(values) if law == "log-normal" else values, np.float32)
 
 
-def _alarms(known: Maps, new: Maps, scoring: ScoringSettings) -> float:
-    """The share of new good pictures (N, K, H, W) above the threshold from known ones."""
+def _alarms(known: Maps, new: Maps, scoring: ScoringSettings) -> tuple[float, float]:
+    """The shares of new good pictures (N, K, H, W) above the thresholds from known ones.
+
+    Those called defects, and these with those that are for a person.
+    """
     calibration = calibrate(known, scoring, RATE)
-    return float((image_scores(new, scoring, calibration) > calibration.threshold).mean())
+    scores = image_scores(new, scoring, calibration)
+    called, not_passed = scores > calibration.threshold, scores > calibration.look_threshold
+    return float(called.mean()), float(not_passed.mean())
+
+
+def _both(shares: Sequence[tuple[float, float]]) -> Row:
+    """As `_summary` of the alarms, and what is not passed as good: mean and its error."""
+    looks = _summary([share for _, share in shares])
+    said = {"asked_look": LOOK_RATE, "looks": looks["alarms"], "looks_error": looks["error"]}
+    return {**_summary([share for share, _ in shares]), **said}
 
 
 def _summary(shares: list[float]) -> Row:
@@ -134,7 +149,7 @@ def calibrated(data: str, counts: Sequence[int], draws: int, folder: str) -> Row
         for _ in range(draws):
             order = rng.permutation(len(maps))
             shares.append(_alarms(maps[order[:n]], maps[order[n:]], inspector.settings.scoring))
-        rows.append({"n": n, **about, **_summary(shares)})
+        rows.append({"n": n, **about, **_both(shares)})
     return {"rows": rows}
 
 
@@ -231,7 +246,10 @@ def table(rows: list[Row]) -> str:
 
 
 def drawn_table(rows: list[Row]) -> str:
-    """Returns the shares of false alarms of drawn statistics, in percent, as Markdown."""
+    """Returns the shares of false alarms of drawn statistics, in percent, as Markdown.
+
+    Rows that know it say, too, how many of the good ones are not passed.
+    """
     found = {tuple(row["key"]): row for row in rows}
     lines = ["| pictures that calibrate | " + " | ".join(map(str, COUNTS)) + " |"]
     lines.append("|---" + "|---:" * len(COUNTS) + "|")
@@ -239,8 +257,12 @@ def drawn_table(rows: list[Row]) -> str:
         for m in HOW:
             own = [found.get(("drawn", law, str(n), str(m))) for n in COUNTS]
             cells = [f"{100 * row['alarms']:.2f}" if row else "-" for row in own]
-            name = f"{law}, {m} statistic{'s' if m > 1 else ''}"
+            name = f"{law}, {_NAMES[m]}"
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
+            if looks := [row for row in own if row and "looks" in row]:
+                told = {row["n"]: f"{100 * row['looks']:.2f}" for row in looks}
+                cells = [told.get(n, "-") for n in COUNTS]
+                lines.append(f"| ... not passed as good | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -70,8 +70,8 @@ def learnt(data: str, share: float, seed: int, folder: str) -> Row:
     from nfbmr.data.survey import survey
     from nfbmr.features.cache import FeatureCache
     from nfbmr.fitting import fit
-    from nfbmr.scoring.calibrate import without
     from nfbmr.scoring.odd import odd_ones
+    from nfbmr.scoring.without import without
 
     out, found = Path(folder), read_data(data)
     rotten = rotten_of(found.test, len(found.train_good), share, seed)
@@ -88,7 +88,7 @@ def learnt(data: str, share: float, seed: int, folder: str) -> Row:
     bad = {seen.pixel_hash for seen in survey("rotten", rotten).pictures} if rotten else set()
     named = [odd.picture for odd in odd_ones(one.calibration)]
     highest_first = one.calibration.pictures[::-1]
-    fewer = without(one.calibration, named)
+    fewer = without(one.calibration, named, one.settings.scoring)
     thresholds = fewer.raw(np.array([fewer.look_threshold, fewer.threshold]))
     return {
         "learnt_from": len(found.train_good) + len(rotten),

@@ -17,11 +17,11 @@ from nfbmr.errors import CalibrationError, SettingsError
 from nfbmr.inspection.result import Inspection
 from nfbmr.model.facts import Facts
 from nfbmr.scoring.calibrate import calibrate, recalibrate, with_looks
-from nfbmr.scoring.calibrate import without as without_pictures
 from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.ignored import Area, areas_of
 from nfbmr.scoring.looks import OF_PIXELS, joined
 from nfbmr.scoring.odd import with_names
+from nfbmr.scoring.without import without
 from nfbmr.settings.schema import Settings
 from nfbmr.system.words import counted
 
@@ -63,7 +63,7 @@ def calibrated_anew(
             "ignore: found a mask and no good pictures; what scores are without the areas is "
             "learnt from pictures: give good ones that the model was not trained on"
         )
-    return recalibrate(_left_without(now, left, model.settings.data.white), rate, look_rate)
+    return recalibrate(_left_without(now, left, model.settings), rate, look_rate)
 
 
 def calibrated_on(
@@ -135,14 +135,14 @@ def _areas(
 
 
 def _left_without(
-    calibration: Calibration, pictures: Sequence[ImageInput], white: int | None = None
+    calibration: Calibration, pictures: Sequence[ImageInput], settings: Settings
 ) -> Calibration:
     """Returns the calibration without the scores of some of its pictures.
 
     Args:
         calibration: now in force.
         pictures: that are to go.
-        white: as of `read_image`.
+        settings: of the model.
 
     Raises:
         CalibrationError: one does not calibrate the model, or too few would be left.
@@ -150,14 +150,14 @@ def _left_without(
     """
     if not pictures:
         return calibration
-    seen = survey("pictures to leave out", pictures, white=white)
+    seen = survey("pictures to leave out", pictures, white=settings.data.white)
     strange = [one.name for one in seen.pictures if one.pixel_hash not in calibration.pictures]
     if strange:
         raise CalibrationError(
             f"{', '.join(strange[:5])}: found no such picture among the {len(calibration.scores)} "
             "that calibrate this model; give files that it was fitted or calibrated with"
         )
-    return without_pictures(calibration, [one.pixel_hash for one in seen.pictures])
+    return without(calibration, [one.pixel_hash for one in seen.pictures], settings.scoring)
 
 
 def _refuse_no_shares(rate: float, look_rate: float) -> None:

@@ -67,12 +67,8 @@ from nfbmr.model.ignore import read_ignored, write_ignored
 from nfbmr.model.note import with_note
 from nfbmr.model.place import changed, put_back, put_together
 from nfbmr.model.pose import read_pose, write_pose
-from nfbmr.scoring.calibration import (
-    Calibration,
-    calibration_from_dict,
-    calibration_to_dict,
-    checked,
-)
+from nfbmr.scoring.calibration import Calibration
+from nfbmr.scoring.calibration_json import calibration_from_dict, calibration_to_dict, checked
 from nfbmr.scoring.left_out import leaning_in_words
 from nfbmr.scoring.maps import OLDER
 from nfbmr.scoring.odd import odd_in_words

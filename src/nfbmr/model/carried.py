@@ -21,12 +21,8 @@ from nfbmr.model.bundle import (
 )
 from nfbmr.model.exports import CALIBRATION
 from nfbmr.model.folder import read_json, to_json, write_text
-from nfbmr.scoring.calibration import (
-    Calibration,
-    calibration_from_dict,
-    calibration_to_dict,
-    checked,
-)
+from nfbmr.scoring.calibration import Calibration
+from nfbmr.scoring.calibration_json import calibration_from_dict, calibration_to_dict, checked
 from nfbmr.system.files import written_beside
 
 _KIND = "nfbmr calibration"

@@ -6,7 +6,7 @@ numpy alone, and nothing here ever sees a label.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from nfbmr.errors import CalibrationError
 from nfbmr.scoring.calibration import LOOK_RATE, Calibration
-from nfbmr.scoring.conformal import TINY, images_needed, threshold_for
-from nfbmr.scoring.grids import Factors, on_own_grid
+from nfbmr.scoring.conformal import images_needed, threshold_for
+from nfbmr.scoring.heat_scale import factors_of, heat_scale, peak_of
 from nfbmr.scoring.ignored import Area, masked
 from nfbmr.scoring.judges import (
     as_if_held_out,
@@ -27,20 +27,10 @@ from nfbmr.scoring.judges import (
 )
 from nfbmr.scoring.level import to_level, zero_for
 from nfbmr.scoring.looks import in_order, looks_of_maps
-from nfbmr.scoring.maps import (
-    DETAIL,
-    FINE,
-    Floats,
-    Maps,
-    chosen_maps,
-    fused_maps,
-    repeats,
-    shown_maps,
-    statistics,
-)
+from nfbmr.scoring.maps import Floats, Maps, statistics
 from nfbmr.scoring.rims import rim_scale, with_calm_rims
 from nfbmr.scoring.spread import NO_SPREAD, refuse_alike, refuse_one_alone
-from nfbmr.settings.schema import CalibrationSettings, MapName, ScoringSettings
+from nfbmr.settings.schema import CalibrationSettings, ScoringSettings
 from nfbmr.system.words import counted
 
 LEAST_HELD_OUT = 5
@@ -108,20 +98,17 @@ def calibrate(
         CalibrationError: too few images, values that are not finite, or none that differ.
     """
     _refuse_few_or_broken(maps, rate)
-    watched, rims = looks_of_maps(masked(maps, ignored)), rim_scale(maps, scoring)
+    watched, rims = looks_of_maps(masked(maps, ignored)), rim_scale(maps, scoring, ignored)
+    factors = factors_of(maps, scoring)  # before an area cuts through a cell
     maps = masked(with_calm_rims(maps, rims), ignored)
-    table = statistics(maps, scoring)
-    if known is not None and not known.folds:
-        table = _as_if_new(table, scoring, known)
-    refuse_alike(table, scoring, names)
-    said = _said_left_out(table, scoring)
-    scale = _scale_of_judges(said, scoring, names)
-    raw = heard_left_out(said, *scale, len(said), scoring.fusion) if scale else said[:, 0]
+    seen = statistics(maps, scoring)
+    trained = None if known is None or known.folds else known.trained
+    own = () if known is None else tuple(known.own)
+    scales, raw = scales_of(seen, scoring, trained, own, names)
     order = np.argsort(raw, kind="stable")
-    of_heat = _scale_of_heat(maps[order], scoring, rate)
+    maps, trained = maps[order], None if trained is None else trained[order]
     calibration = Calibration(
-        statistic_mean=tuple(table.mean(axis=0).tolist()),
-        statistic_std=tuple(table.std(axis=0, ddof=1).tolist()),
+        **scales,
         scores=tuple(raw[order].tolist()),
         false_alarm_rate=rate,
         threshold=0.0,
@@ -130,23 +117,59 @@ def calibrate(
         pictures=tuple(pictures[i] for i in order) if pictures else (),
         places=tuple(order.tolist()),
         watched=in_order(watched, order),
-        judge_mean=tuple(scale[0].tolist()) if scale else (),
-        judge_std=tuple(scale[1].tolist()) if scale else (),
+        table=tuple(map(tuple, seen[order].tolist())),
+        seen=() if trained is None else tuple(trained.tolist()),
         **({} if known is None else known.kept()),
         rims=rims,
         ignored=ignored,
-        **of_heat,
+        **heat_scale(maps, scoring, rate, factors, ignored, own, trained),
     )
-    return _with_threshold(calibration, raw[order], levels=scoring.by_judges)
+    return with_threshold(calibration, raw[order], levels=scoring.by_judges)
 
 
-def _as_if_new(table: Floats, scoring: ScoringSettings, known: Known) -> Floats:
+def scales_of(
+    table: Floats,
+    scoring: ScoringSettings,
+    trained: NDArray[np.bool_] | None,
+    own: Collection[str],
+    names: Sequence[str],
+) -> tuple[dict[str, Any], Floats]:
+    """Returns what a calibration keeps of the scales of statistics (n, M), and raw scores (n,).
+
+    Args:
+        table: of good pictures; of maps in `own` as of pictures that were left out.
+        scoring: which maps and statistics.
+        trained: which of the pictures (n,) the networks were trained on; None where none was.
+        own: names of maps that training on a picture does not change here.
+        names: what to call each image in messages, n of them.
+
+    Raises:
+        CalibrationError: of some statistic or judge all are alike.
+    """
+    if trained is not None:
+        table = _as_if_new(table, scoring, trained, own)
+    refuse_alike(table, scoring, names)
+    said = _said_left_out(table, scoring)
+    scale = _scale_of_judges(said, scoring, names)
+    raw = heard_left_out(said, *scale, len(said), scoring.fusion) if scale else said[:, 0]
+    kept = {
+        "statistic_mean": tuple(table.mean(axis=0).tolist()),
+        "statistic_std": tuple(table.std(axis=0, ddof=1).tolist()),
+        "judge_mean": tuple(scale[0].tolist()) if scale else (),
+        "judge_std": tuple(scale[1].tolist()) if scale else (),
+    }
+    return kept, raw
+
+
+def _as_if_new(
+    table: Floats, scoring: ScoringSettings, trained: NDArray[np.bool_], own: Collection[str]
+) -> Floats:
     """Brings what training saw to the scale of what it did not; Gaussians are left out already."""
-    learnt = np.array([m not in known.own for m in scoring.maps for _ in scoring.statistics])
+    learnt = np.array([m not in own for m in scoring.maps for _ in scoring.statistics])
     if not learnt.any():
         return table
     found = table.copy()
-    found[:, learnt] = as_if_held_out(table[:, learnt], known.trained)
+    found[:, learnt] = as_if_held_out(table[:, learnt], trained)
     return found
 
 
@@ -183,63 +206,7 @@ def _scale_of_judges(
     return said.mean(axis=0), spread
 
 
-def _scale_of_heat(maps: Maps, scoring: ScoringSettings, rate: float) -> dict[str, Any]:
-    """Returns `map_mean`, `map_std`, `heat_zero`, `heat_one` and what judges need of their own.
-
-    Raises:
-        CalibrationError: a map never moves.
-    """
-    chosen = chosen_maps(maps, shown_maps(scoring))
-    map_mean = chosen.mean(axis=(0, 2, 3))
-    map_std = chosen.std(axis=(0, 2, 3))
-    if not (map_std > NO_SPREAD * np.abs(chosen).max(axis=(0, 2, 3))).all():
-        raise CalibrationError(
-            "a map of the heatmap has the same value at every place of every good image: the "
-            "network sees nothing in them. Give pictures that show the part, or another backbone"
-        )
-    found = {"map_mean": tuple(map_mean.tolist()), "map_std": tuple(map_std.tolist())}
-    if scoring.by_judges:  # the heatmap's scale is the score's
-        factors = (
-            repeats(maps, tuple(name for name in scoring.maps if name not in FINE)),
-            repeats(maps, tuple(name for name in scoring.maps if name in DETAIL)),
-        )
-        peaks = tuple(
-            _peaks(maps, names, map_mean, map_std, scoring, factors) for names in judges_of(scoring)
-        )
-        return found | {
-            "heat_zero": 0.0,
-            "heat_one": 1.0,
-            "factor": max(factors),
-            "detail_factor": factors[1],
-            "judge_peaks": peaks,
-            "judge_peak": tuple(_peak(own, rate) for own in peaks),
-        }
-    fused = fused_maps(chosen, map_mean, map_std)
-    zero = float(np.median(fused))
-    one = threshold_for(np.sort(fused.max(axis=(1, 2))), rate)[0]
-    return found | {"heat_zero": zero, "heat_one": max(one, zero + TINY)}
-
-
-def _peaks(
-    maps: Maps,
-    names: tuple[MapName, ...],
-    mean: Floats,
-    std: Floats,
-    scoring: ScoringSettings,
-    factors: Factors,
-) -> tuple[float, ...]:
-    """Returns the highest positions of a judge's map in good pictures."""
-    own = [scoring.maps.index(name) for name in names]
-    fused = on_own_grid(maps, names, mean[own], std[own], factors)
-    return tuple(fused.max(axis=(1, 2)).tolist())
-
-
-def _peak(peaks: Sequence[float], rate: float) -> float:
-    """Returns what the highest position exceeds in a share of good pictures, above 0."""
-    return max(threshold_for(np.sort(peaks), rate)[0], TINY)
-
-
-def _with_threshold(calibration: Calibration, raw: Floats, *, levels: bool) -> Calibration:
+def with_threshold(calibration: Calibration, raw: Floats, *, levels: bool) -> Calibration:
     """Sets scores and threshold from raw scores (n,), ascending, for the asked rate."""
     threshold, rank = threshold_for(raw, calibration.false_alarm_rate)
     if not levels:
@@ -295,46 +262,7 @@ def recalibrate(
     """
     look = calibration.look_rate if look_rate is None else look_rate
     peaks = calibration.judge_peaks
-    peak = tuple(_peak(own, rate) for own in peaks) if peaks else calibration.judge_peak
+    peak = tuple(peak_of(own, rate) for own in peaks) if peaks else calibration.judge_peak
     asked = replace(calibration, false_alarm_rate=rate, look_rate=look, judge_peak=peak)
     raw = calibration.raw(np.array(calibration.scores))
-    return _with_threshold(asked, raw, levels=calibration.one is not None)
-
-
-def without(calibration: Calibration, pictures: Iterable[str]) -> Calibration:
-    """Returns the calibration with thresholds that some pictures have no part in.
-
-    The scales of the statistics stay: they rest on all pictures, and one more or less moves them
-    little; the threshold is what one picture can move far.
-
-    Args:
-        calibration: that knows its pictures.
-        pictures: as in `Calibration.pictures`; others are passed over.
-
-    Raises:
-        CalibrationError: too few pictures would be left.
-    """
-    left_out = set(pictures)
-    kept = [n for n, name in enumerate(calibration.pictures) if name not in left_out]
-    still = {*calibration.trained} | {calibration.pictures[n] for n in kept}
-    if len(kept) < LEAST_HELD_OUT:
-        raise CalibrationError(
-            f"{counted(len(kept), 'good image')} would be left to calibrate with; at least "
-            f"{LEAST_HELD_OUT} are needed"
-        )
-    raw = calibration.raw(np.array(calibration.scores))[kept]
-    peaks = tuple(tuple(own[n] for n in kept) for own in calibration.judge_peaks)
-    # The checks of a calibration hold for each step: scores and pictures change together.
-    fewer = replace(
-        calibration,
-        scores=tuple(calibration.scores[n] for n in kept),
-        pictures=tuple(calibration.pictures[n] for n in kept),
-        places=tuple(calibration.places[n] for n in kept) if calibration.places else (),
-        watched=in_order(calibration.watched, kept),
-        names={one: name for one, name in calibration.names.items() if one in still},
-        judge_peaks=peaks,
-        judge_peak=tuple(_peak(own, calibration.false_alarm_rate) for own in peaks)
-        or calibration.judge_peak,
-        rank=1,
-    )
-    return _with_threshold(fewer, raw, levels=calibration.one is not None)
+    return with_threshold(asked, raw, levels=calibration.one is not None)

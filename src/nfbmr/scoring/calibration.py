@@ -7,24 +7,23 @@ numpy alone, and nothing here ever sees a label: everything is scaled by good im
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, field, replace
+from dataclasses import field
 from functools import cached_property
 from itertools import chain
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
-from nfbmr.errors import BundleTamperedError
 from nfbmr.scoring.bounds import HUGE, MOST_CELLS, are_possible
 from nfbmr.scoring.chosen import Chosen
 from nfbmr.scoring.conformal import TINY, Attained, images_needed, threshold_for
 from nfbmr.scoring.ignored import Area, are_areas, inside, masked
-from nfbmr.scoring.judges import by_judge, heard, heard_left_out, judges_of, left_out_statistics
+from nfbmr.scoring.judges import by_judge, heard, heard_left_out, left_out_statistics
 from nfbmr.scoring.left_out import left_out
 from nfbmr.scoring.level import to_level, to_raw
-from nfbmr.scoring.maps import MAPS, Floats, Maps, halved_sums, shown_maps, statistics
+from nfbmr.scoring.maps import MAPS, Floats, Maps, statistics
 from nfbmr.scoring.rims import RimScale, is_scale, with_calm_rims
 from nfbmr.settings.schema import CalibrationSettings, ScoringSettings
 
@@ -32,7 +31,6 @@ Verdict = Literal["good", "look", "defect"]
 
 _FEW_HELD_OUT = 30
 LOOK_RATE = CalibrationSettings().look_rate
-_ASM = "half the sum"
 _HOLDS = "That holds for good parts that come alike, but for the scale that held-out ones share."
 _HOLDS_NEARLY = "That holds nearly: what was learnt from calibrates (calibration.everyone)."
 
@@ -113,6 +111,11 @@ class Calibration:
     """File names, without folders, by sha256 of the pixels: see `nfbmr.scoring.odd`."""
     trained: Mapping[str, float] = field(default_factory=dict)
     """Highest raw scores of pictures that were learnt from and do not calibrate, likewise."""
+    table: tuple[tuple[float, ...], ...] = ()
+    """Raw statistics of the good pictures, in the order of `scores`, (n, M): what all scales of
+    scores are taken from. None in calibrations of older versions."""
+    seen: tuple[bool, ...] = ()
+    """Which of them the networks were trained on, (n,); none where none was."""
 
     @model_validator(mode="after")
     def _check(self) -> Calibration:
@@ -129,7 +132,12 @@ class Calibration:
                 n,
                 self.false_alarm_rate,
                 maps=(self.statistic_mean, self.statistic_std, self.map_mean, self.map_std),
-                others=(*chain(*self.rims.values()), *self.watched.values(), (self.threshold,)),
+                others=(
+                    *chain(*self.rims.values()),
+                    *self.watched.values(),
+                    *self.table,
+                    (self.threshold,),
+                ),
                 scores=self.scores,
                 judges=(self.judge_mean, self.judge_std),
                 peaks=(*self.judge_peaks, self.judge_peak, (self.heat_zero, self.heat_one)),
@@ -139,6 +147,9 @@ class Calibration:
             and len(self.map_mean) == len(self.map_std)
             and self.heat_one > self.heat_zero
             and len(self.pictures) in (0, n)
+            and len(self.table) in (0, n)
+            and all(len(row) == len(self.statistic_mean) for row in self.table)
+            and len(self.seen) in (0, n)
             and len(self.judge_mean) == len(self.judge_std)
             and len(self.judge_mean) == len(self.judge_peak)
             and min((*self.judge_std, *self.judge_peak), default=1) >= TINY / 2
@@ -328,72 +339,3 @@ def _fused(said: Floats, scoring: ScoringSettings, calibration: Calibration) -> 
     scale = np.array(calibration.judge_mean), np.array(calibration.judge_std)
     raw = heard(said, *scale, scoring.fusion) if calibration.judge_std else said[:, 0]
     return calibration.shown(raw)
-
-
-def calibration_to_dict(calibration: Calibration) -> dict[str, Any]:
-    """Returns the JSON form, which also says what `asm` meant when it was made."""
-    values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(calibration).items()}
-    for name in ("ignored", "rims", "chosen", "folds", "names", "trained"):
-        if not values[name]:  # as it was before there were such
-            del values[name]
-    return values | {"asm": _ASM}
-
-
-def calibration_from_dict(values: Mapping[str, Any], scoring: ScoringSettings) -> Calibration:
-    """Reads the JSON form back and checks every value.
-
-    A form that does not say what `asm` is was made when it was the whole sum: its scales of it are
-    halved, which is exact, so scores and verdicts stay to the last bit.
-
-    Raises:
-        BundleTamperedError: keys are missing or unknown, or values are impossible.
-    """
-    kept = {k: v for k, v in values.items() if k != "asm" or v != _ASM}
-    if "false_alarm_rate" in kept:  # older versions have two verdicts
-        kept.setdefault("look_rate", kept["false_alarm_rate"])
-    try:
-        found = TypeAdapter(Calibration).validate_python(kept)
-        return found if "asm" in values else _with_half_sums(found, scoring)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "values"
-        raise BundleTamperedError(
-            f"calibration refused: {where}: {first['msg']}; restore the file or calibrate again"
-        ) from None
-
-
-def checked(calibration: Calibration, scoring: ScoringSettings) -> Calibration:
-    """Returns a calibration that is of a model with these settings.
-
-    Raises:
-        BundleTamperedError: it is another model's, or its threshold is not on its own scale.
-    """
-    judges = len(judges_of(scoring)) if scoring.by_judges else 0
-    for what, found, expected in (
-        ("statistics", calibration.statistic_mean, len(scoring.maps) * len(scoring.statistics)),
-        ("maps", calibration.map_mean, len(shown_maps(scoring))),
-        ("judges", calibration.judge_mean, judges),
-    ):
-        if len(found) != expected:
-            raise BundleTamperedError(
-                f"calibration refused: it has {len(found)} {what}, the settings have {expected}: "
-                "it is another model's; restore the file or calibrate again"
-            )
-    if calibration.one is not None and calibration.threshold != 1:
-        raise BundleTamperedError(
-            f"calibration refused: its threshold is {calibration.threshold:g}, 1 was expected on "
-            "the scale of its scores; restore the file or calibrate again"
-        )
-    return calibration
-
-
-def _with_half_sums(old: Calibration, scoring: ScoringSettings) -> Calibration:
-    """Brings scales of eq. 14 without its half to those with it."""
-    by_statistic = [name for name in scoring.maps for _ in scoring.statistics]
-    return replace(
-        old,
-        statistic_mean=halved_sums(old.statistic_mean, by_statistic),
-        statistic_std=halved_sums(old.statistic_std, by_statistic),
-        map_mean=halved_sums(old.map_mean, shown_maps(scoring)),
-        map_std=halved_sums(old.map_std, shown_maps(scoring)),
-    )

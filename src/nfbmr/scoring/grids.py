@@ -38,12 +38,22 @@ def on_own_grid(
     chosen = chosen_maps(maps, tuple(names))
     total = np.zeros((len(maps), *size))
     for place, step in enumerate(steps):
-        own = (chosen[:, place, ::step, ::step] - mean[place]) / std[place]
+        own = (_on_grid(chosen[:, place], step) - mean[place]) / std[place]
         if step == finest:
             total += own
         else:
             total += np.stack([resize_map(one, size) for one in own.astype(np.float32)])
     return total / len(names)
+
+
+def _on_grid(values: Floats, step: int) -> Floats:
+    """Returns one value (N, h, w) of each cell that is repeated `step` times along a side.
+
+    Of a cell that is ignored in part that is its lowest: what is ignored is at a map's lowest.
+    """
+    n, height, width = values.shape
+    blocks = values.reshape(n, height // step, step, width // step, step)
+    return np.asarray(blocks.min(axis=(2, 4)))
 
 
 def _step(name: MapName, factors: Factors) -> int:

@@ -94,9 +94,13 @@ def masked(maps: Maps, areas: Sequence[Area]) -> Maps:
     """
     if not areas:
         return maps
-    left_out = inside(areas, (maps.shape[2], maps.shape[3]))
-    if left_out.all():
-        return maps
+    counts = counting(areas, (maps.shape[2], maps.shape[3]))
     found = maps.copy()
-    found[..., left_out] = maps[..., ~left_out].min(axis=-1, keepdims=True)
+    found[..., ~counts] = maps[..., counts].min(axis=-1, keepdims=True)
     return found
+
+
+def counting(areas: Sequence[Area], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Returns bool (H, W) of `size`: True where a cell counts; all do where none else would."""
+    left_out = inside(areas, size)
+    return np.ones(size, np.bool_) if left_out.all() else ~left_out

@@ -13,6 +13,7 @@ import numpy as np
 
 from nfbmr.scoring.maps import Floats
 
+_BELOW = 0.16  # of normal values, a standard deviation below their mean
 _LEAST_SPAN = 0.5  # standard deviations between 0 and 1, where most good ones may be called
 
 
@@ -29,5 +30,9 @@ def to_raw(levels: Floats, zero: float, one: float) -> Floats:
 
 
 def zero_for(raw: Floats, one: float) -> float:
-    """Returns the raw score that is 0: the median, or below `one` where that lies low."""
-    return min(float(np.median(raw)), one - _LEAST_SPAN * max(float(raw.std()), 1e-12))
+    """Returns the raw score that is 0: the median, or below `one` where that lies low.
+
+    How far below, the middle two thirds say: a single wild picture moves nothing.
+    """
+    low, middle, high = np.quantile(raw, (_BELOW, 0.5, 1 - _BELOW))
+    return min(float(middle), one - _LEAST_SPAN * max(float(high - low) / 2, 1e-12))

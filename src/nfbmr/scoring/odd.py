@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nfbmr.scoring.calibrate import LEAST_HELD_OUT, without
+from nfbmr.scoring.calibrate import LEAST_HELD_OUT
 from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.conformal import threshold_for
 from nfbmr.scoring.maps import Floats
@@ -148,8 +148,10 @@ def without_all(calibration: Calibration) -> float | None:
     odd = odd_ones(calibration)
     if len(odd) < 2 or len(calibration.scores) - len(odd) < LEAST_HELD_OUT:
         return None
-    fewer = without(calibration, [one.picture for one in odd])
-    return float(calibration.shown(fewer.raw(np.array(fewer.threshold))))
+    left_out = {one.picture for one in odd}
+    kept = [n for n, one in enumerate(calibration.pictures) if one not in left_out]
+    raw = calibration.raw(np.array(calibration.scores)[kept])
+    return float(calibration.shown(np.array(threshold_for(raw, calibration.false_alarm_rate)[0])))
 
 
 def odd_ones(calibration: Calibration) -> tuple[Odd, ...]:

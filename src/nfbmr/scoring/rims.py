@@ -11,11 +11,12 @@ Shapes: N = images, n = those that calibrate, K = raw maps, H W = grid, R = ring
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nfbmr.scoring.ignored import Area, counting
 from nfbmr.scoring.maps import MAPS, Maps, repeats
 from nfbmr.settings.schema import ScoringSettings
 from nfbmr.system.words import counted
@@ -34,12 +35,18 @@ RimScale = Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]
 and inside all of them, (R + 1,) each."""
 
 
-def rim_scale(maps: Maps, scoring: ScoringSettings) -> RimScale:
+def rim_scale(maps: Maps, scoring: ScoringSettings, ignored: Sequence[Area] = ()) -> RimScale:
     """Learns mean and spread of each ring from raw maps (n, K, H, W) of good images.
+
+    Args:
+        maps: raw.
+        scoring: says how many rings.
+        ignored: areas that say nothing of theirs.
 
     Returns:
         None are smaller than inside. Empty where there are no rings, or nothing is inside.
     """
+    counts = counting(ignored, (maps.shape[2], maps.shape[3]))
     found: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {}
     for name in TOLD if scoring.rims else ():
         if name not in scoring.maps:
@@ -48,9 +55,11 @@ def rim_scale(maps: Maps, scoring: ScoringSettings) -> RimScale:
         step = repeats(maps, (name,))
         rings = min(scoring.rims, min(maps.shape[2:]) // _SHORTER_SIDE) // step
         ring = _rings((maps.shape[2], maps.shape[3]), rings * step) // step
-        if not rings or not (ring == rings).any():
+        if not rings or not counts[ring == rings].any():
             continue
-        own = [maps[:, MAPS.index(name), ring == i] for i in range(rings + 1)]
+        # A ring of which nothing counts is as what lies inside.
+        cells = [counts & (ring == i) for i in range(rings + 1)]
+        own = [maps[:, MAPS.index(name), own if own.any() else cells[-1]] for own in cells]
         mean, std = (
             np.array([float(getattr(values, what)(dtype=np.float64)) for values in own])
             for what in ("mean", "std")

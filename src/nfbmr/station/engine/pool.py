@@ -18,7 +18,8 @@ from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.model.bundle import Bundle, Identity
 from nfbmr.model.exports import PRECISIONS
 from nfbmr.model.folder import MANIFEST, is_bundle, parts_said, to_json
-from nfbmr.scoring.calibration import Calibration, calibration_to_dict
+from nfbmr.scoring.calibration import Calibration
+from nfbmr.scoring.calibration_json import calibration_to_dict
 from nfbmr.station.engine.batcher import Batcher, Judging
 
 _log = logging.getLogger(__name__)

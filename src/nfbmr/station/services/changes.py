@@ -16,7 +16,8 @@ from typing import Any
 
 from nfbmr.errors import StationError
 from nfbmr.inspection.inspector import Inspector
-from nfbmr.scoring.calibration import Calibration, calibration_from_dict
+from nfbmr.scoring.calibration import Calibration
+from nfbmr.scoring.calibration_json import calibration_from_dict
 from nfbmr.station.audit import Change, Event
 from nfbmr.station.engine.pool import Loaded, Pool, bundle_hash, calibration_hash
 from nfbmr.station.services.jobs import ConflictError

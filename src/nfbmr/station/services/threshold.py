@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from nfbmr.inspection.inspector import Inspector
-from nfbmr.scoring.calibrate import without
 from nfbmr.scoring.calibration import Calibration, Verdict
 from nfbmr.scoring.conformal import threshold_for
 from nfbmr.scoring.odd import Odd, name_of, odd_ones
+from nfbmr.scoring.without import without
 from nfbmr.station.audit import Event
 from nfbmr.station.engine.pool import Loaded, Pool, Stamp, stamp_of
 from nfbmr.station.services.changes import Changes
@@ -208,7 +208,8 @@ class Thresholds:
         now = loaded.inspector.calibration
         if picture not in now.pictures:
             raise ConflictError("this picture does not calibrate; load the page again")
-        changed = loaded.inspector.with_calibration(without(now, [picture]))
+        inspector = loaded.inspector
+        changed = inspector.with_calibration(without(now, [picture], inspector.settings.scoring))
         score = now.scores[now.pictures.index(picture)]
         why = f"without good picture {name_of(now, picture)}, whose score was {score:z.2f}"
         why = f"{reason} ({why})" if reason else why
