@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nfbmr.benchmark.blocks import race
+from nfbmr.benchmark.blocks import judges, race
 
 
 def raced(category: str, system: str, auroc: float) -> dict[str, Any]:
@@ -29,3 +29,17 @@ def test_the_present_recipe_is_ranked_among_peers_at_their_own_size() -> None:
         "| **nfbmr** | 1 | 2 | 1.50 | 87.5 |",
         "| PaDiM | 2 | 1 | 1.50 | 92.0 |",
     ]
+
+
+def test_a_figure_that_not_all_rows_of_a_set_have_is_left_open() -> None:
+    figures = dict.fromkeys(
+        ("image_auroc", "aupro", "recall", "recall_with_look", "false_alarm_rate_observed"), 0.5
+    )
+    figures |= {"good_with_look": 0.1, "pointed": 0.8, "touched": 0.9}
+    rows = [
+        {"set": "pill", "test": figures},
+        {"set": "pill", "test": figures | {"pointed_inside": 1}},
+    ]
+    cells = judges(rows).splitlines()[-1].split(" | ")
+    assert cells[-3:] == ["80.0 ± 0.0", "-", "90.0 ± 0.0 |"]
+    assert judges(rows[1:]).splitlines()[-1].split(" | ")[-2] == "100.0"

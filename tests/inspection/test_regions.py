@@ -213,6 +213,22 @@ def test_a_picture_for_a_person_has_the_regions_above_the_lower_threshold(
     assert [one.box for one in looked.regions] == [one.box for one in expected]
 
 
+def test_places_of_a_picture_for_a_person_are_found_before_its_map_is_pressed(
+    inspector: Inspector, draw: Draw
+) -> None:
+    result = inspected(inspector, draw(3, defect=True, size=(96, 120)))
+    often = replace(result.calibration, look_rate=0.5)
+    defect = replace(result, calibration=often)
+    looked = replace(defect, score=0.99, is_defect=False)
+    assert looked.verdict == "look"
+    assert defect.heatmap.max() > 1.2 > 1 > looked.heatmap.max()
+    assert [one.box for one in looked.regions] == [one.box for one in defect.regions]
+    assert [one.outline for one in looked.regions] == [one.outline for one in defect.regions]
+    grid = (looked.maps.shape[1], looked.maps.shape[2])
+    assert looked.regions[0].peak == looked.heatmap_at(grid).max()
+    assert all(one.peak < 1 for one in looked.regions)
+
+
 def test_area_is_said_where_the_scale_is_known(inspector: Inspector, draw: Draw) -> None:
     result = inspected(inspector, draw(3, defect=True))
     assert {one.area_mm2 for one in result.regions} == {None}

@@ -259,19 +259,23 @@ _OF_JUDGES = (
     ("false_alarm_rate_observed", "good called defects"),
     ("good_with_look", "good not passed"),
     ("pointed", "highest point at the mask"),
+    ("pointed_inside", "in it"),
     ("touched", "regions at the mask"),
 )
 """Of the table of the present recipe: key of the test, head; all in percent."""
 
 
-def judges(results: Results) -> str:
-    """Returns what the present recipe has on each set, all seeds that there are."""
-    rows = results["judges"]
+def judges(rows: Sequence[Row]) -> str:
+    """Returns what a recipe has on each set, all seeds that there are, of rows of variants."""
     lines = []
     for name in dict.fromkeys(row["set"] for row in rows):
         of_set = [row for row in rows if row["set"] == name]
         cells = [name, str(len(of_set))]
-        cells += [_spread([row["test"][key] for row in of_set]) for key, _ in _OF_JUDGES]
+        tests = [row["test"] for row in of_set]
+        cells += [
+            _spread([test[key] for test in tests]) if all(key in test for test in tests) else "-"
+            for key, _ in _OF_JUDGES
+        ]
         lines.append(cells)
     return markdown(["", "seeds", *(f"{head}, %" for _, head in _OF_JUDGES)], lines)
 
@@ -312,7 +316,8 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "recipe": lambda results: variants(results, "recipe", (_TOLD, _AUROC, _AUPRO)),
     "rims": lambda results: variants(results, "rims", (_TOLD, _AUROC, _AUPRO), least=1),
     "few-steps": lambda results: variants(results, "steps", (_LIKELIHOOD, _AUROC), least=1),
-    "judges": judges,
+    "judges": lambda results: judges(results["judges"]),
+    "accurate": lambda results: judges(results["accurate"]),
     "rotten": lambda results: rotten.table(results["rotten"]).rstrip(),
     "mapping-curve": mapping_curve,
     "directions": directions,

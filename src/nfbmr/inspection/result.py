@@ -6,7 +6,7 @@ Shapes: K = raw maps, H W = grid or pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ from nfbmr.data.images import resize_map
 from nfbmr.data.pose import Turn
 from nfbmr.inspection.regions import LOW, Judged, Region, regions_of
 from nfbmr.scoring.calibration import Calibration, Verdict
-from nfbmr.scoring.heat import as_judged, heatmap, own_maps, with_verdict
+from nfbmr.scoring.heat import as_judged, calm, heatmap, own_maps, with_verdict
 from nfbmr.scoring.ignored import inside
 from nfbmr.scoring.maps import Maps
 from nfbmr.settings.schema import ScoringSettings
@@ -82,11 +82,15 @@ class Inspection:
 
     def heatmap_at(self, size: tuple[int, int]) -> NDArray[np.float32]:
         """Returns the heatmap at another size (H, W), e.g. that of a thumbnail."""
+        found = self._found_at(size)
+        return with_verdict(found, self.score) if self._one_scale else found
+
+    def _found_at(self, size: tuple[int, int]) -> NDArray[np.float32]:
+        """Returns the heatmap at a size (H, W) before it is brought to what the verdict is."""
         if self.turn is None:
             return self._heatmap(size, self._counts(size))
         upright = self._heatmap(self.turn.size, self.turn.counts())
-        turned = resize_map(self.turn.back(upright), size)
-        return with_verdict(turned, self.score) if self._one_scale else turned
+        return resize_map(self.turn.back(upright), size)
 
     def _heatmap(
         self, size: tuple[int, int], counts: NDArray[np.float32] | None
@@ -120,15 +124,23 @@ class Inspection:
             return ()
         share = min(1.0, (_WORK / (self.size[0] * self.size[1])) ** 0.5)
         size = max(1, round(share * self.size[0])), max(1, round(share * self.size[1]))
-        return regions_of(
-            self.heatmap_at(size),
+        # The map of a picture for a person is pressed below 1; its places are found before that.
+        is_calm = self._one_scale and self.score <= 1
+        seen = self._found_at if is_calm else self.heatmap_at
+        highest = float(seen((self.maps.shape[1], self.maps.shape[2])).max())
+        found = regions_of(
+            seen(size),
             self._alarm,
             self.size,
             self._judged(size),
             edge=LOW * self.threshold if self._one_scale else None,
-            highest=float(self.heatmap_at((self.maps.shape[1], self.maps.shape[2])).max()),
+            highest=highest,
             mm_per_pixel=self.mm_per_pixel,
         )
+        if not is_calm:
+            return found
+        peaks = calm(np.array([one.peak for one in found], np.float32), highest).tolist()
+        return tuple(replace(one, peak=peak) for one, peak in zip(found, peaks, strict=True))
 
     def _judged(self, size: tuple[int, int]) -> Judged:
         """Returns what each judge sees, and saw in good pictures; nothing where none is known."""

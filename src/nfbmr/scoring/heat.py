@@ -56,7 +56,9 @@ def heatmap(
     that of the rest.
     """
     if scoring.by_judges:
-        return as_judged(own_maps(maps, scoring, calibration), score, size, counts)
+        return with_verdict(
+            as_judged(own_maps(maps, scoring, calibration), score, size, counts), score
+        )
     maps = placed(maps[None], calibration)[0]
     mean, std = np.array(calibration.map_mean), np.array(calibration.map_std)
     fused = fused_maps(chosen_maps(maps[None], shown_maps(scoring)), mean, std)[0]
@@ -84,7 +86,7 @@ def as_judged(
     size: tuple[int, int],
     counts: NDArray[np.float32] | None,
 ) -> NDArray[np.float32]:
-    """Returns the heatmap (h, w) of `size` where grids are judges.
+    """Returns the heatmap (h, w) of `size` where grids are judges, before `with_verdict`.
 
     Args:
         own: as of `own_maps`.
@@ -106,7 +108,7 @@ def as_judged(
         found = traced * (_UNSEEN + (1 - _UNSEEN) * seen)
         if score > 1 and top >= max(highest, 1):
             found = _with_place(found, traced, seen)
-    return with_verdict(np.asarray(found, dtype=np.float32), score)
+    return np.asarray(found, dtype=np.float32)
 
 
 def _with_place(
@@ -134,10 +136,15 @@ def with_verdict(heat: NDArray[np.float32], score: float) -> NDArray[np.float32]
     highest = max(float(heat.max()), 1e-9)
     if score > 1:
         return heat if highest > 1 else np.asarray(heat * np.float32(_ALARM / highest))
+    return np.asarray(calm(heat, highest), dtype=np.float32)
+
+
+def calm(levels: NDArray[np.float32], highest: float) -> NDArray[np.float32]:
+    """Presses levels above `_QUIET` together, of a map whose highest it is, to `_CALM` at most."""
     if highest <= _CALM:
-        return heat
-    pressed = _QUIET + (heat - _QUIET) * ((_CALM - _QUIET) / (highest - _QUIET))
-    return np.asarray(np.where(heat > _QUIET, pressed, heat), dtype=np.float32)
+        return levels
+    pressed = _QUIET + (levels - _QUIET) * ((_CALM - _QUIET) / (highest - _QUIET))
+    return np.where(levels > _QUIET, pressed, levels)
 
 
 def _of_judge(
