@@ -75,6 +75,8 @@ def calibrated_with(bundle: Bundle, names: tuple[str, ...], **changes: Any) -> B
     calibration = replace(
         now,
         scores=now.scores[:n],
+        table=now.table[:n],
+        seen=now.seen[:n],
         pictures=names,
         rank=1,
         judge_peaks=tuple(peaks[:n] for peaks in now.judge_peaks),

@@ -24,6 +24,8 @@ def calibrated(known: Inspector, n: int, held_out: list[int]) -> list[str]:
     calibration = replace(
         known.calibration,
         scores=tuple(np.linspace(-1, 1.2, n)),
+        table=(),
+        seen=(),
         pictures=names,
         judge_peaks=peaks,
         watched={},

@@ -88,7 +88,9 @@ def test_values_that_were_damaged_are_refused(
 @pytest.mark.parametrize(
     ("shorter", "change", "said"),
     [
-        (("statistic_mean", "statistic_std"), {}, "statistics, the settings have"),
+        (("statistic_mean", "statistic_std"), {"table": []}, "statistics, the settings have"),
+        (("statistic_mean", "statistic_std"), {}, "contradict one another"),
+        ((), {"seen": [True]}, "contradict one another"),
         (("map_mean", "map_std"), {}, "maps, the settings have"),
         (("judge_mean", "judge_std", "judge_peak", "judge_peaks"), {}, "judges, the settings have"),
         ((), {"threshold": 1e9}, "its threshold is 1e[+]09, 1 was expected"),

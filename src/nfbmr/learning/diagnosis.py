@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nfbmr.learning.plan import Plan
 
 _SAMPLE = 8
-_MOST_ODD, _LEAST_ODD = 50, 10  # good pictures of a list
+_MOST_ODD, _LEAST_ODD = 50, 20  # good pictures of a list
 
 
 def machine() -> list[str]:

@@ -157,7 +157,7 @@ def test_an_odd_picture_is_left_out_and_comes_back(
     now = loaded.inspector.calibration
     highest = now.pictures[-1]
     new = line.thresholds.leave_out(loaded, highest, "ann")
-    assert new.inspector.calibration.pictures == now.pictures[:-1]
+    assert sorted(new.inspector.calibration.pictures) == sorted(now.pictures[:-1])
     name = now.names[highest]
     assert f"without good picture {name}, " in line.thresholds.history(loaded.name)[0].reason
     with pytest.raises(ConflictError, match="does not calibrate"):
