@@ -246,3 +246,9 @@ def test_an_area_that_cuts_through_cells_leaves_the_grids_as_they_are() -> None:
     alike[:, norm, :3, :3] += 99
     seen = own_maps(alike[0], ANY, found)[0], own_maps(maps[0], ANY, found)[0]
     np.testing.assert_array_equal(*seen)
+    defect = maps[0].copy()
+    defect[norm, 2:4, 2:4] = 9
+    highest = own_maps(defect, ANY, found)[0]
+    assert highest.argmax() == highest.shape[1] + 1, (
+        "of a cell that is ignored in part the rest counts"
+    )

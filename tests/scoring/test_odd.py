@@ -94,6 +94,33 @@ def test_so_does_what_it_did_to_those_that_were_trained_on(odd: int) -> None:
     np.testing.assert_allclose(fewer.scores, others.scores, rtol=1e-9)
 
 
+def test_a_wild_held_out_picture_leaves_no_trace_in_the_peaks() -> None:
+    trained = np.arange(60) < 45
+    maps = good()
+    maps[trained] *= 0.8
+    known = Known(learnt=60, own={"fine": 0.0}, trained=trained)
+    maps[50, MAPS.index("norm"), 2, 2] = 60
+    wild = calibrate(maps, ANY, 0.05, NAMES, known=known)
+    fewer = without(wild, [NAMES[50]], ANY)
+    assert wild.judge_peak[0] > 5 * fewer.judge_peak[0]
+    new = np.array(
+        [own for own, seen in zip(fewer.judge_peaks[0], fewer.seen, strict=True) if not seen]
+    )
+    old = np.array(
+        [own for own, seen in zip(fewer.judge_peaks[0], fewer.seen, strict=True) if seen]
+    )
+    assert old.mean() == pytest.approx(new.mean())
+    assert old.std(ddof=1) == pytest.approx(new.std(ddof=1))
+
+
+def test_what_is_held_out_is_not_taken_out_to_the_last() -> None:
+    known = Known(learnt=60, own={"fine": 0.0}, trained=np.arange(60) >= 3)
+    held_out = calibrate(good(), ANY, 0.05, NAMES, known=known)
+    assert len(without(held_out, NAMES[:1], ANY).scores) == 59
+    with pytest.raises(CalibrationError, match="1 picture that the fit held out would be left"):
+        without(held_out, NAMES[:2], ANY)
+
+
 def test_too_few_cannot_be_left(calibration: Calibration) -> None:
     with pytest.raises(CalibrationError, match="4 good images would be left"):
         without(calibration, NAMES[4:], ANY)

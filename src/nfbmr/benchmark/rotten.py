@@ -88,8 +88,8 @@ def learnt(data: str, share: float, seed: int, folder: str) -> Row:
     bad = {seen.pixel_hash for seen in survey("rotten", rotten).pictures} if rotten else set()
     named = [odd.picture for odd in odd_ones(one.calibration)]
     highest_first = one.calibration.pictures[::-1]
-    fewer = without(one.calibration, named, one.settings.scoring)
-    thresholds = fewer.raw(np.array([fewer.look_threshold, fewer.threshold]))
+    fewer = one.with_calibration(without(one.calibration, named, one.settings.scoring))
+    cured = fewer.scores([sample.path for sample in asked])  # on scales of their own
     return {
         "learnt_from": len(found.train_good) + len(rotten),
         "rotten": len(rotten),
@@ -98,27 +98,30 @@ def learnt(data: str, share: float, seed: int, folder: str) -> Row:
         "ranks": [rank for rank, one in enumerate(highest_first, 1) if one in bad],
         "look_threshold": one.calibration.look_threshold,
         "threshold": one.threshold,
-        "without_named": one.calibration.shown(thresholds).tolist(),
+        "without_named": [fewer.calibration.look_threshold, fewer.threshold],
+        "cured_scores": {str(s.path): float(v) for s, v in zip(asked, cured, strict=True)},
         "scores": {str(s.path): float(v) for s, v in zip(asked, scores, strict=True)},
     }
 
 
-def told(
-    row: Row,
-    test: Sequence[Sample],
-    of: Sequence[str],
-    thresholds: tuple[float, float] | None = None,
-) -> Row:
-    """Returns the figures of a fit on those test pictures whose paths are in `of`.
+def _cured(row: Row) -> Row:
+    """Returns the row of a fit whose calibration those that it names have no part in."""
+    look, threshold = row["without_named"]
+    return row | {
+        "scores": row["cured_scores"],
+        "look_threshold": look,
+        "threshold": threshold,
+    }
 
-    `thresholds`, for a person and of a defect, take the place of the fit's own.
-    """
+
+def told(row: Row, test: Sequence[Sample], of: Sequence[str]) -> Row:
+    """Returns the figures of a fit on those test pictures whose paths are in `of`."""
     from sklearn.metrics import roc_auc_score
 
     bad = {str(sample.path): sample.is_defect for sample in test}
     scores = np.array([row["scores"][path] for path in of])
     defect = np.array([bad[path] for path in of])
-    look, threshold = thresholds or (row["look_threshold"], row["threshold"])
+    look, threshold = row["look_threshold"], row["threshold"]
     return {
         "image_auroc": float(roc_auc_score(defect, scores)),
         "recall": float((scores[defect] > threshold).mean()),
@@ -165,9 +168,9 @@ def _of_seed(name: str, data: Path, seed: int, out: Path) -> list[Row]:
         of = list(row["scores"])
         rows.append(
             {"set": name, "share": share, "seed": seed}
-            | {key: value for key, value in row.items() if key != "scores"}
+            | {key: value for key, value in row.items() if not key.endswith("scores")}
             | {"test": told(row, test, of), "clean": told(found[0], test, of)}
-            | {"cured": told(row, test, of, tuple(row["without_named"]))}
+            | {"cured": told(_cured(row), test, of)}
         )
     return rows
 

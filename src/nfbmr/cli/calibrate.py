@@ -175,5 +175,7 @@ def _tell(before: Calibration, after: Calibration) -> None:
     if same and before.one is not None and after.one is not None:
         now = float(before.shown(np.array(after.one)))
         print(f"What is called a defect began at 1, and on that scale now begins at {now:.3f}.")
+    elif not same:
+        print("Scales are learnt anew: scores from before do not compare with those from now.")
     for line in after.describe():
         print(line)

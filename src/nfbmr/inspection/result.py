@@ -139,7 +139,8 @@ class Inspection:
         )
         if not is_calm:
             return found
-        peaks = calm(np.array([one.peak for one in found], np.float32), highest).tolist()
+        peaks = np.array([one.peak for one in found], np.float32)
+        peaks = calm(peaks, float(peaks.max())).tolist()
         return tuple(replace(one, peak=peak) for one, peak in zip(found, peaks, strict=True))
 
     def _judged(self, size: tuple[int, int]) -> Judged:

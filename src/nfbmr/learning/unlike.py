@@ -96,7 +96,8 @@ def say_oddest(calibration: Calibration) -> None:
         return
     named = [one for one in oddest(calibration) if one.is_odd][:_MOST_NAMED]
     told = "; ".join(
-        f"{one.name} (score {one.score:z.2f}; without it the threshold would be {one.without:z.2f})"
+        f"{one.name} (score {one.score:z.2f}; without it the threshold would be {one.without:z.2f} "
+        "or lower)"
         for one in named
     )
     if len(odd) > _MOST_NAMED:

@@ -49,11 +49,11 @@ def on_own_grid(
 def _on_grid(values: Floats, step: int) -> Floats:
     """Returns one value (N, h, w) of each cell that is repeated `step` times along a side.
 
-    Of a cell that is ignored in part that is its lowest: what is ignored is at a map's lowest.
+    Of a cell that is ignored in part it is what the rest says, since what is ignored is lowest.
     """
     n, height, width = values.shape
     blocks = values.reshape(n, height // step, step, width // step, step)
-    return np.asarray(blocks.min(axis=(2, 4)))
+    return np.asarray(blocks.max(axis=(2, 4)))
 
 
 def _step(name: MapName, factors: Factors) -> int:

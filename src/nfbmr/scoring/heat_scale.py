@@ -63,7 +63,8 @@ def heat_scale(
     """
     counts = counting(ignored, (maps.shape[2], maps.shape[3]))
     chosen = chosen_maps(maps, shown_maps(scoring))
-    cells = chosen[..., counts]
+    # A view, where nothing is ignored: maps of thousands of pictures are large.
+    cells = chosen.reshape(*chosen.shape[:2], -1) if counts.all() else chosen[..., counts]
     map_mean, map_std = cells.mean(axis=(0, 2)), cells.std(axis=(0, 2))
     if not (map_std > NO_SPREAD * np.abs(cells).max(axis=(0, 2))).all():
         raise CalibrationError(
@@ -87,7 +88,7 @@ def heat_scale(
             "judge_peak": tuple(peak_of(highest, rate) for highest in peaks),
         }
     fused = fused_maps(chosen, map_mean, map_std)
-    zero = float(np.median(fused[:, counts]))
+    zero = float(np.median(fused if counts.all() else fused[:, counts]))
     one = threshold_for(np.sort(fused.max(axis=(1, 2))), rate)[0]
     return found | {"heat_zero": zero, "heat_one": max(one, zero + TINY)}
 

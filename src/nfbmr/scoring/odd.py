@@ -47,7 +47,8 @@ class Odd:
     score: float
     """On the scale that is shown."""
     without: float
-    """What the threshold would be without it, on the same scale."""
+    """What the threshold would be without it, on the same scale; lower still where the picture
+    also widened the scales, as leaving it out (`without`) learns them anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +144,8 @@ def oddest_trained(calibration: Calibration, most: int = _SHOWN) -> tuple[Unlike
 def without_all(calibration: Calibration) -> float | None:
     """Returns what the threshold would be without all odd ones, on the scale that is shown.
 
-    None where fewer than two are odd, or too few would be left.
+    Lower still where they widened the scales. None where fewer than two are odd, or too few would
+    be left.
     """
     odd = odd_ones(calibration)
     if len(odd) < 2 or len(calibration.scores) - len(odd) < LEAST_HELD_OUT:
@@ -242,7 +244,9 @@ def _said(one: Unlike, markdown: bool) -> str:
     name = "`" + one.name.replace("`", "'") + "`" if markdown else one.name
     odd = "; ODD" if one.is_odd else ""
     without = (
-        "" if one.without is None else f"; without it the threshold would be {one.without:.3f}"
+        ""
+        if one.without is None
+        else f"; without it the threshold would be {one.without:.3f} or lower"
     )
     return f"{name}: score {one.score:z.3f}{odd}{without}"
 

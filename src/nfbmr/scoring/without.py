@@ -10,15 +10,20 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nfbmr.errors import CalibrationError
 from nfbmr.scoring.calibrate import LEAST_HELD_OUT, scales_of, with_threshold
 from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.heat_scale import peak_of
+from nfbmr.scoring.judges import as_if_held_out, judges_of
 from nfbmr.scoring.looks import in_order
+from nfbmr.scoring.maps import Floats
 from nfbmr.scoring.odd import name_of
 from nfbmr.settings.schema import ScoringSettings
 from nfbmr.system.words import counted
+
+_LEAST_NEW = 2  # held-out pictures, by which what training saw is brought to what is new
 
 
 def without(
@@ -35,7 +40,8 @@ def without(
         scoring: of the model.
 
     Raises:
-        CalibrationError: too few pictures would be left, or those that are left do not differ.
+        CalibrationError: too few pictures would be left, or too few of those that the fit held
+            out, or those that are left do not differ.
     """
     left_out = set(pictures)
     kept = [n for n, name in enumerate(calibration.pictures) if name not in left_out]
@@ -46,35 +52,77 @@ def without(
         )
     scales: dict[str, Any] = {}
     raw = calibration.raw(np.array(calibration.scores))[kept]
+    peaks = [np.array(own)[kept] for own in calibration.judge_peaks]
     if calibration.table and len(kept) < len(calibration.pictures):
         seen = np.array(calibration.seen)[kept] if calibration.seen else None
-        scales, raw = scales_of(
-            np.array(calibration.table)[kept],
-            scoring,
-            seen,
-            calibration.own,
-            [name_of(calibration, calibration.pictures[n]) for n in kept],
-        )
-        order = np.argsort(raw, kind="stable")
-        kept, raw = [kept[n] for n in order], raw[order]
+        if seen is not None:
+            _refuse_too_few_new(np.array(calibration.seen), seen)
+            peaks = _as_if_new(peaks, seen, calibration, scoring)
+        names = [name_of(calibration, calibration.pictures[n]) for n in kept]
+        table = np.array(calibration.table)[kept]
+        scales, raw = scales_of(table, scoring, seen, calibration.own, names)
         # Nobody knows what those that do not calibrate would score on the new scales.
         calibration = replace(calibration, trained={})
+    order = np.argsort(raw, kind="stable")
+    raw, peaks = raw[order], [own[order] for own in peaks]
+    fewer = _of(calibration, [kept[n] for n in order], raw, peaks, scales)
+    return with_threshold(fewer, raw, levels=calibration.one is not None)
+
+
+def _of(
+    calibration: Calibration,
+    kept: list[int],
+    raw: Floats,
+    peaks: list[Floats],
+    scales: dict[str, Any],
+) -> Calibration:
+    """Returns the calibration of those in `kept`, in that order, with raw scores and peaks (n,)."""
     still = {*calibration.trained} | {calibration.pictures[n] for n in kept}
-    peaks = tuple(tuple(own[n] for n in kept) for own in calibration.judge_peaks)
     # The checks of a calibration hold for each step: scores and pictures change together.
-    fewer = replace(
+    return replace(
         calibration,
-        scores=tuple(np.sort(calibration.shown(raw)).tolist()),
+        scores=tuple(calibration.shown(raw).tolist()),
         pictures=tuple(calibration.pictures[n] for n in kept),
         places=tuple(calibration.places[n] for n in kept) if calibration.places else (),
         watched=in_order(calibration.watched, kept),
         names={one: name for one, name in calibration.names.items() if one in still},
         table=tuple(calibration.table[n] for n in kept) if calibration.table else (),
         seen=tuple(calibration.seen[n] for n in kept) if calibration.seen else (),
-        judge_peaks=peaks,
+        judge_peaks=tuple(tuple(own.tolist()) for own in peaks),
         judge_peak=tuple(peak_of(own, calibration.false_alarm_rate) for own in peaks)
         or calibration.judge_peak,
         rank=1,
         **scales,
     )
-    return with_threshold(fewer, raw, levels=calibration.one is not None)
+
+
+def _as_if_new(
+    peaks: list[Floats],
+    seen: NDArray[np.bool_],
+    calibration: Calibration,
+    scoring: ScoringSettings,
+) -> list[Floats]:
+    """Brings peaks (n,) of pictures trained on to the scale of those held out that are left.
+
+    They are on the scale of all that were held out, a picture taken out among them; brought to
+    another one they are what they would be had they never been on it.
+    """
+    return [
+        own if set(names) <= set(calibration.own) else as_if_held_out(own[:, None], seen)[:, 0]
+        for names, own in zip(judges_of(scoring), peaks, strict=False)
+    ]
+
+
+def _refuse_too_few_new(seen: NDArray[np.bool_], left: NDArray[np.bool_]) -> None:
+    """Checks that enough held-out pictures are left, where there were enough.
+
+    Raises:
+        CalibrationError: they are too few.
+    """
+    new = int((~left).sum())
+    if new < _LEAST_NEW <= (~seen).sum():
+        raise CalibrationError(
+            f"{counted(new, 'picture')} that the fit held out would be left; at least {_LEAST_NEW} "
+            "are needed to know how training changes what it saw. Fit again without those that "
+            "are to go, or calibrate with good pictures that the model has not seen"
+        )
