@@ -101,10 +101,10 @@ def calibrate(
     watched, rims = looks_of_maps(masked(maps, ignored)), rim_scale(maps, scoring, ignored)
     factors = factors_of(maps, scoring)  # before an area cuts through a cell
     maps = masked(with_calm_rims(maps, rims), ignored)
-    seen = statistics(maps, scoring)
+    table = statistics(maps, scoring)
     trained = None if known is None or known.folds else known.trained
     own = () if known is None else tuple(known.own)
-    scales, raw = scales_of(seen, scoring, trained, own, names)
+    scales, raw = scales_of(table, scoring, trained, own, names)
     order = np.argsort(raw, kind="stable")
     maps, trained = maps[order], None if trained is None else trained[order]
     calibration = Calibration(
@@ -117,7 +117,7 @@ def calibrate(
         pictures=tuple(pictures[i] for i in order) if pictures else (),
         places=tuple(order.tolist()),
         watched=in_order(watched, order),
-        table=tuple(map(tuple, seen[order].tolist())),
+        table=tuple(map(tuple, table[order].tolist())),
         seen=() if trained is None else tuple(trained.tolist()),
         **({} if known is None else known.kept()),
         rims=rims,
