@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from nfbmr.benchmark.rotten import _cured, rotten_of, table, told
+from nfbmr import fitting
+from nfbmr.benchmark.rotten import learnt, rotten_of, table, told
 from nfbmr.data.layouts import Sample
+from nfbmr.settings.schema import Settings
 
 
 def sample(defect: str, number: int) -> Sample:
@@ -48,10 +50,8 @@ def test_figures_are_of_the_pictures_asked_for_alone() -> None:
     assert said["good_with_look"] == pytest.approx(1 / 19)
     assert said["image_auroc"] == pytest.approx(0.5 + 0.5 * 0.5 * 18 / 19)
 
-    cured = {"cured_scores": {key: score / 2 for key, score in scores.items()}}
-    lower = told(
-        _cured(row | cured | {"without_named": [0.2, 0.3]}), TEST, [str(one.path) for one in of]
-    )
+    cured = {"scores": scores, "look_threshold": 0.4, "threshold": 0.6}
+    lower = told(cured, TEST, [str(one.path) for one in of])
 
     assert lower["recall_with_look"] == lower["good_with_look"] == 1
     assert lower["recall"] == 0.5
@@ -74,3 +74,19 @@ def test_the_table_sums_counts_and_averages_figures() -> None:
     )
     assert "| pill | 5%: 28 | 50.0 (50.0) | 60.0 (50.0) |" in said
     assert said.rstrip().endswith("| 6, 4 | 3 | 70.0 | 50.0 | 35.0 |")
+
+
+def test_a_fit_with_rotten_ones_is_told_with_and_without_those_it_names(
+    tmp_path: Path, mvtec: Path, tiny: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = fitting.fit
+    monkeypatch.setattr(
+        fitting, "fit", lambda data, out, **how: fit(data, out, settings=tiny, **how)
+    )
+    found = learnt(str(mvtec), 0.1, 0, str(tmp_path))
+    assert found["rotten"] > 0
+    assert found["named_rotten"] <= min(found["named"], found["rotten"])
+    assert all(1 <= rank <= found["learnt_from"] for rank in found["ranks"])
+    assert set(found["cured"]["scores"]) == set(found["scores"])
+    same = found["cured"] == {key: found[key] for key in found["cured"]}
+    assert same == (found["named"] == 0)

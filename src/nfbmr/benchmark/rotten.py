@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +28,9 @@ from nfbmr.data.layouts import Sample, read_data
 from nfbmr.errors import NfbmrError
 from nfbmr.settings.text import parse_pairs
 from nfbmr.system import provenance
+
+if TYPE_CHECKING:
+    from nfbmr.scoring.calibration import Calibration
 
 SHARES = (0.0, 0.02, 0.05)
 """Of what is learnt from as good."""
@@ -70,6 +74,7 @@ def learnt(data: str, share: float, seed: int, folder: str) -> Row:
     from nfbmr.data.survey import survey
     from nfbmr.features.cache import FeatureCache
     from nfbmr.fitting import fit
+    from nfbmr.scoring.calibration import image_scores
     from nfbmr.scoring.odd import odd_ones
     from nfbmr.scoring.without import without
 
@@ -84,33 +89,27 @@ def learnt(data: str, share: float, seed: int, folder: str) -> Row:
     cache = FeatureCache(out / "cache")
     one = fit(table, out / "model", cache=cache, seed=seed, export=False)
     asked = [sample for sample in found.test if sample not in rotten]
-    scores = one.scores([sample.path for sample in asked])
+    maps, scoring = one.maps([sample.path for sample in asked]), one.settings.scoring
     bad = {seen.pixel_hash for seen in survey("rotten", rotten).pictures} if rotten else set()
     named = [odd.picture for odd in odd_ones(one.calibration)]
     highest_first = one.calibration.pictures[::-1]
-    fewer = one.with_calibration(without(one.calibration, named, one.settings.scoring))
-    cured = fewer.scores([sample.path for sample in asked])  # on scales of their own
+
+    def judged(calibration: Calibration) -> Row:
+        scores = image_scores(maps, scoring, calibration)
+        return {
+            "look_threshold": calibration.look_threshold,
+            "threshold": calibration.threshold,
+            "scores": {str(s.path): float(v) for s, v in zip(asked, scores, strict=True)},
+        }
+
     return {
         "learnt_from": len(found.train_good) + len(rotten),
         "rotten": len(rotten),
         "named": len(named),
         "named_rotten": sum(picture in bad for picture in named),
-        "ranks": [rank for rank, one in enumerate(highest_first, 1) if one in bad],
-        "look_threshold": one.calibration.look_threshold,
-        "threshold": one.threshold,
-        "without_named": [fewer.calibration.look_threshold, fewer.threshold],
-        "cured_scores": {str(s.path): float(v) for s, v in zip(asked, cured, strict=True)},
-        "scores": {str(s.path): float(v) for s, v in zip(asked, scores, strict=True)},
-    }
-
-
-def _cured(row: Row) -> Row:
-    """Returns the row of a fit whose calibration those that it names have no part in."""
-    look, threshold = row["without_named"]
-    return row | {
-        "scores": row["cured_scores"],
-        "look_threshold": look,
-        "threshold": threshold,
+        "ranks": [rank for rank, picture in enumerate(highest_first, 1) if picture in bad],
+        **judged(one.calibration),
+        "cured": judged(without(one.calibration, named, scoring)),
     }
 
 
@@ -168,9 +167,9 @@ def _of_seed(name: str, data: Path, seed: int, out: Path) -> list[Row]:
         of = list(row["scores"])
         rows.append(
             {"set": name, "share": share, "seed": seed}
-            | {key: value for key, value in row.items() if not key.endswith("scores")}
+            | {key: value for key, value in row.items() if key not in ("scores", "cured")}
             | {"test": told(row, test, of), "clean": told(found[0], test, of)}
-            | {"cured": told(_cured(row), test, of)}
+            | {"cured": told(row["cured"], test, of)}
         )
     return rows
 

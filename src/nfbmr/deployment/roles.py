@@ -15,12 +15,12 @@ from nfbmr.learning.plan import InForce, Plan
 from nfbmr.model.bundle import Bundle
 from nfbmr.model.exports import Precision
 from nfbmr.scoring.calibrate import LEAST_HELD_OUT
+from nfbmr.scoring.judges import LEAST_UNSEEN
 from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
 
 _SAME = 0.9  # of the fit's pictures have to be there, and of those that calibrate
-_LEAST_UNSEEN = 2  # by which what training saw is brought to the scale of what it did not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,11 +159,11 @@ def _check_calibrating(bundle: Bundle, good: Survey, roles: Roles, precision: Pr
             "with others that you have (nfbmr calibrate)"
         )
     unseen = len({*roles.held_out} & {*roles.calibrating})
-    if bundle.calibration.learnt and unseen < _LEAST_UNSEEN:
+    if bundle.calibration.learnt and unseen < LEAST_UNSEEN:
         raise TrainingError(
             f"of the pictures that the fit held out {unseen} still "
             f"{'calibrates' if unseen == 1 else 'calibrate'} the model; {precision} needs "
-            f"{_LEAST_UNSEEN}, to know how training changes what it saw. Calibrate the model with "
+            f"{LEAST_UNSEEN}, to know how training changes what it saw. Calibrate the model with "
             "good pictures that it has not seen (nfbmr calibrate), or fit anew without those that "
             "you took out"
         )

@@ -76,9 +76,7 @@ def heat_scale(
         peaks = []
         for names in judges_of(scoring):
             highest = _peaks(maps, names, map_mean, map_std, scoring, factors)
-            if trained is not None and not set(names) <= set(own):
-                highest = as_if_held_out(highest, trained)  # training made them calmer
-            peaks.append(highest[:, 0])
+            peaks.append(peaks_as_if_new(highest, names, own, trained))
         return found | {
             "heat_zero": 0.0,
             "heat_one": 1.0,
@@ -91,6 +89,22 @@ def heat_scale(
     zero = float(np.median(fused if counts.all() else fused[:, counts]))
     one = threshold_for(np.sort(fused.max(axis=(1, 2))), rate)[0]
     return found | {"heat_zero": zero, "heat_one": max(one, zero + TINY)}
+
+
+def peaks_as_if_new(
+    peaks: Floats, names: Sequence[str], own: Collection[str], trained: NDArray[np.bool_] | None
+) -> Floats:
+    """Brings a judge's peaks (n,) in pictures trained on, which are calm, to those held out.
+
+    Args:
+        peaks: its highest positions in good pictures.
+        names: of its maps.
+        own: names of maps that training on a picture does not change here.
+        trained: which of the pictures (n,) the networks were trained on; None where none was.
+    """
+    if trained is None or set(names) <= set(own):
+        return peaks
+    return as_if_held_out(peaks[:, None], trained)[:, 0]
 
 
 def peak_of(peaks: Sequence[float] | Floats, rate: float) -> float:
@@ -106,7 +120,7 @@ def _peaks(
     scoring: ScoringSettings,
     factors: Factors,
 ) -> Floats:
-    """Returns the highest positions (n, 1) of a judge's map in good pictures."""
+    """Returns the highest positions (n,) of a judge's map in good pictures."""
     own = [scoring.maps.index(name) for name in names]
     fused = on_own_grid(maps, names, mean[own], std[own], factors)
-    return np.asarray(fused.max(axis=(1, 2)))[:, None]
+    return np.asarray(fused.max(axis=(1, 2)))

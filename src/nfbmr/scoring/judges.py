@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from nfbmr.scoring.maps import FINE, Floats
 from nfbmr.settings.schema import Fusion, MapName, ScoringSettings
 
+LEAST_UNSEEN = 2
+"""Held-out pictures, at least, by which what training saw is brought to what is new."""
+
 _PLAIN = 0.1  # of the plain average
 _NO_SPREAD = 1e-3  # of the spread of all images: what the others have where one has it all
 
@@ -102,7 +105,7 @@ def as_if_held_out(table: Floats, trained: NDArray[np.bool_]) -> Floats:
         trained: (n,), which pictures were trained on; at least two are not.
     """
     seen, unseen = table[trained], table[~trained]
-    if len(seen) < 2 or len(unseen) < 2:
+    if len(seen) < 2 or len(unseen) < LEAST_UNSEEN:
         return table
     spread = seen.std(axis=0, ddof=1)
     stretch = np.where(spread > 0, unseen.std(axis=0, ddof=1) / np.maximum(spread, 1e-30), 1.0)

@@ -150,10 +150,9 @@ def without_all(calibration: Calibration) -> float | None:
     odd = odd_ones(calibration)
     if len(odd) < 2 or len(calibration.scores) - len(odd) < LEAST_HELD_OUT:
         return None
-    left_out = {one.picture for one in odd}
-    kept = [n for n, one in enumerate(calibration.pictures) if one not in left_out]
-    raw = calibration.raw(np.array(calibration.scores)[kept])
-    return float(calibration.shown(np.array(threshold_for(raw, calibration.false_alarm_rate)[0])))
+    raw = calibration.raw(np.array(calibration.scores))
+    places = [calibration.pictures.index(one.picture) for one in odd]
+    return _threshold_without(calibration, raw, places)
 
 
 def odd_ones(calibration: Calibration) -> tuple[Odd, ...]:
@@ -193,9 +192,9 @@ def _end_of_tail(raw: Floats) -> float:
     return float(start + scale * np.log((1 - _BULK[0]) * len(raw) / _BEYOND))
 
 
-def _threshold_without(calibration: Calibration, raw: Floats, place: int) -> float:
-    """Returns the threshold without one of the raw scores (n,), on the scale that is shown."""
-    threshold, _ = threshold_for(np.delete(raw, place), calibration.false_alarm_rate)
+def _threshold_without(calibration: Calibration, raw: Floats, left_out: int | list[int]) -> float:
+    """Returns the threshold without some of the raw scores (n,), on the scale that is shown."""
+    threshold, _ = threshold_for(np.delete(raw, left_out), calibration.false_alarm_rate)
     return float(calibration.shown(np.array(threshold)))
 
 

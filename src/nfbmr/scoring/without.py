@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 from nfbmr.errors import CalibrationError
 from nfbmr.scoring.calibrate import LEAST_HELD_OUT, scales_of, with_threshold
 from nfbmr.scoring.calibration import Calibration
-from nfbmr.scoring.heat_scale import peak_of
-from nfbmr.scoring.judges import as_if_held_out, judges_of
+from nfbmr.scoring.heat_scale import peak_of, peaks_as_if_new
+from nfbmr.scoring.judges import LEAST_UNSEEN, judges_of
 from nfbmr.scoring.looks import in_order
 from nfbmr.scoring.maps import Floats
 from nfbmr.scoring.odd import name_of
 from nfbmr.settings.schema import ScoringSettings
 from nfbmr.system.words import counted
-
-_LEAST_NEW = 2  # held-out pictures, by which what training saw is brought to what is new
 
 
 def without(
@@ -57,7 +55,12 @@ def without(
         seen = np.array(calibration.seen)[kept] if calibration.seen else None
         if seen is not None:
             _refuse_too_few_new(np.array(calibration.seen), seen)
-            peaks = _as_if_new(peaks, seen, calibration, scoring)
+            # On the scale of all that were held out, those that go among them; brought to another
+            # one they are what they would be had they never been on it.
+            peaks = [
+                peaks_as_if_new(own, names, calibration.own, seen)
+                for names, own in zip(judges_of(scoring), peaks, strict=False)
+            ]
         names = [name_of(calibration, calibration.pictures[n]) for n in kept]
         table = np.array(calibration.table)[kept]
         scales, raw = scales_of(table, scoring, seen, calibration.own, names)
@@ -96,23 +99,6 @@ def _of(
     )
 
 
-def _as_if_new(
-    peaks: list[Floats],
-    seen: NDArray[np.bool_],
-    calibration: Calibration,
-    scoring: ScoringSettings,
-) -> list[Floats]:
-    """Brings peaks (n,) of pictures trained on to the scale of those held out that are left.
-
-    They are on the scale of all that were held out, a picture taken out among them; brought to
-    another one they are what they would be had they never been on it.
-    """
-    return [
-        own if set(names) <= set(calibration.own) else as_if_held_out(own[:, None], seen)[:, 0]
-        for names, own in zip(judges_of(scoring), peaks, strict=False)
-    ]
-
-
 def _refuse_too_few_new(seen: NDArray[np.bool_], left: NDArray[np.bool_]) -> None:
     """Checks that enough held-out pictures are left, where there were enough.
 
@@ -120,9 +106,10 @@ def _refuse_too_few_new(seen: NDArray[np.bool_], left: NDArray[np.bool_]) -> Non
         CalibrationError: they are too few.
     """
     new = int((~left).sum())
-    if new < _LEAST_NEW <= (~seen).sum():
+    if new < LEAST_UNSEEN <= (~seen).sum():
         raise CalibrationError(
-            f"{counted(new, 'picture')} that the fit held out would be left; at least {_LEAST_NEW} "
-            "are needed to know how training changes what it saw. Fit again without those that "
-            "are to go, or calibrate with good pictures that the model has not seen"
+            f"{counted(new, 'picture')} that the fit held out would be left; at least "
+            f"{LEAST_UNSEEN} are needed to know how training changes what it saw. Fit again "
+            "without those that are to go, or calibrate with good pictures that the model has not "
+            "seen"
         )
