@@ -57,6 +57,26 @@ def test_the_queue_is_worked_off_by_keys(busy_desk: Desk, tab: Tab, look: Look) 
         expect(tile).to_contain_text("95 % interval 1.3 % to 99 %")
 
 
+def test_a_step_made_the_moment_an_answer_comes_is_not_undone(busy_desk: Desk, tab: Tab) -> None:
+    page = tab(f"{busy_desk.address}/review")
+    page.evaluate(
+        """() => {
+          const back = () => document.body.dispatchEvent(
+            new KeyboardEvent("keydown", { key: "k", bubbles: true }));
+          document.addEventListener("htmx:afterSwap", back, { once: true });
+          window.settled = new Promise((done) =>
+            document.addEventListener("htmx:afterSettle", () => setTimeout(done), { once: true }));
+        }"""
+    )
+    page.keyboard.press("g")
+    expect(cards(page).nth(0)).to_contain_text("Really good, says local")
+    page.evaluate("window.settled")
+    expect(page.locator(".card.current")).to_have_id(cards(page).nth(0).get_attribute("id") or "")
+    page.keyboard.press("j")
+    page.keyboard.press("d")
+    expect(cards(page).nth(1)).to_contain_text("Really a defect, says local")
+
+
 def test_a_note_is_kept_and_can_be_taken_back(busy_desk: Desk, tab: Tab) -> None:
     page = tab(f"{busy_desk.address}/review")
     card = cards(page).nth(1)
