@@ -33,6 +33,11 @@ def test_what_chance_chooses_is_said_without_one(chosen: Chosen) -> None:
     assert "CAUTION" not in chosen.brief
 
 
+def test_all_of_them_are_a_hundred_percent() -> None:
+    said = Chosen(odd=1, of=1, odd_of_all=2, of_all=2).describe()[0]
+    assert said.count("(100 %)") == 2
+
+
 def test_counts_that_contradict_one_another_are_refused() -> None:
     with pytest.raises(ValidationError, match="contradict one another"):
         Chosen(odd=5, of=6, odd_of_all=4, of_all=9)

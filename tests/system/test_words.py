@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nfbmr.system.words import counted, how_unusual, quoted, without_path
+from nfbmr.system.words import counted, how_unusual, percent, quoted, without_path
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,18 @@ def test_how_unusual_a_part_is_in_words() -> None:
 def test_a_path_that_stands_before_is_not_said_again(why: str) -> None:
     assert without_path(why, Path("hot/a.png")) == "found 0 bytes"
     assert without_path(why, "hot/b.png") == why
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (0, "0 %"),
+        (0.0068, "0.68 %"),
+        (0.05, "5 %"),
+        (0.0949, "9.5 %"),
+        (0.123, "12 %"),
+        (1, "100 %"),
+    ],
+)
+def test_a_share_is_said_in_percent(share: float, said: str) -> None:
+    assert percent(share) == said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nfbmr.system.words import counted
+from nfbmr.system.words import counted, percent
 
 
 def headline(metrics: dict[str, Any]) -> list[str]:
@@ -27,7 +27,7 @@ def headline(metrics: dict[str, Any]) -> list[str]:
     if metrics["false_alarm_interval"] is not None:
         low, high = metrics["false_alarm_interval"]
         lines.append(
-            f"false alarms: asked {100 * metrics['false_alarm_rate_asked']:.2g} %, observed "
+            f"false alarms: asked {percent(metrics['false_alarm_rate_asked'])}, observed "
             f"{shown('false_alarm_rate_observed')} % of "
             f"{counted(metrics['n_good'], 'good picture')}"
             f" (95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
@@ -44,7 +44,7 @@ def headline(metrics: dict[str, Any]) -> list[str]:
             )
         lines.append(
             f"for a person to look at: {first}{counted(good, 'more good picture')} "
-            f"(asked: {100 * metrics['look_rate_asked']:.2g} % of good ones, with false "
+            f"(asked: {percent(metrics['look_rate_asked'])} of good ones, with false "
             f"alarms){missed}"
         )
     if metrics["aupro"] is not None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
+from nfbmr.system.words import percent
+
 _SURELY = 0.01  # how often as many odd ones would be drawn by chance
 
 
@@ -61,9 +63,9 @@ class Chosen:
         found = [
             "People chose these pictures, so the rates are those of parts like them; they are the "
             "line's where chance chose, such as every tenth part of a day. The model had called "
-            f"{self.odd} of these {self.of} look or defect ({_percent(self.odd, self.of)}), and "
+            f"{self.odd} of these {self.of} look or defect ({percent(self.odd / self.of)}), and "
             f"{self.odd_of_all} of all {self.of_all} parts of that time "
-            f"({_percent(self.odd_of_all, self.of_all)})."
+            f"({percent(self.odd_of_all / self.of_all)})."
         ]
         if self.for_odd:
             found.append(
@@ -72,7 +74,3 @@ class Chosen:
                 "chooses, then calibrate again."
             )
         return found
-
-
-def _percent(count: int, of: int) -> str:
-    return f"{100 * count / of:.2g} %"

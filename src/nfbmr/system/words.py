@@ -14,6 +14,12 @@ def counted(number: float, one: str, many: str = "") -> str:
     return f"{shown} {one if number == 1 else many or f'{one}s'}"
 
 
+def percent(share: float) -> str:
+    """Returns a share in percent, `0.7 %`, `5 %`, `12 %`, in few digits."""
+    found = 100 * share
+    return f"{found:.0f} %" if found >= 9.5 else f"{found:.2g} %"
+
+
 def quoted(word: Path | str, *, windows: bool = os.name == "nt") -> str:
     """Returns a path or word as a command to copy has it, in quotes where the shell needs them.
 

@@ -339,4 +339,4 @@ def _median_ratio(shown: Sequence[Picture]) -> float:
 
 def _interval(summary: Mapping[str, Any]) -> str:
     low, high = summary["false_alarm_interval"] or (0, 1)
-    return f"{100 * low:.2g}–{100 * high:.2g}%"
+    return f"{words.percent(low)}–{words.percent(high)}"

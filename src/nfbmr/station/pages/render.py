@@ -16,7 +16,7 @@ from nfbmr.station.deps import station_of
 from nfbmr.station.pages import words
 from nfbmr.station.services.live import said_of
 from nfbmr.station.store import queries
-from nfbmr.system.words import how_unusual
+from nfbmr.system.words import how_unusual, percent
 
 _HERE = Path(__file__).parent
 
@@ -67,7 +67,7 @@ def _environment() -> Environment:
     }
     found.filters |= {
         "rarity": how_unusual,
-        "percent": words.percent,
+        "percent": percent,
         "clock": words.clock,
         "day_and_clock": words.day_and_clock,
         "since": words.since,

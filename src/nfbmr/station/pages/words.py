@@ -19,12 +19,6 @@ MEANINGS: dict[Verdict, str] = {
 SOURCES = {"rest": "REST", "page": "this page"}
 
 
-def percent(share: float) -> str:
-    """Returns a share in percent, in few digits."""
-    found = 100 * share
-    return f"{found:.0f} %" if found >= 9.5 else f"{found:.2g} %"
-
-
 def clock(time: str) -> str:
     """Returns a recorded time as this machine's clock shows it."""
     return datetime.fromisoformat(time).astimezone().strftime("%H:%M:%S")
