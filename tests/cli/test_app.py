@@ -356,6 +356,7 @@ def test_inspect_into_files(model: Path, pictures: Path, tmp_path: Path) -> None
     parquet = pytest.importorskip("pyarrow.parquet")
     result = run("inspect", model, pictures, "-o", tmp_path / "r.csv")
     assert result.stdout == ""
+    assert "3 pictures (1 defect, 1 good, 1 unreadable): " in " ".join(result.stderr.split())
     with (tmp_path / "r.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert list(rows[0]) == [*KEYS, "error"]
@@ -447,7 +448,7 @@ def test_inspect_names_what_it_leaves_out(model: Path, pictures: Path) -> None:
     said = " ".join(result.stderr.split())
     assert "Files are not inspected: 2 in " in said
     assert "IMG4, n.pgm" in said
-    assert "2 pictures: " in said
+    assert "2 pictures (1 good, 1 unreadable): " in said
     for number in range(30):
         (pictures / f"{number}.pgm").touch()
     said = " ".join(run("inspect", model, pictures).stderr.split())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nfbmr.system.words import counted, how_unusual, percent, quoted, without_path
+from nfbmr.system.words import counted, how_unusual, listed_counts, percent, quoted, without_path
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,7 @@ def test_a_path_that_stands_before_is_not_said_again(why: str) -> None:
 )
 def test_a_share_is_said_in_percent(share: float, said: str) -> None:
     assert percent(share) == said
+
+
+def test_counts_are_listed_by_name() -> None:
+    assert listed_counts({"look": 0, "good": 31, "defect": 2}) == "2 defect, 31 good"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nfbmr.cli.arguments import Opened, refuse_file
 from nfbmr.errors import SettingsError
-from nfbmr.system.words import counted
+from nfbmr.system.words import counted, listed_counts
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +54,6 @@ def inspect_on_ray(
     )
     with shown_progress() as progress:
         judged = judge_archive(model, paths, out, options, progress)
-    found = ", ".join(f"{number} {what}" for what, number in sorted(judged.counts.items()))
+    found = listed_counts(judged.counts)
     _log.info("%s (%s): %s", counted(judged.pictures, "picture"), found, judged.out)
     return {what for what, number in judged.counts.items() if number}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -27,7 +28,7 @@ from nfbmr.cli.arguments import (
     where_to_write,
 )
 from nfbmr.errors import DataError, SettingsError
-from nfbmr.system.words import counted
+from nfbmr.system.words import counted, listed_counts
 
 if TYPE_CHECKING:
     from nfbmr.inspection.rows import Format
@@ -157,24 +158,25 @@ def _inspect_here(
         if heatmaps and folder is not None
         else None
     )
-    found: set[str] = set()
+    found: Counter[str] = Counter()
     with open_writer(chosen, rows_file) as write, drawn or nullcontext():
         for done, result in enumerate(inspector.inspect_many(pictures)):
             write(to_row(result, str(model)))
             if rows_file is None and is_unread() and not all_counts:
                 raise typer.Exit
             if isinstance(result, Failure):
-                found.add("unreadable")
+                found["unreadable"] += 1
                 continue
-            found.add(result.verdict)
+            found[result.verdict] += 1
             if drawn is not None:
                 # Short enough for a file system, whatever the letters.
                 name = f"{done:06d}_{pictures[done].stem[:50]}"
                 drawn.keep_soon(name, pictures[done], result)
     if rows_file is not None:
         beside = f"; heatmaps: {drawn.folder}" if drawn is not None else ""
-        _log.info("%s: %s%s", counted(len(pictures), "picture"), rows_file, beside)
-    return found
+        said = f" ({listed_counts(found)})" if found else ""
+        _log.info("%s%s: %s%s", counted(len(pictures), "picture"), said, rows_file, beside)
+    return set(found)
 
 
 def _pictures(paths: list[str]) -> Iterator[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from subprocess import list2cmdline
 
@@ -12,6 +13,11 @@ def counted(number: float, one: str, many: str = "") -> str:
     """Returns `1 picture`, `2 pictures`; `many` where it is not `one` with an s."""
     shown = str(number) if isinstance(number, int) else f"{number:g}"
     return f"{shown} {one if number == 1 else many or f'{one}s'}"
+
+
+def listed_counts(counts: Mapping[str, int]) -> str:
+    """Returns `2 defect, 31 good`: names with their numbers, of those that there are."""
+    return ", ".join(f"{number} {name}" for name, number in sorted(counts.items()) if number)
 
 
 def percent(share: float) -> str:
