@@ -53,6 +53,25 @@ def test_the_oddest_is_named_first_with_the_threshold_without_it(calibration: Ca
     assert len(odd) <= 5, "about the asked share of 60"
 
 
+@pytest.mark.parametrize("rate", [0.01, 0.05])
+@pytest.mark.parametrize("n", [25, 60, 200])
+def test_hardly_any_of_good_pictures_alone_is_odd(n: int, rate: float) -> None:
+    found = []
+    for seed in range(20):
+        maps = np.random.default_rng(seed).exponential(size=(n, len(MAPS), 4, 4))
+        names = [str(number) for number in range(n)]
+        found.append(len(odd_ones(calibrate(maps.astype(np.float32), ANY, rate, names))))
+    assert np.mean(found) < 1.2, "the asked share alone would be 10 of 200"
+
+
+@pytest.mark.parametrize("n", [25, 60])
+def test_two_that_hide_one_another_are_odd(n: int) -> None:
+    maps = good(n)
+    maps[[3, 8]] += 2
+    odd = odd_ones(calibrate(maps, ANY, 0.01, NAMES[:n]))
+    assert {"picture 3", "picture 8"} <= {one.picture for one in odd}
+
+
 def test_without_it_the_threshold_is_that_of_the_others(
     calibration: Calibration, rotten: Maps
 ) -> None:

@@ -107,7 +107,8 @@ def say_oddest(calibration: Calibration) -> None:
     _log.warning(
         "%s unlike the others; look whether good: %s. Where one is "
         "not, take it out and fit again, or leave it out of the threshold: nfbmr calibrate MODEL "
-        "--without FILE",
+        "--without FILE%s",
         counted(len(odd), "good picture is", "good pictures are"),
         told,
+        "" if len(odd) == 1 else ". Then more may be among the next: nfbmr doctor MODEL lists them",
     )

@@ -31,10 +31,11 @@ _SHOWN = 5  # pictures of a list
 _HASH = 12  # digits of a hash that stand for a picture
 
 _MOST_ODD = 20
-_FAR = 1.25  # of the threshold, above which a good picture is odd
 _MOVES = 0.95  # of the threshold: what an odd picture leaves of it, at most, when it goes
 _BULK = (0.75, 0.9)  # quantiles of the good scores between which their tail is looked at
-_LEAST_TAIL = 40  # scores that such a tail is looked for in
+_BULK_OF_FEW = (0.5, 0.8)
+_FEW = 40  # scores, below which they count as few
+_LEAST_TAIL = 10  # scores that such a tail is looked for in
 _BEYOND = 0.1  # sets in which chance alone would put a good picture beyond that tail
 
 
@@ -159,22 +160,23 @@ def odd_ones(calibration: Calibration) -> tuple[Odd, ...]:
     """Names the good pictures that lift the threshold by themselves, or lie far above the others.
 
     The oddest first; none of a calibration that does not know its pictures. That the asked share
-    of good pictures lies a little above the threshold is no oddity. Where several are odd, each
-    hides what the others do to the threshold: so those count, too, that the tail of the calmer
-    nine tenths would not reach in ten such sets, were it exponential.
+    of good pictures lies above the threshold is no oddity: a picture lifts it by itself only where
+    it rests on the highest score. Where several are odd, each hides what the others do to the
+    threshold: so those count, too, that the tail of the calmer ones would not reach in ten such
+    sets, were it exponential.
     """
     if not calibration.pictures:
         return ()
     raw = calibration.raw(np.array(calibration.scores))
     end = _end_of_tail(raw)
+    _, rank = threshold_for(raw, calibration.false_alarm_rate)
     most = max(_MOST_ODD, len(raw) // 10)
     found = []
     for place in range(len(raw) - 1, max(-1, len(raw) - 1 - most), -1):
         shown = _threshold_without(calibration, raw, place)
         score = calibration.scores[place]
-        stands_out = score > _FAR * calibration.threshold or raw[place] > end
         moves = score > shown and shown < _MOVES * calibration.threshold
-        if stands_out or moves:
+        if raw[place] > end or (moves and rank >= len(raw)):
             found.append(Odd(picture=calibration.pictures[place], score=score, without=shown))
     return tuple(found)
 
@@ -183,13 +185,15 @@ def _end_of_tail(raw: Floats) -> float:
     """Returns what of n scores (n,) the highest exceeds in `_BEYOND` of such sets.
 
     By an exponential tail through the quantiles of `_BULK`, which a tenth of rotten ones among
-    them, high as they may be, moves little. Of few scores these say nothing: infinity.
+    them, high as they may be, moves little; of few scores through lower ones, as a tenth of these
+    is soon exceeded. Of fewer still they say nothing: infinity.
     """
-    start, end = np.quantile(raw, _BULK)
+    low, high = _BULK if len(raw) >= _FEW else _BULK_OF_FEW
+    start, end = np.quantile(raw, (low, high))
     if len(raw) < _LEAST_TAIL or start == end:
         return np.inf
-    scale = (end - start) / np.log((1 - _BULK[0]) / (1 - _BULK[1]))
-    return float(start + scale * np.log((1 - _BULK[0]) * len(raw) / _BEYOND))
+    scale = (end - start) / np.log((1 - low) / (1 - high))
+    return float(start + scale * np.log((1 - low) * len(raw) / _BEYOND))
 
 
 def _threshold_without(calibration: Calibration, raw: Floats, left_out: int | list[int]) -> float:
