@@ -23,13 +23,14 @@ from nfbmr.scoring.judges import (
     by_judge,
     heard_left_out,
     judges_of,
-    left_out_statistics,
+    of_others,
 )
 from nfbmr.scoring.level import to_level, zero_for
 from nfbmr.scoring.looks import in_order, looks_of_maps
 from nfbmr.scoring.maps import Floats, Maps, statistics
 from nfbmr.scoring.rims import rim_scale, with_calm_rims
-from nfbmr.scoring.spread import NO_SPREAD, refuse_alike, refuse_one_alone
+from nfbmr.scoring.spread import NO_SPREAD, refuse_alike, refuse_copies, refuse_one_alone, say_alike
+from nfbmr.scoring.tails import calm_ones
 from nfbmr.settings.schema import CalibrationSettings, ScoringSettings
 from nfbmr.system.words import counted
 
@@ -104,7 +105,7 @@ def calibrate(
     table = statistics(maps, scoring)
     trained = None if known is None or known.folds else known.trained
     own = () if known is None else tuple(known.own)
-    scales, raw = scales_of(table, scoring, trained, own, names)
+    scales, raw, calm = scales_of(table, scoring, trained, own, names)
     order = np.argsort(raw, kind="stable")
     maps, trained = maps[order], None if trained is None else trained[order]
     calibration = Calibration(
@@ -122,7 +123,7 @@ def calibrate(
         **({} if known is None else known.kept()),
         rims=rims,
         ignored=ignored,
-        **heat_scale(maps, scoring, rate, factors, ignored, own, trained),
+        **heat_scale(maps, scoring, rate, factors, ignored, own, trained, calm[order]),
     )
     return with_threshold(calibration, raw[order], levels=scoring.by_judges)
 
@@ -133,8 +134,10 @@ def scales_of(
     trained: NDArray[np.bool_] | None,
     own: Collection[str],
     names: Sequence[str],
-) -> tuple[dict[str, Any], Floats]:
+) -> tuple[dict[str, Any], Floats, NDArray[np.bool_]]:
     """Returns what a calibration keeps of the scales of statistics (n, M), and raw scores (n,).
+
+    And which images (n,) the scales rest on: not the wild ones.
 
     Args:
         table: of good pictures; of maps in `own` as of pictures that were left out.
@@ -148,17 +151,24 @@ def scales_of(
     """
     if trained is not None:
         table = _as_if_new(table, scoring, trained, own)
-    refuse_alike(table, scoring, names)
-    said = _said_left_out(table, scoring)
-    scale = _scale_of_judges(said, scoring, names)
-    raw = heard_left_out(said, *scale, len(said), scoring.fusion) if scale else said[:, 0]
+    refuse_copies(table)
+    calm, ends = calm_ones(table)
+    called = [name for name, is_calm in zip(names, calm, strict=False) if is_calm]
+    usual, n = table[calm], int(calm.sum())
+    refuse_alike(usual, scoring, called)
+    say_alike(table, scoring)
+    said = _said_of_others(table, scoring, calm)
+    scale = _scale_of_judges(said[calm], scoring, called)
+    raw = heard_left_out(said, *scale, n, calm, scoring.fusion) if scale else said[:, 0]
     kept = {
-        "statistic_mean": tuple(table.mean(axis=0).tolist()),
-        "statistic_std": tuple(table.std(axis=0, ddof=1).tolist()),
+        "statistic_mean": tuple(usual.mean(axis=0).tolist()),
+        "statistic_std": tuple(usual.std(axis=0, ddof=1).tolist()),
         "judge_mean": tuple(scale[0].tolist()) if scale else (),
         "judge_std": tuple(scale[1].tolist()) if scale else (),
+        "calm": 0 if calm.all() else n,
+        "wild_from": () if calm.all() else tuple(ends.tolist()),
     }
-    return kept, raw
+    return kept, raw, calm
 
 
 def _as_if_new(
@@ -173,13 +183,11 @@ def _as_if_new(
     return found
 
 
-def _said_left_out(table: Floats, scoring: ScoringSettings) -> Floats:
-    """Returns what judges say (n, G) of statistics (n, M), each image on the others' scale."""
-    centred = table - table.mean(axis=0)
-    return by_judge(
-        left_out_statistics(centred, (centred**2).sum(axis=0), len(table)),
-        scoring,
-    )
+def _said_of_others(table: Floats, scoring: ScoringSettings, calm: NDArray[np.bool_]) -> Floats:
+    """Returns what judges say (n, G) of statistics (n, M), each image on the calm others' scale."""
+    centred = table - table[calm].mean(axis=0)
+    squares = (centred[calm] ** 2).sum(axis=0)
+    return by_judge(of_others(centred, squares, int(calm.sum()), calm), scoring)
 
 
 def _scale_of_judges(

@@ -20,11 +20,12 @@ from nfbmr.scoring.bounds import HUGE, MOST_CELLS, are_possible
 from nfbmr.scoring.chosen import Chosen
 from nfbmr.scoring.conformal import TINY, Attained, images_needed, threshold_for
 from nfbmr.scoring.ignored import Area, are_areas, inside, masked
-from nfbmr.scoring.judges import by_judge, heard, heard_left_out, left_out_statistics
+from nfbmr.scoring.judges import by_judge, heard, heard_left_out, of_others
 from nfbmr.scoring.left_out import left_out
 from nfbmr.scoring.level import to_level, to_raw
 from nfbmr.scoring.maps import MAPS, Floats, Maps, statistics
 from nfbmr.scoring.rims import RimScale, is_scale, with_calm_rims
+from nfbmr.scoring.tails import is_calm
 from nfbmr.settings.schema import CalibrationSettings, ScoringSettings
 
 Verdict = Literal["good", "look", "defect"]
@@ -116,6 +117,11 @@ class Calibration:
     scores are taken from. None in calibrations of older versions."""
     seen: tuple[bool, ...] = ()
     """Which of them the networks were trained on, (n,); none where none was."""
+    calm: int = 0
+    """How many of them scales of scores and maps rest on, where some are wild; 0: all."""
+    wild_from: tuple[float, ...] = ()
+    """Where each statistic of a picture is wild, (M,), see `nfbmr.scoring.tails`; none where none
+    is."""
 
     @model_validator(mode="after")
     def _check(self) -> Calibration:
@@ -150,6 +156,8 @@ class Calibration:
             and len(self.table) in (0, n)
             and all(len(row) == len(self.statistic_mean) for row in self.table)
             and len(self.seen) in (0, n)
+            and (self.calm == 0 or 2 <= self.calm < n)
+            and len(self.wild_from) == (len(self.statistic_mean) if self.calm else 0)
             and len(self.judge_mean) == len(self.judge_std)
             and len(self.judge_mean) == len(self.judge_peak)
             and min((*self.judge_std, *self.judge_peak), default=1) >= TINY / 2
@@ -305,15 +313,17 @@ def calibration_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibr
     """
     if calibration.learnt:
         maps = left_out(maps, calibration.learnt, calibration.own)
-    n = len(calibration.scores)
-    maps = placed(maps, calibration)
+    n = calibration.calm or len(calibration.scores)
+    table = statistics(placed(maps, calibration), scoring)
+    calm = np.ones(len(table), np.bool_)
+    if calibration.calm:
+        calm = is_calm(table, np.array(calibration.wild_from))
     mean, std = np.array(calibration.statistic_mean), np.array(calibration.statistic_std)
-    said = by_judge(
-        left_out_statistics(statistics(maps, scoring) - mean, (n - 1) * std**2, n), scoring
-    )
+    said = by_judge(of_others(table - mean, (n - 1) * std**2, n, calm), scoring)
+    if not calibration.judge_std:
+        return calibration.shown(said[:, 0])
     scale = np.array(calibration.judge_mean), np.array(calibration.judge_std)
-    raw = heard_left_out(said, *scale, n, scoring.fusion) if calibration.judge_std else said[:, 0]
-    return calibration.shown(raw)
+    return calibration.shown(heard_left_out(said, *scale, n, calm, scoring.fusion))
 
 
 def image_scores(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> Floats:

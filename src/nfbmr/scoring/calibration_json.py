@@ -23,7 +23,18 @@ _ASM = "half the sum"
 def calibration_to_dict(calibration: Calibration) -> dict[str, Any]:
     """Returns the JSON form, which also says what `asm` meant when it was made."""
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(calibration).items()}
-    for name in ("ignored", "rims", "chosen", "folds", "names", "trained", "table", "seen"):
+    for name in (
+        "ignored",
+        "rims",
+        "chosen",
+        "folds",
+        "names",
+        "trained",
+        "table",
+        "seen",
+        "calm",
+        "wild_from",
+    ):
         if not values[name]:  # as it was before there were such
             del values[name]
     return values | {"asm": _ASM}

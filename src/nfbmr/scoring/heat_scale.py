@@ -29,6 +29,9 @@ from nfbmr.scoring.maps import (
 from nfbmr.scoring.spread import NO_SPREAD
 from nfbmr.settings.schema import MapName, ScoringSettings
 
+_MOST = 1e6
+"""Standard deviations of a peak: a wild picture's may be any number, and needs none."""
+
 
 def factors_of(maps: Maps, scoring: ScoringSettings) -> Factors:
     """Returns what repeats in raw maps (n, K, H, W), of which no area was left out yet."""
@@ -46,6 +49,7 @@ def heat_scale(
     ignored: tuple[Area, ...],
     own: Collection[str],
     trained: NDArray[np.bool_] | None,
+    calm: NDArray[np.bool_],
 ) -> dict[str, Any]:
     """Returns `map_mean`, `map_std`, `heat_zero`, `heat_one` and what judges need of their own.
 
@@ -57,6 +61,7 @@ def heat_scale(
         ignored: areas that say nothing.
         own: names of maps that training on a picture does not change here.
         trained: which of the pictures (n,) the networks were trained on; None where none was.
+        calm: which of them (n,) the scale of maps rests on.
 
     Raises:
         CalibrationError: a map never moves.
@@ -65,6 +70,7 @@ def heat_scale(
     chosen = chosen_maps(maps, shown_maps(scoring))
     # A view, where nothing is ignored: maps of thousands of pictures are large.
     cells = chosen.reshape(*chosen.shape[:2], -1) if counts.all() else chosen[..., counts]
+    cells = cells if calm.all() else cells[calm]
     map_mean, map_std = cells.mean(axis=(0, 2)), cells.std(axis=(0, 2))
     if not (map_std > NO_SPREAD * np.abs(cells).max(axis=(0, 2))).all():
         raise CalibrationError(
@@ -123,4 +129,4 @@ def _peaks(
     """Returns the highest positions (n,) of a judge's map in good pictures."""
     own = [scoring.maps.index(name) for name in names]
     fused = on_own_grid(maps, names, mean[own], std[own], factors)
-    return np.asarray(fused.max(axis=(1, 2)))
+    return np.asarray(np.minimum(fused.max(axis=(1, 2)), _MOST))

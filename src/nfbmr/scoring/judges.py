@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.scoring.maps import FINE, Floats
+from nfbmr.scoring.tails import wild_from
 from nfbmr.settings.schema import Fusion, MapName, ScoringSettings
 
 LEAST_UNSEEN = 2
@@ -45,9 +46,14 @@ def heard(said: Floats, mean: Floats, std: Floats, fusion: Fusion) -> Floats:
     return _fused((said - mean) / std, fusion)
 
 
-def heard_left_out(said: Floats, mean: Floats, std: Floats, n: int, fusion: Fusion) -> Floats:
-    """Fuses what judges say (N, G) of images, each on the scale (G,) of n images less itself."""
-    return _fused(left_out_statistics(said - mean, (n - 1) * std**2, n), fusion)
+def heard_left_out(
+    said: Floats, mean: Floats, std: Floats, n: int, calm: NDArray[np.bool_], fusion: Fusion
+) -> Floats:
+    """Fuses what judges say (N, G) of images, each on the scale (G,) of n images less itself.
+
+    Those that are not `calm`, (N,), have no part in that scale.
+    """
+    return _fused(of_others(said - mean, (n - 1) * std**2, n, calm), fusion)
 
 
 def _fused(said: Floats, fusion: Fusion) -> Floats:
@@ -57,6 +63,23 @@ def _fused(said: Floats, fusion: Fusion) -> Floats:
     above = np.sqrt(np.square(np.maximum(said, 0)).mean(axis=1))
     # Below typical, squares tell nothing apart: a little of the plain average keeps an order there.
     return np.asarray(above + _PLAIN * said.mean(axis=1))
+
+
+def of_others(centred: Floats, squares: Floats, n: int, calm: NDArray[np.bool_]) -> Floats:
+    """Standardises images' statistics (N, M) by those of n images that are others.
+
+    Args:
+        centred: statistics less their means over the n images.
+        squares: (M,), the sum of squares of what all n of them have there.
+        n: images that the scale is of.
+        calm: (N,), which images are among them; the scale is then that of the others.
+    """
+    found = left_out_statistics(centred, squares, n)
+    if calm.all():
+        return found
+    spread = np.sqrt(squares / (n - 1))
+    # No farther than one could lie whose others have the least spread: `left_out_statistics`.
+    return np.where(calm[:, None], found, np.minimum(centred / spread, np.sqrt(n) / _NO_SPREAD))
 
 
 def left_out_statistics(centred: Floats, squares: Floats, n: int) -> Floats:
@@ -99,6 +122,7 @@ def as_if_held_out(table: Floats, trained: NDArray[np.bool_]) -> Floats:
 
     Training makes what it saw look a little calmer. Mean and spread of the two groups tell by how
     much; each column of the trained ones is moved and stretched by that. Pictures keep their order.
+    Wild ones (`nfbmr.scoring.tails`) have no part in either group.
 
     Args:
         table: of statistics that training changes; others are the caller's affair.
@@ -107,8 +131,21 @@ def as_if_held_out(table: Floats, trained: NDArray[np.bool_]) -> Floats:
     seen, unseen = table[trained], table[~trained]
     if len(seen) < 2 or len(unseen) < LEAST_UNSEEN:
         return table
-    spread = seen.std(axis=0, ddof=1)
-    stretch = np.where(spread > 0, unseen.std(axis=0, ddof=1) / np.maximum(spread, 1e-30), 1.0)
+    middle, spread = _centre_and_spread(seen)
+    wanted, wide = _centre_and_spread(unseen)
+    stretch = np.where(spread > 0, wide / np.maximum(spread, 1e-30), 1.0)
     found = table.copy()
-    found[trained] = unseen.mean(axis=0) + (seen - seen.mean(axis=0)) * stretch
+    found[trained] = wanted + (seen - middle) * stretch
     return found
+
+
+def _centre_and_spread(group: Floats) -> tuple[Floats, Floats]:
+    """Returns mean and standard deviation of the columns of (n, M) without what is wild, (M,)."""
+    ends = wild_from(group)
+    if (group <= ends).all():
+        return group.mean(axis=0), group.std(axis=0, ddof=1)
+    columns = [column[column <= end] for column, end in zip(group.T, ends, strict=True)]
+    return (
+        np.array([column.mean() for column in columns]),
+        np.array([column.std(ddof=1) for column in columns]),
+    )

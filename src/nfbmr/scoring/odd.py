@@ -18,6 +18,7 @@ from nfbmr.scoring.calibrate import LEAST_HELD_OUT
 from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.conformal import threshold_for
 from nfbmr.scoring.maps import Floats
+from nfbmr.scoring.tails import end_of_tail
 from nfbmr.system.files import printable
 from nfbmr.system.words import counted
 
@@ -32,10 +33,6 @@ _HASH = 12  # digits of a hash that stand for a picture
 
 _MOST_ODD = 20
 _MOVES = 0.95  # of the threshold: what an odd picture leaves of it, at most, when it goes
-_BULK = (0.75, 0.9)  # quantiles of the good scores between which their tail is looked at
-_BULK_OF_FEW = (0.5, 0.8)
-_FEW = 40  # scores, below which they count as few
-_LEAST_TAIL = 10  # scores that such a tail is looked for in
 _BEYOND = 0.1  # sets in which chance alone would put a good picture beyond that tail
 
 
@@ -168,7 +165,7 @@ def odd_ones(calibration: Calibration) -> tuple[Odd, ...]:
     if not calibration.pictures:
         return ()
     raw = calibration.raw(np.array(calibration.scores))
-    end = _end_of_tail(raw)
+    end = float(end_of_tail(raw[:, None], _BEYOND)[0])
     _, rank = threshold_for(raw, calibration.false_alarm_rate)
     most = max(_MOST_ODD, len(raw) // 10)
     found = []
@@ -179,21 +176,6 @@ def odd_ones(calibration: Calibration) -> tuple[Odd, ...]:
         if raw[place] > end or (moves and rank >= len(raw)):
             found.append(Odd(picture=calibration.pictures[place], score=score, without=shown))
     return tuple(found)
-
-
-def _end_of_tail(raw: Floats) -> float:
-    """Returns what of n scores (n,) the highest exceeds in `_BEYOND` of such sets.
-
-    By an exponential tail through the quantiles of `_BULK`, which a tenth of rotten ones among
-    them, high as they may be, moves little; of few scores through lower ones, as a tenth of these
-    is soon exceeded. Of fewer still they say nothing: infinity.
-    """
-    low, high = _BULK if len(raw) >= _FEW else _BULK_OF_FEW
-    start, end = np.quantile(raw, (low, high))
-    if len(raw) < _LEAST_TAIL or start == end:
-        return np.inf
-    scale = (end - start) / np.log((1 - low) / (1 - high))
-    return float(start + scale * np.log((1 - low) * len(raw) / _BEYOND))
 
 
 def _threshold_without(calibration: Calibration, raw: Floats, left_out: int | list[int]) -> float:

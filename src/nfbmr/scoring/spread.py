@@ -21,32 +21,43 @@ _log = logging.getLogger(__name__)
 NO_SPREAD = 1e-6
 """Of a value's size; float32 knows no finer."""
 
+_COPIES = (
+    ": are they copies of one picture, or is the camera stuck? No threshold can rest on that; give "
+    "pictures of different good parts"
+)
+
+
+def refuse_copies(table: Floats) -> None:
+    """Checks that not half of the good images have the very same statistics (n, M).
+
+    Raises:
+        CalibrationError: half of them, or more.
+    """
+    n, same = len(table), int(np.unique(table, axis=0, return_counts=True)[1].max())
+    if 2 * same >= n:
+        raise CalibrationError(f"{same} of the {n} good images give the very same values{_COPIES}")
+
 
 def refuse_alike(table: Floats, scoring: ScoringSettings, called: Sequence[str]) -> None:
     """Checks that the statistics (n, M) of good images differ: no scale rests on a spread of none.
 
-    Says where half of the images have one value in a statistic: its scale rests on the others.
-
     Raises:
-        CalibrationError: one has no spread, or none but for one image; or half of the images are
-            the same.
+        CalibrationError: one has no spread, or none but for one image.
     """
     n = len(table)
-    names = [f"{kind} of {name}" for name in scoring.maps for kind in scoring.statistics]
+    names = _names(scoring)
     flat = table.std(axis=0) <= NO_SPREAD * np.abs(table).max(axis=0)
-    same = int(np.unique(table, axis=0, return_counts=True)[1].max())
-    if flat.any() or 2 * same >= n:
-        what = (
-            f"{same} of the {n} good images give the very same values"
-            if 2 * same >= n
-            else f"the {n} good images do not differ at all in {names[int(flat.argmax())]}"
-        )
+    if flat.any():
         raise CalibrationError(
-            f"{what}: are they copies of one picture, or is the camera stuck? No threshold can "
-            "rest on that; give pictures of different good parts"
+            f"the {n} good images do not differ at all in {names[int(flat.argmax())]}{_COPIES}"
         )
     refuse_one_alone(table, names, called)
-    alike = _alike(table)
+
+
+def say_alike(table: Floats, scoring: ScoringSettings) -> None:
+    """Says where half of the good images have one value in a statistic of (n, M)."""
+    n, alike = len(table), _alike(table)
+    names = _names(scoring)
     if half := [f"{alike[m]} in {names[m]}" for m in np.flatnonzero(2 * alike >= n)]:
         _log.warning(
             "Of the %d good images, %s have the same value, so that scale rests on the others; is "
@@ -55,6 +66,10 @@ def refuse_alike(table: Floats, scoring: ScoringSettings, called: Sequence[str])
             n,
             " and ".join(half),
         )
+
+
+def _names(scoring: ScoringSettings) -> list[str]:
+    return [f"{kind} of {name}" for name in scoring.maps for kind in scoring.statistics]
 
 
 def refuse_one_alone(table: Floats, names: Sequence[str], called: Sequence[str]) -> None:

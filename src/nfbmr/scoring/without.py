@@ -63,7 +63,7 @@ def without(
             ]
         names = [name_of(calibration, calibration.pictures[n]) for n in kept]
         table = np.array(calibration.table)[kept]
-        scales, raw = scales_of(table, scoring, seen, calibration.own, names)
+        scales, raw, _ = scales_of(table, scoring, seen, calibration.own, names)
         # Nobody knows what those that do not calibrate would score on the new scales.
         calibration = replace(calibration, trained={})
     order = np.argsort(raw, kind="stable")

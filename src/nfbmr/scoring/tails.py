@@ -1,0 +1,72 @@
+"""Where the tail of good pictures ends, as far as the calmer ones of them say.
+
+One good picture in twenty-five on which a flow explodes would be the scale of all others: such a
+wild one has no part in it.
+
+Shapes: n = good images, M = statistics or other columns.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfbmr.scoring.maps import Floats
+
+_WILD = 1e-5  # sets of good pictures in which the tail would put one so far out
+_DOMINATED = 2.0  # times as wide as without wild ones: a scale that is theirs
+_BULK = (0.75, 0.9)  # quantiles between which the tail is looked at
+_BULK_OF_FEW = (0.5, 0.8)
+_FEW = 40  # values, below which they count as few
+_LEAST = 10  # values that a tail is looked for in
+
+
+def end_of_tail(values: Floats, beyond: float) -> Floats:
+    """Returns what the highest of n values (n, M) exceeds in a share `beyond` of such sets, (M,).
+
+    By an exponential tail through the quantiles of `_BULK`, which a tenth of rotten ones among
+    them, high as they may be, moves little; of few values through lower ones, as a tenth of these
+    is soon exceeded. Fewer still, or those that are alike, say nothing: the largest float.
+    """
+    n = len(values)
+    if n < _LEAST:
+        return np.full(values.shape[1], sys.float_info.max)
+    low, high = _BULK if n >= _FEW else _BULK_OF_FEW
+    start, end = np.quantile(values, (low, high), axis=0)
+    scale = (end - start) / np.log((1 - low) / (1 - high))
+    reached = start + scale * np.log((1 - low) * n / beyond)
+    return np.where(end > start, reached, sys.float_info.max)
+
+
+def wild_from(values: Floats) -> Floats:
+    """Returns where the wild ones of n values (n, M) begin, (M,); the largest float where none is.
+
+    Wild are those where the tail would put one in 1 of 100,000 such sets, if they are the scale:
+    if all together spread twice as far as the others.
+    """
+    ends = end_of_tail(values, _WILD)
+    for column, end in enumerate(ends):
+        own = values[:, column]
+        if own.std() <= _DOMINATED * own[own <= end].std():
+            ends[column] = sys.float_info.max
+    return ends
+
+
+def calm_ones(table: Floats) -> tuple[NDArray[np.bool_], Floats]:
+    """Says which images a scale may rest on, (n,), and where the wild ones begin, (M,).
+
+    Wild is what lies in some column as `wild_from` says. Where that is half of them, nobody knows
+    what is usual: then none is wild.
+    """
+    ends = wild_from(table)
+    calm = is_calm(table, ends)
+    if 2 * calm.sum() <= len(table):
+        return np.ones(len(table), np.bool_), np.full(len(ends), sys.float_info.max)
+    return calm, ends
+
+
+def is_calm(table: Floats, ends: Floats) -> NDArray[np.bool_]:
+    """Says which images (n,) of statistics (n, M) lie below where the wild ones begin, (M,)."""
+    return np.asarray((table <= ends).all(axis=1))
