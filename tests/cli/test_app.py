@@ -306,8 +306,9 @@ def test_info(model: Path) -> None:
 
 
 def test_the_oddest_good_pictures_are_named_by_doctor_and_info(model: Path) -> None:
-    calibration = read_bundle(model, tensors=False).calibration
-    highest = oddest(calibration)[0]
+    bundle = read_bundle(model, tensors=False)
+    calibration = bundle.calibration
+    highest = oddest(calibration, bundle.settings.scoring)[0]
     assert highest.name == calibration.names[calibration.pictures[-1]]
     told = run("doctor", model).stdout
     said = f"{highest.name}: score {highest.score:.3f}"

@@ -20,11 +20,9 @@ from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.learning import unlike
 from nfbmr.learning.plan import Plan
 from nfbmr.model.bundle import read_bundle
-from nfbmr.scoring.calibrate import calibrate
-from nfbmr.scoring.maps import MAPS
 from nfbmr.scoring.odd import name_of, oddest, oddest_trained
 from nfbmr.settings.changes import with_changes
-from nfbmr.settings.schema import ScoringSettings, Settings
+from nfbmr.settings.schema import Settings
 
 Draw = Callable[..., NDArray[np.uint8]]
 
@@ -111,22 +109,10 @@ def test_a_fit_names_them(
     Image.fromarray(rotten).save(good / "rotten.png")
     with caplog.at_level(logging.INFO, "nfbmr"):
         inspector = fit(good, None, settings=tiny, device="cpu", cache=FeatureCache(tmp_path / "c"))
-    first = oddest(inspector.calibration)[0]
+    first = oddest(inspector.calibration, inspector.settings.scoring)[0]
     assert first.name == "rotten.png"
     assert f"- rotten.png: score {first.score:.3f}; ODD; without it" in caplog.text
     assert "unlike the others; look whether good: rotten.png (score" in caplog.text
-
-
-def test_where_several_are_odd_a_fit_says_where_the_next_ones_are(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    names = [f"picture {n}" for n in range(60)]
-    maps = np.random.default_rng(0).random((60, len(MAPS), 4, 4), np.float32)
-    scoring = ScoringSettings(maps=("norm", "fine"), fusion="any")
-    maps[:3] += 2
-    unlike.say_oddest(calibrate(maps, scoring, 0.05, names))
-    assert "3 good pictures are unlike the others" in caplog.text
-    assert caplog.text.endswith("the next: nfbmr doctor MODEL lists them\n")
 
 
 def test_names_are_those_of_the_pictures_that_calibrate_now(
@@ -137,12 +123,14 @@ def test_names_are_those_of_the_pictures_that_calibrate_now(
         Image.fromarray(draw(700 + number)).save(file)
     now = inspector.recalibrated(0.2, files)
     named = called(now, files)
-    assert {one.name for one in oddest(now.calibration)} <= {file.name for file in files}
+    assert {one.name for one in oddest(now.calibration, now.settings.scoring)} <= {
+        file.name for file in files
+    }
     assert now.calibration.trained == {}
     highest = now.calibration.pictures[-1]
     fewer = now.recalibrated(without=[tmp_path / named[highest]])
     assert highest not in fewer.calibration.names
-    for one in oddest(fewer.calibration):
+    for one in oddest(fewer.calibration, fewer.settings.scoring):
         assert one.name == named[one.picture]
 
 

@@ -13,15 +13,13 @@ from nfbmr.scoring.calibration import Calibration, image_scores
 from nfbmr.scoring.calibration_json import calibration_from_dict, calibration_to_dict
 from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.scoring.odd import (
-    UNKNOWN,
     name_of,
-    odd_in_words,
     odd_ones,
     oddest,
     oddest_trained,
     with_names,
-    without_all,
 )
+from nfbmr.scoring.odd_words import odd_in_words
 from nfbmr.scoring.without import without
 from nfbmr.settings.schema import ScoringSettings
 
@@ -46,7 +44,7 @@ def calibration(rotten: Maps) -> Calibration:
 
 
 def test_the_oddest_is_named_first_with_the_threshold_without_it(calibration: Calibration) -> None:
-    odd = odd_ones(calibration)
+    odd = odd_ones(calibration, ANY)
     assert odd[0].picture == "picture 17"
     assert odd[0].score == max(calibration.scores)
     assert odd[0].without < 1
@@ -60,7 +58,7 @@ def test_hardly_any_of_good_pictures_alone_is_odd(n: int, rate: float) -> None:
     for seed in range(20):
         maps = np.random.default_rng(seed).exponential(size=(n, len(MAPS), 4, 4))
         names = [str(number) for number in range(n)]
-        found.append(len(odd_ones(calibrate(maps.astype(np.float32), ANY, rate, names))))
+        found.append(len(odd_ones(calibrate(maps.astype(np.float32), ANY, rate, names), ANY)))
     assert np.mean(found) < 1.2, "the asked share alone would be 10 of 200"
 
 
@@ -68,7 +66,7 @@ def test_hardly_any_of_good_pictures_alone_is_odd(n: int, rate: float) -> None:
 def test_two_that_hide_one_another_are_odd(n: int) -> None:
     maps = good(n)
     maps[[3, 8]] += 2
-    odd = odd_ones(calibrate(maps, ANY, 0.01, NAMES[:n]))
+    odd = odd_ones(calibrate(maps, ANY, 0.01, NAMES[:n]), ANY)
     assert {"picture 3", "picture 8"} <= {one.picture for one in odd}
 
 
@@ -87,6 +85,24 @@ def test_without_it_the_threshold_is_that_of_the_others(
     new = good(9, seed=1)
     said = image_scores(new, ANY, fewer)
     np.testing.assert_allclose(said, image_scores(new, ANY, others), rtol=1e-12)
+
+
+@pytest.mark.parametrize("more", [0.6, 2])
+def test_what_the_threshold_would_be_without_it_is_what_it_is_then(more: float) -> None:
+    """On the scale before, by new pictures that have scores on both; wild or a little odd."""
+    how = ScoringSettings(maps=("norm", "distance", "fine"), fusion="squares")
+    for seed in range(4):
+        maps = np.random.default_rng(seed).random((60, len(MAPS), 4, 4), np.float32)
+        maps[17] += more
+        before = calibrate(maps, how, 0.02, NAMES)
+        (one,) = (one for one in oddest(before, how) if one.picture == "picture 17")
+        assert one.without is not None
+        fewer = without(before, ["picture 17"], how)
+        new = np.random.default_rng(99).random((400, len(MAPS), 4, 4), np.float32)
+        new += np.linspace(0, 1, 400, dtype=np.float32)[:, None, None, None]
+        then, now = image_scores(new, how, fewer), image_scores(new, how, before)
+        near = np.argsort(np.abs(then - 1))[:15]
+        assert one.without == pytest.approx(float(now[near].mean()), rel=0.15, abs=0.02)
 
 
 def test_calibrations_of_older_versions_keep_their_scales(calibration: Calibration) -> None:
@@ -148,7 +164,7 @@ def test_too_few_cannot_be_left(calibration: Calibration) -> None:
 def test_a_calibration_that_does_not_know_its_pictures_names_none(
     calibration: Calibration,
 ) -> None:
-    assert odd_ones(replace(calibration, pictures=())) == ()
+    assert odd_ones(replace(calibration, pictures=()), ANY) == ()
 
 
 def test_odd_ones_that_hide_each_other_are_all_named() -> None:
@@ -158,17 +174,17 @@ def test_odd_ones_that_hide_each_other_are_all_named() -> None:
         maps[n] += 2 + 0.02 * step
     calibration = calibrate(maps, ANY, 0.01, [f"picture {n}" for n in range(200)])
 
-    named = [one.picture for one in odd_ones(calibration)]
+    named = [one.picture for one in odd_ones(calibration, ANY)]
 
     assert set(rotten) <= set(named[: len(rotten) + 1])
     assert len(named) <= len(rotten) + 2
-    alone = odd_ones(calibration)[0].without
+    alone = odd_ones(calibration, ANY)[0].without
     fewer = without(calibration, named, ANY)
     assert float(calibration.shown(fewer.raw(np.array(fewer.threshold)))) < 0.5 * alone
 
 
 def test_good_ones_alone_are_seldom_odd() -> None:
-    named = [len(odd_ones(clean(seed))) for seed in range(10)]
+    named = [len(odd_ones(clean(seed), ANY)) for seed in range(10)]
     assert sum(named) <= 20, "two of a hundred"
 
 
@@ -178,7 +194,7 @@ def clean(seed: int) -> Calibration:
 
 def test_of_few_good_pictures_a_tail_is_not_made_up() -> None:
     few = calibrate(good(12), ANY, 0.05, NAMES[:12])
-    assert len(odd_ones(few)) <= 1
+    assert len(odd_ones(few, ANY)) <= 1
 
 
 # ---- names
@@ -200,11 +216,11 @@ def known(rotten: Maps) -> Calibration:
 
 
 def test_the_oddest_are_called_by_their_files_names(known: Calibration) -> None:
-    found = oddest(known)
+    found = oddest(known, ANY)
     assert found[0].name == "part_17.png"
     assert found[0].is_odd
     assert [one.score for one in found] == sorted(known.scores, reverse=True)[: len(found)]
-    assert found[0].without == odd_ones(known)[0].without
+    assert found[0].without == odd_ones(known, ANY)[0].without
     assert len(found) >= 5, "some are named where none is odd, too"
 
 
@@ -213,14 +229,14 @@ def test_those_learnt_from_that_do_not_calibrate_are_named_too(known: Calibratio
     assert [one.name for one in found] == ["part_61.png", "part_60.png"]
     assert found[0].score == pytest.approx(float(known.shown(np.array(9.0))))
     assert found[0].without is None
-    lines = odd_in_words(known)
+    lines = odd_in_words(known, ANY)
     assert any(line.startswith("- part_61.png: score ") for line in lines)
 
 
 def test_names_stay_right_when_some_are_left_out(known: Calibration) -> None:
     fewer = without(known, [hash_of(17)], ANY)
     assert hash_of(17) not in fewer.names
-    for one in oddest(fewer):
+    for one in oddest(fewer, ANY):
         assert one.name == called(int(one.picture, 16))
     assert oddest_trained(fewer) == (), "nobody knows what they score on the new scales"
     older = without(replace(known, table=(), calm=0, wild_from=()), [hash_of(17)], ANY)
@@ -232,14 +248,8 @@ def test_names_outlive_the_file(known: Calibration) -> None:
     assert calibration_from_dict(kept, ANY) == known
     del kept["names"], kept["trained"]  # as older versions wrote it
     older = calibration_from_dict(kept, ANY)
-    assert oddest(older)[0].name == f"sha256 {hash_of(17)[:12]}..."
+    assert oddest(older, ANY)[0].name == f"sha256 {hash_of(17)[:12]}..."
     assert calibration_to_dict(older) == kept, "nothing is added to what it was"
-
-
-def test_what_knows_no_pictures_says_so(known: Calibration) -> None:
-    older = replace(known, pictures=(), names={}, trained={})
-    assert oddest(older) == ()
-    assert odd_in_words(older) == [f"{UNKNOWN}."]
 
 
 def test_a_name_that_two_files_have_comes_with_the_hash(known: Calibration) -> None:
@@ -255,7 +265,7 @@ def test_a_name_steers_neither_terminal_nor_markdown(known: Calibration) -> None
     name.encode("utf-8")
     by_hand = replace(known, names={hash_of(17): evil})  # as a file from elsewhere may have it
     assert name_of(by_hand, hash_of(17)) == name
-    assert "- `a'<b>?[2J?# b?.png`: score" in odd_in_words(named, markdown=True)[2]
+    assert "- `a'<b>?[2J?# b?.png`: score" in odd_in_words(named, ANY, markdown=True)[2]
 
 
 def test_of_many_only_the_highest_are_named() -> None:
@@ -263,21 +273,3 @@ def test_of_many_only_the_highest_are_named() -> None:
     found = calibrate(maps, ANY, 0.05, [hash_of(n) for n in range(700)])
     named = with_names(found, {hash_of(n): called(n) for n in range(700)})
     assert set(named.names) == set(found.pictures[-140:])
-
-
-def test_in_words_the_threshold_without_each_and_without_all() -> None:
-    maps = good(200)
-    for step, n in enumerate((3, 50, 77)):
-        maps[n] += 2 + 0.02 * step
-    found = calibrate(maps, ANY, 0.01, [hash_of(n) for n in range(200)])
-    named = with_names(found, {hash_of(n): called(n) for n in range(200)})
-    rest = without_all(named)
-    assert rest is not None
-    text = "\n".join(odd_in_words(named, 20))
-    for n in (3, 50, 77):
-        assert called(n) in text
-    first = oddest(named)[0]
-    assert f"{first.name}: score {first.score:.3f}; ODD; without it the threshold would be" in text
-    assert f"without the {len(odd_ones(named))} odd ones {rest:.3f}" in text
-    few = odd_in_words(named, 1)
-    assert f"- {len(odd_ones(named)) - 1} more odd ones" in few

@@ -73,7 +73,7 @@ def test_a_wild_picture_leaves_all_others_as_they_are(n: int, size: float) -> No
     raw = found.raw(np.array(found.scores))
     assert found.pictures[-1] == "7"
     np.testing.assert_allclose(raw[:-1], alone.raw(np.array(alone.scores)), rtol=1e-6, atol=1e-6)
-    assert odd_ones(found)[0].picture == "7"
+    assert odd_ones(found, HOW)[0].picture == "7"
 
 
 def test_a_defect_that_is_less_odd_is_still_told_from_good_ones() -> None:

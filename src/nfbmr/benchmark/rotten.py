@@ -91,7 +91,7 @@ def learnt(data: str, share: float, seed: int, folder: str) -> Row:
     asked = [sample for sample in found.test if sample not in rotten]
     maps, scoring = one.maps([sample.path for sample in asked]), one.settings.scoring
     bad = {seen.pixel_hash for seen in survey("rotten", rotten).pictures} if rotten else set()
-    named = [odd.picture for odd in odd_ones(one.calibration)]
+    named = [odd.picture for odd in odd_ones(one.calibration, scoring)]
     highest_first = one.calibration.pictures[::-1]
 
     def judged(calibration: Calibration) -> Row:

@@ -39,7 +39,8 @@ Without = Annotated[
     list[Path] | None,
     typer.Option(
         help="A picture that calibrates now and is to have no part in the thresholds, such as "
-        "one that `fit` called odd. May be given several times."
+        "one that `fit` called odd: its file, or its name as `doctor` has it. May be given several "
+        "times."
     ),
 ]
 
@@ -111,6 +112,7 @@ def _calibrate(
 ) -> None:
     from nfbmr.data.layouts import read_data
     from nfbmr.model.place import refuse_unwritable
+    from nfbmr.scoring.odd_words import odd_warning
 
     refuse_unwritable(model)
     images = None
@@ -123,6 +125,8 @@ def _calibrate(
     )
     changed.save_calibration()
     _tell(inspector.calibration, changed.calibration)
+    if warning := odd_warning(changed.calibration, changed.settings.scoring):
+        _log.warning("%s", warning)
     if images is not None:
         print(
             f"The rates are those of parts like the {len(images)} pictures given; they are the "

@@ -363,7 +363,7 @@ def _report(inspector: Inspector, evaluation: Evaluation, data: DataSet) -> Repo
         settings=to_dict(inspector.settings),
         labelled=_labelled(evaluation.samples),
         pictures=tuple(pictures_of(inspector, [evaluation.samples[i] for i in chosen])),
-        oddest=oddest(inspector.calibration),
+        oddest=oddest(inspector.calibration, inspector.settings.scoring),
         oddest_trained=oddest_trained(inspector.calibration),
-        without_odd=without_all(inspector.calibration),
+        without_odd=without_all(inspector.calibration, inspector.settings.scoring),
     )

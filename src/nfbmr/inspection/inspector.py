@@ -225,7 +225,7 @@ class Inspector:
         Raises:
             ImageError: one is not.
         """
-        for result in self._stream(images, 8, 2, full=True):
+        for result in self._several.heard(self._stream(images, 8, 2, full=True)):
             if isinstance(result, Failure):
                 raise ImageError(result.error)
             yield result

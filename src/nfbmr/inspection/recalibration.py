@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,6 +107,15 @@ def calibrated_on(
             "parts and the threshold would be too low; give good pictures it has not seen"
         )
     found = list(model.inspected(one.picture for one in seen.pictures))
+    called = sum(one.is_defect for one in found)
+    if 2 * called > len(found):
+        _log.warning(
+            "%d of the %d pictures were defects by the thresholds until now, and are taken for "
+            "good: look whether they are good parts of this product, unless camera, light or "
+            "material changed",
+            called,
+            len(found),
+        )
     maps = np.stack([one.maps for one in found]) if found else np.empty((0, 1, 1, 1), np.float32)
     hashes = [one.pixel_hash for one in seen.pictures]
     calibration = calibrate(
@@ -150,14 +161,41 @@ def _left_without(
     """
     if not pictures:
         return calibration
-    seen = survey("pictures to leave out", pictures, white=settings.data.white)
+    left, files = set[str](), list[ImageInput]()
+    for one in pictures:
+        known = _named(calibration, Path(one)) if isinstance(one, str | os.PathLike) else None
+        if known is None:
+            files.append(one)
+        else:
+            left.add(known)
+    if not files:
+        return without(calibration, left, settings.scoring)
+    seen = survey("pictures to leave out", files, white=settings.data.white)
     strange = [one.name for one in seen.pictures if one.pixel_hash not in calibration.pictures]
     if strange:
         raise CalibrationError(
             f"{', '.join(strange[:5])}: found no such picture among the {len(calibration.scores)} "
             "that calibrate this model; give files that it was fitted or calibrated with"
         )
-    return without(calibration, [one.pixel_hash for one in seen.pictures], settings.scoring)
+    left |= {one.pixel_hash for one in seen.pictures}
+    return without(calibration, left, settings.scoring)
+
+
+def _named(calibration: Calibration, given: Path) -> str | None:
+    """Returns the sha256 of the picture that is called so, where no file is; else None.
+
+    Raises:
+        CalibrationError: several are.
+    """
+    if given.name != str(given) or given.exists():
+        return None
+    found = [one for one in calibration.pictures if calibration.names.get(one) == given.name]
+    if len(found) > 1:
+        raise CalibrationError(
+            f"{given}: found {len(found)} pictures of this name among those that calibrate; "
+            "give the path of the one that is to go"
+        )
+    return found[0] if found else None
 
 
 def _refuse_no_shares(rate: float, look_rate: float) -> None:

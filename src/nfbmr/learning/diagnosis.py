@@ -13,7 +13,7 @@ from nfbmr.data.survey import Survey, survey
 from nfbmr.errors import DataError, NfbmrError
 from nfbmr.features.cache import FeatureCache
 from nfbmr.model.bundle import for_export, read_bundle
-from nfbmr.scoring.odd import odd_in_words
+from nfbmr.scoring.odd_words import odd_in_words
 from nfbmr.settings import presets
 from nfbmr.settings.schema import Settings
 from nfbmr.system import provenance
@@ -123,13 +123,13 @@ def model(path: Path) -> list[str]:
     lines = [
         f"{path}: '{bundle.facts.name}', learnt from {counted(bundle.facts.n_train, 'picture')}, "
         f"{bundle.facts.n_held_out} held out. What else it is says: nfbmr info {quoted(path)}",
-        *odd_in_words(bundle.calibration, _MOST_ODD, _LEAST_ODD),
+        *odd_in_words(bundle.calibration, bundle.settings.scoring, _MOST_ODD, _LEAST_ODD),
     ]
     for export in bundle.exports:
         if export.calibration != bundle.of:
             own = for_export(path, bundle, export).calibration
             lines += ["", f"{export.name}, whose calibration is its own:"]
-            lines += odd_in_words(own, _MOST_ODD, _LEAST_ODD)
+            lines += odd_in_words(own, bundle.settings.scoring, _MOST_ODD, _LEAST_ODD)
     return lines
 
 

@@ -225,7 +225,7 @@ def _calibration(
     if plan.in_force is not None:
         found = replace(found, chosen=plan.in_force.chosen)
     found = with_oddest(found, detector, good, features, settings.scoring)
-    say_oddest(found)
+    say_oddest(found, settings.scoring)
     return found
 
 

@@ -14,22 +14,14 @@ from nfbmr.learning.training_data import TrainingData
 from nfbmr.networks.detector import Detector
 from nfbmr.scoring.calibration import Calibration, image_scores
 from nfbmr.scoring.left_out import left_out
-from nfbmr.scoring.odd import (
-    MOST_TRAINED,
-    odd_ones,
-    oddest,
-    oddest_listed,
-    with_names,
-    without_all,
-)
+from nfbmr.scoring.odd import MOST_TRAINED, with_names
+from nfbmr.scoring.odd_words import odd_warning, oddest_listed
 from nfbmr.settings.schema import ScoringSettings
-from nfbmr.system.words import counted
 
 _log = logging.getLogger(__name__)
 
 _MOST_SCORED = 1000  # pictures that do not calibrate, drawn evenly: they pass the network once more
 _AT_A_TIME = 16  # pictures whose maps are in memory
-_MOST_NAMED = 5  # odd pictures
 
 
 def with_oddest(
@@ -86,29 +78,10 @@ def _scores(
     return np.concatenate(found)
 
 
-def say_oddest(calibration: Calibration) -> None:
+def say_oddest(calibration: Calibration, scoring: ScoringSettings) -> None:
     """Names the good pictures that look least like the rest: a person should look at them."""
-    for line in oddest_listed(calibration):
+    for line in oddest_listed(calibration, scoring):
         if line:
             _log.info("%s", line)
-    odd = odd_ones(calibration)
-    if not odd:
-        return
-    named = [one for one in oddest(calibration) if one.is_odd][:_MOST_NAMED]
-    told = "; ".join(
-        f"{one.name} (score {one.score:z.2f}; without it the threshold would be {one.without:z.2f} "
-        "or lower)"
-        for one in named
-    )
-    if len(odd) > _MOST_NAMED:
-        told += f"; {len(odd) - _MOST_NAMED} more"
-    if (rest := without_all(calibration)) is not None:
-        told += f"; without all of them {rest:.2f}"
-    _log.warning(
-        "%s unlike the others; look whether good: %s. Where one is "
-        "not, take it out and fit again, or leave it out of the threshold: nfbmr calibrate MODEL "
-        "--without FILE%s",
-        counted(len(odd), "good picture is", "good pictures are"),
-        told,
-        "" if len(odd) == 1 else ". Then more may be among the next: nfbmr doctor MODEL lists them",
-    )
+    if warning := odd_warning(calibration, scoring):
+        _log.warning("%s", warning)

@@ -71,7 +71,7 @@ from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.calibration_json import calibration_from_dict, calibration_to_dict, checked
 from nfbmr.scoring.left_out import leaning_in_words
 from nfbmr.scoring.maps import OLDER
-from nfbmr.scoring.odd import odd_in_words
+from nfbmr.scoring.odd_words import odd_in_words
 from nfbmr.scoring.order import order_in_words
 from nfbmr.scoring.rims import rims_in_words
 from nfbmr.settings.changes import from_dict, to_dict
@@ -132,7 +132,7 @@ class Bundle:
             "",
             *order_in_words(now),
             "",
-            *odd_in_words(now, markdown=True),
+            *odd_in_words(now, self.settings.scoring, markdown=True),
         ]
         pictures = now.pictures
         also = [one.describe() for one in (self.pose, self.ignore) if one is not None]

@@ -106,6 +106,7 @@ def calibrate(
     trained = None if known is None or known.folds else known.trained
     own = () if known is None else tuple(known.own)
     scales, raw, calm = scales_of(table, scoring, trained, own, names)
+    say_alike(table, scoring)
     order = np.argsort(raw, kind="stable")
     maps, trained = maps[order], None if trained is None else trained[order]
     calibration = Calibration(
@@ -156,7 +157,6 @@ def scales_of(
     called = [name for name, is_calm in zip(names, calm, strict=False) if is_calm]
     usual, n = table[calm], int(calm.sum())
     refuse_alike(usual, scoring, called)
-    say_alike(table, scoring)
     said = _said_of_others(table, scoring, calm)
     scale = _scale_of_judges(said[calm], scoring, called)
     raw = heard_left_out(said, *scale, n, calm, scoring.fusion) if scale else said[:, 0]

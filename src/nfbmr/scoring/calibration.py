@@ -265,7 +265,10 @@ class Calibration:
             f"(95 % interval: {least:.3g} to {most:.3g}), those called defects among them."
         ]
         if self.look_threshold >= self.threshold:
-            look = []
+            why = "so few good images leave nothing between the two"
+            if self.look_rate <= self.false_alarm_rate:
+                why = "the share that may be is no larger than that of false alarms"
+            look = [f"No score is for a person to look at: {why}."]
         few = (
             [
                 f"Only {n} good images calibrate: the scale of the scores is uncertain, and good "

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nfbmr.scoring.calibrate import LEAST_HELD_OUT
+from nfbmr.errors import CalibrationError
+from nfbmr.scoring.calibrate import LEAST_HELD_OUT, scales_of
 from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.conformal import threshold_for
 from nfbmr.scoring.maps import Floats
 from nfbmr.scoring.tails import end_of_tail
+from nfbmr.settings.schema import ScoringSettings
 from nfbmr.system.files import printable
-from nfbmr.system.words import counted
 
 MOST_TRAINED = 20
 """Pictures that were learnt from and do not calibrate, of which scores and names are kept."""
@@ -28,6 +30,7 @@ MOST_TRAINED = 20
 _LEAST_NAMED = 100  # that calibrate, of which the names are kept
 _SHARE_NAMED = 5  # at least every so-manyth
 _LONGEST = 255  # characters of a name, as file systems have them
+_UPPER = (0.5, 0.9)  # quantiles by which two scales of the same pictures are compared
 _SHOWN = 5  # pictures of a list
 _HASH = 12  # digits of a hash that stand for a picture
 
@@ -45,8 +48,8 @@ class Odd:
     score: float
     """On the scale that is shown."""
     without: float
-    """What the threshold would be without it, on the same scale; lower still where the picture
-    also widened the scales, as leaving it out (`without`) learns them anew."""
+    """What the threshold would be without it, on the same scale; scales are learnt anew then, as
+    by `nfbmr.scoring.without`, so this is nearly so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +102,14 @@ def _plain(name: str) -> str:
     return printable(name)[:_LONGEST].replace("\n", "?")
 
 
-def oddest(calibration: Calibration, most: int = _SHOWN) -> tuple[Unlike, ...]:
+def oddest(
+    calibration: Calibration, scoring: ScoringSettings, most: int = _SHOWN
+) -> tuple[Unlike, ...]:
     """Returns the pictures that calibrate and score highest, the highest first.
 
     All odd ones, then others up to `most`; none of a calibration that does not know its pictures.
     """
-    odd = {one.picture: one for one in odd_ones(calibration)}
+    odd = {one.picture: one for one in odd_ones(calibration, scoring)}
     raw = calibration.raw(np.array(calibration.scores))
     n = len(calibration.pictures)
     found: list[Unlike] = []
@@ -117,7 +122,7 @@ def oddest(calibration: Calibration, most: int = _SHOWN) -> tuple[Unlike, ...]:
                 picture=picture,
                 name=name_of(calibration, picture),
                 score=calibration.scores[place],
-                without=_threshold_without(calibration, raw, place),
+                without=_threshold_without(calibration, scoring, raw, [place]),
                 is_odd=picture in odd,
             )
         )
@@ -139,21 +144,20 @@ def oddest_trained(calibration: Calibration, most: int = _SHOWN) -> tuple[Unlike
     )
 
 
-def without_all(calibration: Calibration) -> float | None:
-    """Returns what the threshold would be without all odd ones, on the scale that is shown.
+def without_all(calibration: Calibration, scoring: ScoringSettings) -> float | None:
+    """Returns what the threshold would be without all odd ones, as `Odd.without`.
 
-    Lower still where they widened the scales. None where fewer than two are odd, or too few would
-    be left.
+    None where fewer than two are odd, or too few would be left.
     """
-    odd = odd_ones(calibration)
+    odd = odd_ones(calibration, scoring)
     if len(odd) < 2 or len(calibration.scores) - len(odd) < LEAST_HELD_OUT:
         return None
     raw = calibration.raw(np.array(calibration.scores))
     places = [calibration.pictures.index(one.picture) for one in odd]
-    return _threshold_without(calibration, raw, places)
+    return _threshold_without(calibration, scoring, raw, places)
 
 
-def odd_ones(calibration: Calibration) -> tuple[Odd, ...]:
+def odd_ones(calibration: Calibration, scoring: ScoringSettings) -> tuple[Odd, ...]:
     """Names the good pictures that lift the threshold by themselves, or lie far above the others.
 
     The oddest first; none of a calibration that does not know its pictures. That the asked share
@@ -170,7 +174,7 @@ def odd_ones(calibration: Calibration) -> tuple[Odd, ...]:
     most = max(_MOST_ODD, len(raw) // 10)
     found = []
     for place in range(len(raw) - 1, max(-1, len(raw) - 1 - most), -1):
-        shown = _threshold_without(calibration, raw, place)
+        shown = _threshold_without(calibration, scoring, raw, [place])
         score = calibration.scores[place]
         moves = score > shown and shown < _MOVES * calibration.threshold
         if raw[place] > end or (moves and rank >= len(raw)):
@@ -178,73 +182,25 @@ def odd_ones(calibration: Calibration) -> tuple[Odd, ...]:
     return tuple(found)
 
 
-def _threshold_without(calibration: Calibration, raw: Floats, left_out: int | list[int]) -> float:
-    """Returns the threshold without some of the raw scores (n,), on the scale that is shown."""
-    threshold, _ = threshold_for(np.delete(raw, left_out), calibration.false_alarm_rate)
-    return float(calibration.shown(np.array(threshold)))
+def _threshold_without(
+    calibration: Calibration, scoring: ScoringSettings, raw: Floats, left_out: list[int]
+) -> float:
+    """Returns the threshold without some of the raw scores (n,), on the scale that is shown.
 
-
-# ---- in words
-
-
-UNKNOWN = (
-    "Which good pictures look least like the rest is not known: this model is of an older version, "
-    "which kept no names; calibrate it with good pictures, or fit again"
-)
-
-
-def odd_in_words(
-    calibration: Calibration, most: int = 2 * _SHOWN, least: int = _SHOWN, *, markdown: bool = False
-) -> list[str]:
-    """Says which good pictures look least like the rest, and what they amount to, in lines.
-
-    Args:
-        calibration: that names them.
-        most: pictures of a list.
-        least: pictures that calibrate of a list, odd or not.
-        markdown: whether names are to be read as names there, whatever is in them.
+    Where the calibration keeps its statistics all scales are learnt again from the others; what
+    these score on both tells where the new threshold lies on the present scale.
     """
-    lines = oddest_listed(calibration, most, least, markdown=markdown)
-    return [*lines, "", _amount(calibration)] if calibration.pictures else lines
-
-
-def oddest_listed(
-    calibration: Calibration, most: int = 2 * _SHOWN, least: int = _SHOWN, *, markdown: bool = False
-) -> list[str]:
-    """Lists the good pictures that look least like the rest; as `odd_in_words` without the end."""
-    found = oddest(calibration, least)
-    if not found:
-        return [f"{UNKNOWN}."]
-    lines = ["The good pictures that look least like the rest, of those that calibrate:", ""]
-    lines += [f"- {_said(one, markdown)}" for one in found[:most]]
-    if more := sum(one.is_odd for one in found[most:]):
-        lines.append(f"- {counted(more, 'more odd one')}")
-    if trained := oddest_trained(calibration, least):
-        lines += ["", "Of those that were learnt from and do not calibrate, which score lower:", ""]
-        lines += [f"- {_said(one, markdown)}" for one in trained]
-    return lines
-
-
-def _said(one: Unlike, markdown: bool) -> str:
-    name = "`" + one.name.replace("`", "'") + "`" if markdown else one.name
-    odd = "; ODD" if one.is_odd else ""
-    without = (
-        ""
-        if one.without is None
-        else f"; without it the threshold would be {one.without:.3f} or lower"
-    )
-    return f"{name}: score {one.score:z.3f}{odd}{without}"
-
-
-def _amount(calibration: Calibration) -> str:
-    """Says how many are odd, and what the threshold would be without all of them."""
-    odd = len(odd_ones(calibration))
-    if not odd:
-        return f"None of them is odd. The threshold is {calibration.threshold:.3f}."
-    rest = without_all(calibration)
-    all_of = "" if rest is None else f", without the {odd} odd ones {rest:.3f}"
-    return (
-        f"The threshold is {calibration.threshold:.3f}{all_of}. Look whether "
-        f"{'the odd one is' if odd == 1 else 'odd ones are'} good; where one is not, take it out "
-        "and fit again, or leave it out of the threshold: nfbmr calibrate MODEL --without FILE."
-    )
+    kept = np.delete(np.arange(len(raw)), left_out)
+    old = new = raw[kept]
+    if calibration.table:
+        seen = np.array(calibration.seen)[kept] if calibration.seen else None
+        table = np.array(calibration.table)[kept]
+        with suppress(CalibrationError):  # too alike to be calibrated without
+            new = scales_of(table, scoring, seen, calibration.own, ())[1]
+    threshold, _ = threshold_for(np.sort(new), calibration.false_alarm_rate)
+    wide, wider = (np.diff(np.quantile(one, _UPPER))[0] for one in (new, old))
+    if wide > 0:
+        above = new >= np.median(new)
+        stretch = wider / wide
+        threshold = float(np.median((old - stretch * new)[above]) + stretch * threshold)
+    return float(calibration.shown(np.array(threshold)))

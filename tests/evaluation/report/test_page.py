@@ -28,7 +28,8 @@ from nfbmr.evaluation.report.page import (
 from nfbmr.inspection.regions import regions_of
 from nfbmr.scoring.calibration import Verdict
 from nfbmr.scoring.intervals import share_interval
-from nfbmr.scoring.odd import UNKNOWN, Unlike
+from nfbmr.scoring.odd import Unlike
+from nfbmr.scoring.odd_words import UNKNOWN
 
 EVIL = "<script>alert('x')</script>\"><img src=http://evil.example/x onerror=alert(1)>"
 

@@ -21,7 +21,8 @@ from nfbmr.evaluation.report.cards import Card, Picture, card_of
 from nfbmr.evaluation.report.templates import load_template
 from nfbmr.inspection import pictures
 from nfbmr.scoring.conformal import images_needed
-from nfbmr.scoring.odd import UNKNOWN, Unlike
+from nfbmr.scoring.odd import Unlike
+from nfbmr.scoring.odd_words import UNKNOWN
 from nfbmr.system.words import counted
 
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from nfbmr.scoring.odd import name_of
+from nfbmr.scoring.odd import name_of, odd_ones
 from nfbmr.station.api.forms import PROBLEMS, Problem
 from nfbmr.station.api.inspect import ModelName
 from nfbmr.station.deps import Administrating, Inspecting, Reviewing, StationDep
-from nfbmr.station.services.threshold import Proposal, odd
+from nfbmr.station.services.threshold import Proposal
 from nfbmr.station.store import queries
 from nfbmr.station.text import PLAIN
 
@@ -196,7 +196,7 @@ def _form(proposal: Proposal) -> ThresholdForm:
                 score=one.score,
                 without=one.without,
             )
-            for one in odd(proposal.before)
+            for one in odd_ones(proposal.before, proposal.inspector.settings.scoring)
         ],
         ignored=list(proposal.before.ignored),
     )

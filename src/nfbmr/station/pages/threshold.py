@@ -119,7 +119,7 @@ def _proposed(station: Station, loaded: Loaded, defect: float, look: float) -> P
 
 
 def _values(station: Station, loaded: Loaded) -> dict[str, Any]:
-    now = loaded.inspector.calibration
+    now, found = loaded.inspector.calibration, odd(loaded.inspector)
     chart = charts.histogram(now.scores, (now.threshold, now.look_threshold))
     asked = station.thresholds.propose(loaded, now.false_alarm_rate, now.look_rate)
     return {
@@ -127,8 +127,8 @@ def _values(station: Station, loaded: Loaded) -> dict[str, Any]:
         "now": now,
         "chart": chart,
         "size": (charts.WIDTH, charts.HEIGHT),
-        "odd": odd(now),
-        "called": {one.picture: name_of(now, one.picture) for one in odd(now)},
+        "odd": found,
+        "called": {one.picture: name_of(now, one.picture) for one in found},
         "rows": _rows(station, loaded),
         "history": station.thresholds.history(loaded.name),
     } | _of_proposal(asked)
@@ -139,7 +139,7 @@ def _rows(station: Station, loaded: Loaded) -> dict[str, Recorded]:
     names = station.thresholds.names(loaded.name)
     found = {
         one.picture: station.store.read(queries.inspection, names[one.picture])
-        for one in odd(loaded.inspector.calibration)
+        for one in odd(loaded.inspector)
         if one.picture in names
     }
     return {picture: row for picture, row in found.items() if row is not None}

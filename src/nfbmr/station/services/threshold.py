@@ -227,9 +227,9 @@ class Thresholds:
         return self._store.read(queries.events, kinds=("threshold",), subject=name, limit=limit)
 
 
-def odd(calibration: Calibration) -> tuple[Odd, ...]:
+def odd(inspector: Inspector) -> tuple[Odd, ...]:
     """Returns the oddest good pictures, with the threshold without each."""
-    return odd_ones(calibration)
+    return odd_ones(inspector.calibration, inspector.settings.scoring)
 
 
 def _stamp(loaded: Loaded) -> Stamp | None:

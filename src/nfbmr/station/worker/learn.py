@@ -147,7 +147,7 @@ def _result(inspector: Inspector) -> dict[str, Any]:
         "interval": list(now.rate_interval()),
         "extrapolated": now.extrapolated,
         "sentences": now.describe(),
-        "odd": [vars(one) for one in odd_ones(now)],
+        "odd": [vars(one) for one in odd_ones(now, inspector.settings.scoring)],
         "runtime": inspector.runtime.name,
     }
 
