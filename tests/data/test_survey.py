@@ -172,10 +172,18 @@ def test_what_it_says() -> None:
     deep = [np.full((20, 5), 300 * number, np.uint16) for number in (1, 2)]
     mixed = survey("part", [*(noise(8, 9, seed=seed) for seed in range(3)), *deep, noise(4, 4)])
     assert mixed.describe() == [
-        "3 of 6 pictures have 8 x 9 (H x W); the smallest 4 x 4, the largest 20 x 5",
+        "3 of 6 pictures have 8 x 9 (H x W); the smallest 4 x 4, the largest 20 x 5"
+        "; 2 of other proportions are stretched",
         "8 bits a channel; 2 pictures have 16; the highest value is 600 of 65535",
     ]
     assert survey("part", []).describe() == []
+
+
+def test_gray_pictures_among_others_in_colour_are_said() -> None:
+    gray, colour = ([noise(8, 9, *of, seed=n) for n in range(3)] for of in ((), (3,)))
+    assert survey("part", colour).describe()[1] == survey("part", gray).describe()[1]
+    mixed = survey("part", [*gray[:1], *colour])
+    assert mixed.describe()[1].startswith("8 bits a channel; 1 of 4 pictures is gray, the others")
 
 
 def test_a_range_that_is_not_used_is_said(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_path_can_be_copied_into_a_shell(word: str, here: str, on_windows: str
 
 
 def test_how_unusual_a_part_is_in_words() -> None:
-    assert how_unusual(0.0025) == "about one good part in 400 looks this unusual"
+    assert how_unusual(0.0025) == "at most about one good part in 400 looks this unusual"
     assert how_unusual(0.51) == "most good parts look at least this unusual"
 
 

@@ -39,6 +39,8 @@ _WHITES = (255, 1023, 4095, 16383)  # of 8, 10, 12 and 14 bits
 _USUAL = 0.999  # share of a picture's values that say which range is used
 _LOOKED_AT = 512  # rows and columns of them, at least where a picture has as many
 _STEP = 16  # pixels between those that mostly tell already whether a picture is gray
+MOST_STRETCH = 1.1
+"""Times that one side of a picture is stretched against the other, at most, without a word."""
 _BROKEN_NAMED = 3  # with what is wrong with each
 
 
@@ -68,6 +70,8 @@ class Surveyed:
     """Largest value of a channel as stored, alpha apart: up to 255, 65535, or 1 of floats."""
     usual: float
     """The value that 99.9 % of them are at most: a hot pixel says nothing of the range."""
+    is_gray: bool = False
+    """Whether all its colours are gray."""
     has_more: bool = False
     """Whether its file holds other pages or frames than the one that is looked at."""
 
@@ -208,7 +212,7 @@ def look(picture: ImageInput, name: str, white: int | None = None) -> Surveyed:
         with blamed_on(name), plain_file(path) as handle:
             file = handle.read()
     stored, levels, has_more = stored_values(file, name, white)
-    pixel_hash = _pixel_hash(levels)
+    pixel_hash, is_gray = _pixel_hash(levels)
     return Surveyed(
         picture=picture,
         name=name if path is None else path.name,
@@ -219,6 +223,7 @@ def look(picture: ImageInput, name: str, white: int | None = None) -> Surveyed:
         depth=bits_of(stored),
         highest=float(_without_alpha(stored).max()),
         usual=_usual(_without_alpha(stored)),
+        is_gray=is_gray,
         has_more=has_more,
     )
 
@@ -234,14 +239,18 @@ def _without_alpha(values: NDArray[Any]) -> NDArray[Any]:
     return values[..., : 1 if values.shape[2] <= 2 else 3]
 
 
-def _pixel_hash(values: NDArray[np.uint8]) -> str:
-    """Hashes (H, W, 1 | 2 | 3 | 4); colours that are gray are gray, since gray becomes RGB."""
+def _pixel_hash(values: NDArray[np.uint8]) -> tuple[str, bool]:
+    """Hashes (H, W, 1 | 2 | 3 | 4); colours that are gray are gray, since gray becomes RGB.
+
+    Returns the hash, and whether they are.
+    """
     colours = _without_alpha(values)
-    if _is_gray(colours[::_STEP, ::_STEP]) and _is_gray(colours):
+    is_gray = _is_gray(colours[::_STEP, ::_STEP]) and _is_gray(colours)
+    if is_gray:
         colours = colours[..., 0]
     digest = hashlib.sha256(f"{colours.shape} ".encode())
     digest.update(np.ascontiguousarray(colours).data)
-    return digest.hexdigest()
+    return digest.hexdigest(), is_gray
 
 
 def _is_gray(colours: NDArray[np.uint8]) -> bool:
@@ -286,8 +295,16 @@ def _sizes(pictures: Sequence[Surveyed]) -> str:
     smallest, largest = (_by(pick(sizes, key=lambda s: (s[0] * s[1], s))) for pick in (min, max))
     return (
         f"{count} of {len(pictures)} pictures {'has' if count == 1 else 'have'} {_by(size)} "
-        f"(H x W); the smallest {smallest}, the largest {largest}"
+        f"(H x W); the smallest {smallest}, the largest {largest}{_stretched(pictures)}"
     )
+
+
+def _stretched(pictures: Sequence[Surveyed]) -> str:
+    """Says how many will be stretched, as all are brought to the middle one's proportions."""
+    ratios = [height / width for height, width in (picture.size for picture in pictures)]
+    middle = float(np.median(ratios))
+    count = sum(max(one / middle, middle / one) > MOST_STRETCH for one in ratios)
+    return f"; {count} of other proportions {'is' if count == 1 else 'are'} stretched" * bool(count)
 
 
 def _by(size: tuple[int, int]) -> str:
@@ -305,4 +322,7 @@ def _depths(pictures: Sequence[Surveyed]) -> str:
     if max(depths) > 8:
         highest = max(picture.highest for picture in pictures if picture.depth > 8)
         line += f"; the highest value is {highest:g}" + (" of 65535" if highest > 1 else "")
+    if 0 < (gray := sum(picture.is_gray for picture in pictures)) < len(pictures):
+        line += f"; {gray} of {len(pictures)} pictures {'is' if gray == 1 else 'are'} gray, "
+        line += "the others in colour: both then look good"
     return line

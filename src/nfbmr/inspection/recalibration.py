@@ -107,15 +107,7 @@ def calibrated_on(
             "parts and the threshold would be too low; give good pictures it has not seen"
         )
     found = list(model.inspected(one.picture for one in seen.pictures))
-    called = sum(one.is_defect for one in found)
-    if 2 * called > len(found):
-        _log.warning(
-            "%d of the %d pictures were defects by the thresholds until now, and are taken for "
-            "good: look whether they are good parts of this product, unless camera, light or "
-            "material changed",
-            called,
-            len(found),
-        )
+    _ask_about_defects(found)
     maps = np.stack([one.maps for one in found]) if found else np.empty((0, 1, 1, 1), np.float32)
     hashes = [one.pixel_hash for one in seen.pictures]
     calibration = calibrate(
@@ -129,6 +121,19 @@ def calibrated_on(
     )
     calibration = with_names(calibration, {one.pixel_hash: one.name for one in seen.pictures})
     return with_looks(calibration, joined([one.looks for one in found], OF_PIXELS))
+
+
+def _ask_about_defects(found: Sequence[Inspection]) -> None:
+    """Asks whether pictures are good where most were called defects until now."""
+    called = sum(one.is_defect for one in found)
+    if 2 * called > len(found):
+        _log.warning(
+            "%d of the %d pictures were defects by the thresholds until now, and are taken for "
+            "good: look whether they are good parts of this product, unless camera, light or "
+            "material changed",
+            called,
+            len(found),
+        )
 
 
 def _areas(

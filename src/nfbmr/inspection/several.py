@@ -10,14 +10,12 @@ import logging
 from collections.abc import Generator, Iterable, Iterator
 
 from nfbmr.data.pages import said_of
+from nfbmr.data.survey import MOST_STRETCH
 from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.model.facts import Facts
 from nfbmr.system.files import printable
 
 _log = logging.getLogger(__name__)
-
-_MOST_STRETCH = 1.1
-"""Times that one side of a picture is stretched against the other, at most, without a word."""
 
 
 class Several:
@@ -55,7 +53,7 @@ class Several:
         if ratio is not None:
             height, width = result.size
             stretch = height / width / ratio
-            if max(stretch, 1 / stretch) > _MOST_STRETCH:
+            if max(stretch, 1 / stretch) > MOST_STRETCH:
                 self._say("ratio", _other_ratio(_name(result), result.size, ratio))
 
     def _say(self, what: str, text: str) -> None:

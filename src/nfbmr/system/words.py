@@ -40,7 +40,7 @@ def how_unusual(p_value: float) -> str:
     """Says how unusual a part is among good ones, p in (0, 1]."""
     if p_value > 0.5:
         return "most good parts look at least this unusual"
-    return f"about one good part in {round(1 / p_value)} looks this unusual"
+    return f"at most about one good part in {round(1 / p_value)} looks this unusual"
 
 
 def without_path(why: str, path: Path | str) -> str:
