@@ -12,6 +12,7 @@ from nfbmr.system.words import counted
 
 _SHOWN = 5  # pictures of a list
 _LITTLE = 0.5  # of the threshold, below which it would lie without what lifts it by far
+_ONLY = ": as it stands, only what is more unusual than"
 _NEXT = ". Then more may be among the next: nfbmr doctor MODEL lists them"
 _REMEDY = (
     "take it out and fit again; or leave it out of the threshold alone, though the model still "
@@ -120,7 +121,6 @@ def _lifted(calibration: Calibration, scoring: ScoringSettings) -> str:
     rest = min((one.without for one in odd), default=1.0) if rest is None else rest
     if rest >= _LITTLE * calibration.threshold:
         return ""
-    return (
-        f"THE THRESHOLD IS {'ITS' if len(odd) == 1 else 'THEIRS'}: as it stands, what is less "
-        f"unusual than {'it' if len(odd) == 1 else 'they are'} is not called a defect. "
-    )
+    if len(odd) == 1:
+        return f"IT ALONE SETS THE THRESHOLD{_ONLY} it is called a defect. "
+    return f"THEY ALONE SET THE THRESHOLD{_ONLY} they are is called a defect. "
