@@ -30,6 +30,7 @@ MOST_TRAINED = 20
 _LEAST_NAMED = 100  # that calibrate, of which the names are kept
 _SHARE_NAMED = 5  # at least every so-manyth
 _LONGEST = 255  # characters of a name, as file systems have them
+_MANY = 2000  # pictures, of which a few are no part of a scale to speak of
 _UPPER = (0.5, 0.9)  # quantiles by which two scales of the same pictures are compared
 _SHOWN = 5  # pictures of a list
 _HASH = 12  # digits of a hash that stand for a picture
@@ -174,10 +175,12 @@ def odd_ones(calibration: Calibration, scoring: ScoringSettings) -> tuple[Odd, .
     most = max(_MOST_ODD, len(raw) // 10)
     found = []
     for place in range(len(raw) - 1, max(-1, len(raw) - 1 - most), -1):
+        if raw[place] <= end and rank < len(raw):
+            break
         shown = _threshold_without(calibration, scoring, raw, [place])
         score = calibration.scores[place]
         moves = score > shown and shown < _MOVES * calibration.threshold
-        if raw[place] > end or (moves and rank >= len(raw)):
+        if raw[place] > end or moves:
             found.append(Odd(picture=calibration.pictures[place], score=score, without=shown))
     return tuple(found)
 
@@ -188,11 +191,12 @@ def _threshold_without(
     """Returns the threshold without some of the raw scores (n,), on the scale that is shown.
 
     Where the calibration keeps its statistics all scales are learnt again from the others; what
-    these score on both tells where the new threshold lies on the present scale.
+    these score on both tells where the new threshold lies on the present scale. Of very many
+    pictures none moves a scale.
     """
     kept = np.delete(np.arange(len(raw)), left_out)
     old = new = raw[kept]
-    if calibration.table:
+    if calibration.table and len(raw) <= _MANY:
         seen = np.array(calibration.seen)[kept] if calibration.seen else None
         table = np.array(calibration.table)[kept]
         with suppress(CalibrationError):  # too alike to be calibrated without
