@@ -579,7 +579,11 @@ def test_a_look_rate_at_or_below_the_other_leaves_two_verdicts() -> None:
     for rate in (0.1, 0.05):
         calibration = replace(calibration_of([float(i) for i in range(200)], 0.1), look_rate=rate)
         assert calibration.look_threshold == calibration.threshold
-        assert not any("person" in line for line in calibration.describe())
+        (said,) = (line for line in calibration.describe() if "person" in line)
+        assert said == (
+            "No score is for a person to look at: the share that may be is no larger than that of "
+            "false alarms."
+        )
 
 
 @given(st.integers(5, 80), st.integers(0, 2**32 - 1), st.floats(0.001, 0.2))

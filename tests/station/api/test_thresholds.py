@@ -88,7 +88,7 @@ def test_what_is_odd_and_what_is_ignored_is_said(
     line: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = Odd(picture="0" * 64, score=2.0, without=0.9)
-    monkeypatch.setattr(thresholds, "odd", lambda _: (one,))
+    monkeypatch.setattr(thresholds, "odd_ones", lambda *_: (one,))
     found = line.get(THRESHOLD).json()
     (odd,) = found["odd"]
     assert (odd["picture"], odd["score"], odd["without"]) == ("0" * 64, 2.0, 0.9)
