@@ -26,6 +26,18 @@ def test_a_picture_goes_by_the_name_that_is_shown(
     assert highest not in fewer.pictures
 
 
+def test_a_name_that_none_has_is_said(
+    inspector: Inspector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CalibrationError, match=r"none\.png: found no such picture among the"):
+        inspector.recalibrated(without=["none.png"])
+    unnamed = inspector.with_calibration(replace(inspector.calibration, names={}))
+    highest = inspector.calibration.pictures[-1]
+    fewer = unnamed.recalibrated(without=[f"sha256 {highest[:12]}..."])
+    assert highest not in fewer.calibration.pictures
+
+
 def test_a_name_that_several_have_is_refused(
     inspector: Inspector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,7 +61,7 @@ def test_where_a_picture_alone_is_the_threshold_that_is_said_aloud(
 ) -> None:
     named = with_rotten(more, 3)
     for text in (odd_warning(named, ANY) or "", odd_in_words(named, ANY)[-1]):
-        assert ("as it stands, only what is more unusual than" in text) == theirs
+        assert ("THE THRESHOLD WOULD BE LESS THAN HALF AS HIGH: as it stands" in text) == theirs
 
 
 def test_several_are_named_with_where_the_next_ones_are() -> None:

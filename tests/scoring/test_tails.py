@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from nfbmr.scoring.calibrate import Known, calibrate
 from nfbmr.scoring.calibration import calibration_scores, image_scores
@@ -15,7 +18,7 @@ from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.scoring.odd import odd_ones
 from nfbmr.scoring.tails import calm_ones, end_of_tail, wild_from
 from nfbmr.scoring.without import without
-from nfbmr.settings.schema import ScoringSettings
+from nfbmr.settings.schema import Fusion, ScoringSettings
 
 HOW = ScoringSettings(maps=("norm", "distance", "fine"), fusion="squares")
 NORM = MAPS.index("norm")
@@ -113,3 +116,46 @@ def test_a_wild_one_does_not_stretch_what_training_saw() -> None:
     wild = calibrate(maps, HOW, 0.05, names(80), known=known)
     assert wild.calm == 79
     assert wild.judge_peak[0] < 100
+
+
+@pytest.mark.parametrize("fusion", ["mean", "any", "squares"])
+def test_any_fusion_bears_a_wild_one(fusion: Fusion) -> None:
+    maps = good(60)
+    maps[7, NORM] *= 1e12
+    scoring = ScoringSettings(maps=("norm", "distance", "fine"), fusion=fusion)
+    assert calibrate(maps, scoring, 0.05, names(60)).calm == 59
+
+
+def test_a_wild_one_among_few_that_were_held_out_is_found() -> None:
+    trained = np.arange(80) >= 8
+    maps = good(80)
+    maps[3, NORM] *= 1e6
+    known = Known(learnt=80, own={"fine": 0.1, "distance": 0.1}, trained=trained)
+    found = calibrate(maps, HOW, 0.05, names(80), known=known)
+    assert found.calm == 79
+    assert max(found.statistic_std) < 10
+
+
+def test_a_wild_rim_is_no_scale_of_rims() -> None:
+    scoring = ScoringSettings(maps=("norm", "distance", "fine"), fusion="squares", rims=2)
+    maps = np.random.default_rng(0).exponential(size=(60, len(MAPS), 12, 12)).astype(np.float32)
+    alone = calibrate(np.delete(maps, 7, axis=0), scoring, 0.05, names(60)[:7] + names(60)[8:])
+    maps[7, :, 0] *= 1000
+    found = calibrate(maps, scoring, 0.05, names(60))
+    assert found.rims == alone.rims
+    assert found.calm == 59
+
+
+def test_a_statistic_in_which_wild_ones_alone_differ_makes_none_wild() -> None:
+    table = np.random.default_rng(0).normal(size=(60, 2))
+    table[:, 1] = 0
+    table[5:8, 0], table[5:8, 1] = 1e6, (1, 2, 3)
+    assert calm_ones(table)[0].all()
+
+
+@pytest.mark.parametrize("broken", [{"calm": 2}, {"calm": 60}, {"table": ()}, {"wild_from": ()}])
+def test_forms_that_contradict_themselves_are_refused(broken: dict[str, Any]) -> None:
+    maps = good(60)
+    maps[7, NORM] *= 1e3
+    with pytest.raises(ValidationError, match="contradict one another"):
+        replace(calibrate(maps, HOW, 0.05, names(60)), **broken)

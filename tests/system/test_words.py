@@ -60,6 +60,7 @@ def test_a_path_that_stands_before_is_not_said_again(why: str) -> None:
         (0.05, "5 %"),
         (0.0949, "9.5 %"),
         (0.123, "12 %"),
+        (0.9999, "99.9 %"),
         (1, "100 %"),
     ],
 )

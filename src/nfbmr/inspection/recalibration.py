@@ -22,7 +22,7 @@ from nfbmr.scoring.calibrate import calibrate, recalibrate, with_looks
 from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.ignored import Area, areas_of
 from nfbmr.scoring.looks import OF_PIXELS, joined
-from nfbmr.scoring.odd import with_names
+from nfbmr.scoring.odd import name_of, with_names
 from nfbmr.scoring.without import without
 from nfbmr.settings.schema import Settings
 from nfbmr.system.words import counted
@@ -178,29 +178,40 @@ def _left_without(
     seen = survey("pictures to leave out", files, white=settings.data.white)
     strange = [one.name for one in seen.pictures if one.pixel_hash not in calibration.pictures]
     if strange:
-        raise CalibrationError(
-            f"{', '.join(strange[:5])}: found no such picture among the {len(calibration.scores)} "
-            "that calibrate this model; give files that it was fitted or calibrated with"
-        )
+        raise _no_such(strange, calibration)
     left |= {one.pixel_hash for one in seen.pictures}
     return without(calibration, left, settings.scoring)
 
 
 def _named(calibration: Calibration, given: Path) -> str | None:
-    """Returns the sha256 of the picture that is called so, where no file is; else None.
+    """Returns the sha256 of the picture that is called so, where no file is; None for a path.
 
     Raises:
-        CalibrationError: several are.
+        CalibrationError: several are, or none is.
     """
-    if given.name != str(given) or given.exists():
+    name = given.name
+    if name != str(given) or given.exists():
         return None
-    found = [one for one in calibration.pictures if calibration.names.get(one) == given.name]
+    found = [
+        one
+        for one in calibration.pictures
+        if name in (calibration.names.get(one), name_of(calibration, one), one)
+    ]
+    if not found:
+        raise _no_such([name], calibration)
     if len(found) > 1:
         raise CalibrationError(
             f"{given}: found {len(found)} pictures of this name among those that calibrate; "
             "give the path of the one that is to go"
         )
-    return found[0] if found else None
+    return found[0]
+
+
+def _no_such(names: Sequence[str], calibration: Calibration) -> CalibrationError:
+    return CalibrationError(
+        f"{', '.join(names[:5])}: found no such picture among the {len(calibration.scores)} that "
+        "calibrate this model; give files that it was fitted or calibrated with, or their names"
+    )
 
 
 def _refuse_no_shares(rate: float, look_rate: float) -> None:

@@ -37,6 +37,9 @@ from nfbmr.system.words import counted
 LEAST_HELD_OUT = 5
 """With fewer, the scale of the scores is itself a guess."""
 
+_RIMS_DOMINATED = 10.0
+"""Times as wide as without wild pictures: what these are of rims, before rims are scaled."""
+
 
 def held_out_count(n: int, settings: CalibrationSettings) -> int:
     """Returns how many of n good images to hold out: `LEAST_HELD_OUT` at least, n - 5 at most.
@@ -99,7 +102,10 @@ def calibrate(
         CalibrationError: too few images, values that are not finite, or none that differ.
     """
     _refuse_few_or_broken(maps, rate)
-    watched, rims = looks_of_maps(masked(maps, ignored)), rim_scale(maps, scoring, ignored)
+    bare = masked(maps, ignored)
+    calm, _ = calm_ones(statistics(bare, scoring), _RIMS_DOMINATED)
+    watched = looks_of_maps(bare)
+    rims = rim_scale(maps if calm.all() else maps[calm], scoring, ignored)
     factors = factors_of(maps, scoring)  # before an area cuts through a cell
     maps = masked(with_calm_rims(maps, rims), ignored)
     table = statistics(maps, scoring)

@@ -156,7 +156,7 @@ class Calibration:
             and len(self.table) in (0, n)
             and all(len(row) == len(self.statistic_mean) for row in self.table)
             and len(self.seen) in (0, n)
-            and (self.calm == 0 or 2 <= self.calm < n)
+            and (self.calm == 0 or (n < 2 * self.calm < 2 * n and len(self.table) == n))
             and len(self.wild_from) == (len(self.statistic_mean) if self.calm else 0)
             and len(self.judge_mean) == len(self.judge_std)
             and len(self.judge_mean) == len(self.judge_peak)

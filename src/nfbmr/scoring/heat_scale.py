@@ -68,7 +68,7 @@ def heat_scale(
     """
     counts = counting(ignored, (maps.shape[2], maps.shape[3]))
     chosen = chosen_maps(maps, shown_maps(scoring))
-    # A view, where nothing is ignored: maps of thousands of pictures are large.
+    # A view, where nothing is ignored or wild: maps of thousands of pictures are large.
     cells = chosen.reshape(*chosen.shape[:2], -1) if counts.all() else chosen[..., counts]
     cells = cells if calm.all() else cells[calm]
     map_mean, map_std = cells.mean(axis=(0, 2)), cells.std(axis=(0, 2))
@@ -93,7 +93,7 @@ def heat_scale(
         }
     fused = fused_maps(chosen, map_mean, map_std)
     zero = float(np.median(fused if counts.all() else fused[:, counts]))
-    one = threshold_for(np.sort(fused.max(axis=(1, 2))), rate)[0]
+    one = threshold_for(np.sort(np.minimum(fused.max(axis=(1, 2)), _MOST)), rate)[0]
     return found | {"heat_zero": zero, "heat_one": max(one, zero + TINY)}
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.scoring.maps import FINE, Floats
-from nfbmr.scoring.tails import wild_from
+from nfbmr.scoring.tails import LEAST, wild_from
 from nfbmr.settings.schema import Fusion, MapName, ScoringSettings
 
 LEAST_UNSEEN = 2
@@ -131,18 +131,21 @@ def as_if_held_out(table: Floats, trained: NDArray[np.bool_]) -> Floats:
     seen, unseen = table[trained], table[~trained]
     if len(seen) < 2 or len(unseen) < LEAST_UNSEEN:
         return table
-    middle, spread = _centre_and_spread(seen)
-    wanted, wide = _centre_and_spread(unseen)
+    middle, spread = _centre_and_spread(seen, table)
+    wanted, wide = _centre_and_spread(unseen, table)
     stretch = np.where(spread > 0, wide / np.maximum(spread, 1e-30), 1.0)
     found = table.copy()
     found[trained] = wanted + (seen - middle) * stretch
     return found
 
 
-def _centre_and_spread(group: Floats) -> tuple[Floats, Floats]:
-    """Returns mean and standard deviation of the columns of (n, M) without what is wild, (M,)."""
-    ends = wild_from(group)
-    if (group <= ends).all():
+def _centre_and_spread(group: Floats, table: Floats) -> tuple[Floats, Floats]:
+    """Returns mean and standard deviation of the columns of a group of (n, M), (M,).
+
+    Without what is wild among them, or where they are few among all.
+    """
+    ends = wild_from(group if len(group) >= LEAST else table)
+    if (group <= ends).all() or ((group <= ends).sum(axis=0) < LEAST_UNSEEN).any():
         return group.mean(axis=0), group.std(axis=0, ddof=1)
     columns = [column[column <= end] for column, end in zip(group.T, ends, strict=True)]
     return (

@@ -37,6 +37,7 @@ _HASH = 12  # digits of a hash that stand for a picture
 
 _MOST_ODD = 20
 _MOVES = 0.95  # of the threshold: what an odd picture leaves of it, at most, when it goes
+_HARDLY = 0.01  # likewise, where that is to be said aloud
 _BEYOND = 0.1  # sets in which chance alone would put a good picture beyond that tail
 
 
@@ -162,8 +163,8 @@ def odd_ones(calibration: Calibration, scoring: ScoringSettings) -> tuple[Odd, .
     """Names the good pictures that lift the threshold by themselves, or lie far above the others.
 
     The oddest first; none of a calibration that does not know its pictures. That the asked share
-    of good pictures lies above the threshold is no oddity: a picture lifts it by itself only where
-    it rests on the highest score. Where several are odd, each hides what the others do to the
+    of good pictures lies above the threshold is no oddity: only the highest lifts it by itself,
+    where it rests on that. Where several are odd, each hides what the others do to the
     threshold: so those count, too, that the tail of the calmer ones would not reach in ten such
     sets, were it exponential.
     """
@@ -171,18 +172,24 @@ def odd_ones(calibration: Calibration, scoring: ScoringSettings) -> tuple[Odd, .
         return ()
     raw = calibration.raw(np.array(calibration.scores))
     end = float(end_of_tail(raw[:, None], _BEYOND)[0])
-    _, rank = threshold_for(raw, calibration.false_alarm_rate)
-    most = max(_MOST_ODD, len(raw) // 10)
+    n, (_, rank) = len(raw), threshold_for(raw, calibration.false_alarm_rate)
     found = []
-    for place in range(len(raw) - 1, max(-1, len(raw) - 1 - most), -1):
-        if raw[place] <= end and rank < len(raw):
+    for place in range(n - 1, max(-1, n - 1 - max(_MOST_ODD, n // 10)), -1):
+        may_move = place == n - 1 and rank >= n
+        if raw[place] <= end and not may_move:
             break
         shown = _threshold_without(calibration, scoring, raw, [place])
         score = calibration.scores[place]
-        moves = score > shown and shown < _MOVES * calibration.threshold
+        moves = may_move and score > shown and shown < _MOVES * calibration.threshold
         if raw[place] > end or moves:
             found.append(Odd(picture=calibration.pictures[place], score=score, without=shown))
     return tuple(found)
+
+
+def stands_far_out(calibration: Calibration) -> bool:
+    """Tells whether the highest score lies where good pictures alone would hardly put it."""
+    raw = calibration.raw(np.array(calibration.scores))
+    return bool(raw[-1] > end_of_tail(raw[:, None], _HARDLY)[0])
 
 
 def _threshold_without(

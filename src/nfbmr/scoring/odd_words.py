@@ -6,13 +6,19 @@ Shapes: none; see `nfbmr.scoring.odd`.
 from __future__ import annotations
 
 from nfbmr.scoring.calibration import Calibration
-from nfbmr.scoring.odd import Unlike, odd_ones, oddest, oddest_trained, without_all
+from nfbmr.scoring.odd import (
+    Unlike,
+    odd_ones,
+    oddest,
+    oddest_trained,
+    stands_far_out,
+    without_all,
+)
 from nfbmr.settings.schema import ScoringSettings
 from nfbmr.system.words import counted
 
 _SHOWN = 5  # pictures of a list
 _LITTLE = 0.5  # of the threshold, below which it would lie without what lifts it by far
-_ONLY = ": as it stands, only what is more unusual than"
 _NEXT = ". Then more may be among the next: nfbmr doctor MODEL lists them"
 _REMEDY = (
     "take it out and fit again; or leave it out of the threshold alone, though the model still "
@@ -115,12 +121,15 @@ def _amount(calibration: Calibration, scoring: ScoringSettings) -> str:
 
 
 def _lifted(calibration: Calibration, scoring: ScoringSettings) -> str:
-    """Says that the threshold is theirs, where it would be less than half as high without them."""
+    """Says aloud where the threshold would be less than half as high without far ones."""
     odd = odd_ones(calibration, scoring)
+    if not odd or calibration.threshold <= 0 or not stands_far_out(calibration):
+        return ""
     rest = without_all(calibration, scoring)
-    rest = min((one.without for one in odd), default=1.0) if rest is None else rest
+    rest = odd[0].without if rest is None else rest
     if rest >= _LITTLE * calibration.threshold:
         return ""
-    if len(odd) == 1:
-        return f"IT ALONE SETS THE THRESHOLD{_ONLY} it is called a defect. "
-    return f"THEY ALONE SET THE THRESHOLD{_ONLY} they are is called a defect. "
+    return (
+        f"WITHOUT {'IT' if len(odd) == 1 else 'THEM'} THE THRESHOLD WOULD BE LESS THAN HALF AS "
+        "HIGH: as it stands, defects may pass. "
+    )

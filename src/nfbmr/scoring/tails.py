@@ -15,12 +15,16 @@ from numpy.typing import NDArray
 
 from nfbmr.scoring.maps import Floats
 
+DOMINATED = 2.0
+"""Times as wide as without wild ones: a scale that is theirs."""
+LEAST = 10
+"""Values, at least, that a tail is looked for in."""
+
 _WILD = 1e-5  # sets of good pictures in which the tail would put one so far out
-_DOMINATED = 2.0  # times as wide as without wild ones: a scale that is theirs
 _BULK = (0.75, 0.9)  # quantiles between which the tail is looked at
 _BULK_OF_FEW = (0.5, 0.8)
 _FEW = 40  # values, below which they count as few
-_LEAST = 10  # values that a tail is looked for in
+_FLAT = 1e-6  # of a value's size: a spread of none
 
 
 def end_of_tail(values: Floats, beyond: float) -> Floats:
@@ -31,7 +35,7 @@ def end_of_tail(values: Floats, beyond: float) -> Floats:
     is soon exceeded. Fewer still, or those that are alike, say nothing: the largest float.
     """
     n = len(values)
-    if n < _LEAST:
+    if n < LEAST:
         return np.full(values.shape[1], sys.float_info.max)
     low, high = _BULK if n >= _FEW else _BULK_OF_FEW
     start, end = np.quantile(values, (low, high), axis=0)
@@ -40,29 +44,31 @@ def end_of_tail(values: Floats, beyond: float) -> Floats:
     return np.where(end > start, reached, sys.float_info.max)
 
 
-def wild_from(values: Floats) -> Floats:
+def wild_from(values: Floats, dominated: float = DOMINATED) -> Floats:
     """Returns where the wild ones of n values (n, M) begin, (M,); the largest float where none is.
 
     Wild are those where the tail would put one in 1 of 100,000 such sets, if they are the scale:
-    if all together spread twice as far as the others.
+    if all together spread `dominated` times as far as the others.
     """
     ends = end_of_tail(values, _WILD)
     for column, end in enumerate(ends):
         own = values[:, column]
-        if own.std() <= _DOMINATED * own[own <= end].std():
+        if own.std() <= dominated * own[own <= end].std():
             ends[column] = sys.float_info.max
     return ends
 
 
-def calm_ones(table: Floats) -> tuple[NDArray[np.bool_], Floats]:
+def calm_ones(table: Floats, dominated: float = DOMINATED) -> tuple[NDArray[np.bool_], Floats]:
     """Says which images a scale may rest on, (n,), and where the wild ones begin, (M,).
 
-    Wild is what lies in some column as `wild_from` says. Where that is half of them, nobody knows
-    what is usual: then none is wild.
+    Wild is what lies in some column as `wild_from` says. Where that is half of them, or all that
+    differ in another column, nobody knows what is usual: then none is wild.
     """
-    ends = wild_from(table)
+    ends = wild_from(table, dominated)
     calm = is_calm(table, ends)
-    if 2 * calm.sum() <= len(table):
+    usual = table[calm]
+    flat = (usual.std(axis=0) <= _FLAT * np.abs(usual).max(axis=0)).any() if calm.any() else True
+    if 2 * calm.sum() <= len(table) or flat:
         return np.ones(len(table), np.bool_), np.full(len(ends), sys.float_info.max)
     return calm, ends
 

@@ -23,7 +23,9 @@ def listed_counts(counts: Mapping[str, int]) -> str:
 def percent(share: float) -> str:
     """Returns a share in percent, `0.7 %`, `5 %`, `12 %`, in few digits."""
     found = 100 * share
-    return f"{found:.0f} %" if found >= 9.5 else f"{found:.2g} %"
+    if found < 9.5:
+        return f"{found:.2g} %"
+    return f"{found:.0f} %" if found < 99.5 or share >= 1 else f"{min(found, 99.9):.1f} %"
 
 
 def quoted(word: Path | str, *, windows: bool = os.name == "nt") -> str:
