@@ -30,7 +30,8 @@ def without(
     """Returns the calibration with scales and thresholds that some pictures have no part in.
 
     What networks and Gaussians learnt of them stays, and so do the scales of maps and rims, which
-    rest on all places of all pictures that are not wild. Calibrations of older versions keep their scales of scores, too.
+    rest on all places of all pictures that are not wild. Calibrations of older versions keep their
+    scales of scores, too.
 
     Args:
         calibration: that knows its pictures.
