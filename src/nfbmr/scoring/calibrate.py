@@ -29,8 +29,8 @@ from nfbmr.scoring.level import to_level, zero_for
 from nfbmr.scoring.looks import in_order, looks_of_maps
 from nfbmr.scoring.maps import Floats, Maps, statistics
 from nfbmr.scoring.rims import rim_scale, with_calm_rims
-from nfbmr.scoring.spread import NO_SPREAD, refuse_alike, refuse_copies, refuse_one_alone, say_alike
-from nfbmr.scoring.tails import calm_ones
+from nfbmr.scoring.spread import refuse_alike, refuse_copies, refuse_one_alone, say_alike
+from nfbmr.scoring.tails import NO_SPREAD, calm_ones
 from nfbmr.settings.schema import CalibrationSettings, ScoringSettings
 from nfbmr.system.words import counted
 

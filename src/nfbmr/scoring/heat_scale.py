@@ -26,7 +26,7 @@ from nfbmr.scoring.maps import (
     repeats,
     shown_maps,
 )
-from nfbmr.scoring.spread import NO_SPREAD
+from nfbmr.scoring.tails import NO_SPREAD
 from nfbmr.settings.schema import MapName, ScoringSettings
 
 _MOST = 1e6

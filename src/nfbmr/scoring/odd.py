@@ -9,7 +9,7 @@ Shapes: n = good pictures.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -146,12 +146,19 @@ def oddest_trained(calibration: Calibration, most: int = _SHOWN) -> tuple[Unlike
     )
 
 
-def without_all(calibration: Calibration, scoring: ScoringSettings) -> float | None:
+def without_all(
+    calibration: Calibration, scoring: ScoringSettings, odd: Sequence[Odd] | None = None
+) -> float | None:
     """Returns what the threshold would be without all odd ones, as `Odd.without`.
 
     None where fewer than two are odd, or too few would be left.
+
+    Args:
+        calibration: whose they are.
+        scoring: of the model.
+        odd: as of `odd_ones`, where that is known already.
     """
-    odd = odd_ones(calibration, scoring)
+    odd = odd_ones(calibration, scoring) if odd is None else odd
     if len(odd) < 2 or len(calibration.scores) - len(odd) < LEAST_HELD_OUT:
         return None
     raw = calibration.raw(np.array(calibration.scores))

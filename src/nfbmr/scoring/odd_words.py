@@ -5,9 +5,13 @@ Shapes: none; see `nfbmr.scoring.odd`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.odd import (
+    Odd,
     Unlike,
+    name_of,
     odd_ones,
     oddest,
     oddest_trained,
@@ -87,47 +91,51 @@ def _said(one: Unlike, markdown: bool) -> str:
 
 def odd_warning(calibration: Calibration, scoring: ScoringSettings) -> str | None:
     """Returns a sentence that names the odd ones, up to five; None where there are none."""
-    odd = [one for one in oddest(calibration, scoring) if one.is_odd]
+    odd = odd_ones(calibration, scoring)
     if not odd:
         return None
+    rest = without_all(calibration, scoring, odd)
     told = "; ".join(
-        f"{one.name} (score {one.score:z.2f}; without it the threshold would be about "
-        f"{one.without:z.2f})"
+        f"{name_of(calibration, one.picture)} (score {one.score:z.2f}; without it the threshold "
+        f"would be about {one.without:z.2f})"
         for one in odd[:_SHOWN]
     )
     if len(odd) > _SHOWN:
         told += f"; {len(odd) - _SHOWN} more"
-    if (rest := without_all(calibration, scoring)) is not None:
+    if rest is not None:
         told += f"; without all of them about {rest:.2f}"
     return (
         f"{counted(len(odd), 'good picture is', 'good pictures are')} unlike the others; look "
-        f"whether good: {told}. {_lifted(calibration, scoring)}Where one is not, {_REMEDY}"
+        f"whether good: {told}. {_lifted(calibration, odd, rest)}Where one is not, {_REMEDY}"
         f"{_NEXT if len(odd) > 1 else ''}"
     )
 
 
 def _amount(calibration: Calibration, scoring: ScoringSettings) -> str:
     """Says how many are odd, and what the threshold would be without all of them."""
-    odd = len(odd_ones(calibration, scoring))
+    odd = odd_ones(calibration, scoring)
     if not odd:
         return f"None of them is odd. The threshold is {calibration.threshold:.3f}."
-    rest = without_all(calibration, scoring)
-    all_of = "" if rest is None else f", without the {odd} odd ones about {rest:.2f}"
+    rest = without_all(calibration, scoring, odd)
+    all_of = "" if rest is None else f", without the {len(odd)} odd ones about {rest:.2f}"
     return (
-        f"The threshold is {calibration.threshold:.3f}{all_of}. {_lifted(calibration, scoring)}"
-        f"Look whether {'the odd one is' if odd == 1 else 'odd ones are'} good; where one is not, "
-        f"{_REMEDY}."
+        f"The threshold is {calibration.threshold:.3f}{all_of}. {_lifted(calibration, odd, rest)}"
+        f"Look whether {'the odd one is' if len(odd) == 1 else 'odd ones are'} good; where one is "
+        f"not, {_REMEDY}."
     )
 
 
-def _lifted(calibration: Calibration, scoring: ScoringSettings) -> str:
-    """Says aloud where the threshold would be less than half as high without far ones."""
-    odd = odd_ones(calibration, scoring)
-    if not odd or calibration.threshold <= 0 or not stands_far_out(calibration):
-        return ""
-    rest = without_all(calibration, scoring)
-    rest = odd[0].without if rest is None else rest
-    if rest >= _LITTLE * calibration.threshold:
+def _lifted(calibration: Calibration, odd: Sequence[Odd], rest: float | None) -> str:
+    """Says aloud where the threshold would be less than half as high without far ones.
+
+    Args:
+        calibration: whose they are.
+        odd: as of `odd_ones`, one at least.
+        rest: as of `without_all`.
+    """
+    lower = odd[0].without if rest is None else rest
+    is_lifted = calibration.threshold > 0 and lower < _LITTLE * calibration.threshold
+    if not is_lifted or not stands_far_out(calibration):
         return ""
     return (
         f"WITHOUT {'IT' if len(odd) == 1 else 'THEM'} THE THRESHOLD WOULD BE LESS THAN HALF AS "

@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 from nfbmr.errors import CalibrationError
 from nfbmr.scoring.judges import alone
 from nfbmr.scoring.maps import Floats
+from nfbmr.scoring.tails import NO_SPREAD
 from nfbmr.settings.schema import ScoringSettings
 
 _log = logging.getLogger(__name__)
-
-NO_SPREAD = 1e-6
-"""Of a value's size; float32 knows no finer."""
 
 _COPIES = (
     ": are they copies of one picture, or is the camera stuck? No threshold can rest on that; give "

@@ -17,6 +17,8 @@ from nfbmr.scoring.maps import Floats
 
 DOMINATED = 2.0
 """Times as wide as without wild ones: a scale that is theirs."""
+NO_SPREAD = 1e-6
+"""Of a value's size; float32 knows no finer."""
 LEAST = 10
 """Values, at least, that a tail is looked for in."""
 
@@ -24,7 +26,6 @@ _WILD = 1e-5  # sets of good pictures in which the tail would put one so far out
 _BULK = (0.75, 0.9)  # quantiles between which the tail is looked at
 _BULK_OF_FEW = (0.5, 0.8)
 _FEW = 40  # values, below which they count as few
-_FLAT = 1e-6  # of a value's size: a spread of none
 
 
 def end_of_tail(values: Floats, beyond: float) -> Floats:
@@ -67,10 +68,11 @@ def calm_ones(table: Floats, dominated: float = DOMINATED) -> tuple[NDArray[np.b
     ends = wild_from(table, dominated)
     calm = is_calm(table, ends)
     usual = table[calm]
-    flat = (usual.std(axis=0) <= _FLAT * np.abs(usual).max(axis=0)).any() if calm.any() else True
-    if 2 * calm.sum() <= len(table) or flat:
-        return np.ones(len(table), np.bool_), np.full(len(ends), sys.float_info.max)
-    return calm, ends
+    if 2 * len(usual) > len(table):
+        flat = usual.std(axis=0) <= NO_SPREAD * np.abs(usual).max(axis=0)
+        if not flat.any():
+            return calm, ends
+    return np.ones(len(table), np.bool_), np.full(len(ends), sys.float_info.max)
 
 
 def is_calm(table: Floats, ends: Floats) -> NDArray[np.bool_]:

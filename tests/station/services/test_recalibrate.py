@@ -150,9 +150,7 @@ def test_parts_picked_for_being_odd_are_said_with_a_caution_everywhere(
     assert "CAUTION" in (model_copy / "README.md").read_text("utf-8")
 
 
-def test_an_odd_picture_is_left_out_and_comes_back(
-    line: Station, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_odd_picture_is_left_out_and_comes_back(line: Station) -> None:
     (loaded,) = line.pool.all()
     now = loaded.inspector.calibration
     highest = now.pictures[-1]
@@ -164,8 +162,7 @@ def test_an_odd_picture_is_left_out_and_comes_back(
         line.thresholds.leave_out(new, highest, "ann")
     assert line.thresholds.undo(new, "ann").inspector.calibration == now
     odd = Odd(picture=highest, score=2.0, without=0.9)
-    monkeypatch.setattr(page, "odd", lambda _: (odd,))
-    assert page._rows(line, loaded) == {}
+    assert page._rows(line, loaded, (odd,)) == {}
 
 
 def test_areas_count_for_nothing_and_are_undone(line: Station, png: Encoded) -> None:

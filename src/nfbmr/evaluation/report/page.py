@@ -25,6 +25,8 @@ from nfbmr.scoring.odd import Unlike
 from nfbmr.scoring.odd_words import UNKNOWN
 from nfbmr.system.words import counted
 
+_WORST = 8  # misses, and others of a kind, that are always shown
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReportContent:
@@ -77,7 +79,7 @@ def choose_pictures(
     defects: Sequence[str],
     looked: NDArray[np.bool_],
     per_type: int = 4,
-    worst: int = 8,
+    worst: int = _WORST,
 ) -> list[int]:
     """Which pictures are worth showing, so that heatmaps are needed for those only.
 
@@ -196,6 +198,7 @@ def _galleries(content: ReportContent) -> dict[str, Any]:
             shown.append(cards[id(picture)])
     return {
         "missed": [cards[id(p)] for p in missed],
+        "worst": _WORST,
         "n_missed": int((content.is_defect & ~content.predicted & ~content.looked).sum()),
         "looked": [cards[id(p)] for p in looked],
         "n_looked": int(content.looked.sum()),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse
 
-from nfbmr.scoring.odd import name_of
+from nfbmr.scoring.odd import Odd, name_of
 from nfbmr.station.auth import Actor
 from nfbmr.station.deps import Inspecting, Needs, StationDep
 from nfbmr.station.engine.pool import Loaded
@@ -129,20 +130,20 @@ def _values(station: Station, loaded: Loaded) -> dict[str, Any]:
         "size": (charts.WIDTH, charts.HEIGHT),
         "odd": found,
         "called": {one.picture: name_of(now, one.picture) for one in found},
-        "rows": _rows(station, loaded),
+        "rows": _rows(station, loaded, found),
         "history": station.thresholds.history(loaded.name),
     } | _of_proposal(asked)
 
 
-def _rows(station: Station, loaded: Loaded) -> dict[str, Recorded]:
+def _rows(station: Station, loaded: Loaded, found: Sequence[Odd]) -> dict[str, Recorded]:
     """Returns inspections of odd good pictures, by the sha256 of their pixels, where known."""
     names = station.thresholds.names(loaded.name)
-    found = {
+    rows = {
         one.picture: station.store.read(queries.inspection, names[one.picture])
-        for one in odd(loaded.inspector)
+        for one in found
         if one.picture in names
     }
-    return {picture: row for picture, row in found.items() if row is not None}
+    return {picture: row for picture, row in rows.items() if row is not None}
 
 
 def _of_proposal(proposal: Proposal) -> dict[str, Any]:
