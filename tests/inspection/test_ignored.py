@@ -81,6 +81,7 @@ def test_a_defect_outside_is_found_where_it_is_and_nothing_shows_in_the_area(
         assert found.regions
         for size in ((20, 20), (161, 97)):
             assert found.heatmap_at(size).max() > 1
+        assert not found.heatmap_at((160, 160))[np.kron(mask(), np.ones((2, 2), bool))].any()
 
 
 def test_a_mask_at_the_calibration_is_carried_by_the_model(

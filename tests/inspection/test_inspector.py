@@ -95,6 +95,24 @@ def test_heatmap_has_the_pictures_size_and_shows_the_place(
     assert inspector.inspect(draw(3, size=(96, 120))).heatmap.max() < inside
 
 
+def test_the_heatmap_points_at_a_thin_scratch_itself_at_any_size(
+    inspector: Inspector, draw: Draw
+) -> None:
+    for seed in range(4):
+        picture = draw(seed, size=(64, 64))
+        scratched = picture.copy()
+        scratched[12:52, 37:39] = 0
+        result = inspector.inspect(scratched)
+        assert result.is_defect
+        assert result.guide is not None
+        assert result.guide.shape == picture.shape[:2] == (64, 64)
+        for times in (1, 3):
+            heat = result.heatmap_at((64 * times, 64 * times))
+            row, column = np.unravel_index(heat.argmax(), heat.shape)
+            assert column // times in (37, 38)
+            assert 10 <= row // times < 54
+
+
 def test_gray_and_turned_pictures_are_read_upright(inspector: Inspector, tmp_path: Path) -> None:
     gray = np.linspace(0, 255, 60 * 80).reshape(60, 80).astype(np.uint8)
     exif = Image.Exif()

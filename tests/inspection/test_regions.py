@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -193,7 +194,9 @@ def test_a_defect_has_regions_where_it_is_and_a_good_picture_has_none(
     assert bottom > 24, "the blob is at 30 to 75, 24 to 60"
     assert left <= first.at[0] < right
     assert top <= first.at[1] < bottom
-    assert first.peak == result.heatmap_at(result.maps.shape[1:]).max()
+    assert result.guide is not None
+    at = (result.guide.shape[0], result.guide.shape[1])
+    assert first.peak == result.heatmap_at(at).max()
     said = json.loads(json.dumps(result.to_dict()))
     assert [one["box"] for one in said["regions"]] == [list(one.box) for one in result.regions]
     assert set(said["regions"][0]) == {
@@ -224,8 +227,9 @@ def test_places_of_a_picture_for_a_person_are_found_before_its_map_is_pressed(
     assert defect.heatmap.max() > 1.2 > 1 > looked.heatmap.max()
     assert [one.box for one in looked.regions] == [one.box for one in defect.regions]
     assert [one.outline for one in looked.regions] == [one.outline for one in defect.regions]
-    grid = (looked.maps.shape[1], looked.maps.shape[2])
-    assert looked.regions[0].peak == looked.heatmap_at(grid).max()
+    assert looked.guide is not None
+    at = (looked.guide.shape[0], looked.guide.shape[1])
+    assert looked.regions[0].peak == pytest.approx(looked.heatmap_at(at).max())
     assert all(one.peak < 1 for one in looked.regions)
 
 
@@ -240,14 +244,13 @@ def test_huge_pictures_are_looked_at_in_about_a_megapixel(
     inspector: Inspector, draw: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = inspected(inspector, draw(3, defect=True))
-    seen: list[tuple[int, int]] = []
-    given_at = Inspection.heatmap_at
+    seen: list[tuple[int, ...]] = []
 
-    def at(self: Inspection, size: tuple[int, int]) -> NDArray[np.float32]:
-        seen.append(size)
-        return given_at(self, size)
+    def found(heat: NDArray[np.float32], *words: Any, **more: Any) -> tuple[Region, ...]:
+        seen.append(heat.shape)
+        return regions_of(heat, *words, **more)
 
-    monkeypatch.setattr(Inspection, "heatmap_at", at)
+    monkeypatch.setattr("nfbmr.inspection.result.regions_of", found)
     left, top, right, bottom = replace(result, size=(8000, 8000)).regions[0].box
     assert max(height * width for height, width in seen) <= 1.1e6
     small = result.regions[0].box

@@ -17,6 +17,7 @@ from PIL import Image
 from nfbmr.data.images import load_image
 from nfbmr.data.layouts import read_data
 from nfbmr.errors import ImageError
+from nfbmr.inspection.result import About
 from nfbmr.learning.stages import split_held_out
 from nfbmr.networks.weights import embedded_file
 from nfbmr.paper.plan import Request, Source
@@ -55,7 +56,7 @@ def test_maps_from_kept_features_are_those_of_the_pictures(
     maps = learnt[key].maps
     assert maps.shape == (8, len(MAPS), *((8, 8) if key == "nf-bmr-2" else (4, 4)))
     np.testing.assert_allclose(maps, expected, rtol=1e-3, atol=1e-4)
-    judged = inspector.judge(maps, [(None, size) for size in product.test_sizes])
+    judged = inspector.judge(maps, [About(size=size) for size in product.test_sizes])
     for sample, result in zip(product.test, judged, strict=True):
         found = inspector.inspect(sample.path)
         assert found.score == pytest.approx(getattr(result, "score", None), rel=1e-2, abs=1e-2)

@@ -10,7 +10,7 @@ import pytest
 
 from nfbmr.errors import BundleTamperedError, SettingsError
 from nfbmr.inspection.inspector import Inspector
-from nfbmr.inspection.result import Inspection
+from nfbmr.inspection.result import About, Inspection
 from nfbmr.scoring.calibration import calibration_scores, image_scores
 from nfbmr.scoring.calibration_json import calibration_from_dict, calibration_to_dict
 from nfbmr.scoring.ignored import MOST_AREAS, are_areas, areas_of, inside, masked
@@ -48,7 +48,7 @@ def test_what_lies_in_an_area_changes_no_score(inspector: Inspector) -> None:
     beside[:, :, 7, 7] += 100
     before, after = (image_scores(one, scoring, calibration) for one in (maps, beside))
     assert (after > before).all()
-    (one, _) = inspector.with_calibration(calibration).judge(other, [(None, (64, 64))] * 2)
+    (one, _) = inspector.with_calibration(calibration).judge(other, [About(size=(64, 64))] * 2)
     assert isinstance(one, Inspection)
     assert not one.heatmap[:32, 16:48].any()
 

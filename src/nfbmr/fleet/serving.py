@@ -9,18 +9,17 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from nfbmr.data.pose import Turn
 from nfbmr.errors import FleetError
 from nfbmr.fleet.cluster import Cluster, of_the_work
 from nfbmr.inspection.inspector import Inspector, load
-from nfbmr.inspection.result import Failure, Inspection
+from nfbmr.inspection.result import About, Failure, Inspection
 from nfbmr.inspection.stream import Stream
 from nfbmr.model.bundle import Identity
 from nfbmr.scoring.maps import Maps
@@ -39,11 +38,7 @@ class Raw:
 
     maps: Maps
     """(K, H', W')."""
-    size: tuple[int, int]
-    """(H, W) of the picture."""
-    turn: Turn | None
-    looks: Mapping[str, float]
-    """See `nfbmr.scoring.looks`."""
+    about: About
 
 
 class Network:
@@ -74,11 +69,7 @@ class Network:
             RuntimeError: the network failed.
         """
         found = self._batcher.submit(data).result()
-        return (
-            found
-            if isinstance(found, Failure)
-            else Raw(found.maps, found.size, found.turn, found.looks)
-        )
+        return found if isinstance(found, Failure) else Raw(found.maps, found.about)
 
 
 @dataclass(eq=False)
@@ -237,9 +228,7 @@ class OnRay:
     def _judge(self, found: Raw | Failure) -> list[Inspection | Failure]:
         if isinstance(found, Failure):
             return [found]
-        return self._inspector.judge(
-            found.maps[None], [(None, found.size)], [found.turn], [found.looks]
-        )
+        return self._inspector.judge(found.maps[None], [found.about])
 
 
 class RayJudges:

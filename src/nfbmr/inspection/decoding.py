@@ -6,16 +6,14 @@ Shapes: H W = the model's size in pixels.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.data.images import ImageInput, load_with_size
-from nfbmr.data.pose import Turn
 from nfbmr.errors import ImageError
-from nfbmr.inspection.result import Failure
+from nfbmr.inspection.result import About, Failure
 from nfbmr.model.bundle import Bundle
 from nfbmr.scoring.looks import looks_of_pixels
 
@@ -24,20 +22,10 @@ from nfbmr.scoring.looks import looks_of_pixels
 class Decoded:
     """A picture as the network takes it."""
 
-    path: str | None
-    """Its file, where it came from one."""
     pixels: NDArray[np.uint8]
     """(H, W, 3)."""
-    size: tuple[int, int]
-    """(H, W) that it had."""
-    turn: Turn | None = None
-    """How it was turned; None where it lies as it lay."""
-    looks: Mapping[str, float] = field(default_factory=dict)
-    """How bright and sharp it is, by `looks_of_pixels`."""
-    has_more: bool = False
-    """Whether its file holds other pages or frames, which are not looked at."""
-    bits: int = 8
-    """Of a channel, as it is stored."""
+    about: About
+    """Its size is the one that it had, its looks are those of `looks_of_pixels`."""
 
 
 def decode(image: ImageInput, bundle: Bundle) -> Decoded:
@@ -53,8 +41,22 @@ def decode(image: ImageInput, bundle: Bundle) -> Decoded:
     turn = None
     if bundle.pose is not None:
         pixels, turn = bundle.pose.align(pixels)
-    looks = looks_of_pixels(pixels)
-    return Decoded(_path_of(image), pixels, full, turn, looks, has_more, bits)
+    about = About(
+        path=_path_of(image),
+        size=full,
+        turn=turn,
+        looks=looks_of_pixels(pixels),
+        has_more=has_more,
+        bits=bits,
+        guide=_brightness(pixels) if bundle.settings.scoring.by_judges else None,
+    )
+    return Decoded(pixels, about)
+
+
+def _brightness(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Returns the mean of the colours (H, W) of pixels (H, W, 3)."""
+    red, green, blue = (pixels[..., i].astype(np.uint16) for i in range(3))
+    return ((red + green + blue) // 3).astype(np.uint8)
 
 
 def try_decode(image: ImageInput, bundle: Bundle) -> Decoded | Failure:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 
 from nfbmr.data.images import ImageInput
 from nfbmr.data.masks import MaskInput
-from nfbmr.data.pose import Turn
 from nfbmr.errors import BundleError, ImageError, SettingsError
 from nfbmr.inspection import forks
 from nfbmr.inspection.decoding import Decoded, decode, try_decode
 from nfbmr.inspection.opened import Opened
 from nfbmr.inspection.recalibration import Model, calibrated_anew
-from nfbmr.inspection.result import Failure, Inspection
+from nfbmr.inspection.result import About, Failure, Inspection
 from nfbmr.inspection.several import Several
 from nfbmr.inspection.stream import Stream
 from nfbmr.inspection.why import Why, compared
@@ -292,15 +291,7 @@ class Inspector:
     def _judge(self, maps: Maps | None, pictures: list[Decoded]) -> list[Inspection | Failure]:
         if maps is None:
             return []
-        named = [(picture.path, picture.size) for picture in pictures]
-        turns, looks = ([getattr(one, what) for one in pictures] for what in ("turn", "looks"))
-        results = self.judge(maps, named, turns, looks)
-        return [
-            replace(result, has_more=picture.has_more, bits=picture.bits)
-            if isinstance(result, Inspection)
-            else result
-            for result, picture in zip(results, pictures, strict=True)
-        ]
+        return self.judge(maps, [picture.about for picture in pictures])
 
     def _of_tiles(self, pixels: NDArray[np.uint8]) -> Maps:
         """Maps pictures (N, H, W, 3) to the joined maps of their tiles (N, K, H', W')."""
@@ -314,43 +305,35 @@ class Inspector:
     def judge(
         self,
         maps: Maps,
-        pictures: Sequence[tuple[str | None, tuple[int, int]]],
-        turns: Sequence[Turn | None] = (),
-        looks: Sequence[Mapping[str, float]] = (),
+        pictures: Sequence[About],
     ) -> list[Inspection | Failure]:
         """Judges raw maps: what follows the network, for pictures or for kept features of them.
 
         Args:
             maps: (N, K, H', W').
-            pictures: the path and the size (H, W) of each, N of them.
-            turns: how each was turned before the network; by default none was.
-            looks: what is known of each one's pixels; by default nothing.
+            pictures: what is known of each, N of them.
         """
         maps = masked(maps, self.calibration.ignored)
         scores = image_scores(maps, self.settings.scoring, self.calibration)
         ps = p_values(scores, self.calibration.scores)
         return [
-            Failure(path=path, error="the network gave values that are not finite")
+            Failure(path=about.path, error="the network gave values that are not finite")
             if not np.isfinite(raw).all()
             else Inspection(
-                path=path,
+                **vars(about) | {"looks": looks},
                 score=float(score),
                 p_value=float(p_value),
                 is_defect=bool(score > self.threshold),
                 threshold=self.threshold,
                 maps=raw,
-                size=size,
-                turn=turn,
-                looks=seen,
                 ignore=self._bundle.ignore,
                 scoring=self.settings.scoring,
                 calibration=self.calibration,
                 mm_per_pixel=self.settings.mm_per_pixel,
             )
-            for (path, size), turn, seen, raw, score, p_value in zip(
+            for about, looks, raw, score, p_value in zip(
                 pictures,
-                turns or [None] * len(pictures),
-                looks_of_each(maps, looks),
+                looks_of_each(maps, [one.looks for one in pictures]),
                 maps,
                 scores,
                 ps,

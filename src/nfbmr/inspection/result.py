@@ -6,7 +6,7 @@ Shapes: K = raw maps, H W = grid or pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,12 +18,26 @@ from nfbmr.data.images import resize_map
 from nfbmr.data.pose import Turn
 from nfbmr.inspection.regions import LOW, Judged, Region, regions_of
 from nfbmr.scoring.calibration import Calibration, Verdict
+from nfbmr.scoring.guided import along_edges
 from nfbmr.scoring.heat import as_judged, calm, heatmap, own_maps, with_verdict
 from nfbmr.scoring.ignored import inside
 from nfbmr.scoring.maps import Maps
 from nfbmr.settings.schema import ScoringSettings
 
 _WORK = 2**20  # pixels of a heatmap that regions are looked for in
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What is known of a picture beside what the network makes of it; as in `Inspection`."""
+
+    path: str | None = None
+    size: tuple[int, int]
+    turn: Turn | None = None
+    looks: Mapping[str, float] = field(default_factory=dict)
+    has_more: bool = False
+    bits: int = 8
+    guide: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +74,13 @@ class Inspection:
     """Whether its file holds other pages or frames than the first, which were not looked at."""
     bits: int = field(default=8, repr=False)
     """Of a channel of the picture, as it is stored."""
+    guide: NDArray[np.uint8] | None = field(default=None, repr=False)
+    """How bright the picture is as the network saw it, (h, w): the heatmap follows its edges."""
+
+    @property
+    def about(self) -> About:
+        """What was known of the picture beside its maps."""
+        return About(**{one.name: getattr(self, one.name) for one in fields(About)})
 
     @property
     def verdict(self) -> Verdict:
@@ -83,21 +104,33 @@ class Inspection:
     def heatmap_at(self, size: tuple[int, int]) -> NDArray[np.float32]:
         """Returns the heatmap at another size (H, W), e.g. that of a thumbnail."""
         found = self._found_at(size)
+        return self._verdict_in(found)
+
+    def _verdict_in(self, found: NDArray[np.float32]) -> NDArray[np.float32]:
         return with_verdict(found, self.score) if self._one_scale else found
 
-    def _found_at(self, size: tuple[int, int]) -> NDArray[np.float32]:
+    def _found_at(self, size: tuple[int, ...]) -> NDArray[np.float32]:
         """Returns the heatmap at a size (H, W) before it is brought to what the verdict is."""
-        if self.turn is None:
-            return self._heatmap(size, self._counts(size))
-        upright = self._heatmap(self.turn.size, self.turn.counts())
-        return resize_map(self.turn.back(upright), size)
+        at = size[0], size[1]
+        if self.turn is not None:
+            return resize_map(self.turn.back(self._upright(self.turn.size)), at)
+        if self.guide is None:
+            return self._upright(at)
+        # Edges are those that the network saw: at any size the map has the same places.
+        found, counts = resize_map(self._upright(self.guide.shape), at), self._counts(at)
+        return found if counts is None else found * counts
 
-    def _heatmap(
-        self, size: tuple[int, int], counts: NDArray[np.float32] | None
-    ) -> NDArray[np.float32]:
-        if self.scoring.by_judges:
-            return as_judged(self._own_maps, self.score, size, counts)
-        return heatmap(self.maps, self.scoring, self.calibration, self.score, size, counts)
+    def _upright(self, size: tuple[int, ...]) -> NDArray[np.float32]:
+        """Returns that of the picture as the network saw it."""
+        at = size[0], size[1]
+        counts = self._counts(at) if self.turn is None else self.turn.counts()
+        if not self.scoring.by_judges:
+            return heatmap(self.maps, self.scoring, self.calibration, self.score, at, counts)
+        found = as_judged(self._own_maps, self.score, at, counts)
+        if self.guide is None:
+            return found
+        found = along_edges(found, self.guide, at[0] / self._own_maps[-1].shape[0])
+        return found if counts is None else found * counts
 
     @cached_property
     def _own_maps(self) -> list[NDArray[np.float32]]:
@@ -126,15 +159,20 @@ class Inspection:
         size = max(1, round(share * self.size[0])), max(1, round(share * self.size[1]))
         # The map of a picture for a person is pressed below 1; its places are found before that.
         is_calm = self._one_scale and self.score <= 1
-        seen = self._found_at if is_calm else self.heatmap_at
-        highest = float(seen((self.maps.shape[1], self.maps.shape[2])).max())
+        if self.guide is None:
+            first, heat = self._found_at(self.maps.shape[1:]), self._found_at(size)
+        else:
+            first = self._found_at(self.guide.shape)
+            heat = resize_map(first, size)
+        if not is_calm:
+            first, heat = self._verdict_in(first), self._verdict_in(heat)
         found = regions_of(
-            seen(size),
+            heat,
             self._alarm,
             self.size,
             self._judged(size),
             edge=LOW * self.threshold if self._one_scale else None,
-            highest=highest,
+            highest=float(first.max()),
             mm_per_pixel=self.mm_per_pixel,
         )
         if not is_calm:

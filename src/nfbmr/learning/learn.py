@@ -156,7 +156,7 @@ def _with_looks(bundle: Bundle, pictures: Mapping[str, ImageInput]) -> Calibrati
     calibration = bundle.calibration
     came = [calibration.pictures[i] for i in np.argsort(calibration.places)]
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="nfbmr-looks") as pool:
-        looks = list(pool.map(lambda name: decode(pictures[name], bundle).looks, came))
+        looks = list(pool.map(lambda name: decode(pictures[name], bundle).about.looks, came))
     found = with_looks(calibration, joined(looks, OF_PIXELS))
     for sentence in order_in_words(found):
         _log.info("%s", sentence)

@@ -21,7 +21,7 @@ from nfbmr.data.images import load_image, resize_image, resize_map
 from nfbmr.data.layouts import Sample
 from nfbmr.data.masks import read_masks
 from nfbmr.errors import NfbmrError
-from nfbmr.inspection.result import Inspection
+from nfbmr.inspection.result import About, Inspection
 from nfbmr.networks.source import SourceNetwork
 from nfbmr.networks.weights import load_weights
 from nfbmr.paper.product import Learnt, Product
@@ -86,7 +86,9 @@ def _other_network(product: Product, weights: dict[str, str]) -> SourceNetwork |
 
 def _pictures(product: Product, learnt: Learnt, other: SourceNetwork | None) -> dict[str, Any]:
     sizes = product.test_sizes
-    pictures = [(str(s.path), size) for s, size in zip(product.test, sizes, strict=True)]
+    pictures = [
+        About(path=str(s.path), size=size) for s, size in zip(product.test, sizes, strict=True)
+    ]
     results = learnt.inspector.judge(learnt.maps, pictures)
     scores = [result.score if isinstance(result, Inspection) else 0.0 for result in results]
     chosen = _chosen(list(product.test), scores)

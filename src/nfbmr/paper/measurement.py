@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nfbmr.errors import TrainingError
 from nfbmr.evaluation.evaluate import Collected, collect, figures
 from nfbmr.evaluation.metrics import best_f1, image_auroc
-from nfbmr.inspection.result import Failure, Inspection
+from nfbmr.inspection.result import About, Failure, Inspection
 from nfbmr.learning.training_data import CHUNK
 from nfbmr.paper.ledger import Row
 from nfbmr.paper.product import Learnt, Product
@@ -85,7 +85,7 @@ def _judged(product: Product, learnt: Learnt) -> Iterator[Inspection | Failure]:
     sizes = product.test_sizes
     for start in range(0, len(sizes), CHUNK):
         chosen = range(start, min(start + CHUNK, len(sizes)))
-        pictures = [(str(product.test[i].path), sizes[i]) for i in chosen]
+        pictures = [About(path=str(product.test[i].path), size=sizes[i]) for i in chosen]
         yield from learnt.inspector.judge(learnt.maps[chosen.start : chosen.stop], pictures)
 
 
