@@ -16,7 +16,6 @@ from scipy import ndimage
 
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.regions import (
-    LOW,
     MOST,
     Region,
     in_words,
@@ -26,6 +25,7 @@ from nfbmr.inspection.regions import (
     simplified,
 )
 from nfbmr.inspection.result import Inspection
+from nfbmr.scoring.heat import LOW
 
 Draw = Callable[..., NDArray[np.uint8]]
 Heat = NDArray[np.float32]

@@ -15,15 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.scoring.conformal import p_values
+from nfbmr.scoring.heat import LOW
 
 Judged = Sequence[tuple[NDArray[np.float32], Sequence[float]]]
 """Of each judge a map (h, w) of what it sees, and its highest points in good pictures."""
-
-LOW = 0.6
-"""A region reaches down to this share of the verdict's threshold. One cut at the threshold itself
-would leave out the flanks of its defect, over which receptive fields and interpolation spread what
-they saw. A share much lower joins neighbours, as good places come near it; by themselves these make
-no region, since each needs a point that is high."""
 
 MOST = 32
 """Regions of a picture; what is unusual all over need not be told in a thousand pieces."""

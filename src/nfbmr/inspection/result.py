@@ -16,10 +16,18 @@ from numpy.typing import NDArray
 from nfbmr.data.ignore import Ignored
 from nfbmr.data.images import resize_map
 from nfbmr.data.pose import Turn
-from nfbmr.inspection.regions import LOW, Judged, Region, regions_of
+from nfbmr.inspection.regions import Judged, Region, regions_of
 from nfbmr.scoring.calibration import Calibration, Verdict
 from nfbmr.scoring.guided import along_edges
-from nfbmr.scoring.heat import as_judged, calm, heatmap, own_maps, with_verdict
+from nfbmr.scoring.heat import (
+    LOW,
+    alarm_of,
+    as_judged,
+    calm,
+    heatmap,
+    own_maps,
+    with_verdict,
+)
 from nfbmr.scoring.ignored import inside
 from nfbmr.scoring.maps import Maps
 from nfbmr.settings.schema import ScoringSettings
@@ -126,7 +134,8 @@ class Inspection:
         counts = self._counts(at) if self.turn is None else self.turn.counts()
         if not self.scoring.by_judges:
             return heatmap(self.maps, self.scoring, self.calibration, self.score, at, counts)
-        found = as_judged(self._own_maps, self.score, at, counts)
+        alarm = alarm_of(self.calibration, self.score)
+        found = as_judged(self._own_maps, self.score, at, counts, alarm)
         if self.guide is None:
             return found
         found = along_edges(found, self.guide, at[0] / self._own_maps[-1].shape[0])

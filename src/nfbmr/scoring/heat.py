@@ -22,6 +22,11 @@ from nfbmr.settings.schema import ScoringSettings
 _UNSEEN = 0.4
 """Of the finest judge's map where a coarser one sees nothing (docs/research.md)."""
 
+LOW = 0.6
+"""A place reaches down to this level. One cut where places begin to count would leave out the
+flanks of its defect, over which receptive fields and interpolation spread what they saw. A level
+much lower joins neighbours, as good places come near it; by themselves these make no place."""
+
 _TRACE = 1e-3
 
 _CALM = 0.95
@@ -48,17 +53,16 @@ def heatmap(
     """Fuses one image's raw maps (K, H, W) to one map (h, w) of `size` on the good images' scale.
 
     Where grids are judges the scale is the heatmap's own, in levels of what the highest place of
-    good pictures has: the finest judge's map, dimmed where the others see nothing. The highest
-    point of what is called a defect lies above 1, that of all else below: a defect shows where,
-    and a good part is calm. Otherwise 0 is a typical good position, and 1 is what the
-    highest position of a good picture exceeds in the asked share of good pictures. `counts`,
-    float32 (h, w), is 0 where nothing counts, else 1: the map is 0 there, and its highest point is
-    that of the rest.
+    good pictures has: the finest judge's map, dimmed where the others see nothing, but for what
+    it finds unusual by itself in a picture that is not passed. The highest point of what is called
+    a defect lies above 1, that of all else below: a defect shows where, and a good part is calm.
+    Otherwise 0 is a typical good position, and 1 is what the highest position of a good picture
+    exceeds in the asked share of good pictures. `counts`, float32 (h, w), is 0 where nothing
+    counts, else 1: the map is 0 there, and its highest point is that of the rest.
     """
     if scoring.by_judges:
-        return with_verdict(
-            as_judged(own_maps(maps, scoring, calibration), score, size, counts), score
-        )
+        own, alarm = own_maps(maps, scoring, calibration), alarm_of(calibration, score)
+        return with_verdict(as_judged(own, score, size, counts, alarm), score)
     maps = placed(maps[None], calibration)[0]
     mean, std = np.array(calibration.map_mean), np.array(calibration.map_std)
     fused = fused_maps(chosen_maps(maps[None], shown_maps(scoring)), mean, std)[0]
@@ -80,11 +84,22 @@ def own_maps(
     ]
 
 
+def alarm_of(calibration: Calibration, score: float) -> float | None:
+    """Returns the level from which on a place counts by itself.
+
+    As high as good pictures have anywhere in the share that a person looks at. None of a picture
+    that is passed as good, and of older models.
+    """
+    is_passed = calibration.verdict(score) == "good"
+    return None if is_passed or not calibration.judge_peaks else calibration.look_peak
+
+
 def as_judged(
     own: Sequence[NDArray[np.float32]],
     score: float,
     size: tuple[int, int],
     counts: NDArray[np.float32] | None,
+    alarm: float | None,
 ) -> NDArray[np.float32]:
     """Returns the heatmap (h, w) of `size` where grids are judges, before `with_verdict`.
 
@@ -93,6 +108,7 @@ def as_judged(
         score: of the picture.
         size: (h, w).
         counts: as for `heatmap`.
+        alarm: as of `alarm_of`.
     """
     shown = [resize_map(one, size) for one in own]  # (h, w)
     if counts is not None:
@@ -100,15 +116,28 @@ def as_judged(
     found = shown[-1]
     # What is decided here is decided before resizing, so that it is the same at every size.
     highest = float(own[-1].max())
+    alone = None if alarm is None else resize_map(_places(own[-1], alarm), size)
     for coarse, one in zip(shown[:-1], own, strict=False):
         top = float(one.max())
         seen = coarse / max(float(coarse.max()), 1e-9)
         # Where the finest judge sees nothing at all, a trace of the other still says where.
         traced = found + _TRACE * seen
-        found = traced * (_UNSEEN + (1 - _UNSEEN) * seen)
+        stays = seen if alone is None else np.maximum(seen, alone)
+        found = traced * (_UNSEEN + (1 - _UNSEEN) * stays)
         if score > 1 and top >= max(highest, 1):
             found = _with_place(found, traced, seen)
     return np.asarray(found, dtype=np.float32)
+
+
+def _places(levels: NDArray[np.float32], alarm: float) -> NDArray[np.float32]:
+    """Returns 1 in each place of a map (H, W) that reaches an alarm, down to `LOW`, else 0."""
+    from scipy import ndimage  # starting loads none of it
+
+    labels, count = ndimage.label(levels >= LOW, np.ones((3, 3)))
+    highest = np.zeros(count + 1, np.float32)
+    np.maximum.at(highest, labels, levels)
+    highest[0] = -np.inf  # what lies in no place
+    return np.asarray((highest >= alarm)[labels], np.float32)
 
 
 def _with_place(
