@@ -151,3 +151,20 @@ def test_a_model_whose_tiles_do_not_fit_is_refused(tiled: Inspector) -> None:
         facts = bundle.facts.model_copy(update={"whole": whole})
         with pytest.raises(BundleTamperedError, match="do not fit"):
             _check_tiles(tiled.path, bundle.settings, facts)
+
+
+def test_of_a_large_picture_the_heatmap_follows_a_smaller_copy(
+    tiled: Inspector, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = draw(3, defect=True, size=SIZE)
+    whole = tiled.inspect(picture)
+    assert whole.guide is not None
+    assert whole.guide.shape == (160, 192)
+    monkeypatch.setattr("nfbmr.inspection.decoding._MOST", 80 * 96)
+    half = tiled.inspect(picture)
+    assert half.guide is not None
+    assert half.guide.shape == (80, 96)
+    assert half.score == whole.score
+    assert [one.shape for one in (half.heatmap, whole.heatmap)] == [SIZE, SIZE]
+    assert np.corrcoef(half.heatmap.ravel(), whole.heatmap.ravel())[0, 1] > 0.95
+    assert half.regions

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nfbmr.data.images import ImageInput, load_with_size
+from nfbmr.data.images import ImageInput, load_with_size, resize_image
 from nfbmr.errors import ImageError
 from nfbmr.inspection.result import About, Failure
 from nfbmr.model.bundle import Bundle
 from nfbmr.scoring.looks import looks_of_pixels
+
+_MOST = 2**20  # pixels of a picture that a heatmap follows; the result keeps them
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,17 @@ def decode(image: ImageInput, bundle: Bundle) -> Decoded:
         looks=looks_of_pixels(pixels),
         has_more=has_more,
         bits=bits,
-        guide=_brightness(pixels) if bundle.settings.scoring.by_judges else None,
+        guide=_guide(pixels) if bundle.settings.scoring.by_judges else None,
     )
     return Decoded(pixels, about)
 
 
-def _brightness(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns the mean of the colours (H, W) of pixels (H, W, 3)."""
+def _guide(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Returns the mean of the colours (h, w) of pixels (H, W, 3), those of a large one smaller."""
+    height, width = pixels.shape[:2]
+    share = (_MOST / (height * width)) ** 0.5
+    if share < 1:
+        pixels = resize_image(pixels, (max(1, round(share * height)), max(1, round(share * width))))
     red, green, blue = (pixels[..., i].astype(np.uint16) for i in range(3))
     return ((red + green + blue) // 3).astype(np.uint8)
 

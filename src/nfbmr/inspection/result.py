@@ -122,16 +122,21 @@ class Inspection:
         at = size[0], size[1]
         if self.turn is not None:
             return resize_map(self.turn.back(self._upright(self.turn.size)), at)
-        if self.guide is None:
-            return self._upright(at)
-        # Edges are those that the network saw: at any size the map has the same places.
-        found, counts = resize_map(self._upright(self.guide.shape), at), self._counts(at)
+        found = self._upright(at)
+        if found.shape == at:
+            return found
+        found, counts = resize_map(found, at), self._counts(at)
         return found if counts is None else found * counts
 
-    def _upright(self, size: tuple[int, ...]) -> NDArray[np.float32]:
-        """Returns that of the picture as the network saw it."""
-        at = size[0], size[1]
+    def _upright(self, size: tuple[int, int]) -> NDArray[np.float32]:
+        """Returns that of the picture as the network saw it, at a size or at that of the guide.
+
+        Edges are those that the network saw: at any size the map has the same places.
+        """
+        at = size if self.guide is None else (self.guide.shape[0], self.guide.shape[1])
         counts = self._counts(at) if self.turn is None else self.turn.counts()
+        if counts is not None:
+            counts = resize_map(counts, at)
         if not self.scoring.by_judges:
             return heatmap(self.maps, self.scoring, self.calibration, self.score, at, counts)
         alarm = alarm_of(self.calibration, self.score)
