@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from nfbmr.benchmark.served import Client, served
@@ -57,6 +58,10 @@ def assert_as_without(found: list[Any], files: list[bytes], judge: Inspector) ->
     for one, expected in zip(found, judge.inspect_many(files), strict=True):
         assert one.score == pytest.approx(getattr(expected, "score", None), rel=1e-3)
         assert one.verdict == getattr(expected, "verdict", None)
+        assert isinstance(expected, Inspection)
+        assert (one.size, one.has_more, one.bits) == (expected.size, False, 8)
+        np.testing.assert_array_equal(one.guide, expected.guide)
+        np.testing.assert_allclose(one.heatmap, expected.heatmap, rtol=0.01, atol=0.01)
 
 
 def test_verdicts_are_those_of_the_inspector_and_a_bad_picture_fails_alone(

@@ -101,7 +101,7 @@ def test_the_heatmap_points_at_a_thin_scratch_itself_at_any_size(
     for seed in range(4):
         picture = draw(seed, size=(64, 64))
         scratched = picture.copy()
-        scratched[12:52, 37:39] = 0
+        scratched[12:52, 38:40] = 0
         result = inspector.inspect(scratched)
         assert result.is_defect
         assert result.guide is not None
@@ -109,8 +109,23 @@ def test_the_heatmap_points_at_a_thin_scratch_itself_at_any_size(
         for times in (1, 3):
             heat = result.heatmap_at((64 * times, 64 * times))
             row, column = np.unravel_index(heat.argmax(), heat.shape)
-            assert column // times in (37, 38)
+            assert column // times in (38, 39)
             assert 10 <= row // times < 54
+        cells = replace(result, guide=None).heatmap_at((64, 64))
+        assert cells.argmax() % 64 not in (38, 39), "the network alone points beside it"
+
+
+def test_what_is_known_of_a_picture_is_what_was_inspected(
+    inspector: Inspector, draw: Draw, tmp_path: Path
+) -> None:
+    path = tmp_path / "deep.png"
+    Image.fromarray(draw(1)[..., 0].astype(np.uint16) * 257).save(path)
+    first = inspector.inspect(path)
+    assert (first.about.path, first.about.size, first.about.bits) == (str(path), (80, 80), 16)
+    (again,) = inspector.judge(first.maps[None], [pickle.loads(pickle.dumps(first.about))])
+    assert isinstance(again, Inspection)
+    assert (again.score, again.bits, again.looks) == (first.score, 16, first.looks)
+    np.testing.assert_array_equal(again.heatmap, first.heatmap)
 
 
 def test_gray_and_turned_pictures_are_read_upright(inspector: Inspector, tmp_path: Path) -> None:

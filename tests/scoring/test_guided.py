@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from nfbmr.scoring.guided import along_edges
 
@@ -35,12 +36,22 @@ def test_the_highest_point_moves_onto_a_crack_beside_it(beside: int) -> None:
     assert abs(row - 30) <= CELL
 
 
-def test_the_highest_level_stays_and_nothing_lies_below_zero() -> None:
-    heat = blob((30.0, 34.0), 8)
-    found = along_edges(heat, cracked(30), CELL)
+@pytest.mark.parametrize("low", [0.4, 1.0])
+def test_each_place_keeps_its_own_level(low: float) -> None:
+    sharp, broad = blob((14.0, 14.0), 2), low * blob((46.0, 46.0), 9)
+    found = along_edges(sharp + broad, cracked(30), CELL)
     assert found.dtype == np.float32
-    assert found.max() == pytest.approx(2, rel=1e-6)
-    assert found.min() >= 0
+    assert found[6:22, 6:22].max() == pytest.approx(2, rel=0.01)
+    assert found[34:, 34:].max() == pytest.approx(2 * low, rel=0.01)
+
+
+def test_nothing_lies_above_what_the_map_has_near_it_nor_below_zero() -> None:
+    rng = np.random.default_rng(4)
+    heat = rng.random((64, 64), np.float32) ** 4
+    for guide in (cracked(30), rng.integers(0, 256, (64, 64), np.uint8)):
+        found = along_edges(heat, guide, CELL)
+        assert found.min() >= 0
+        assert (found <= ndimage.maximum_filter(heat, 17) + 1e-5).all()
 
 
 def test_where_no_edge_is_the_map_stays_but_for_a_little_smoothing() -> None:

@@ -121,6 +121,7 @@ def test_the_map_is_the_same_at_every_size_but_for_resizing(calibration: Calibra
     one = shown(maps, calibration, GRID)
     large = shown(maps, calibration, (160, 120))
     middle = large[10::20, 10::20]
+    # A place is a product of two maps, each of which is resized.
     np.testing.assert_allclose(middle, one, rtol=0.06, atol=0.1)
 
 

@@ -295,7 +295,10 @@ def _left_over(rows: list[Row], one: Row) -> str:
         return "-"
     own = [row for row in rows if row["kind"] == "learnt" and row["set"] == one["set"]]
     shares = [row["left_alarms"] for row in own if row.get("left_alarms") is not None]
-    return f"{_with_error(_summary(shares))} ({len(shares)} draws)" if shares else "-"
+    if not shares:
+        return "-"
+    many = "1 draw" if len(shares) == 1 else f"{len(shares)} draws"
+    return f"{_with_error(_summary(shares))} ({many})"
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ def _guide(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     share = (_MOST / (height * width)) ** 0.5
     if share < 1:
         pixels = resize_image(pixels, (max(1, round(share * height)), max(1, round(share * width))))
-    red, green, blue = (pixels[..., i].astype(np.uint16) for i in range(3))
+    red, green, blue = (pixels[..., channel].astype(np.uint16) for channel in range(3))
     return ((red + green + blue) // 3).astype(np.uint8)
 
 

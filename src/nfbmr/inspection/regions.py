@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.scoring.conformal import p_values
-from nfbmr.scoring.heat import LOW
+from nfbmr.scoring.heat import LOW, edge_of
 
 Judged = Sequence[tuple[NDArray[np.float32], Sequence[float]]]
 """Of each judge a map (h, w) of what it sees, and its highest points in good pictures."""
@@ -24,7 +24,6 @@ MOST = 32
 """Regions of a picture; what is unusual all over need not be told in a thousand pieces."""
 
 _MOST_POINTS = 56  # of an outline; 32 of them as JSON then fit a cell of a spreadsheet
-_RIM = 0.9  # of the threshold: what an edge that is given does not exceed
 _TOLERANCE = 0.3  # pixels of the heatmap
 _TINY = 1e-12
 _ROUNDING = 1e-6  # of a pixel, in products of sizes
@@ -82,7 +81,7 @@ def regions_of(
         size: (H, W) of the picture.
         judged: of each judge what it sees, (h, w), and its highest points in the good pictures
             that calibrate, ascending; none where they are not known.
-        edge: what a region reaches down to, or `_RIM` of the threshold where that is lower; by
+        edge: what a region reaches down to, as `edge_of` says; by
             default `LOW` of it.
         highest: the heatmap's highest point before it was resized; the first region's peak.
         mm_per_pixel: of the picture.
@@ -131,7 +130,7 @@ def _peaks(heat: NDArray[np.float32], labels: NDArray[Any], count: int) -> NDArr
 def _edge_of(threshold: float, edge: float | None) -> float:
     if edge is None:
         return LOW * threshold if threshold > 0 else threshold  # a share of less than 0 is more
-    return min(edge, _RIM * threshold)
+    return edge_of(threshold, edge)
 
 
 def _rarity(seen: Sequence[tuple[float, Sequence[float]]]) -> float | None:

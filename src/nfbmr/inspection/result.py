@@ -35,7 +35,7 @@ from nfbmr.settings.schema import ScoringSettings
 _WORK = 2**20  # pixels of a heatmap that regions are looked for in
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class About:
     """What is known of a picture beside what the network makes of it; as in `Inspection`."""
 
@@ -45,7 +45,7 @@ class About:
     looks: Mapping[str, float] = field(default_factory=dict)
     has_more: bool = False
     bits: int = 8
-    guide: NDArray[np.uint8] | None = None
+    guide: NDArray[np.uint8] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,8 @@ class Inspection:
     bits: int = field(default=8, repr=False)
     """Of a channel of the picture, as it is stored."""
     guide: NDArray[np.uint8] | None = field(default=None, repr=False)
-    """How bright the picture is as the network saw it, (h, w): the heatmap follows its edges."""
+    """How bright the picture is as the network saw it, (h, w), a megapixel at most: the heatmap
+    follows its edges. None where grids are no judges, or only maps were given."""
 
     @property
     def about(self) -> About:
@@ -111,40 +112,39 @@ class Inspection:
 
     def heatmap_at(self, size: tuple[int, int]) -> NDArray[np.float32]:
         """Returns the heatmap at another size (H, W), e.g. that of a thumbnail."""
-        found = self._found_at(size)
-        return self._verdict_in(found)
+        return self._verdict_in(self._found_at(size))
 
     def _verdict_in(self, found: NDArray[np.float32]) -> NDArray[np.float32]:
         return with_verdict(found, self.score) if self._one_scale else found
 
-    def _found_at(self, size: tuple[int, ...]) -> NDArray[np.float32]:
+    def _found_at(self, size: tuple[int, int]) -> NDArray[np.float32]:
         """Returns the heatmap at a size (H, W) before it is brought to what the verdict is."""
-        at = size[0], size[1]
-        if self.turn is not None:
-            return resize_map(self.turn.back(self._upright(self.turn.size)), at)
-        found = self._upright(at)
-        if found.shape == at:
-            return found
-        found, counts = resize_map(found, at), self._counts(at)
+        if self.guide is not None:  # at any size the map has the same places
+            found = resize_map(self._along_edges, size)
+        elif self.turn is not None:
+            found = resize_map(self.turn.back(self._upright(self.turn.size)), size)
+        else:
+            return self._upright(size)
+        counts = None if self.turn is not None else self._counts(size)
         return found if counts is None else found * counts
+
+    @cached_property
+    def _along_edges(self) -> NDArray[np.float32]:
+        """The heatmap at the guide's size, along the edges that the network saw."""
+        assert self.guide is not None
+        size = self._own_size
+        cell = size[0] / len(self._own_maps[-1])
+        found, counts = along_edges(self._upright(size), self.guide, cell), self._seen(size)
+        found = found if counts is None else found * counts
+        return found if self.turn is None else self.turn.back(found)
 
     def _upright(self, size: tuple[int, int]) -> NDArray[np.float32]:
-        """Returns that of the picture as the network saw it, at a size or at that of the guide.
-
-        Edges are those that the network saw: at any size the map has the same places.
-        """
-        at = size if self.guide is None else (self.guide.shape[0], self.guide.shape[1])
-        counts = self._counts(at) if self.turn is None else self.turn.counts()
-        if counts is not None:
-            counts = resize_map(counts, at)
+        """Returns that of the picture as the network saw it, at a size."""
+        counts = self._seen(size)
         if not self.scoring.by_judges:
-            return heatmap(self.maps, self.scoring, self.calibration, self.score, at, counts)
+            return heatmap(self.maps, self.scoring, self.calibration, self.score, size, counts)
         alarm = alarm_of(self.calibration, self.score)
-        found = as_judged(self._own_maps, self.score, at, counts, alarm)
-        if self.guide is None:
-            return found
-        found = along_edges(found, self.guide, at[0] / self._own_maps[-1].shape[0])
-        return found if counts is None else found * counts
+        return as_judged(self._own_maps, self.score, size, counts, alarm)
 
     @cached_property
     def _own_maps(self) -> list[NDArray[np.float32]]:
@@ -158,6 +158,13 @@ class Inspection:
             counts = np.asarray(~inside(self.calibration.ignored, size), np.float32)
             found = counts if found is None else found * counts
         return found
+
+    def _seen(self, size: tuple[int, int]) -> NDArray[np.float32] | None:
+        """Returns that of the picture as the network saw it."""
+        if self.turn is None:
+            return self._counts(size)
+        counts = self.turn.counts()
+        return None if counts is None else resize_map(counts, size)
 
     @cached_property
     def regions(self) -> tuple[Region, ...]:
@@ -173,11 +180,7 @@ class Inspection:
         size = max(1, round(share * self.size[0])), max(1, round(share * self.size[1]))
         # The map of a picture for a person is pressed below 1; its places are found before that.
         is_calm = self._one_scale and self.score <= 1
-        if self.guide is None:
-            first, heat = self._found_at(self.maps.shape[1:]), self._found_at(size)
-        else:
-            first = self._found_at(self.guide.shape)
-            heat = resize_map(first, size)
+        first, heat = (self._found_at(at) for at in (self._own_size, size))
         if not is_calm:
             first, heat = self._verdict_in(first), self._verdict_in(heat)
         found = regions_of(
@@ -205,6 +208,12 @@ class Inspection:
             return list(zip(seen, known, strict=True))
         turned = (self.turn.back(resize_map(one, self.turn.size)) for one in self._own_maps)
         return [(resize_map(seen, size), peaks) for seen, peaks in zip(turned, known, strict=True)]
+
+    @property
+    def _own_size(self) -> tuple[int, int]:
+        """(h, w) at which the heatmap is before any resizing."""
+        own = self.maps.shape[1:] if self.guide is None else self.guide.shape
+        return own[0], own[1]
 
     @property
     def _one_scale(self) -> bool:

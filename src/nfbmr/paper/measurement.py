@@ -82,6 +82,7 @@ def measure(product: Product, system: System, learnt: Learnt, scores: Path) -> R
 
 
 def _judged(product: Product, learnt: Learnt) -> Iterator[Inspection | Failure]:
+    assert not learnt.inspector.settings.scoring.by_judges, "their heatmaps need the pictures"
     sizes = product.test_sizes
     for start in range(0, len(sizes), CHUNK):
         chosen = range(start, min(start + CHUNK, len(sizes)))

@@ -27,6 +27,9 @@ LOW = 0.6
 flanks of its defect, over which receptive fields and interpolation spread what they saw. A level
 much lower joins neighbours, as good places come near it; by themselves these make no place."""
 
+_RIM = 0.9
+"""Of the level that makes a place: what its edge does not exceed."""
+
 _TRACE = 1e-3
 
 _CALM = 0.95
@@ -84,6 +87,11 @@ def own_maps(
     ]
 
 
+def edge_of(alarm: float, edge: float = LOW) -> float:
+    """Returns the level that a place reaches down to: `edge`, but below what makes it a place."""
+    return min(edge, _RIM * alarm)
+
+
 def alarm_of(calibration: Calibration, score: float) -> float | None:
     """Returns the level from which on a place counts by itself.
 
@@ -130,10 +138,10 @@ def as_judged(
 
 
 def _places(levels: NDArray[np.float32], alarm: float) -> NDArray[np.float32]:
-    """Returns 1 in each place of a map (H, W) that reaches an alarm, down to `LOW`, else 0."""
+    """Returns 1 in each place of a map (H, W) that reaches an alarm, to its edge, else 0."""
     from scipy import ndimage  # starting loads none of it
 
-    labels, count = ndimage.label(levels >= LOW, np.ones((3, 3)))
+    labels, count = ndimage.label(levels >= edge_of(alarm), np.ones((3, 3)))
     highest = np.zeros(count + 1, np.float32)
     np.maximum.at(highest, labels, levels)
     highest[0] = -np.inf  # what lies in no place
