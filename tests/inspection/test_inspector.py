@@ -111,6 +111,9 @@ def test_the_heatmap_points_at_a_thin_scratch_itself_at_any_size(
             row, column = np.unravel_index(heat.argmax(), heat.shape)
             assert column // times in (38, 39)
             assert 10 <= row // times < 54
+        result.heatmap_at((64, 64))[:] = 0  # whoever asked may change it
+        np.testing.assert_array_equal(result.heatmap_at((192, 192)), heat)
+        assert result.heatmap_at((64, 64)).any()
         cells = replace(result, guide=None).heatmap_at((64, 64))
         assert cells.argmax() % 64 not in (38, 39), "the network alone points beside it"
 

@@ -120,7 +120,7 @@ class Inspection:
     def _found_at(self, size: tuple[int, int]) -> NDArray[np.float32]:
         """Returns the heatmap at a size (H, W) before it is brought to what the verdict is."""
         if self.guide is not None:  # at any size the map has the same places
-            found = resize_map(self._along_edges, size)
+            found = np.array(resize_map(self._along_edges, size))
         elif self.turn is not None:
             found = resize_map(self.turn.back(self._upright(self.turn.size)), size)
         else:
