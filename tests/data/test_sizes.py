@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nfbmr.data.sizes import choose_size
+from nfbmr.data.sizes import choose_size, within
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,18 @@ def test_chosen_sizes_are_multiples_within_the_budget(budget: int, aspect: float
     height, width = choose_size([(round(1000 * aspect), 1000)], budget, multiple=16)
     assert height % 16 == 0 == width % 16
     assert 0.5 * budget <= height * width <= 1.1 * budget
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((30, 40), (30, 40)),
+        ((300, 400), (30, 40)),
+        ((1, 120_000), (1, 12_000)),
+        ((60, 20), (60, 20)),
+    ],
+)
+def test_of_too_many_pixels_the_ratio_stays(
+    size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    assert within(size, 1200) == expected

@@ -160,7 +160,7 @@ def test_of_a_large_picture_the_heatmap_follows_a_smaller_copy(
     whole = tiled.inspect(picture)
     assert whole.guide is not None
     assert whole.guide.shape == (160, 192)
-    monkeypatch.setattr("nfbmr.inspection.decoding._MOST", 80 * 96)
+    monkeypatch.setattr("nfbmr.inspection.decoding.WORK", 80 * 96)
     half = tiled.inspect(picture)
     assert half.guide is not None
     assert half.guide.shape == (80, 96)

@@ -39,6 +39,7 @@ from nfbmr.settings.presets import preset
 from nfbmr.settings.schema import ScoringSettings
 from nfbmr.settings.text import parse_pairs
 from nfbmr.system import provenance
+from nfbmr.system.words import counted
 
 RATE = 0.01
 KINDS = ("drawn", "calibrated", "learnt")
@@ -295,10 +296,8 @@ def _left_over(rows: list[Row], one: Row) -> str:
         return "-"
     own = [row for row in rows if row["kind"] == "learnt" and row["set"] == one["set"]]
     shares = [row["left_alarms"] for row in own if row.get("left_alarms") is not None]
-    if not shares:
-        return "-"
-    many = "1 draw" if len(shares) == 1 else f"{len(shares)} draws"
-    return f"{_with_error(_summary(shares))} ({many})"
+    many = counted(len(shares), "draw")
+    return f"{_with_error(_summary(shares))} ({many})" if shares else "-"
 
 
 def main() -> None:

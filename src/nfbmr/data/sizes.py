@@ -1,4 +1,4 @@
-"""One size for pictures of many sizes."""
+"""One size for pictures of many sizes, and a size of not too many pixels."""
 
 from __future__ import annotations
 
@@ -37,3 +37,14 @@ def choose_size(
     candidates = [(r, c) for r in range(1, most + 1) for c in range(1, most // r + 1)]
     rows, columns = min(candidates, key=cost, default=(1, 1))
     return rows * multiple, columns * multiple
+
+
+def within(size: tuple[int, int], most: int) -> tuple[int, int]:
+    """Returns (H, W) of about so many pixels at most, the ratio of sides kept; one a side at least.
+
+    Args:
+        size: (H, W), which stays where it has no more.
+        most: pixels.
+    """
+    share = min(1.0, math.sqrt(most / (size[0] * size[1])))
+    return max(1, round(share * size[0])), max(1, round(share * size[1]))

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.data.images import ImageInput, load_with_size, resize_image
+from nfbmr.data.sizes import within
 from nfbmr.errors import ImageError
-from nfbmr.inspection.result import About, Failure
+from nfbmr.inspection.result import WORK, About, Failure
 from nfbmr.model.bundle import Bundle
 from nfbmr.scoring.looks import looks_of_pixels
-
-_MOST = 2**20  # pixels of a picture that a heatmap follows; the result keeps them
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,7 @@ def decode(image: ImageInput, bundle: Bundle) -> Decoded:
 
 def _guide(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Returns the mean of the colours (h, w) of pixels (H, W, 3), those of a large one smaller."""
-    height, width = pixels.shape[:2]
-    share = (_MOST / (height * width)) ** 0.5
-    if share < 1:
-        pixels = resize_image(pixels, (max(1, round(share * height)), max(1, round(share * width))))
+    pixels = resize_image(pixels, within((pixels.shape[0], pixels.shape[1]), WORK))
     red, green, blue = (pixels[..., channel].astype(np.uint16) for channel in range(3))
     return ((red + green + blue) // 3).astype(np.uint8)
 

@@ -302,11 +302,7 @@ class Inspector:
             parts.append(self.runtime.run(np.stack(group)))
         return self._tiling.join(np.concatenate(parts))
 
-    def judge(
-        self,
-        maps: Maps,
-        pictures: Sequence[About],
-    ) -> list[Inspection | Failure]:
+    def judge(self, maps: Maps, pictures: Sequence[About]) -> list[Inspection | Failure]:
         """Judges raw maps: what follows the network, for pictures or for kept features of them.
 
         Args:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfbmr.scoring.conformal import p_values
-from nfbmr.scoring.heat import LOW, edge_of
+from nfbmr.scoring.heat import LOW, edge_of, peaks_of
 
 Judged = Sequence[tuple[NDArray[np.float32], Sequence[float]]]
 """Of each judge a map (h, w) of what it sees, and its highest points in good pictures."""
@@ -81,8 +81,7 @@ def regions_of(
         size: (H, W) of the picture.
         judged: of each judge what it sees, (h, w), and its highest points in the good pictures
             that calibrate, ascending; none where they are not known.
-        edge: what a region reaches down to, as `edge_of` says; by
-            default `LOW` of it.
+        edge: what a region reaches down to, as `edge_of` says; by default `LOW` of it.
         highest: the heatmap's highest point before it was resized; the first region's peak.
         mm_per_pixel: of the picture.
 
@@ -94,7 +93,7 @@ def regions_of(
     threshold = min(threshold, float(heat.max()))
     low = _edge_of(threshold, edge)
     labels, count = ndimage.label(heat >= low, np.ones((3, 3)))
-    peaks = _peaks(heat, labels, count)
+    peaks = peaks_of(heat, labels, count)
     order = np.argsort(-peaks, kind="stable")[:MOST]
     boxes = ndimage.find_objects(labels)
     found: list[Region] = []
@@ -117,14 +116,6 @@ def regions_of(
         seen = [(float(one[crop][mask].max()), peaks) for one, peaks in judged]
         found.append(_region(place, scale, _rarity(seen), mm_per_pixel))
     return tuple(found)
-
-
-def _peaks(heat: NDArray[np.float32], labels: NDArray[Any], count: int) -> NDArray[np.float32]:
-    """Returns the highest point of each component 1 to `count` of a map, (count,)."""
-    inside = labels > 0  # a few pixels; scipy's maximum sorts all of them
-    found = np.full(count + 1, -np.inf, heat.dtype)
-    np.maximum.at(found, labels[inside], heat[inside])
-    return found[1:]
 
 
 def _edge_of(threshold: float, edge: float | None) -> float:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nfbmr.data.ignore import Ignored
 from nfbmr.data.images import resize_map
 from nfbmr.data.pose import Turn
+from nfbmr.data.sizes import within
 from nfbmr.inspection.regions import Judged, Region, regions_of
 from nfbmr.scoring.calibration import Calibration, Verdict
 from nfbmr.scoring.guided import along_edges
@@ -32,7 +33,8 @@ from nfbmr.scoring.ignored import inside
 from nfbmr.scoring.maps import Maps
 from nfbmr.settings.schema import ScoringSettings
 
-_WORK = 2**20  # pixels of a heatmap that regions are looked for in
+WORK = 2**20
+"""Pixels of a heatmap that regions are looked for in, and of a picture that it follows."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -176,8 +178,7 @@ class Inspection:
         """
         if self.verdict == "good":
             return ()
-        share = min(1.0, (_WORK / (self.size[0] * self.size[1])) ** 0.5)
-        size = max(1, round(share * self.size[0])), max(1, round(share * self.size[1]))
+        size = within(self.size, WORK)
         # The map of a picture for a person is pressed below 1; its places are found before that.
         is_calm = self._one_scale and self.score <= 1
         first, heat = (self._found_at(at) for at in (self._own_size, size))

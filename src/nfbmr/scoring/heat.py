@@ -7,6 +7,7 @@ Higher = more anomalous.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +93,14 @@ def edge_of(alarm: float, edge: float = LOW) -> float:
     return min(edge, _RIM * alarm)
 
 
+def peaks_of(heat: NDArray[np.float32], labels: NDArray[Any], count: int) -> NDArray[np.float32]:
+    """Returns the highest point of each component 1 to `count` of a map, (count,)."""
+    inside = labels > 0  # a few pixels; scipy's maximum sorts all of them
+    found = np.full(count + 1, -np.inf, heat.dtype)
+    np.maximum.at(found, labels[inside], heat[inside])
+    return found[1:]
+
+
 def alarm_of(calibration: Calibration, score: float) -> float | None:
     """Returns the level from which on a place counts by itself.
 
@@ -142,10 +151,8 @@ def _places(levels: NDArray[np.float32], alarm: float) -> NDArray[np.float32]:
     from scipy import ndimage  # starting loads none of it
 
     labels, count = ndimage.label(levels >= edge_of(alarm), np.ones((3, 3)))
-    highest = np.zeros(count + 1, np.float32)
-    np.maximum.at(highest, labels, levels)
-    highest[0] = -np.inf  # what lies in no place
-    return np.asarray((highest >= alarm)[labels], np.float32)
+    counts = np.concatenate([[False], peaks_of(levels, labels, count) >= alarm])
+    return np.asarray(counts[labels], np.float32)
 
 
 def _with_place(
