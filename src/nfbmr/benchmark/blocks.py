@@ -248,10 +248,11 @@ def _of_variant(found: Sequence[float | None], key: str) -> str:
 _TOLD = ("good", "separation", "damaged good told, %")
 _AUROC = ("test", "image_auroc", "image AUROC %")
 _AUPRO = ("test", "aupro", "AUPRO %")
-_OF_FEW = (
+_OF_TILES = (
     _TOLD,
     ("test", "recall_with_look", "defects not passed, %"),
     ("test", "good_with_look", "good not passed, %"),
+    _AUROC,
 )
 _LIKELIHOOD = ("good", "likelihood", "log-likelihood of held-out good ones, by seed")
 
@@ -321,7 +322,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "recipe": lambda results: variants(results, "recipe", (_TOLD, _AUROC, _AUPRO)),
     "rims": lambda results: variants(results, "rims", (_TOLD, _AUROC, _AUPRO), least=1),
     "few-steps": lambda results: variants(results, "steps", (_LIKELIHOOD, _AUROC), least=1),
-    "tiles80": lambda results: variants(results, "tiles80", (*_OF_FEW, _AUROC), least=1),
+    "tiles80": lambda results: variants(results, "tiles80", _OF_TILES, least=1),
     "judges": lambda results: judges(results["judges"]),
     "judges-float32": lambda results: judges(results["judges_float32"]),
     "accurate": lambda results: judges(results["accurate"]),
