@@ -103,6 +103,8 @@ def trained_by(
     failures: list[BaseException] = []
 
     def run(rank: int) -> None:
+        # Autocast keeps its casts of weights for a whole process; each worker has one of its own.
+        torch.set_autocast_cache_enabled(False)
         heard = {} if progress is None else {"progress": progress}
         try:
             train(
