@@ -22,7 +22,7 @@ from nfbmr.scoring.calibration import Calibration, calibration_scores, image_sco
 from nfbmr.scoring.calibration_json import calibration_from_dict, calibration_to_dict
 from nfbmr.scoring.chosen import Chosen
 from nfbmr.scoring.conformal import images_needed, p_values, threshold_for
-from nfbmr.scoring.heat import heatmap
+from nfbmr.scoring.heat import fused_heatmap
 from nfbmr.scoring.maps import MAPS, Maps, statistics
 from nfbmr.settings.schema import CalibrationSettings, ScoringSettings
 
@@ -390,7 +390,7 @@ def test_few_images_are_said_to_be_few(rate: float, extrapolated: bool) -> None:
 
 
 def own_size(maps: Maps, scoring: ScoringSettings, calibration: Calibration) -> Maps:
-    return heatmap(maps, scoring, calibration, score=0.0, size=maps.shape[1:])
+    return fused_heatmap(maps, scoring, calibration, maps.shape[1:])
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.5, 0.01])

@@ -12,7 +12,7 @@ from nfbmr.data.images import resize_map
 from nfbmr.scoring.calibrate import Known, calibrate, recalibrate
 from nfbmr.scoring.calibration import Calibration, image_scores
 from nfbmr.scoring.conformal import p_values
-from nfbmr.scoring.heat import LOW, alarm_of, as_judged, heatmap, own_maps, with_verdict
+from nfbmr.scoring.heat import LOW, alarm_of, as_judged, fused_heatmap, own_maps, with_verdict
 from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.scoring.without import without
 from nfbmr.settings.schema import ScoringSettings
@@ -56,8 +56,23 @@ def seen_by(name: str, place: tuple[int, int]) -> Maps:
 
 
 def shown(maps: Maps, calibration: Calibration, size: tuple[int, int] = (80, 60)) -> Maps:
-    score = float(image_scores(maps[None], ANY, calibration)[0])
-    return heatmap(maps, ANY, calibration, score, size)
+    return judged(maps, calibration, score_of(maps, calibration), size)
+
+
+def score_of(maps: Maps, calibration: Calibration) -> float:
+    return float(image_scores(maps[None], ANY, calibration)[0])
+
+
+def judged(
+    maps: Maps,
+    calibration: Calibration,
+    score: float,
+    size: tuple[int, int] = (80, 60),
+    counts: NDArray[np.float32] | None = None,
+) -> Maps:
+    """The heatmap of a picture that has that score, as `Inspection` puts it together."""
+    own, alarm = own_maps(maps, ANY, calibration), alarm_of(calibration, score)
+    return with_verdict(as_judged(own, score, size, counts, alarm), score)
 
 
 def test_where_nothing_counts_it_is_0_and_the_rest_bears_the_verdict(
@@ -66,16 +81,16 @@ def test_where_nothing_counts_it_is_0_and_the_rest_bears_the_verdict(
     counts = np.ones((80, 60), np.float32)
     counts[40:60, :30] = 0
     maps = seen_by("fine", (5, 2))
-    score = float(image_scores(maps[None], ANY, calibration)[0])
+    score = score_of(maps, calibration)
     assert np.unravel_index(shown(maps, calibration).argmax(), (80, 60)) in set(
         zip(*np.nonzero(counts == 0), strict=True)
     )
-    heat = heatmap(maps, ANY, calibration, score, (80, 60), counts)
+    heat = judged(maps, calibration, score, counts=counts)
     assert not heat[counts == 0].any()
     assert heat.max() > 1
     alone = ScoringSettings(maps=("norm",), fusion="mean")
     older = calibrate(good(60), alone, 0.05)
-    plain, heat = (heatmap(maps, alone, older, score, (80, 60), c) for c in (None, counts))
+    plain, heat = (fused_heatmap(maps, alone, older, (80, 60), c) for c in (None, counts))
     np.testing.assert_array_equal(heat, plain * counts)
 
 
@@ -129,9 +144,9 @@ def test_a_defect_reaches_the_threshold_so_it_is_shown_and_a_good_part_is_calm(
     calibration: Calibration,
 ) -> None:
     for maps in (*good(20, seed=2), seen_by("fine", (5, 2))):
-        score = float(image_scores(maps[None], ANY, calibration)[0])
+        score = score_of(maps, calibration)
         for size in ((80, 60), (37, 90)):
-            heat = heatmap(maps, ANY, calibration, score, size)
+            heat = judged(maps, calibration, score, size)
             assert heat.shape == size
             assert heat.dtype == np.float32
             assert (heat.max() > calibration.threshold) == (score > calibration.threshold)
@@ -142,9 +157,9 @@ def test_a_level_means_the_same_in_every_picture_whatever_its_score(
     calibration: Calibration,
 ) -> None:
     maps = seen_by("fine", (5, 2))
-    score = float(image_scores(maps[None], ANY, calibration)[0])
+    score = score_of(maps, calibration)
     assert score > 1
-    one, other = (heatmap(maps, ANY, calibration, s, (80, 60)) for s in (score, 3 * score))
+    one, other = (judged(maps, calibration, s) for s in (score, 3 * score))
     np.testing.assert_array_equal(one, other)
     assert 1 < one.max() != pytest.approx(score, rel=1e-3)
 
@@ -168,7 +183,7 @@ def test_what_the_finest_judge_finds_by_itself_is_not_dimmed_beside_what_the_oth
     maps = seen_by("fine", (1, 1))
     maps[MAPS.index("distance"), 4:6, 2:4] = 40
     own = own_maps(maps, ANY, calibration)
-    score = float(image_scores(maps[None], ANY, calibration)[0])
+    score = score_of(maps, calibration)
     level = own[-1][1, 1]
     assert level > calibration.look_peak
     assert own[0][0, 0] < 0.2 * own[0].max(), "the other sees next to nothing there"

@@ -11,7 +11,7 @@ from nfbmr.errors import BundleTamperedError
 from nfbmr.scoring.calibrate import calibrate
 from nfbmr.scoring.calibration import calibration_scores, image_scores, placed
 from nfbmr.scoring.calibration_json import calibration_from_dict, calibration_to_dict
-from nfbmr.scoring.heat import heatmap
+from nfbmr.scoring.heat import alarm_of, as_judged, own_maps
 from nfbmr.scoring.maps import MAPS, Maps
 from nfbmr.scoring.rims import RimScale, is_scale, rim_scale, with_calm_rims
 from nfbmr.settings.schema import ScoringSettings
@@ -109,7 +109,8 @@ def test_the_heatmap_is_of_the_same_scale() -> None:
     bad = good(1, seed=5)
     bad[:, FINE, 8:10, 10:12] += 9.0
     score = float(image_scores(bad, HOW, calibration)[0])
-    heat = heatmap(bad[0], HOW, calibration, score, (64, 64))
+    own, alarm = own_maps(bad[0], HOW, calibration), alarm_of(calibration, score)
+    heat = as_judged(own, score, (64, 64), None, alarm)
     assert np.unravel_index(heat.argmax(), heat.shape) == pytest.approx((36, 44), abs=4)
 
 

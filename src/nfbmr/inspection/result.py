@@ -25,7 +25,7 @@ from nfbmr.scoring.heat import (
     alarm_of,
     as_judged,
     calm,
-    heatmap,
+    fused_heatmap,
     own_maps,
     with_verdict,
 )
@@ -144,7 +144,7 @@ class Inspection:
         """Returns that of the picture as the network saw it, at a size."""
         counts = self._seen(size)
         if not self.scoring.by_judges:
-            return heatmap(self.maps, self.scoring, self.calibration, self.score, size, counts)
+            return fused_heatmap(self.maps, self.scoring, self.calibration, size, counts)
         alarm = alarm_of(self.calibration, self.score)
         return as_judged(self._own_maps, self.score, size, counts, alarm)
 

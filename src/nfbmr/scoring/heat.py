@@ -46,27 +46,19 @@ _EDGE, _CORE = 0.5, 0.9
 """Shares of a judge's highest point between which its place fades."""
 
 
-def heatmap(
+def fused_heatmap(
     maps: Maps,
     scoring: ScoringSettings,
     calibration: Calibration,
-    score: float,
     size: tuple[int, int],
     counts: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Fuses one image's raw maps (K, H, W) to one map (h, w) of `size` on the good images' scale.
+    """Fuses one image's raw maps (K, H, W) to one map (h, w) of `size`, where grids are no judges.
 
-    Where grids are judges the scale is the heatmap's own, in levels of what the highest place of
-    good pictures has: the finest judge's map, dimmed where the others see nothing, but for what
-    it finds unusual by itself in a picture that is not passed. The highest point of what is called
-    a defect lies above 1, that of all else below: a defect shows where, and a good part is calm.
-    Otherwise 0 is a typical good position, and 1 is what the highest position of a good picture
-    exceeds in the asked share of good pictures. `counts`, float32 (h, w), is 0 where nothing
-    counts, else 1: the map is 0 there, and its highest point is that of the rest.
+    0 is a typical good position, and 1 is what the highest position of a good picture exceeds in
+    the asked share of good pictures. `counts`, float32 (h, w), is 0 where nothing counts, else 1:
+    the map is 0 there.
     """
-    if scoring.by_judges:
-        own, alarm = own_maps(maps, scoring, calibration), alarm_of(calibration, score)
-        return with_verdict(as_judged(own, score, size, counts, alarm), score)
     maps = placed(maps[None], calibration)[0]
     mean, std = np.array(calibration.map_mean), np.array(calibration.map_std)
     fused = fused_maps(chosen_maps(maps[None], shown_maps(scoring)), mean, std)[0]
@@ -120,11 +112,15 @@ def as_judged(
 ) -> NDArray[np.float32]:
     """Returns the heatmap (h, w) of `size` where grids are judges, before `with_verdict`.
 
+    In levels of what the highest place of good pictures has: the finest judge's map, dimmed where
+    the others see nothing, but for what it finds unusual by itself in a picture that is not passed.
+
     Args:
         own: as of `own_maps`.
         score: of the picture.
         size: (h, w).
-        counts: as for `heatmap`.
+        counts: float32 (h, w), 0 where nothing counts, else 1: the map is 0 there, and its highest
+            point is that of the rest.
         alarm: as of `alarm_of`.
     """
     shown = [resize_map(one, size) for one in own]  # (h, w)
