@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,17 @@ def metrics_of(folder: Path) -> dict[str, Any]:
     return found
 
 
+def expected_alarms(n: int, rank: int, new: int) -> list[int]:
+    """95 % of how many of `new` lie above the rank-th of n, where each order is as likely."""
+    chances = [
+        comb(n - rank + over, over) * comb(rank - 1 + new - over, new - over) / comb(n + new, new)
+        for over in range(new + 1)
+    ]
+    assert sum(chances) == pytest.approx(1)
+    low, high = (int(np.searchsorted(np.cumsum(chances), q)) for q in (0.025, 0.975))
+    return [low, high]
+
+
 def test_figures_scores_and_report(inspector: Inspector, mvtec: Path, tmp_path: Path) -> None:
     heard: list[tuple[str, int, int]] = []
 
@@ -81,6 +93,8 @@ def test_figures_scores_and_report(inspector: Inspector, mvtec: Path, tmp_path: 
     assert 0 < metrics["aupro"] <= 1
     assert metrics["threshold"] == inspector.threshold
     assert metrics["false_alarm_rate_asked"] == 0.2
+    n, rank = len(inspector.calibration.scores), inspector.calibration.rank
+    assert metrics["false_alarms_expected_interval"] == expected_alarms(n, rank, 4)
     assert metrics["settings_hash"] == settings_hash(inspector.settings)
     assert metrics["seed"] == inspector.settings.seed
     assert metrics["inspect_ms"] > 0

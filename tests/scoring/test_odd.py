@@ -62,6 +62,19 @@ def test_hardly_any_of_good_pictures_alone_is_odd(n: int, rate: float) -> None:
     assert np.mean(found) < {25: 1.2, 60: 0.9, 200: 0.4}[n], "the asked share would be 10 of 200"
 
 
+def test_odd_is_what_the_tail_of_the_calmer_ones_reaches_once_in_ten_such_sets() -> None:
+    found = calibrate(good(), ANY, 0.05, NAMES)
+    raw = found.raw(np.array(found.scores))
+    low, high = np.quantile(raw, [0.75, 0.9])
+    # An exponential tail has a tenth of itself above `high` per ln(2.5) of its scale above `low`;
+    # of 60 pictures 15 lie above `low`, and e**-x of them x scales beyond: 0.1 of one.
+    end = low + (high - low) / np.log(2.5) * np.log(15 / 0.1)
+    for beyond, odd in ((0.99, set()), (1.01, {found.pictures[-1]})):
+        moved = np.append(raw[:-1], beyond * end)
+        other = replace(found, scores=tuple(found.shown(moved).tolist()))
+        assert {one.picture for one in odd_ones(other, ANY)} == odd
+
+
 @pytest.mark.parametrize("n", [25, 60])
 def test_two_that_hide_one_another_are_odd(n: int) -> None:
     maps = good(n)
