@@ -5,6 +5,7 @@ Shapes: K = raw maps, H W = grid or pixels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -115,6 +116,14 @@ class Inspection:
     def heatmap_at(self, size: tuple[int, int]) -> NDArray[np.float32]:
         """Returns the heatmap at another size (H, W), e.g. that of a thumbnail."""
         return self._verdict_in(self._found_at(size))
+
+    def levels_at(self, size: tuple[int, int]) -> NDArray[np.float32]:
+        """Returns the map at a size (H, W) before it is brought to what is said of the picture.
+
+        Each picture is taken as one that is called a defect: figures that compare pixels of several
+        pictures then owe nothing to verdicts. What a person is shown is `heatmap`.
+        """
+        return replace(self, score=math.inf)._found_at(size)
 
     def _verdict_in(self, found: NDArray[np.float32]) -> NDArray[np.float32]:
         return with_verdict(found, self.score) if self._one_scale else found
