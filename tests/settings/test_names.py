@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
@@ -11,6 +11,7 @@ from nfbmr.settings.changes import stage_with_changes, to_dict, with_changes
 from nfbmr.settings.names import nearest, settings_in
 from nfbmr.settings.presets import preset
 from nfbmr.settings.schema import Settings, StageSettings
+from nfbmr.settings.text import parse_changes
 
 
 def dotted(values: dict[str, Any], prefix: str = "") -> list[str]:
@@ -99,3 +100,29 @@ def test_what_was_found_is_said_beside_what_was_expected(
     with pytest.raises(SettingsError) as caught:
         with_changes(preset("fast"), changes)
     assert said in str(caught.value)
+
+
+def is_choice(annotation: Any) -> bool:
+    return get_origin(annotation) is Literal or any(map(is_choice, get_args(annotation)))
+
+
+CHOICES = [setting for setting in settings_in(Settings) if is_choice(setting.annotation)]
+
+
+def test_numbers_and_lists_of_words_are_choices_too() -> None:
+    assert {"flow.kernel", "mapping.ends", "scoring.maps", "scoring.heat"} <= {
+        setting.name for setting in CHOICES
+    }
+
+
+@pytest.mark.parametrize("word", ["x", "nan", "NaN", ""])
+@pytest.mark.parametrize("name", [setting.name for setting in CHOICES])
+def test_a_word_that_is_none_of_the_choices_is_said_whatever_they_are(name: str, word: str) -> None:
+    is_list = name in ("scoring.maps", "scoring.statistics")
+    value = f'["{word}"]' if is_list else word
+    with pytest.raises(SettingsError, match=rf"settings refused: {name}.*, found "):
+        with_changes(preset("fast"), parse_changes([f"{name}={value}"]))
+
+
+def test_no_name_is_near_where_there_is_none() -> None:
+    assert nearest("x", []) is None

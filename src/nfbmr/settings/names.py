@@ -63,5 +63,5 @@ def nearest(key: str, names: Sequence[str]) -> str | None:
         last = difflib.SequenceMatcher(None, *ends).ratio()
         return (last if "." in key else max(whole, last)), whole
 
-    best = max(names, key=alike)
-    return best if alike(best)[0] >= _ALIKE else None
+    best = max(names, key=alike, default=None)
+    return best if best is not None and alike(best)[0] >= _ALIKE else None
