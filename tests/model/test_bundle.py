@@ -282,6 +282,8 @@ def test_tensors_that_are_not_finite_are_refused_on_writing(tmp_path: Path, valu
         (CONFIG, {"facts": {}}),
         (CONFIG, {"settings": {"flow": {"hiden": 3}}}),
         (CONFIG, {"settings": 3}),
+        (CONFIG, {"settings": {"flow": {"kernel": "x"}}}),
+        (CONFIG, {"settings": {"mapping": {"ends": "x"}}}),
         (CALIBRATION, {"threshold": float("nan")}),
         (CALIBRATION, {"rank": -1}),
         (CALIBRATION, {"colour": 1}),
@@ -294,6 +296,19 @@ def test_impossible_values_are_refused_whatever_the_hash(
     put(path, part, json.dumps(values).encode())
     with pytest.raises(BundleTamperedError):
         read_bundle(path)
+
+
+def test_pixels_beyond_what_a_picture_has_are_named_with_what_was_expected(path: Path) -> None:
+    values = json.loads((path / CONFIG).read_text())
+    assert values["settings"]["mm_per_pixel"] is None
+    for value, said in ((0.05, None), (1e300, r"mm_per_pixel: .*equal to 1000, found 1e\+300")):
+        values["settings"]["mm_per_pixel"] = value
+        put(path, CONFIG, json.dumps(values).encode())
+        if said is None:
+            assert read_bundle(path).settings.mm_per_pixel == value
+        else:
+            with pytest.raises(BundleTamperedError, match=rf"config\.json .*{said}.*fit again"):
+                read_bundle(path)
 
 
 def test_a_huge_json_is_not_loaded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,10 @@ def test_unknown_preset_names_the_known_ones() -> None:
         ({"subspace": {"rank": 4097}}, r"subspace\.rank"),
         ({"backbone": {"detail": [5.5]}}, r"backbone\.detail"),
         ({"backbone": {"scale_stages": [6, 5]}}, r"backbone\.scale_stages"),
+        ({"mm_per_pixel": 1e300}, r"mm_per_pixel: .*less than or equal to 1000, found 1e\+300"),
+        ({"mm_per_pixel": 1000.1}, r"mm_per_pixel: .*found 1000\.1"),
+        ({"mm_per_pixel": 9e-7}, r"mm_per_pixel: .*equal to 0\.000001, found 9e-07"),
+        ({"mm_per_pixel": 0}, r"mm_per_pixel"),
     ],
 )
 def test_wrong_settings_are_refused_by_name(changes: dict[str, Any], named: str) -> None:
@@ -257,3 +261,8 @@ def test_settings_are_frozen() -> None:
 def test_values_that_no_machine_could_serve_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(SettingsError, match="should be"):
         with_changes(preset("fast"), changes)
+
+
+@pytest.mark.parametrize("value", [1e-6, 0.05, 1, 1e3])
+def test_pixels_from_a_nanometre_to_a_metre_are_taken(value: float) -> None:
+    assert with_changes(preset("fast"), {"mm_per_pixel": value}).mm_per_pixel == value

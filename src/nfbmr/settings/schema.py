@@ -19,6 +19,7 @@ Width = Annotated[int, Field(ge=1, le=16_384)]
 Depth = Annotated[int, Field(ge=1, le=64)]
 Side = Annotated[int, Field(ge=32, le=8_192)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+Millimetres = Annotated[float, Field(ge=1e-6, le=1e3)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Dropped = Annotated[float, Field(ge=0, lt=1)]
 
@@ -302,7 +303,7 @@ class Settings:
     pose before the network sees it. `off`: never. What is cut into tiles stays as it lies."""
     tiles: TileSettings | None = None
     """`size` is then that of a tile, square by default; pictures keep their own size."""
-    mm_per_pixel: PositiveFloat | None = None
+    mm_per_pixel: Millimetres | None = None
     """Millimetres of a pixel of the pictures as they are, so that places have an area in mm²."""
     examples: Annotated[int, Field(ge=0, le=100)] = 24
     """Training pictures of which small copies are kept in the model, to show a good part beside
