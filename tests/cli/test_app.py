@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -712,12 +713,39 @@ def test_the_help_of_set_says_where_all_settings_are(
         assert "docs/settings.md" in capsys.readouterr().out
 
 
-def test_a_programmers_mistake_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*args: object) -> None:
-        raise ZeroDivisionError
+def test_a_programmers_mistake_is_not_hidden_and_no_code_that_says_what_was_found(
+    model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not issubclass(OverflowError, NfbmrError)
+    errors = [
+        OverflowError("too\nlarge \x1b[1m"),
+        AssertionError(),
+        ModuleNotFoundError(name="nfbmr.x"),
+    ]
+    for error in (*errors, EOFError("no more")):
 
-    monkeypatch.setattr("nfbmr.model.bundle.read_bundle", fail)
-    monkeypatch.setattr(sys, "argv", ["nfbmr", "info", "model"])
-    assert not issubclass(ZeroDivisionError, NfbmrError)
-    with pytest.raises(ZeroDivisionError):
-        main()
+        def fail(*_: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr("nfbmr.inspection.rows.to_row", fail)
+        words = ("inspect", model, pictures / "0-good.png", "--exit-code")
+        assert run_main(monkeypatch, *words) == 70
+        said = capsys.readouterr().err
+        assert "Traceback (most recent call last)" in said
+        assert "in fail" in said, "where it happened"
+        assert said.splitlines()[-1].startswith(
+            f"nfbmr: an error that nfbmr did not expect, {type(error).__name__}"
+        )
+        assert "\x1b" not in said
+
+
+def test_a_pipe_that_broke_is_said_and_no_code_of_a_defect(
+    model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe", "somewhere")
+
+    monkeypatch.setattr("nfbmr.inspection.rows.to_row", fail)
+    words = ("inspect", model, pictures / "0-good.png", "--exit-code")
+    assert run_main(monkeypatch, *words) == 2
+    assert capsys.readouterr().err.startswith("nfbmr: somewhere: Broken pipe; ")

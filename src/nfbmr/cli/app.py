@@ -7,6 +7,7 @@ import errno
 import gc
 import signal
 import sys
+import traceback
 from typing import Annotated, NoReturn
 
 import typer
@@ -48,6 +49,10 @@ _TO_DO: dict[int | None, str] = {
     errno.ENAMETOOLONG: "shorten the name",
 }
 """What helps against what the system refused."""
+
+_OWN_FAULT = 70
+"""Of an error that nobody expected: none of the codes that say what was found. 70 is what
+`sysexits.h` has for it."""
 
 app = typer.Typer(
     name="nfbmr",
@@ -94,13 +99,20 @@ def _common(
 
 
 def main() -> None:
-    """Runs the command line; what the user can mend ends in one clear message and exit code 2."""
+    """Runs the command line; what the user can mend ends in one clear message and exit code 2.
+
+    Any other error ends with its traceback, a message and 70: Python's own 1 would say that a
+    defect was found.
+    """
     from nfbmr.cli.console import open_outlets
 
     # At its end Python would look through all objects once more: seconds after a fit.
     atexit.register(gc.freeze)
     with open_outlets():
-        _run()
+        try:
+            _run()
+        except Exception as error:
+            _end_by_own_fault(error)
 
 
 def _run() -> None:
@@ -136,9 +148,28 @@ def _call() -> None:
             )
     try:
         app()
-    except SystemExit:
+    except SystemExit as end:
         sys.stdout.flush()  # whatever it ended with, results that are lost are an error
+        if (error := _unsaid(end)) is not None:
+            raise error from None
         raise
+
+
+def _unsaid(end: SystemExit) -> OSError | EOFError | None:
+    """Returns the error of a broken pipe or a file's end, which typer turns into a mere 1."""
+    error = end.__context__
+    if isinstance(error, typer.Abort):
+        error = error.__cause__
+    return error if isinstance(error, OSError | EOFError) else None
+
+
+def _end_by_own_fault(error: Exception) -> NoReturn:
+    print(printable("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+    _end(
+        f"an error that nfbmr did not expect, {type(error).__name__}: {error}; it says nothing of "
+        "any part, and what was not written yet is lost. Please report it with the lines above",
+        _OWN_FAULT,
+    )
 
 
 def _end(message: str, status: int = 2) -> NoReturn:

@@ -25,7 +25,7 @@ _ExitCode = Annotated[
     typer.Option(
         "--exit-code",
         help="End with 1 where the line has changed, or the share of defects went up; else 0. "
-        "(2: it could not be done at all.)",
+        "(2: it could not be done at all; 70: nfbmr itself failed.)",
     ),
 ]
 _Seed = Annotated[

@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 _EXIT_CODES = (("unreadable", 3), ("defect", 1), ("look", 4))
-"""The first that was found counts; 2 is for what cannot be done at all."""
+"""The first that was found counts; 2 is for what cannot be done at all, 70 for our own faults."""
 
 _ROWS = frozenset(ENDINGS.values())
 _MOST_NAMED = 10
@@ -78,7 +78,8 @@ _ExitCode = Annotated[
     typer.Option(
         "--exit-code",
         help="End with the first that applies: 3 a picture is unreadable, 1 a defect was found, "
-        "4 a person is to look, 0 all are good. (2: it could not be done at all.)",
+        "4 a person is to look, 0 all are good. (2: it could not be done at all; 70: nfbmr itself "
+        "failed.)",
     ),
 ]
 _Tiles = Annotated[
