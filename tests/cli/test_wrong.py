@@ -126,10 +126,10 @@ def test_what_the_system_refuses_is_said_with_what_helps(
     number: int,
     advice: str,
 ) -> None:
-    def trouble(**_: object) -> None:
-        raise OSError(number, os.strerror(number), "a name that was drawn")
+    def trouble(_: Path) -> None:
+        raise OSError(number, os.strerror(number), "a name beside it")
 
-    monkeypatch.setattr("nfbmr.system.files.tempfile.mkstemp", trouble)
+    monkeypatch.setattr("nfbmr.system.halves._made", trouble)
     file = tmp_path / "rows.csv"
     said = refused(monkeypatch, capsys, "inspect", model, good_folder, "-o", file)
     assert said.startswith(f"{file}: {os.strerror(number)}; {advice}")

@@ -123,9 +123,7 @@ def test_trouble_names_the_file_that_was_asked_for_and_leaves_nothing(
         raise OSError(errno.ENOENT, "no such", "another file")
     assert in_words(caught.value) == "another file: no such"
     refusal = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / ".x.part"))
-    monkeypatch.setattr(
-        "nfbmr.system.files.tempfile.mkstemp", lambda **_: (_ for _ in ()).throw(refusal)
-    )
+    monkeypatch.setattr("nfbmr.system.halves._made", lambda _: (_ for _ in ()).throw(refusal))
     with pytest.raises(PermissionError) as denied, written_beside(path):
         pass
     assert in_words(denied.value) == f"{path}: Permission denied"

@@ -9,12 +9,12 @@ import io
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nfbmr.system.locks import locked_folder
+from nfbmr.system.halves import begin_half
+from nfbmr.system.locks import is_at, locked_folder
 
 _NO_FILE = "it is a pipe, a socket or a device, and no file"
 _HERE = -100  # AT_FDCWD: names are as they are for every other call
@@ -29,9 +29,10 @@ _FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 def written_beside(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """Gives a new file beside `path` to write to, and renames it when the block ends well.
 
-    Its name cannot be guessed, so nobody can have put a link there. A failure leaves `path` as it
-    was and nothing beside it. The folder is made where it is absent. Until it has its name it is
-    its owner's alone, then `mode` says whose.
+    It is made anew, so nobody can have put a link there. A failure leaves `path` as it was and
+    nothing beside it; what a kill leaves, the next one who writes to `path` takes away. The folder
+    is made where it is absent. Until it has its name it is its owner's alone, then `mode` says
+    whose.
 
     Raises:
         OSError: the folder cannot be written, the disk is full, or `path`, which it names, is a
@@ -40,17 +41,22 @@ def written_beside(path: Path, mode: int = 0o644) -> Iterator[Path]:
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(errno.EINVAL, "no file, so none can take its place", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = _new_beside(path)
+    beside, handle = _new_beside(path)
     try:
         yield beside
-        beside.chmod(mode)  # mkstemp writes for the owner alone
+        if handle is not None and not is_at(beside, handle):
+            raise OSError(errno.ESTALE, "another program took away what was written", str(path))
+        beside.chmod(mode)
         beside.replace(path)
     except OSError as error:
         if error.errno is None or error.filename not in (None, str(beside), os.fsencode(beside)):
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        beside.unlink(missing_ok=True)
+        if handle is None or is_at(beside, handle):  # by now the name may be another writer's
+            beside.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
 
 
 @contextmanager
@@ -64,14 +70,12 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def _new_beside(path: Path) -> Path:
+def _new_beside(path: Path) -> tuple[Path, int | None]:
     try:
-        handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+        return begin_half(path)
     except OSError as error:
-        error.filename = str(path)  # its name is drawn, and says nothing to anybody
+        error.filename = str(path)  # the name beside it says nothing to anybody
         raise
-    os.close(handle)
-    return Path(name)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ so everything is escaped, and the page forbids scripts and remote content to its
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from nfbmr.inspection import pictures
 from nfbmr.scoring.conformal import images_needed
 from nfbmr.scoring.odd import Unlike
 from nfbmr.scoring.odd_words import UNKNOWN
+from nfbmr.system.files import written_beside
 from nfbmr.system.words import counted
 
 _WORST = 8  # misses, and others of a kind, that are always shown
@@ -128,14 +128,9 @@ def write_report(path: Path, content: ReportContent) -> None:
         OSError: the file cannot be written.
     """
     page = render(content)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written_beside(path) as beside:
         # A file name that is not valid Unicode reaches us with lone surrogates in it.
         beside.write_text(page, encoding="utf-8", errors="backslashreplace")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def render(content: ReportContent) -> str:
