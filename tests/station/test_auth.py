@@ -55,6 +55,15 @@ def test_a_token_is_known_by_its_hash_alone(file: Path) -> None:
         new_token(file, "two words", "inspect")
 
 
+def test_what_people_wrote_beside_the_tokens_stays(file: Path) -> None:
+    new_token(file, "line-1", "inspect")
+    notes = f"# the tablet of line 1\n{file.read_text()}\n# spare"
+    file.write_text(notes)
+    new_token(file, "ann", "review")
+    assert file.read_text().startswith(f"{notes}\nann review ")
+    assert [token.name for token in read_tokens(file)] == ["line-1", "ann"]
+
+
 def test_tokens_that_are_made_at_once_are_all_kept(file: Path) -> None:
     names = [f"t{number}" for number in range(12)]
     with ThreadPoolExecutor(6) as makers:

@@ -190,17 +190,17 @@ def new_token(
     """
     secret = secrets.token_urlsafe(32)
     with _alone(path):
-        kept = {token.name: token for token in (read_tokens(path) if path.exists() else ())}
-        if name in kept:
+        known = read_tokens(path) if path.exists() else ()
+        before = path.read_text("utf-8").splitlines() if path.exists() else []
+        if any(token.name == name for token in known):
             raise StationError(
                 f"'{name}' has a token in {path}; take its line out, or choose another name"
             )
-        kept[name] = Token(name=name, scope=scope, hash=_hash(secret))
-        lines = [f"{one.name} {one.scope} {one.hash}" for one in kept.values()]
-        if not all(_LINE.fullmatch(line) for line in lines):
+        line = f"{name} {scope} {_hash(secret)}"
+        if not _LINE.fullmatch(line):
             raise StationError(f"'{name}': letters, digits, - and _ were expected, 60 at most")
         with written_beside(path, mode=0o600) as beside:
-            beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            beside.write_text("\n".join([*before, line]) + "\n", encoding="utf-8")
             show(secret)
     return secret
 
