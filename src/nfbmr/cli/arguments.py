@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -252,3 +253,17 @@ def where_to_write(
     chosen = form or "jsonl"
     refuse_folder("-o", out / f"results{ENDINGS[chosen]}")
     return chosen, out / f"results{ENDINGS[chosen]}", out / "heatmaps"
+
+
+def refuse_lost_rows(form: Format, file: Path | None, inputs: Sequence[Path]) -> None:
+    """Says before the work that rows would take the place of what is to be kept.
+
+    Raises:
+        SettingsError: as `refuse_to_overwrite`.
+        OSError: likewise.
+    """
+    from nfbmr.inspection.places import refuse_to_overwrite
+    from nfbmr.inspection.rows import wrote
+
+    if file is not None:
+        refuse_to_overwrite("-o", file, "rows", partial(wrote, form), inputs)

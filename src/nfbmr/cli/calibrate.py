@@ -84,7 +84,8 @@ def calibrate(
 
     refuse_swapped("calibrate", model, [path for path in (good_images,) if path])
     if export is not None:
-        refuse_folder("--export", export)
+        given = (good_images, import_, ignore, *(without or ()))
+        _refuse_export(export, [path for path in given if path])
     changes = (good_images, false_alarm_rate, look_rate, without or None, ignore)
     is_changed = any(change is not None for change in changes)
     if import_ is not None:
@@ -100,6 +101,14 @@ def calibrate(
         )
     if export is not None:
         _export(model, runtime, device, export)
+
+
+def _refuse_export(export: Path, inputs: list[Path]) -> None:
+    from nfbmr.inspection.places import is_json_with, refuse_to_overwrite
+    from nfbmr.model.carried import KIND
+
+    refuse_folder("--export", export)
+    refuse_to_overwrite("--export", export, "a calibration", is_json_with(KIND), inputs)
 
 
 def _calibrate(

@@ -44,7 +44,8 @@ def drift(
     runtime: RuntimeName = "auto",
 ) -> None:
     """Ask whether the line has changed, from rows of inspected parts in the order of time."""
-    from nfbmr.inspection.drift import in_words, read_rows, watch_rows
+    from nfbmr.inspection.drift import FOUND, in_words, read_rows, watch_rows
+    from nfbmr.inspection.places import is_json_with, refuse_to_overwrite
     from nfbmr.model.folder import to_json
     from nfbmr.runtimes.choose import calibrated_for
     from nfbmr.system.files import printable, written_beside
@@ -52,6 +53,7 @@ def drift(
     refuse_swapped("drift", model, results)
     if out is not None:
         refuse_folder("-o", out)
+        refuse_to_overwrite("-o", out, "findings of drift", is_json_with(*FOUND), results)
     calibration = calibrated_for(model, runtime).calibration
     found = watch_rows(read_rows(results), calibration, seed)
     said = found.to_dict()

@@ -33,6 +33,7 @@ def evaluate(
 
     refuse_swapped("evaluate", model, [data])
     refuse_file(out, "the report")
+    evaluation.refuse_early(data, out)
     inspector = load(model, runtime=runtime, device=device, threads=threads)
     with shown_progress() as progress:
         done = evaluation.evaluate(inspector, data, out, progress=progress)

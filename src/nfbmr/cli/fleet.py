@@ -110,7 +110,9 @@ def report(
     """Write a page of all products: figures, time, warnings, what does not fit."""
     from nfbmr.fleet.place import Place
     from nfbmr.fleet.report import write_report
+    from nfbmr.inspection.places import is_page, refuse_to_overwrite
 
     refuse_folder("-o", out)
+    refuse_to_overwrite("-o", out, "a report", is_page)
     write_report(out, Place(models))
     print(f"report: {out}")

@@ -23,6 +23,7 @@ from nfbmr.cli.arguments import (
     RuntimeName,
     Threads,
     Workers,
+    refuse_lost_rows,
     refuse_swapped,
     refuse_without_ray,
     where_to_write,
@@ -119,6 +120,7 @@ def inspect(
         found = inspect_on_ray(model, paths, out, written, opened, where)
     else:
         to = where_to_write(written, out)
+        refuse_lost_rows(to[0], to[1], [Path(path) for path in paths])
         found = _inspect_here(model, paths, to, opened, heatmaps, exit_code)
     if exit_code:
         raise typer.Exit(next((code for what, code in _EXIT_CODES if what in found), 0))

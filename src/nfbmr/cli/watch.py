@@ -103,6 +103,7 @@ def watch(
 ) -> None:
     """Inspect each picture that comes into a folder, once, also after a restart."""
     from nfbmr.inspection.inspector import load
+    from nfbmr.inspection.places import refuse_in_a_model
     from nfbmr.inspection.reading import MEGABYTE
     from nfbmr.inspection.watch import Watch
     from nfbmr.inspection.webhook import parse_address
@@ -112,6 +113,7 @@ def watch(
     log = out or folder / "nfbmr.jsonl"
     if log.suffix.lower() != ".jsonl" or log.is_dir():
         raise SettingsError(f"-o {log}: the log is a file that ends in .jsonl; name one")
+    refuse_in_a_model("-o", log)
     if webhook is not None:
         parse_address(webhook)
     job = Watch(

@@ -27,6 +27,7 @@ from nfbmr.evaluation.pointing import Pointing
 from nfbmr.evaluation.report.page import ReportContent, choose_pictures, write_report
 from nfbmr.evaluation.shown import pictures_of
 from nfbmr.inspection.inspector import Inspector
+from nfbmr.inspection.places import is_csv_with, is_json_with, is_page, refuse_to_overwrite
 from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.odd import oddest, oddest_trained, without_all
@@ -43,6 +44,11 @@ _TIMED = 20
 METRICS = "metrics.json"
 SCORES = "scores.csv"
 REPORT = "report.html"
+_WRITTEN = (
+    (METRICS, "figures", is_json_with("settings_hash")),
+    (SCORES, "scores", is_csv_with("path", "score", "p_value", "is_defect")),
+    (REPORT, "a report", is_page),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +82,10 @@ def evaluate(
     Raises:
         LayoutError: there is nothing to evaluate on.
         MissingExtraError: the extra `report` is not installed.
-        SettingsError: nothing can be written to the folder.
+        SettingsError: nothing can be written to the folder, or something would be lost there.
     """
     folder = Path(out)
-    _refuse_early(folder)
+    refuse_early(data, folder)
     found = _without_unlabelled(read_data(data))
     _log.info("%s", _described(found))
     for warning in found.warnings:
@@ -106,8 +112,14 @@ def evaluate(
     return evaluation
 
 
-def _refuse_early(folder: Path) -> None:
-    """Says before the work what would stop the report behind it."""
+def refuse_early(data: str | os.PathLike[str], folder: Path) -> None:
+    """Says before the work what would stop the report behind it, or what it would overwrite.
+
+    Raises:
+        MissingExtraError, SettingsError: as `evaluate`.
+    """
+    for name, what, wrote in _WRITTEN:
+        refuse_to_overwrite("-o", folder / name, what, wrote, [Path(data)])
     if missing := lacking("jinja2", "matplotlib", "sklearn"):
         raise MissingExtraError(
             f"The report needs {', '.join(missing)}, not installed here; {how_to_install('report')}"

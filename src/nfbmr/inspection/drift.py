@@ -36,6 +36,8 @@ _WAYS = {
     ("sharpness", True): "sharper",
     ("sharpness", False): "less sharp",
 }
+FOUND = ("changed", "alarm", "defects_alarm", "evidence")
+"""Among the keys of what is found, as JSON holds it."""
 _FORMS = (".jsonl", ".csv")
 _VERDICTS = ("good", "look", "defect")
 

@@ -25,6 +25,7 @@ COLUMNS = (
 )
 _NUMBERS = ("score", "p_value", "threshold", "look_threshold", *LOOKS)
 _PARQUET_ROWS = 1024
+_MOST_LETTERS = 2**24  # of a first line
 
 Row = dict[str, Any]
 
@@ -96,6 +97,45 @@ def _table_line(row: Row) -> str:
     places = in_words([region["box"] for region in row.get("regions", ())])
     where = f"{path}: {places}" if places else path
     return f"{verdict:<8} {row['score']:>z8.2f} {row['p_value']:>8.3f}  {where}"
+
+
+def wrote(form: Format, path: Path) -> bool:
+    """Whether a file's first line, or its schema, is that of rows as `open_writer` writes them.
+
+    Rows of older versions have fewer columns. Without pyarrow every file passes for Parquet.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if form == "parquet":
+        return _wrote_parquet(path)
+    with path.open(encoding="utf-8", errors="replace", newline="") as stream:
+        line = stream.readline(_MOST_LETTERS)
+    if form == "table":
+        return line.split()[-3:] == ["score", "p-value", "path"]
+    if form == "csv":
+        return _are_ours(next(csv.reader([line]), []))
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(row, dict) and _are_ours(list(row))
+
+
+def _wrote_parquet(path: Path) -> bool:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError:  # and so none can be written, which is said then
+        return True
+    try:
+        return _are_ours(pq.read_schema(path).names)
+    except pa.ArrowException:
+        return False
+
+
+def _are_ours(names: list[str]) -> bool:
+    return "path" in names and ("score" in names or "error" in names) and set(names) <= {*COLUMNS}
 
 
 def flat(row: Row) -> Row:

@@ -25,7 +25,7 @@ from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.calibration_json import calibration_from_dict, calibration_to_dict, checked
 from nfbmr.system.files import written_beside
 
-_KIND = "nfbmr calibration"
+KIND = "nfbmr calibration"
 _FORMAT = 1
 
 
@@ -37,7 +37,7 @@ def write_calibration(file: Path, bundle: Bundle) -> None:
     """
     model = {"name": bundle.facts.name, **asdict(bundle.identity)}
     said = {
-        _KIND: _FORMAT,
+        KIND: _FORMAT,
         "model": model,
         "calibration": calibration_to_dict(bundle.calibration),
     }
@@ -81,7 +81,7 @@ def bring_calibration(path: Path, file: Path) -> tuple[Calibration, Calibration]
 def _read(file: Path) -> tuple[dict[str, object], Identity, str]:
     try:
         said = read_json(file)
-        if said.get(_KIND) != _FORMAT:
+        if said.get(KIND) != _FORMAT:
             raise BundleError("it does not say that it is one, or it is of a newer version")
         model = dict(said["model"])
         name = str(model.pop("name"))
