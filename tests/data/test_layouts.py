@@ -366,8 +366,8 @@ def test_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize(
     ("label", "defect"),
-    [("Good", "good"), ("normal", "good"), ("0", "good"), ("False", "good")]
-    + [(word, "defect") for word in ("1", "TRUE", "defect", "bad", "anomaly", "NG")]
+    [("Good", "good"), ("normal", "good"), ("0", "good")]
+    + [(word, "defect") for word in ("1", "defect", "bad", "anomaly", "NG")]
     + [("deep scratch", "deep scratch")],
 )
 def test_words_and_separators(tmp_path: Path, separator: str, label: str, defect: str) -> None:
@@ -375,6 +375,26 @@ def test_words_and_separators(tmp_path: Path, separator: str, label: str, defect
     text = "\ufeff" + "\n".join(separator.join(row) for row in rows)
     data = read_data(table(tmp_path, text))
     assert [(s.path.name, s.defect) for s in data.test] == [("b.png", defect)]
+
+
+@pytest.mark.parametrize("good", ["good", "OK", "gut"])
+@pytest.mark.parametrize("answer", ["FALSE", "True"])
+def test_true_and_false_beside_words_for_good_are_refused(
+    tmp_path: Path, good: str, answer: str
+) -> None:
+    text = f"path,label,split\na.png,{good},train\nb.png,{answer},test\n"
+    found = rf"labels {answer} 1 beside {good} 1: they may answer whether .* expected words alone"
+    with pytest.raises(LayoutError, match=found):
+        read_data(table(tmp_path, text))
+
+
+def test_true_and_false_alone_say_what_is_defective(tmp_path: Path) -> None:
+    data = read_data(table(tmp_path, "path,label\na.png,FALSE\nb.png,True\nc.png,false\n"))
+    assert [(s.path.name, s.defect) for s in data.samples] == [
+        ("a.png", "good"),
+        ("c.png", "good"),
+        ("b.png", "defect"),
+    ]
 
 
 def test_table_trouble_is_counted_and_named(tmp_path: Path) -> None:
