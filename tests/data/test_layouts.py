@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -375,6 +376,51 @@ def test_words_and_separators(tmp_path: Path, separator: str, label: str, defect
     text = "\ufeff" + "\n".join(separator.join(row) for row in rows)
     data = read_data(table(tmp_path, text))
     assert [(s.path.name, s.defect) for s in data.test] == [("b.png", defect)]
+
+
+def test_a_set_for_the_test_alone_is_read_where_nothing_learns(tmp_path: Path) -> None:
+    root = mvtec(tmp_path / "set")
+    shutil.rmtree(root / "train")
+    with pytest.raises(LayoutError, match="no good pictures to learn from"):
+        read_data(root)
+    data = read_data(root, to_learn=False)
+    assert known(data) == [
+        ("test/crack/000.png", "test", "crack", "ground_truth/crack/000_mask.png"),
+        ("test/crack/001.png", "test", "crack", "ground_truth/crack/001.png"),
+        ("test/dent/000.png", "test", "dent", "ground_truth/dent/000_mask.png"),
+        ("test/good/000.png", "test", "good", None),
+    ]
+    (root / "train" / "good").mkdir(parents=True)
+    assert known(read_data(root, to_learn=False)) == known(data)
+
+
+def test_a_folder_that_is_itself_the_test_has_all_for_it_where_nothing_learns(
+    tmp_path: Path,
+) -> None:
+    root = mvtec(tmp_path / "set") / "test"
+    assert [s.path.name for s in read_data(root).train_good] == ["000.png"]
+    assert {s.split for s in read_data(root, to_learn=False).samples} == {"test"}
+    other = root.rename(root.with_name("labelled"))
+    assert len(read_data(other, to_learn=False).train_good) == 1
+
+
+def test_a_table_and_dagm_may_be_for_the_test_alone_where_nothing_learns(tmp_path: Path) -> None:
+    text = "path,label,split\na.png,crack,train\nb.png,good,test\nc.png,bad,test\n"
+    data = read_data(table(tmp_path / "table", text), to_learn=False)
+    assert [s.defect for s in data.samples] == ["good", "defect"]
+    root = dagm(tmp_path / "Class1")
+    test = known(read_data(root))[2:]
+    shutil.rmtree(root / "Train")
+    assert known(read_data(root, to_learn=False)) == test
+
+
+def test_where_there_is_nothing_at_all_it_is_refused_without_learning_too(tmp_path: Path) -> None:
+    (tmp_path / "test" / "good").mkdir(parents=True)
+    with pytest.raises(LayoutError, match="found"):
+        read_data(tmp_path, to_learn=False)
+    (tmp_path / "test" / "good" / "a.png").touch()
+    with pytest.raises(LayoutError, match="no pictures that can be used"):
+        read_data(tmp_path, to_learn=False)
 
 
 @pytest.mark.parametrize("good", ["good", "OK", "gut"])

@@ -80,7 +80,7 @@ def evaluate(
     """
     folder = Path(out)
     _refuse_early(folder)
-    found = _without_unlabelled(read_data(data))
+    found = _without_unlabelled(read_data(data, to_learn=False))
     _log.info("%s", _described(found))
     for warning in found.warnings:
         _log.warning("%s", warning)
