@@ -423,6 +423,28 @@ def test_where_there_is_nothing_at_all_it_is_refused_without_learning_too(tmp_pa
         read_data(tmp_path, to_learn=False)
 
 
+def test_test_pictures_without_a_label_are_not_called_good(tmp_path: Path) -> None:
+    text = "path,label,split\na.png,good,train\nb.png,,test\nc.png,,test\n"
+    assert read_data(table(tmp_path, text)).describe().split("; ")[1] == "test 2 without a label"
+    text = "path,split\na.png,train\nb.png,test\n"
+    assert read_data(table(tmp_path, text)).describe().endswith("; test 1 without a label")
+    text = "path,label,split\na.png,good,train\nb.png,bad,test\nc.png,,test\nm.png,ok,test\n"
+    said = "; test 1 good, 1 defective, 1 without a label (none with masks); labels"
+    assert said in read_data(table(tmp_path, text)).describe()
+
+
+def test_an_empty_mask_is_a_label(tmp_path: Path) -> None:
+    path = table(tmp_path, "path,mask,split\na.png,,train\nb.png,m.png,test\nc.png,0.png,test\n")
+    Image.fromarray(np.zeros((4, 6), np.uint8)).save(tmp_path / "0.png")
+    Image.fromarray(np.eye(4, 6, dtype=np.uint8) * 255).save(tmp_path / "m.png")
+    data = read_data(path)
+    assert {s.path.name: (s.defect, s.is_labelled) for s in data.test} == {
+        "b.png": ("defect", True),
+        "c.png": ("good", True),
+    }
+    assert "test 1 good, 1 defective (1 with masks)" in data.describe()
+
+
 @pytest.mark.parametrize("good", ["good", "OK", "gut"])
 @pytest.mark.parametrize("answer", ["FALSE", "True"])
 def test_true_and_false_beside_words_for_good_are_refused(

@@ -192,6 +192,8 @@ def test_rows_without_a_label_are_no_good_pictures(
     metrics = evaluate(inspector, table, tmp_path / "none").metrics
     assert (metrics["n_good"], metrics["n_unlabelled"]) == (0, 12)
     assert metrics["false_alarm_rate_observed"] is None
+    with (tmp_path / "none" / "scores.csv").open(newline="") as stream:
+        assert {row["label"] for row in csv.DictReader(stream)} == {""}
     rows[:4] = [f"{name},good,test" for name in names[:4]]
     table.write_text("\n".join(["path,label,split", *rows]))
     evaluation = evaluate(inspector, table, tmp_path / "some")

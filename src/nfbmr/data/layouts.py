@@ -247,7 +247,7 @@ def _read_table(table: Path, notes: Notes) -> tuple[list[Sample], str]:
     without = unlabelled(rows)
     by_file: dict[Path, Sample] = {}
     missing = []
-    for row in rows:
+    for given, row in zip(read, rows, strict=True):
         path = _named(table, row.path)
         mask = _named(table, row.mask) if row.mask else None
         if row.number in without:
@@ -268,7 +268,7 @@ def _read_table(table: Path, notes: Notes) -> tuple[list[Sample], str]:
             split=split,
             defect=row.defect,
             mask=mask,
-            is_labelled=bool(row.label or mask),
+            is_labelled=bool(row.label or mask or given.mask),
         )
         if not path.is_file():
             missing.append(f"{row.path} in row {row.number}")
