@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,12 @@ def test_what_is_shown_has_the_figures_of_an_evaluation_and_plain_maps_their_own
         assert row["shown"][key] == pytest.approx(told[key], abs=1e-6)
         # Here every defect is called and no good part, so that nothing is moved.
         assert row["plain"][key] == pytest.approx(told[key], abs=1e-3)
+
+
+def test_the_table_has_both_kinds_in_percent() -> None:
+    row: dict[str, Any] = {"set": "tiles"}
+    row |= {kind: {"aupro": 0.5 + n / 10, "pixel_auroc": 0.9} for n, kind in enumerate(shown.KINDS)}
+    assert "| tiles | 50.0 | 60.0 | 90.0 | 90.0 |" in shown.table([row])
 
 
 def test_plain_maps_do_not_hang_on_the_score(inspector: Inspector, mvtec: Path) -> None:

@@ -448,14 +448,19 @@ def test_inspect_names_what_it_leaves_out(model: Path, pictures: Path) -> None:
     (pictures / "Thumbs.db").touch()
     result = run("inspect", model, pictures, "-o", pictures / "r.csv")
     said = " ".join(result.stderr.split())
-    assert "Files are not inspected: 2 in " in said
-    assert "IMG4, n.pgm" in said
+    assert "IMG4 is not inspected: by its name it is no picture (.bmp, " in said
+    assert "n.pgm is not inspected: nfbmr does not read .pgm; convert it to PNG" in said
     assert "2 pictures (1 good, 1 unreadable): " in said
     for number in range(30):
-        (pictures / f"{number}.pgm").touch()
+        (pictures / f"{number}.gif").touch()
+    (pictures / "notes.pdf").touch()
     said = " ".join(run("inspect", model, pictures).stderr.split())
-    assert "Files are not inspected: 32 in " in said
-    assert "and 22 more" in said
+    assert " are not inspected: nfbmr does not read .gif, .pgm; convert them to PNG: 0.gif" in said
+    assert said.count("31 pictures in ") == 1
+    assert "and 21 more" in said
+    assert "2 files in " in said
+    assert "by their names they are no pictures (.bmp, " in said
+    assert said.endswith("IMG4, notes.pdf")
 
 
 def test_inspect_takes_no_heatmap_for_a_picture(model: Path, pictures: Path) -> None:
@@ -550,6 +555,34 @@ def test_inspect_tells_scripts(model: Path, pictures: Path, names: list[str], co
     paths = [pictures / name for name in names]
     assert run("inspect", model, *paths, "--exit-code").exit_code == code
     assert run("inspect", model, *paths).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("x.gif", 3), ("sub/X.HEIC", 3), ("x.dng", 3), ("x.txt", 0), ("x.pdf", 0), ("r.csv", 0)],
+)
+def test_a_script_hears_of_pictures_that_nobody_looked_at(
+    model: Path, pictures: Path, name: str, code: int
+) -> None:
+    for other in ("1-blob.png", "2-broken.png"):
+        (pictures / other).unlink()
+    (pictures / name).parent.mkdir(exist_ok=True)
+    (pictures / name).write_bytes(b"GIF89a")
+    assert run("inspect", model, pictures, "--exit-code").exit_code == code
+    assert run("inspect", model, pictures).exit_code == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+@pytest.mark.parametrize(("name", "code"), [("pipe.png", 3), ("pipe.gif", 3), ("pipe", 0)])
+def test_a_script_hears_of_pipes_that_are_called_as_pictures(
+    model: Path, pictures: Path, name: str, code: int
+) -> None:
+    for other in ("1-blob.png", "2-broken.png"):
+        (pictures / other).unlink()
+    os.mkfifo(pictures / name)
+    result = run("inspect", model, pictures, "--exit-code")
+    assert result.exit_code == code
+    assert ("Not inspected: 1 pipe, socket or device in" in result.stderr) == (code == 3)
 
 
 def test_a_picture_for_a_person_has_an_exit_code_of_its_own(

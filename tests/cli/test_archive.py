@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nfbmr.cli.app import app
+from nfbmr.cli.archive import holds_unread
 from nfbmr.errors import DataError, NfbmrError, SettingsError
 
 
@@ -46,6 +47,18 @@ def test_on_ray_tiles_are_refused_as_without(
     out = tmp_path / "out"
     error = error_of("inspect", model, good_folder, "-o", out, "--engine", "ray", "--tiles")
     assert "learnt whole pictures" in str(error)
+
+
+def test_a_script_hears_of_pictures_that_no_worker_is_given(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "notes.txt").touch()
+    words = [str(tmp_path), str(tmp_path / "*.png"), "s3://bucket/x"]
+    assert not holds_unread(words)
+    (tmp_path / "sub" / "x.gif").touch()
+    assert holds_unread(words)
+    assert "x.gif is not inspected: nfbmr does not read .gif; convert it to PNG" in caplog.text
 
 
 def test_a_station_without_ray_has_no_address(model: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,14 @@ from PIL import Image
 
 from nfbmr.data.layouts import DataSet, read_data
 from nfbmr.errors import LayoutError
+
+MARKED = """
+    good_x x_good good(x) OK_X ok_xx good_A ok_L ok_is good_х gut_in 良_x okay_ｘ
+    good* *ok good_* good… good... good.. ok/ /ok ok\\ ok|
+    good_- good(-) good_– -_good good_+ good() good[_] good_( ok: ok; ok& ok:_0 ok=0
+    good_# #good ok_★ 50%_good good_~ good_± good_× good_❌ good_☓ good_👎 good_⚠ good_🙂 good‽
+    g̶o̶o̶d̶ 合格* 良×
+"""
 
 
 def draw(root: Path, *names: str) -> None:
@@ -160,6 +169,66 @@ def test_labels_of_a_table_that_hold_a_word_for_good_and_others_are_refused(
     (tmp_path / "t.csv").write_text(f"path,label\na.png,good\nb.png,{label}\n")
     with pytest.raises(LayoutError, match=rf"labels {label} 1, a word for good beside others"):
         read_data(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("label", [*MARKED.split(), "good\tx"])
+def test_labels_of_a_table_that_hold_a_mark_beside_a_word_for_good_are_refused(
+    tmp_path: Path, label: str
+) -> None:
+    label = label.replace("_", " ")
+    draw(tmp_path, "a.png", "b.png")
+    text = f'path,label\na.png,good\nb.png,"{label}"\n'
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(LayoutError, match=r" 1, a word for good beside others or signs"):
+        read_data(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("label", ["not good", "no good", "good no", "good - not", "un-good"])
+def test_labels_of_a_table_that_deny_a_word_for_good_are_defects(
+    tmp_path: Path, label: str
+) -> None:
+    draw(tmp_path, "a.png", "b.png")
+    (tmp_path / "t.csv").write_text(f"path,label\na.png,good\nb.png,{label}\n")
+    assert [s.defect for s in read_data(tmp_path / "t.csv").test] == ["defect"]
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        *("Good.", "(ok)", "'good'", "in Ordnung", "i.O.", "i. O.", "O.K.", "good part", "01_OK"),
+        *(
+            "line 3/ok",
+            "train/good",
+            "7 - ok",
+            "ok #3",
+            "✓ ok",
+            "OK ✅",
+            "合格。",
+            "（合格）",
+            "良○",
+        ),
+        *("good & clean", "good\u200b", "ok 640×480", "2024-01-05 gut", "годный", "sans défaut"),
+    ],
+)
+def test_labels_of_a_table_that_say_good_and_no_more_are_good(tmp_path: Path, label: str) -> None:
+    draw(tmp_path, "a.png", "b.png")
+    (tmp_path / "t.csv").write_text(f"path,label\na.png,{label}\nb.png,dent\n", encoding="utf-8")
+    assert [s.path.name for s in read_data(tmp_path / "t.csv").train_good] == ["a.png"]
+
+
+def test_folders_that_count_by_letters_are_good(tmp_path: Path) -> None:
+    draw(tmp_path, *numbered("good A"), *numbered("good B"), *numbered("good_-10"), "ng/1.png")
+    assert len(read_data(tmp_path).train_good) == 12
+
+
+@pytest.mark.parametrize("name", ["good*", "ok...", "good (-)", "ok 👎"])
+@pytest.mark.skipif(os.name == "nt", reason="such names are not allowed there")
+def test_marks_in_the_names_of_folders_are_refused_beside_good_ones(
+    tmp_path: Path, name: str
+) -> None:
+    draw(tmp_path, *numbered("ok"), *numbered(name))
+    with pytest.raises(LayoutError, match="no word says whether they are good"):
+        read_data(tmp_path)
 
 
 def test_labels_of_a_table_that_differ_by_0_and_1_are_refused(tmp_path: Path) -> None:

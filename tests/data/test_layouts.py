@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -366,8 +367,8 @@ def test_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize(
     ("label", "defect"),
-    [("Good", "good"), ("normal", "good"), ("0", "good"), ("False", "good")]
-    + [(word, "defect") for word in ("1", "TRUE", "defect", "bad", "anomaly", "NG")]
+    [("Good", "good"), ("normal", "good"), ("0", "good")]
+    + [(word, "defect") for word in ("1", "defect", "bad", "anomaly", "NG")]
     + [("deep scratch", "deep scratch")],
 )
 def test_words_and_separators(tmp_path: Path, separator: str, label: str, defect: str) -> None:
@@ -375,6 +376,93 @@ def test_words_and_separators(tmp_path: Path, separator: str, label: str, defect
     text = "\ufeff" + "\n".join(separator.join(row) for row in rows)
     data = read_data(table(tmp_path, text))
     assert [(s.path.name, s.defect) for s in data.test] == [("b.png", defect)]
+
+
+def test_a_set_for_the_test_alone_is_read_where_nothing_learns(tmp_path: Path) -> None:
+    root = mvtec(tmp_path / "set")
+    shutil.rmtree(root / "train")
+    with pytest.raises(LayoutError, match="no good pictures to learn from"):
+        read_data(root)
+    data = read_data(root, to_learn=False)
+    assert known(data) == [
+        ("test/crack/000.png", "test", "crack", "ground_truth/crack/000_mask.png"),
+        ("test/crack/001.png", "test", "crack", "ground_truth/crack/001.png"),
+        ("test/dent/000.png", "test", "dent", "ground_truth/dent/000_mask.png"),
+        ("test/good/000.png", "test", "good", None),
+    ]
+    (root / "train" / "good").mkdir(parents=True)
+    assert known(read_data(root, to_learn=False)) == known(data)
+
+
+def test_a_folder_that_is_itself_the_test_has_all_for_it_where_nothing_learns(
+    tmp_path: Path,
+) -> None:
+    root = mvtec(tmp_path / "set") / "test"
+    assert [s.path.name for s in read_data(root).train_good] == ["000.png"]
+    assert {s.split for s in read_data(root, to_learn=False).samples} == {"test"}
+    other = root.rename(root.with_name("labelled"))
+    assert len(read_data(other, to_learn=False).train_good) == 1
+
+
+def test_a_table_and_dagm_may_be_for_the_test_alone_where_nothing_learns(tmp_path: Path) -> None:
+    text = "path,label,split\na.png,crack,train\nb.png,good,test\nc.png,bad,test\n"
+    data = read_data(table(tmp_path / "table", text), to_learn=False)
+    assert [s.defect for s in data.samples] == ["good", "defect"]
+    root = dagm(tmp_path / "Class1")
+    test = known(read_data(root))[2:]
+    shutil.rmtree(root / "Train")
+    assert known(read_data(root, to_learn=False)) == test
+
+
+def test_where_there_is_nothing_at_all_it_is_refused_without_learning_too(tmp_path: Path) -> None:
+    (tmp_path / "test" / "good").mkdir(parents=True)
+    with pytest.raises(LayoutError, match="found"):
+        read_data(tmp_path, to_learn=False)
+    (tmp_path / "test" / "good" / "a.png").touch()
+    with pytest.raises(LayoutError, match="no pictures that can be used"):
+        read_data(tmp_path, to_learn=False)
+
+
+def test_test_pictures_without_a_label_are_not_called_good(tmp_path: Path) -> None:
+    text = "path,label,split\na.png,good,train\nb.png,,test\nc.png,,test\n"
+    assert read_data(table(tmp_path, text)).describe().split("; ")[1] == "test 2 without a label"
+    text = "path,split\na.png,train\nb.png,test\n"
+    assert read_data(table(tmp_path, text)).describe().endswith("; test 1 without a label")
+    text = "path,label,split\na.png,good,train\nb.png,bad,test\nc.png,,test\nm.png,ok,test\n"
+    said = "; test 1 good, 1 defective, 1 without a label (none with masks); labels"
+    assert said in read_data(table(tmp_path, text)).describe()
+
+
+def test_an_empty_mask_is_a_label(tmp_path: Path) -> None:
+    path = table(tmp_path, "path,mask,split\na.png,,train\nb.png,m.png,test\nc.png,0.png,test\n")
+    Image.fromarray(np.zeros((4, 6), np.uint8)).save(tmp_path / "0.png")
+    Image.fromarray(np.eye(4, 6, dtype=np.uint8) * 255).save(tmp_path / "m.png")
+    data = read_data(path)
+    assert {s.path.name: (s.defect, s.is_labelled) for s in data.test} == {
+        "b.png": ("defect", True),
+        "c.png": ("good", True),
+    }
+    assert "test 1 good, 1 defective (1 with masks)" in data.describe()
+
+
+@pytest.mark.parametrize("good", ["good", "OK", "gut"])
+@pytest.mark.parametrize("answer", ["FALSE", "True"])
+def test_true_and_false_beside_words_for_good_are_refused(
+    tmp_path: Path, good: str, answer: str
+) -> None:
+    text = f"path,label,split\na.png,{good},train\nb.png,{answer},test\n"
+    found = rf"labels {answer} 1 beside {good} 1: they may answer whether .* expected words alone"
+    with pytest.raises(LayoutError, match=found):
+        read_data(table(tmp_path, text))
+
+
+def test_true_and_false_alone_say_what_is_defective(tmp_path: Path) -> None:
+    data = read_data(table(tmp_path, "path,label\na.png,FALSE\nb.png,True\nc.png,false\n"))
+    assert [(s.path.name, s.defect) for s in data.samples] == [
+        ("a.png", "good"),
+        ("c.png", "good"),
+        ("b.png", "defect"),
+    ]
 
 
 def test_table_trouble_is_counted_and_named(tmp_path: Path) -> None:

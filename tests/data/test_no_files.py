@@ -91,7 +91,9 @@ def test_labels_of_dagm_may_be_a_pipe(folder: Path) -> None:
 def test_inspecting_a_folder_goes_on_without_them(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert [path.name for path in _pictures([str(folder)])] == NAMES_OF_PICTURES
+    pictures, is_one_unread = _pictures([str(folder)])
+    assert [path.name for path in pictures] == NAMES_OF_PICTURES
+    assert is_one_unread
     assert f"Not inspected: 3 pipes, sockets or devices in {folder}: good/pipe.png" in caplog.text
 
 

@@ -151,6 +151,17 @@ def test_a_folder_that_is_called_good_is_of_good_pictures(
     assert metrics["false_alarm_rate_observed"] is not None
 
 
+@pytest.mark.parametrize("folder", [".", "test"])
+def test_a_set_without_good_pictures_to_learn_from_can_be_evaluated(
+    inspector: Inspector, mvtec: Path, tmp_path: Path, folder: str
+) -> None:
+    whole = evaluate(inspector, mvtec, tmp_path / "whole").metrics
+    shutil.rmtree(mvtec / "train")
+    metrics = evaluate(inspector, mvtec / folder, tmp_path / "report").metrics
+    alike = ("image_auroc", "n_good", "n_defective", "false_alarm_rate_observed")
+    assert [metrics[key] for key in alike] == [whole[key] for key in alike]
+
+
 def test_without_labels_no_false_alarm_is_counted(
     inspector: Inspector, good_folder: Path, tmp_path: Path, draw: Draw
 ) -> None:
@@ -181,6 +192,8 @@ def test_rows_without_a_label_are_no_good_pictures(
     metrics = evaluate(inspector, table, tmp_path / "none").metrics
     assert (metrics["n_good"], metrics["n_unlabelled"]) == (0, 12)
     assert metrics["false_alarm_rate_observed"] is None
+    with (tmp_path / "none" / "scores.csv").open(newline="") as stream:
+        assert {row["label"] for row in csv.DictReader(stream)} == {""}
     rows[:4] = [f"{name},good,test" for name in names[:4]]
     table.write_text("\n".join(["path,label,split", *rows]))
     evaluation = evaluate(inspector, table, tmp_path / "some")

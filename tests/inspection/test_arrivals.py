@@ -160,5 +160,5 @@ def test_what_is_no_picture_by_its_name_is_named_once_of_each_kind(
     for _ in range(3):
         assert ready(found) == []
     assert len(caplog.records) == 2
-    assert "a.pgm is not inspected" in caplog.text
-    assert "IMG4 is not inspected" in caplog.text
+    assert "a.pgm is not inspected: nfbmr does not read .pgm, so save pictures" in caplog.text
+    assert "IMG4 is not inspected: by its name it is no picture (.bmp, " in caplog.text

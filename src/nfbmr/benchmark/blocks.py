@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nfbmr.benchmark import costs, drift, few, gate, rotten, stands, timings
+from nfbmr.benchmark import costs, drift, few, gate, rotten, shown, stands, timings
 from nfbmr.benchmark.peers import report
 from nfbmr.benchmark.peers.catalogue import AT_OUR_SIZE, OURS
 from nfbmr.benchmark.tables import markdown
@@ -312,6 +312,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "int8": int8,
     "peers": lambda results: report.tables(results["peers"]).rstrip(),
     "race": race,
+    "shown": lambda results: shown.table(results["shown"]),
     "peers-parts": lambda results: report.tables(results["peers_parts"]).rstrip(),
     "ablation": ablation,
     "baselines": baselines,

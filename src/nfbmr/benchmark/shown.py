@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nfbmr.benchmark.blocks import Row
+from nfbmr.benchmark.child import Row
+from nfbmr.benchmark.tables import markdown
 from nfbmr.data.layouts import read_data
 from nfbmr.data.masks import read_masks
 from nfbmr.errors import NfbmrError
@@ -49,6 +50,17 @@ def measure(model: Path, data: Path) -> Row:
     found = {kind: asdict(one.compute()) for kind, one in pixels.items()}
     facts = inspector.facts
     return {"seed": inspector.settings.seed, "commit": facts.commit, **found}
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Returns AUPRO and pixel AUROC of both kinds as Markdown, in percent."""
+    heads = [f"{name}, %: {kind}" for name in ("AUPRO", "pixel AUROC") for kind in KINDS]
+    lines = [
+        [row["set"]]
+        + [f"{100 * row[kind][key]:.1f}" for key in ("aupro", "pixel_auroc") for kind in KINDS]
+        for row in rows
+    ]
+    return markdown(["", *heads], lines)
 
 
 def main() -> None:

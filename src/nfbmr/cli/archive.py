@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nfbmr.cli.arguments import Opened, refuse_file
+from nfbmr.cli.left_out import say_left_out
 from nfbmr.errors import SettingsError
 from nfbmr.system.words import counted, listed_counts
 
@@ -57,3 +58,16 @@ def inspect_on_ray(
     found = listed_counts(judged.counts)
     _log.info("%s (%s): %s", counted(judged.pictures, "picture"), found, judged.out)
     return {what for what, number in judged.counts.items() if number}
+
+
+def holds_unread(paths: list[str]) -> bool:
+    """Says of folders on disk what was left out of them; whether nfbmr does not read one of these.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    from nfbmr.data.folders import list_pictures
+
+    folders = [Path(word) for word in paths if Path(word).is_dir()]
+    unread = [one for one in folders if say_left_out(one, list_pictures(one, deep=True)[1])]
+    return bool(unread)

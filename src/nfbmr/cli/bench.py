@@ -139,7 +139,7 @@ def speed(
     chosen = [key for key in _chosen(peers or "") if key != "none"]
     inspector = load(model, runtime=runtime, device=device, threads=threads)
     one = pictures.suffix.lower() in IMAGE_SUFFIXES and pictures.is_file()
-    found = None if one else read_data(pictures)
+    found = None if one else read_data(pictures, to_learn=False)
     if chosen and (found is None or not found.train_good):
         raise SettingsError(f"{pictures}: peers learn first; give a data set with good pictures")
     paths = [pictures] if found is None else [sample.path for sample in found.samples]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import logging
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nfbmr.cli.arguments import (
-    ENDINGS,
     Address,
     DeviceOrRay,
     Engine,
@@ -28,6 +26,7 @@ from nfbmr.cli.arguments import (
     refuse_without_ray,
     where_to_write,
 )
+from nfbmr.cli.left_out import names, say_left_out
 from nfbmr.errors import DataError, SettingsError
 from nfbmr.system.words import counted, listed_counts
 
@@ -39,9 +38,6 @@ _log = logging.getLogger(__name__)
 
 _EXIT_CODES = (("unreadable", 3), ("defect", 1), ("look", 4))
 """The first that was found counts; 2 is for what cannot be done at all, 70 for our own faults."""
-
-_ROWS = frozenset(ENDINGS.values())
-_MOST_NAMED = 10
 
 
 class RowFormat(enum.StrEnum):
@@ -78,9 +74,9 @@ _ExitCode = Annotated[
     bool,
     typer.Option(
         "--exit-code",
-        help="End with the first that applies: 3 a picture is unreadable, 1 a defect was found, "
-        "4 a person is to look, 0 all are good. (2: it could not be done at all; 70: nfbmr itself "
-        "failed.)",
+        help="End with the first that applies: 3 a picture is unreadable, or left out of a folder "
+        "as nfbmr does not read its format, 1 a defect was found, 4 a person is to look, 0 all are "
+        "good. (2: it could not be done at all; 70: nfbmr itself failed.)",
     ),
 ]
 _Tiles = Annotated[
@@ -114,10 +110,11 @@ def inspect(
     opened = Opened(runtime=runtime, device=device, threads=threads, tiles=tiles)
     written: Format | None = form.value if form else None
     if engine is Engine.ray:
-        from nfbmr.cli.archive import OnRay, inspect_on_ray
+        from nfbmr.cli.archive import OnRay, holds_unread, inspect_on_ray
 
         where = OnRay(address=address, workers=workers, per_part=part, heatmaps=heatmaps)
         found = inspect_on_ray(model, paths, out, written, opened, where)
+        found |= {"unreadable"} if exit_code and holds_unread(paths) else set()
     else:
         to = where_to_write(written, out)
         refuse_lost_rows(to[0], to[1], [Path(path) for path in paths])
@@ -134,7 +131,7 @@ def _inspect_here(
     heatmaps: bool,
     all_counts: bool,
 ) -> set[str]:
-    """Inspects in this process; returns which verdicts there were.
+    """Inspects in this process; returns which verdicts there were, `unreadable` among them.
 
     Args:
         model: its directory.
@@ -153,7 +150,7 @@ def _inspect_here(
     chosen, rows_file, folder = where
     if heatmaps and folder is None:
         raise SettingsError("--heatmaps needs a place: give a folder with -o")
-    pictures = list(_pictures(paths))
+    pictures, is_one_unread = _pictures(paths)
     inspector = load(model, runtime=opened.runtime, device=opened.device, threads=opened.threads)
     opened.check_tiles(model, inspector.facts)
     drawn = (
@@ -179,53 +176,38 @@ def _inspect_here(
         beside = f"; heatmaps: {drawn.folder}" if drawn is not None else ""
         said = f" ({listed_counts(found)})" if found else ""
         _log.info("%s%s: %s%s", counted(len(pictures), "picture"), said, rows_file, beside)
-    return set(found)
+    return {*found, "unreadable"} if is_one_unread else {*found}
 
 
-def _pictures(paths: list[str]) -> Iterator[Path]:
-    """Yields files as given, and the pictures of folders, ascending, but none made of others."""
+def _pictures(paths: list[str]) -> tuple[list[Path], bool]:
+    """Lists files as given, and the pictures of folders, ascending, but none made of others.
+
+    Returns:
+        Them, and whether a folder holds others that nfbmr does not read.
+    """
     from nfbmr.data.derived import derived_of_others
     from nfbmr.data.folders import list_pictures
 
+    pictures: list[Path] = []
+    is_one_unread = False
     for word in paths:
         path = Path(word)
         if "://" in word:
             raise DataError(f"{word}: pictures in a store are read by --engine ray; name it, too")
         if path.is_dir():
             found, others = list_pictures(path, deep=True)
-            _say_left_out(path, others)
+            is_one_unread |= say_left_out(path, others)
             if derived := derived_of_others(found):
                 _say_derived(path, sorted(derived))
                 found = [one for one in found if one not in derived]
             if not found:
                 raise DataError(f"{path} holds no pictures; give pictures, or a folder with some")
-            yield from found
+            pictures += found
         elif not path.exists():
             raise DataError(f"{path} does not exist; give pictures, or a folder with some")
         else:
-            yield path
-
-
-def _say_left_out(folder: Path, others: list[Path]) -> None:
-    """Names the files of a folder that are not inspected, but for rows that nfbmr wrote."""
-    from nfbmr.data.images import IMAGE_SUFFIXES
-
-    if no_files := [path for path in others if path.suffix.lower() in IMAGE_SUFFIXES]:
-        text = "Not inspected: %s in %s: %s"
-        what = counted(len(no_files), "pipe, socket or device", "pipes, sockets or devices")
-        _log.warning(text, what, folder, _names(no_files, folder))
-    unread = _ROWS | IMAGE_SUFFIXES
-    left = [path for path in others if path.suffix.lower() not in unread]
-    if not left:
-        return
-    _log.warning(
-        "%s not inspected: %d in %s that by their names are no pictures (%s): %s",
-        "A file is" if len(left) == 1 else "Files are",
-        len(left),
-        folder,
-        ", ".join(sorted(IMAGE_SUFFIXES)),
-        _names(left, folder),
-    )
+            pictures.append(path)
+    return pictures, is_one_unread
 
 
 def _say_derived(folder: Path, derived: list[Path]) -> None:
@@ -234,10 +216,5 @@ def _say_derived(folder: Path, derived: list[Path]) -> None:
         "A picture is" if len(derived) == 1 else "Pictures are",
         len(derived),
         folder,
-        _names(derived, folder),
+        names(derived, folder),
     )
-
-
-def _names(paths: list[Path], folder: Path) -> str:
-    named = ", ".join(str(path.relative_to(folder)) for path in paths[:_MOST_NAMED])
-    return named + (f" and {len(paths) - _MOST_NAMED} more" if len(paths) > _MOST_NAMED else "")

@@ -18,6 +18,18 @@ _HIDDEN = frozenset(
 )
 """What Windows, macOS, network stores and disks keep among a user's files."""
 
+_UNREAD = """
+    gif apng mng heic heics heif heifs hif avif avifs jxl jxr wdp hdp jls
+    jp2 j2k j2c jpc jpf jpx jpm jph jhc jif jfi pjp pjpeg mpo jps pns
+    dib rle wbmp pbm pgm ppm pnm pam pfm tga ico cur icns pcx dcx dds sgi rgb rgba bw ras
+    xbm xpm xcf kra psd psb exr hdr rgbe qoi bpg flif btf tf8
+    raw dng cr2 cr3 crw nef nrw arw sr2 srf srw orf ori rw2 rwl raf pef x3f 3fr fff iiq erf
+    mrw dcr dcs kdc k25 mef mos bay gpr
+    dcm dicom fits fts czi nd2 lsm lif svs ndpi mrxs
+"""
+UNREAD_PICTURES = frozenset(f".{ending}" for ending in _UNREAD.split())
+"""The lower-case suffixes of formats of pictures that nfbmr does not read."""
+
 _OF_HEATMAPS = re.compile(r"heatmaps(-\d+)?$")
 
 DRAWN = ("Software", "nfbmr heatmap")

@@ -57,16 +57,22 @@ TRAIN_DEFECTS = "defective pictures of the training split, left out"
 _REAL_IAD = re.compile(r"S\d{4}")  # the folder of one part, seen by five cameras
 
 
-def read_data(root: str | os.PathLike[str]) -> DataSet:
+def read_data(root: str | os.PathLike[str], *, to_learn: bool = True) -> DataSet:
     """Recognises the layout of a folder or table and lists its pictures.
 
     Pictures of parts are decoded only where one may be a mask, up to three of a folder; masks only
     where they decide what is good. Of pictures with masks the headers are read, and files of equal
     length in both train and test are hashed.
 
+    Args:
+        root: the folder or table.
+        to_learn: whether there have to be good pictures to learn from. Where not, a folder that is
+            itself called as a test, and that is no category, has all of its pictures for the test.
+
     Raises:
         LayoutError: there is nothing at `root`, no layout fits or several do, there are no good
-            pictures, or a table contradicts itself or names pictures that do not exist.
+            pictures to learn from or none at all, or a table contradicts itself or names pictures
+            that do not exist.
         ImageError: a picture that had to be hashed cannot be read.
         MissingExtraError: `root` is a Parquet table and pyarrow is not installed.
     """
@@ -77,7 +83,7 @@ def read_data(root: str | os.PathLike[str]) -> DataSet:
             samples, labels = _read_table(root, notes)
             layout: Layout = "table"
         else:
-            (layout, samples), labels = _read_tree(root, notes), ""
+            (layout, samples), labels = _read_tree(root, notes, to_learn), ""
         samples = _checked(samples, notes)
     except OSError as error:
         raise LayoutError(
@@ -85,10 +91,11 @@ def read_data(root: str | os.PathLike[str]) -> DataSet:
             "expected readable files and folders; check their permissions"
         ) from error
     warnings = lines(notes, root)
-    is_test_table = layout == "table" and samples and not notes[TRAIN_DEFECTS]
-    if not is_test_table and all(s.split == "test" for s in samples):
-        parts = ("no good pictures to learn from", labels, *warnings)
-        found = "; ".join(part for part in parts if part)
+    is_test_table = layout == "table" and not notes[TRAIN_DEFECTS]
+    may_be_test = bool(samples) and (is_test_table or not to_learn)
+    if not may_be_test and all(s.split == "test" for s in samples):
+        what = "no good pictures to learn from" if to_learn else "no pictures that can be used"
+        found = "; ".join(part for part in (what, labels, *warnings) if part)
         raise LayoutError(f"{root}: found {found}; {LAYOUTS}; add pictures of good parts")
     return DataSet(
         root=root, layout=layout, samples=tuple(samples), warnings=warnings, labels=labels
@@ -195,7 +202,7 @@ def _mask_trouble(picture: Path, mask: Path) -> str | None:
     return "masks of another size than their picture, not used"
 
 
-def _read_tree(root: Path, notes: Notes) -> tuple[Layout, list[Sample]]:
+def _read_tree(root: Path, notes: Notes, to_learn: bool) -> tuple[Layout, list[Sample]]:
     if not root.is_dir():
         found = "a pipe, a socket or a device" if root.exists() else "nothing at this path"
         raise LayoutError(f"{root}: found {found}; {LAYOUTS}; check the path")
@@ -204,13 +211,15 @@ def _read_tree(root: Path, notes: Notes) -> tuple[Layout, list[Sample]]:
     train, test = find_entry(root, "train"), find_entry(root, "test")
     if train and test and is_dagm(train, test):
         return "dagm", read_dagm(train, "train", notes) + read_dagm(test, "test", notes)
+    if test and not to_learn and train is None and is_dagm(test, test):
+        return "dagm", read_dagm(test, "test", notes)
     products = [folder for folder in list_folders(root) if is_product(folder)]
     if products:
         raise LayoutError(
             f"{root}: found several products ({', '.join(p.name for p in products)}); "
             f"expected one; choose one, such as {products[0]}"
         )
-    return "folder", read_folder(root, notes)
+    return "folder", read_folder(root, notes, to_learn=to_learn)
 
 
 def is_product(folder: Path) -> bool:
@@ -238,7 +247,7 @@ def _read_table(table: Path, notes: Notes) -> tuple[list[Sample], str]:
     without = unlabelled(rows)
     by_file: dict[Path, Sample] = {}
     missing = []
-    for row in rows:
+    for given, row in zip(read, rows, strict=True):
         path = _named(table, row.path)
         mask = _named(table, row.mask) if row.mask else None
         if row.number in without:
@@ -259,7 +268,7 @@ def _read_table(table: Path, notes: Notes) -> tuple[list[Sample], str]:
             split=split,
             defect=row.defect,
             mask=mask,
-            is_labelled=bool(row.label or mask),
+            is_labelled=bool(row.label or mask or given.mask),
         )
         if not path.is_file():
             missing.append(f"{row.path} in row {row.number}")

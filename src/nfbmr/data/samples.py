@@ -114,14 +114,20 @@ class DataSet:
         name = root.stem if self.layout == "table" else root.name
         line = f"{TITLES[self.layout]} '{name}': {len(self.train_good)} good to learn from"
         line += self._folders()
-        if not self.test:
-            line += "; no test pictures"
-        else:
-            line += f"; test {len(self.test) - len(defective)} good, {len(defective)} defective"
+        line += f"; {self._of_test(len(defective))}"
         if defective:
             masks = sum(s.mask is not None for s in defective)
             line += f" ({self._types(defective)}{masks or 'none'} with masks)"
         return f"{line}; {self.labels}" if self.labels else line
+
+    def _of_test(self, defective: int) -> str:
+        """Says what is known of the test: `test 5 good, 3 defective, 2 without a label`."""
+        if not self.test:
+            return "no test pictures"
+        bare = sum(not sample.is_labelled for sample in self.test)
+        known = f"{len(self.test) - defective - bare} good, {defective} defective"
+        said = [known] if bare < len(self.test) else []
+        return f"test {', '.join([*said, f'{bare} without a label'] if bare else said)}"
 
     def _folders(self) -> str:
         """Names the folders of a tree that is read by its words: `(from Normal 20)`.

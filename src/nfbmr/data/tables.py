@@ -18,12 +18,13 @@ from typing import Literal
 
 from nfbmr.data.samples import counted
 from nfbmr.data.series import answered, are_no_series
-from nfbmr.data.words import answers, meaning
+from nfbmr.data.words import answers, is_plainly_good, meaning
 from nfbmr.errors import LayoutError, MissingExtraError
 from nfbmr.system.packages import how_to_install
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
 _GOOD, _DEFECT = frozenset({"", "0", "0.0", "false"}), frozenset({"1", "1.0", "true"})
+_ANSWERS = frozenset({"true", "false"})
 _NOTHING = frozenset({"nan", "null", "none", "nil", "n/a", "na", "#n/a"})
 """How programs write a cell in which there is nothing."""
 _SIGNS = frozenset("+-✓✔✗✘❌○◯×✕〇")
@@ -96,7 +97,8 @@ def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
 
     Raises:
         LayoutError: the table cannot be read, lacks `path`, has labels in a column of another name,
-            or a row has no path, too many cells, an unknown split or a label such as `good copy`.
+            or a row has no path, too many cells, an unknown split or a label such as `good copy`
+            or `good*`, or one is true or false where others have a word for good.
         MissingExtraError: it is Parquet and pyarrow is not installed.
     """
     records = _parquet_records(path) if path.suffix.lower() == ".parquet" else _csv_records(path)
@@ -118,13 +120,31 @@ def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
             f"{path}: found the labels {', '.join(unsure)}, which may be yes and no; expected "
             "good and bad, or 0 and 1 for defective; write in each row which it is"
         )
+    _refuse_answers_beside_good(path, rows)
     if halves := Counter(row.label for row in rows if _is_half_good(row)):
         raise LayoutError(
-            f"{path}: found the labels {counted(halves)}, a word for good beside others that may "
-            "turn it around; expected good, or a type of defect; write in each row which it is"
+            f"{path}: found the labels {counted(halves)}, a word for good beside others or "
+            "signs that may turn it around; expected good, or a type of defect; write in each row "
+            "which it is"
         )
     others = (h for h, name in zip(header, names, strict=True) if name not in _COLUMNS)
     return rows, tuple(name or "(no name)" for name in others)
+
+
+def _refuse_answers_beside_good(table: Path, rows: Sequence[Row]) -> None:
+    """Refuses `false` where other rows have a word for good: it may say that a part is not good.
+
+    Raises:
+        LayoutError: it does.
+    """
+    found = Counter(row.label for row in rows if row.label.lower() in _ANSWERS)
+    words = Counter(row.label for row in rows if "good" in meaning(row.label).says)
+    if found and words:
+        raise LayoutError(
+            f"{table}: found the labels {counted(found)} beside {counted(words)}: they may answer "
+            "whether a part is good, or whether it is defective; expected words alone, or true and "
+            "false alone, true for defective; write good or bad in each row"
+        )
 
 
 def _refuse_other_labels(table: Path, header: list[str], records: list[list[object]]) -> None:
@@ -227,7 +247,7 @@ def _row(table: Path, number: int, names: list[str], cells: list[object]) -> Row
 
 def _defect(label: str) -> str:
     word, said = label.lower(), meaning(label)
-    if word in _GOOD or (said.only and said.says == {"good"}):
+    if word in _GOOD or is_plainly_good(label):
         return "good"
     is_plain = said.only and said.says == {"defect"} and not any(c.isdigit() for c in label)
     return "defect" if word in _DEFECT or is_plain else label

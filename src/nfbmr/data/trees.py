@@ -173,11 +173,12 @@ def _sample(path: Path, split: Split, defect: str, masks: tuple[Path, ...] = ())
     return Sample(path=path, split=split, defect=defect, mask=mask, more_masks=masks[1:])
 
 
-def read_folder(root: Path, notes: Notes) -> list[Sample]:
+def read_folder(root: Path, notes: Notes, *, to_learn: bool = True) -> list[Sample]:
     """Reads any tree by the words in its names, and by masks beside its pictures.
 
     Raises:
-        LayoutError: nothing says of some pictures whether they are good.
+        LayoutError: nothing says of some pictures whether they are good; or none are for learning,
+            though they are `to_learn`.
         OSError: a folder cannot be read.
     """
     parts, masks = sort_out(root, root, notes)
@@ -212,13 +213,20 @@ def read_folder(root: Path, notes: Notes) -> list[Sample]:
         if split == "other":
             notes[_OTHER_SPLIT].append(part)
             continue
-        split = split or ("train" if defect == "good" else "test")
+        is_test = defect != "good" or (not to_learn and _is_test(root))
+        split = split or ("test" if is_test else "train")
         its_masks = () if by_mask.get(part) == "good" else paired.get(part, ())
         samples.append(_sample(part, split, defect, its_masks))
-    if all(sample.is_defect or sample.split == "test" for sample in samples):
+    if to_learn and all(sample.is_defect or sample.split == "test" for sample in samples):
         raise _refusal(root, "no good pictures to learn from", known)
     _refuse_drawn(samples, root)
     return samples
+
+
+def _is_test(root: Path) -> bool:
+    """Whether a tree is itself called as a test, and no more: `test`, not `good test`."""
+    said = meaning(root.resolve().name)
+    return said.split == "test" and not (said.says or said.unknown or said.bare.count(" "))
 
 
 def _refuse_drawn(samples: list[Sample], root: Path) -> None:

@@ -54,8 +54,24 @@ _TAILS = """part parts teil teile piece pieces image images img imgs pic pics pi
 _PICTURES = frozenset(_TAILS.split())
 """What may stand behind a word without a space: goodparts, but not goodyear."""
 
-_DOUBT = re.compile(r"[?!¬≠~±✗✘❌✖]|(?<=\w)[+-]$")
-"""Signs that may turn a name around: `ok?`, `!ok`, `good-` beside `good+`."""
+_STRUCK = "\u0334-\u0338\u20d2\u20d3\u20d8-\u20e0\u20e5-\u20eb"
+"""Lines through a letter, and rings around it with a line."""
+_DASHES = "+\u2010-\u2015\u2212-"
+_DOUBT = re.compile(
+    r"[?!¬≠~±¿‽؟⸮⍰✗✘✕✖☓⨯⮾⮿🗙🗴🗵🗶🗷❌❎⛔🚫⚠👎🔴🛑]"
+    rf"|[{_STRUCK}]|(?<!\d)[*×]|[*×](?!\d)"
+    rf"|\w\W*[{_DASHES}][\W_]*$|^\W*[{_DASHES}]\W*[^\W\d_]"
+    r"|\.\.[\W_]*$|[/\\|][\W_]*$|^[\W_]*[/\\|]"
+)
+"""Signs that may turn a name around: `ok?`, `!ok`, `good-` beside `good+`, and half an answer.
+
+Of the latter are `ok...` and `ok/`; `7 - ok` and `line 3/ok` say it.
+"""
+_TELLING = re.compile(
+    r"[^\w\s.,:;&#*×'\"()\[\]/\-\u2013\u2014\u2018-\u201f«»。✓✔✅☑👍👌🟢○◯◎]"
+    r"|[(\[][\W_]*[)\]]|[,:;&(\[][\W_]*$|#(?!\d)|(?<!\d):\s*\d+\W*$"
+)
+"""What else says more in a label than the word for good: `ok ★`, `ok ()`, `ok,`, `#ok`, `ok: 0`."""
 _RUN = re.compile(r"\d+|[^\W\d_]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _LATIN = re.compile(r"[a-zа-яё]+|[^a-zа-яё]+")
@@ -101,6 +117,9 @@ def meaning(name: str) -> Meaning:
     """Says what a folder's or a file's name, without its suffix, or a label says."""
     tokens = list(_tokens(name))
     kinds = ["unknown" if kind in _SAID_ONLY_SO else kind for _, kind in denied(tokens)]
+    for i, token in enumerate(tokens[:-1]):
+        if token == ("in", "short") and tokens[i + 1][0] == "ordnung":
+            kinds[i] = "neutral"
     says: set[Said] = set()
     if "mask" in kinds or (
         "label" in kinds and not {"defect", "type", "good", "unknown"} & {*kinds}
@@ -129,6 +148,19 @@ def meaning(name: str) -> Meaning:
         rest=_left(tokens, kinds, {"mask", "label", "neutral", "defect"}),
         bare=_left(tokens, kinds, {"mask", "label", "neutral"}),
     )
+
+
+def is_plainly_good(label: str) -> bool:
+    """Whether a label says good and nothing else at all: not `good x`, not `good A`, not `ok ★`.
+
+    Folders have such names as they count, labels of a table do not count.
+    """
+    said = meaning(label)
+    if not said.only or said.says != {"good"} or said.short:
+        return False
+    text = unicodedata.normalize("NFKC", label)
+    bare = "".join(c for c in text if unicodedata.category(c) not in {"Mn", "Mc", "Cf"})
+    return not _TELLING.search(bare.strip())
 
 
 def spelled(name: str) -> tuple[tuple[str, bool], ...]:

@@ -86,7 +86,7 @@ def evaluate(
     """
     folder = Path(out)
     refuse_early(data, folder)
-    found = _without_unlabelled(read_data(data))
+    found = _without_unlabelled(read_data(data, to_learn=False))
     _log.info("%s", _described(found))
     for warning in found.warnings:
         _log.warning("%s", warning)
@@ -349,7 +349,8 @@ def _write_scores(path: Path, evaluation: Evaluation, inspector: Inspector) -> N
         writer.writerow(["path", "label", "verdict", "score", "p_value", "is_defect"])
         rows = zip(evaluation.samples, evaluation.scores, evaluation.p_values, strict=True)
         for sample, score, p_value in rows:
-            names = [spreadsheet_cell(str(sample.path)), spreadsheet_cell(sample.defect)]
+            label = sample.defect if sample.is_labelled else ""
+            names = [spreadsheet_cell(str(sample.path)), spreadsheet_cell(label)]
             verdict = inspector.calibration.verdict(float(score))
             flagged = verdict == "defect"
             writer.writerow([*names, verdict, repr(float(score)), p_value, flagged])

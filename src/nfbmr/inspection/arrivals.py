@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from nfbmr.data.folders import is_hidden
+from nfbmr.data.folders import UNREAD_PICTURES, is_hidden
 from nfbmr.data.images import IMAGE_SUFFIXES
 from nfbmr.system.files import printable
 from nfbmr.system.words import without_path
@@ -291,8 +291,11 @@ class Arrivals:
             return
         self._said.add(kind)
         known = ", ".join(sorted(IMAGE_SUFFIXES))
+        why = f"by its name it is no picture ({known})"
+        if kind in UNREAD_PICTURES:
+            why = f"nfbmr does not read {kind}, so save pictures as PNG"
         text = (
-            f"{self.folder / name} is not inspected: by its name it is no picture ({known}); "
+            f"{self.folder / name} is not inspected: {why}; "
             f"others that end {f'in {kind}' if kind else 'so'} are passed over without a word"
         )
         _log.warning("%s", printable(text))
