@@ -255,7 +255,13 @@ class Inspector:
         """
         now = self.calibration
         bare = self.with_calibration(replace(now, ignored=()))  # sees all of a picture
-        model = Model(self.facts, self.settings, bare.inspected, self._bundle.pose is not None)
+        model = Model(
+            self.facts,
+            self.settings,
+            bare.inspected,
+            turned=self._bundle.pose is not None,
+            painted=self._bundle.ignore is not None,
+        )
         calibration = calibrated_anew(now, model, (rate, look_rate), good_images, without, ignore)
         return self.with_calibration(calibration)
 
