@@ -216,7 +216,10 @@ def _named(calibration: Calibration, given: Path) -> str | None:
 def _no_such(names: Sequence[str], calibration: Calibration) -> CalibrationError:
     return CalibrationError(
         f"{', '.join(names[:5])}: found no such picture among the {len(calibration.scores)} that "
-        "calibrate this model; give files that it was fitted or calibrated with, or their names"
+        "calibrate this model; give files that it was fitted or calibrated with, or their names. "
+        "What was left out before is no longer among them; it comes back with a calibration that "
+        "was exported before ('--import') or a new fit, and pictures that a model was calibrated "
+        "with by calibrating with all of them again"
     )
 
 
