@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from nfbmr.data.derived import derived_of_others
-from nfbmr.data.ignore import ignored_in
+from nfbmr.data.ignore import ignored_in, nothing_ignored
 from nfbmr.data.images import ImageInput
 from nfbmr.data.layouts import Sample, read_data
 from nfbmr.data.masks import MaskInput, read_mask
@@ -218,7 +218,7 @@ def _mask(ignore: MaskInput, settings: Settings) -> NDArray[np.bool_] | None:
         )
     mask = read_mask(ignore)
     if not mask.any():
-        _log.warning("The mask of what is to be ignored is 0 everywhere: the whole picture counts")
+        _log.warning("%s", nothing_ignored())
         return None
     return mask
 

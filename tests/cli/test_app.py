@@ -211,6 +211,15 @@ def test_calibrate_with_and_without_pictures(model_copy: Path, new_pictures: Pat
     assert (second.false_alarm_rate, len(second.scores)) == (0.5, 6)
 
 
+def test_calibrate_says_what_it_leaves_unchanged(model_copy: Path) -> None:
+    before = (model_copy / "calibration.json").read_bytes()
+    said = run("calibrate", model_copy).stdout.splitlines()
+    assert said[1] == "Unchanged: all of this is in force already."
+    assert (model_copy / "calibration.json").read_bytes() == before
+    said = run("calibrate", model_copy, "--look-rate=0.43").stdout.splitlines()
+    assert said[1] == "What is called a defect begins at 1 as before."
+
+
 @pytest.mark.parametrize("held_out", [False, True])
 def test_calibrate_refuses_what_was_learnt_from(
     model_copy: Path, new_pictures: Path, good_folder: Path, *, held_out: bool

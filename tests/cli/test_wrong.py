@@ -65,6 +65,29 @@ def test_what_is_no_rate_is_said_with_its_option(
         assert said.startswith(f"{option} {rate}: expected a share of good pictures")
 
 
+@pytest.mark.parametrize("option", ["--settle", "--patience", "--most-megabytes"])
+@pytest.mark.parametrize("value", ["nan", "-1", "long"])
+def test_what_is_no_number_is_said_with_its_option(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    said = refused(monkeypatch, capsys, "watch", "model", "hot", option, value)
+    assert said.startswith(f"{option} {value}: expected a number, at least 0")
+
+
+@pytest.mark.parametrize("found", ["a file", "nothing"])
+def test_a_folder_to_watch_that_is_not_there_is_said_before_anything_is_printed(
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    found: str,
+) -> None:
+    if found == "a file":
+        (tmp_path / "hot").write_bytes(b"")
+    said = refused(monkeypatch, capsys, "watch", model, tmp_path / "hot", "--once")
+    assert said == f"{tmp_path / 'hot'} is not a folder: found {found}; make it, or name another"
+
+
 @pytest.mark.parametrize(
     "command", [["inspect"], ["evaluate", "-o", "r"], ["calibrate"], ["watch"], ["bench", "speed"]]
 )

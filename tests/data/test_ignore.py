@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nfbmr.data.ignore import GRAY, Ignored, ignored_in
+from nfbmr.data.ignore import GRAY, Ignored, ignored_in, share_in_words
 from nfbmr.data.images import load_image
 from nfbmr.errors import SettingsError
 
@@ -45,6 +45,23 @@ def test_a_mask_of_another_size_is_brought_to_the_pictures_by_the_nearest_pixel(
     expected[:30, 60:90] = True
     np.testing.assert_array_equal(found.mask, expected)
     assert found.describe() == "8.3 % of the picture is ignored: what lies there never counts"
+
+
+@pytest.mark.parametrize(
+    ("share", "digits", "said"),
+    [
+        (0.0, 0, "0 %"),
+        (1e-6, 0, "less than 0.1 %"),
+        (0.0009, 1, "less than 0.1 %"),
+        (0.0041, 0, "0.4 %"),
+        (0.25, 0, "25 %"),
+        (0.25, 1, "25.0 %"),
+    ],
+)
+def test_a_share_that_is_ignored_is_never_said_to_be_none(
+    share: float, digits: int, said: str
+) -> None:
+    assert share_in_words(share, digits) == said
 
 
 def test_the_key_is_of_size_and_pixels() -> None:

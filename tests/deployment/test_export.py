@@ -136,6 +136,18 @@ def test_wishes_that_do_not_go_together_are_refused(
 
 
 @pytest.mark.slow
+def test_an_export_on_drawn_pictures_alone_takes_no_stronger_proof_away(
+    exported_copy: Path, good_folder: Path
+) -> None:
+    strong = export(exported_copy, calibrate_on=good_folder)
+    weak = export(exported_copy)
+    assert weak.graph == strong.graph, "the same model makes the same graph"
+    assert weak.gate.good == strong.gate.good > 0
+    assert weak in read_bundle(exported_copy).exports
+    said = f"same verdict on {strong.gate.good} good and 16 drawn pictures"
+    assert said in (exported_copy / "README.md").read_text("utf-8")
+
+
 def test_half_the_space_for_weights(exported_copy: Path, good_folder: Path) -> None:
     done = export(exported_copy, precision="fp16", calibrate_on=good_folder)
     assert done.gate.scores_allowed > 1e-4

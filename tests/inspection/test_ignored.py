@@ -99,6 +99,26 @@ def test_a_mask_at_the_calibration_is_carried_by_the_model(
     assert kept.calibration.ignored == now.calibration.ignored
 
 
+def test_a_mask_that_is_empty_is_said_and_what_it_takes_the_place_of(
+    both: tuple[Inspector, Inspector], draw: Draw, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, ignoring = both
+    fresh, empty = [draw(seed) for seed in range(200, 220)], np.zeros((80, 80), bool)
+    now = whole.recalibrated(good_images=fresh, ignore=mask())
+    assert "is 0 everywhere" not in caplog.text
+    said = "The mask of what is to be ignored is 0 everywhere: the whole picture counts"
+    for model, more in (
+        (whole, ""),
+        (now, ". What an earlier calibration left out counts again; calibrate with its mask"),
+        (ignoring, ", but for what the fit ignored"),
+    ):
+        caplog.clear()
+        assert not model.recalibrated(good_images=fresh, ignore=empty).calibration.ignored
+        (text,) = (text for text in caplog.messages if "0 everywhere" in text)
+        assert text.startswith(said + more)
+        assert more or text == said
+
+
 def test_a_mask_without_pictures_or_of_another_shape_is_refused(
     both: tuple[Inspector, Inspector], draw: Draw
 ) -> None:

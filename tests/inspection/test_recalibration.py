@@ -38,6 +38,24 @@ def test_a_name_that_none_has_is_said(
     assert highest not in fewer.calibration.pictures
 
 
+def test_what_was_left_out_already_is_said_with_what_brings_it_back(
+    inspector: Inspector, draw: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    good = tmp_path / "good"
+    good.mkdir()
+    for seed in range(300, 312):
+        Image.fromarray(draw(seed)).save(good / f"{seed}.png")
+    files = sorted(good.iterdir())
+    now = inspector.recalibrated(0.2, files)
+    fewer = now.recalibrated(without=["305.png"])
+    for again in ("305.png", good / "305.png"):
+        with pytest.raises(CalibrationError, match=r"305\.png: found no .* among the 11") as caught:
+            fewer.recalibrated(without=[again])
+        assert "left out before is no longer among them; it comes back with" in str(caught.value)
+    assert fewer.recalibrated(0.2, files).calibration == now.calibration
+
+
 def test_a_name_that_several_have_is_refused(
     inspector: Inspector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,9 +1,10 @@
-"""What is seen otherwise than a sender may think is said once: pages, bits, proportions."""
+"""What is seen otherwise than a sender may think is said: pages, bits, proportions."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from nfbmr.inspection.decoding import Named
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.result import Inspection
 from nfbmr.inspection.several import Several
@@ -32,21 +34,55 @@ def several(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [text for text in caplog.messages if "other pages or frames" in text]
 
 
-def test_a_stream_says_it_once_with_the_number_and_the_first(
+def test_those_of_a_stream_are_named_at_once(
     inspector: Inspector, files: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     fresh = inspector.with_calibration(inspector.calibration)
     with caplog.at_level(logging.WARNING):
-        results = list(fresh.inspect_many(files))
+        stream = fresh.inspect_many(files)
+        results = [next(stream), next(stream)]
         (said,) = several(caplog)
-        list(fresh.inspect_many(files))
-        fresh.inspect(files[1])
-    assert said.startswith("2 pictures hold other pages or frames than the first")
-    assert f"looked at: {files[1]} and 1 more;" in said
-    assert several(caplog) == [said]
+        assert said.startswith("1 picture holds other pages or frames than the first")
+        assert f"looked at: {files[1]};" in said
+        results += list(stream)
+    again = f"{files[2]}, too, holds other pages or frames than the first; 2 such pictures so far"
+    assert several(caplog) == [said, again]
     assert [isinstance(r, Inspection) and r.has_more for r in results] == [False, True, True]
     scores = {r.score for r in results if isinstance(r, Inspection)}
     assert max(scores) - min(scores) < 1e-4 * max(1.0, abs(max(scores)))  # all by the first page
+
+
+def test_however_many_come_later_ones_are_named_and_few_lines_are_said(
+    inspector: Inspector, files: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    found = inspector.inspect(files[1])
+    caplog.clear()
+    ours = Several(inspector.facts)
+    with caplog.at_level(logging.WARNING):
+        for number in range(1, 1001):
+            ours.hear(replace(found, path=f"{number}.tif"))
+    named = [text.split(", too,")[0] for text in several(caplog)[1:]]
+    assert named == [f"{n}.tif" for n in (2, 3, 6, 12, 24, 48, 96, 192, 384, 768)]
+    assert "looked at: 1.tif;" in several(caplog)[0]
+    assert several(caplog)[-1].endswith("; 768 such pictures so far")
+    caplog.clear()
+    for _ in range(100):  # streams of one inspector, such as parts of an archive
+        list(ours.heard([replace(found, path="once more.tif")]))
+    assert caplog.messages == ["1001 pictures hold other pages or frames than the first"]
+
+
+def test_a_picture_that_came_as_bytes_is_called_what_its_sender_calls_it(
+    inspector: Inspector, files: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    fresh = inspector.with_calibration(inspector.calibration)
+    data = files[1].read_bytes()
+    with caplog.at_level(logging.WARNING):
+        assert fresh.inspect(Named(data, "part 7")).path == "part 7"
+        (second, broken) = fresh.inspect_many([Named(data, "part 8"), Named(b"broken", "part 9")])
+    assert (second.path, broken.path) == ("part 8", "part 9")
+    one, two = several(caplog)
+    assert "looked at: part 7;" in one
+    assert two.startswith("part 8, too, holds")
 
 
 def test_one_picture_is_said_too_and_nothing_of_others(
@@ -61,7 +97,7 @@ def test_one_picture_is_said_too_and_nothing_of_others(
     assert said.startswith("1 picture holds ")
 
 
-def test_pictures_of_another_depth_are_said_once(
+def test_pictures_of_another_depth_are_said_and_once_without_names(
     inspector: Inspector, draw: Draw, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert inspector.facts.depth == 8
@@ -83,7 +119,7 @@ def test_pictures_of_another_depth_are_said_once(
     assert "has 8 bits a channel, the good pictures had 16: it may look unusual" in said
 
 
-def test_pictures_of_another_shape_are_said_once(
+def test_pictures_of_another_shape_are_said(
     inspector: Inspector, draw: Draw, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     ratio = inspector.facts.ratio
@@ -97,7 +133,11 @@ def test_pictures_of_another_shape_are_said_once(
         list(fresh.inspect_many([picture, nearly]))
         assert caplog.messages == []
         list(fresh.inspect_many([tmp_path / "half.png", tmp_path / "half.png"]))
-    (said,) = caplog.messages
+    said, again = caplog.messages
+    assert again.endswith(
+        f"half.png, too, has other proportions: {picture.shape[1]} x "
+        f"{len(picture) // 2} pixels; 2 such pictures so far"
+    )
     height, width = len(picture) // 2, picture.shape[1]
     assert (
         f"half.png is {width} x {height} pixels, the good pictures were {ratio:.2f} times" in said

@@ -17,16 +17,19 @@ from nfbmr.inspection.watched import Inspecting
 Draw = Callable[..., NDArray[np.uint8]]
 
 
-def test_a_row_says_that_a_file_holds_other_pages(
-    inspector: Inspector, tmp_path: Path, draw: Draw
+def test_a_row_says_that_a_file_holds_other_pages_and_the_log_names_it(
+    inspector: Inspector, tmp_path: Path, draw: Draw, caplog: pytest.LogCaptureFixture
 ) -> None:
-    judge = Inspecting(inspector, None)
+    judge = Inspecting(inspector.with_calibration(inspector.calibration), None)
     page = Image.fromarray(draw(1))
     page.save(tmp_path / "one.tif")
     page.save(tmp_path / "two.tif", save_all=True, append_images=[page])
     one, two = (judge(path, path.read_bytes(), path.stem) for path in sorted(tmp_path.iterdir()))
     assert "has_more" not in one
     assert two["has_more"] is True
+    assert two["path"] == str(tmp_path / "two.tif")
+    (said,) = (text for text in caplog.messages if "other pages" in text)
+    assert f"looked at: {tmp_path / 'two.tif'};" in said
 
 
 def test_what_was_made_of_another_picture_is_inspected_and_said_once(

@@ -67,12 +67,52 @@ def test_a_graph_that_is_not_here_refuses_it(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"nfbmr calibration": 2}', '{"nfbmr calibration": 1, "model": 3}']
+    ("text", "said"),
+    [
+        ("", "is not readable"),
+        ("[]", "is not one that nfbmr wrote"),
+        ("{}", "found no version of its form, 1 was expected"),
+        ('{"nfbmr calibration": 2}', "found version 2 of its form, 1 was expected"),
+        ('{"nfbmr calibration": 1, "model": 3}', "'model': found 3, an object was expected"),
+        ('{"nfbmr calibration": 1, "model": {}}', "'calibration': found nothing, an object was"),
+    ],
 )
-def test_what_is_no_calibration_is_refused(model_copy: Path, tmp_path: Path, text: str) -> None:
+def test_what_is_no_calibration_is_refused(
+    model_copy: Path, tmp_path: Path, text: str, said: str
+) -> None:
     (tmp_path / "file.json").write_text(text)
-    with pytest.raises(CalibrationError, match="no calibration that nfbmr exported"):
+    with pytest.raises(CalibrationError, match="no calibration that nfbmr exported") as caught:
         bring_calibration(model_copy, tmp_path / "file.json")
+    assert f"({said}" in str(caught.value).replace(f"{tmp_path / 'file.json'} ", "")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"nosuch": 1},
+            "found an unknown key 'nosuch', name, tensors, config, graph were expected",
+        ),
+        ({"tensors": 5}, "'model.tensors': found 5, a text was expected"),
+        ({"config": None}, "'model.config': found null, a text was expected"),
+        ({"name": ["x" * 99]}, "'model.name': found [\"xxx"),
+        ({"graph": ...}, "found no key 'graph'"),
+    ],
+)
+def test_what_names_no_model_is_refused(
+    carried: tuple[Path, Path],
+    model_copy: Path,
+    tmp_path: Path,
+    change: dict[str, object],
+    said: str,
+) -> None:
+    values = json.loads(carried[0].read_text("utf-8"))
+    model = values["model"] | change
+    values["model"] = {key: value for key, value in model.items() if value is not ...}
+    (tmp_path / "file.json").write_text(json.dumps(values))
+    with pytest.raises(CalibrationError, match=r"file\.json is no calibration") as caught:
+        bring_calibration(model_copy, tmp_path / "file.json")
+    assert said in str(caught.value)
 
 
 def test_values_that_were_damaged_are_refused(

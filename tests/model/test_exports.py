@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from nfbmr.model.exports import (
     exports_from_json,
     exports_to_json,
     graph_file,
+    with_stronger_proof,
 )
 
 GRAPH = "0" * 64
@@ -66,6 +68,51 @@ def test_a_gate_says_what_was_compared_and_how_near_it_came() -> None:
     assert "2.0e-05 (1e-03 allowed)" in text
     assert "12.5 ms" in text
     assert "learnt again" not in text
+
+
+def test_a_gate_without_good_pictures_says_so() -> None:
+    text = gate(good=0).describe()
+    assert text.startswith("compared on 16 drawn pictures alone, no good one; same verdict;")
+    assert "0 good" not in text
+
+
+def proved(**changes: Any) -> Export:
+    own = {name: changes.pop(name) for name in ("graph", "precision") if name in changes}
+    values: dict[str, Any] = {"target": "onnx", "precision": "fp32", "graph": GRAPH} | own
+    return Export(gate=gate(**changes), **values)
+
+
+def test_a_proof_on_more_good_pictures_stays_for_the_same_graph(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    before = proved(good=5)
+    with caplog.at_level(logging.INFO, "nfbmr"):
+        kept = with_stronger_proof(proved(good=0, maps=9e-5, milliseconds=7.0), (before,))
+    assert kept == proved(good=5, maps=9e-5, milliseconds=7.0)
+    (said,) = caplog.messages
+    assert said.startswith("onnx fp32: the graph is the one that was proved on 5 good pictures")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"good": 6},
+        {"graph": "1" * 64},
+        {"precision": "fp16"},
+        {"versions": {"torch": "2.15"}},
+    ],
+    ids=str,
+)
+def test_a_new_proof_stands_where_it_says_more_or_is_of_something_else(
+    changes: dict[str, Any],
+) -> None:
+    done = proved(**({"good": 0} | changes))
+    assert with_stronger_proof(done, (proved(good=5),)) == done
+
+
+def test_a_graph_that_was_learnt_again_has_the_new_proof() -> None:
+    before, done = (proved(good=good, precision="int8") for good in (5, 4))
+    assert with_stronger_proof(done, (before,)) == done
 
 
 def learnt_again(**changes: Any) -> str:

@@ -89,6 +89,9 @@ def test_a_calibration_carries_them_and_says_so(inspector: Inspector) -> None:
     values = calibration_to_dict(changed)
     assert calibration_from_dict(values, inspector.settings.scoring) == changed
     assert any("25 % of the picture is ignored" in line for line in changed.describe())
+    tiny = replace(inspector.calibration, ignored=((0.0, 0.0, 1 / 64, 1 / 64),))
+    said = "less than 0.1 % of the picture is ignored: what is seen there never counts."
+    assert said in tiny.describe()
     again = inspector.with_calibration(changed).recalibrated(0.5, look_rate=0.6)
     assert again.calibration.ignored == AREAS
 

@@ -7,6 +7,7 @@ import pytest
 from nfbmr.errors import SettingsError
 from nfbmr.settings.text import (
     parse_changes,
+    parse_number,
     parse_numbers,
     parse_pairs,
     parse_rate,
@@ -148,3 +149,15 @@ def test_json_that_is_cut_off_is_said(text: str) -> None:
 
 def test_blanks_around_a_settings_name_mean_nothing() -> None:
     assert parse_changes([" flow.hidden =3"]) == {"flow": {"hidden": 3}}
+
+
+@pytest.mark.parametrize("text", ["nan", "-1", "2e6", "many", "", "0,5"])
+def test_what_is_no_number_in_its_range_is_said(text: str) -> None:
+    said = rf"^--most {text}: expected a number, at least 0\.001 and at most 1,000,000"
+    with pytest.raises(SettingsError, match=said) as caught:
+        parse_number("--most", text, 0.001, 1e6)
+    assert str(caught.value).endswith("the decimal sign is a point") == ("," in text)
+    assert parse_number("--most", "0.5", 0.001, 1e6) == 0.5
+    assert parse_number("--settle", 0, 0) == 0
+    with pytest.raises(SettingsError, match=r"^--settle nan: expected a number, at least 0$"):
+        parse_number("--settle", "nan", 0)

@@ -68,6 +68,27 @@ def test_what_is_not_as_expected_is_a_page_in_a_browser(client: TestClient) -> N
     assert "after: " in client.get("/review?after=x").json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("body", "kind", "said"),
+    [
+        ("x", "application/json", "body: found no JSON (Expecting value, at letter 0); expected"),
+        ('{"reason": ', "application/json", "body: found no JSON (Expecting value, at letter 11)"),
+        ("[1]", "application/json", "body: found [1]; expected a JSON object"),
+        ("", "application/json", "body: Field required"),
+        ("x", "text/plain", "body: found text; expected a JSON object"),
+        ("{}", "application/json", "false_alarm_rate: Field required"),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_said(
+    client: TestClient, body: str, kind: str, said: str
+) -> None:
+    answer = client.post(
+        "/v1/models/fitted/threshold", content=body, headers={"Content-Type": kind}
+    )
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(said)
+
+
 def test_a_station_that_is_not_ready_says_when_to_ask_again(
     client: TestClient, station: Station, monkeypatch: pytest.MonkeyPatch
 ) -> None:

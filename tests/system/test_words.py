@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from nfbmr.system.words import counted, how_unusual, listed_counts, percent, quoted, without_path
+from nfbmr.evaluation.report.words import rarity
+from nfbmr.system.words import (
+    at_most_one,
+    counted,
+    how_unusual,
+    listed_counts,
+    percent,
+    quoted,
+    without_path,
+)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +52,16 @@ def test_a_path_can_be_copied_into_a_shell(word: str, here: str, on_windows: str
 
 def test_how_unusual_a_part_is_in_words() -> None:
     assert how_unusual(0.0025) == "at most about one good part in 400 looks this unusual"
+    assert how_unusual(2 / 49) == "at most about one good part in 24 looks this unusual"
     assert how_unusual(0.51) == "most good parts look at least this unusual"
+
+
+def test_at_most_one_in_so_many_is_true_and_the_same_wherever_it_is_said() -> None:
+    for n in range(2, 2000):
+        for rank in range(1, 1 + n // 2):
+            number = n // rank  # the largest with rank / n <= 1 / number
+            assert at_most_one("part", rank / n) == f"at most about one part in {number}"
+    assert rarity(2 / 49) == "at most about one good picture in 24 has such a place"
 
 
 @pytest.mark.parametrize("why", ["hot/a.png: found 0 bytes", "hot/a.png found 0 bytes"])

@@ -185,9 +185,12 @@ def _tell(before: Calibration, after: Calibration) -> None:
         f"above {before.look_threshold:.3f}."
     )
     same = (before.statistic_mean, before.judge_mean) == (after.statistic_mean, after.judge_mean)
-    if same and before.one is not None and after.one is not None:
-        now = float(before.shown(np.array(after.one)))
-        print(f"What is called a defect began at 1, and on that scale now begins at {now:.3f}.")
+    if after == before:
+        print("Unchanged: all of this is in force already.")
+    elif same and before.one is not None and after.one is not None:
+        now = f"{float(before.shown(np.array(after.one))):.3f}"
+        moved = f"began at 1, and on that scale now begins at {now}"
+        print(f"What is called a defect {'begins at 1 as before' if now == '1.000' else moved}.")
     elif not same:
         print("Scales are learnt anew: scores from before do not compare with those from now.")
     for line in after.describe():

@@ -62,7 +62,7 @@ def export(
             threads=threads,
             progress=progress,
         )
-    if calibrate_on is None:
+    if not done.gate.good:
         _log.warning("Compared on drawn pictures alone: give good ones with --calibrate-on")
     print(f"{done.name}: {done.describe()}")
     print(f"{model / done.file}")

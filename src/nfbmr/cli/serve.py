@@ -89,7 +89,7 @@ _Camera = Annotated[
         "One whose address holds a password is better given by the environment.",
     ),
 ]
-_Every = Annotated[float, typer.Option(min=0, help="Seconds between a camera's pictures.")]
+_Every = Annotated[float, typer.Option(help="Seconds between a camera's pictures.")]
 _Webhook = Annotated[
     str | None,
     typer.Option(

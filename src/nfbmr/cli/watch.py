@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +12,7 @@ import typer
 
 from nfbmr.cli.arguments import Device, ModelPath, RuntimeName, Secret, Threads, refuse_swapped
 from nfbmr.errors import SettingsError
+from nfbmr.settings.text import parse_number
 from nfbmr.system.files import in_words
 
 if TYPE_CHECKING:
@@ -39,17 +40,25 @@ _Recursive = Annotated[bool, typer.Option("--recursive", help="Look into sub-fol
 _Heatmaps = Annotated[
     bool, typer.Option("--heatmaps", help="Also draw each picture's heatmap, beside the log.")
 ]
+
+
+def _seconds(option: str) -> Callable[[str], float]:
+    return lambda text: parse_number(option, text, 0)
+
+
 _Settle = Annotated[
     float,
     typer.Option(
-        min=0,
+        parser=_seconds("--settle"),
+        metavar="SECONDS",
         help="Seconds without change until a file counts as whole that nobody said to be closed.",
     ),
 ]
 _Patience = Annotated[
     float,
     typer.Option(
-        min=0,
+        parser=_seconds("--patience"),
+        metavar="SECONDS",
         help="Seconds without change until a file that cannot be read counts as unreadable; an "
         "empty one six times that.",
     ),
@@ -65,8 +74,7 @@ _Poll = Annotated[
 _Megabytes = Annotated[
     float,
     typer.Option(
-        min=0.001,
-        max=1e6,
+        parser=lambda text: parse_number("--most-megabytes", text, 0.001, 1e6),
         metavar="MEGABYTES",
         help="Of a picture's file, at most; a larger one is not read, and counts as unreadable.",
     ),
@@ -102,6 +110,7 @@ def watch(
     threads: Threads = None,
 ) -> None:
     """Inspect each picture that comes into a folder, once, also after a restart."""
+    from nfbmr.inspection.arrivals import refuse_no_folder
     from nfbmr.inspection.inspector import load
     from nfbmr.inspection.places import refuse_in_a_model
     from nfbmr.inspection.reading import MEGABYTE
@@ -109,7 +118,7 @@ def watch(
     from nfbmr.inspection.webhook import parse_address
 
     refuse_swapped("watch", model, [folder])
-    _refuse_no_number(settle=settle, patience=patience, most_megabytes=most_megabytes)
+    refuse_no_folder(folder)
     log = out or folder / "nfbmr.jsonl"
     if log.suffix.lower() != ".jsonl" or log.is_dir():
         raise SettingsError(f"-o {log}: the log is a file that ends in .jsonl; name one")
@@ -136,13 +145,6 @@ def watch(
     inspector = load(model, runtime=runtime, device=device, threads=threads)
     _log.info("Watching %s with %s; log: %s", folder, inspector.runtime.name, job.log)
     _run(inspector, job, webhook, secret)
-
-
-def _refuse_no_number(**values: float) -> None:
-    for name, value in values.items():
-        if math.isnan(value):
-            option = name.replace("_", "-")
-            raise SettingsError(f"--{option} {value}: a number was expected; give one")
 
 
 def _run(inspector: Inspector, job: Watch, webhook: str | None, secret: str | None) -> None:

@@ -51,8 +51,33 @@ class Ignored:
 
     def describe(self) -> str:
         """Returns a sentence for the screen and the model card."""
-        share = 100 * self.mask.mean()
-        return f"{share:.1f} % of the picture is ignored: what lies there never counts"
+        share = share_in_words(float(self.mask.mean()), digits=1)
+        return f"{share} of the picture is ignored: what lies there never counts"
+
+
+def share_in_words(share: float, digits: int = 0) -> str:
+    """Returns a share that is ignored in percent, with so many digits; 0 % of none alone."""
+    if 0 < share < 0.001:
+        return "less than 0.1 %"
+    return f"{100 * share:.{digits if share >= 0.01 or not share else 1}f} %"
+
+
+def nothing_ignored(*, painted: bool = False, earlier: bool = False) -> str:
+    """Returns the warning of a mask that is 0 everywhere.
+
+    Args:
+        painted: whether the model was fitted with a mask, which stays.
+        earlier: whether it takes the place of what an earlier calibration left out.
+    """
+    but = ", but for what the fit ignored" if painted else ""
+    again = (
+        ". What an earlier calibration left out counts again; calibrate with its mask to leave it "
+        "out"
+    )
+    return (
+        f"The mask of what is to be ignored is 0 everywhere: the whole picture counts{but}"
+        f"{again if earlier else ''}"
+    )
 
 
 def ignored_in(

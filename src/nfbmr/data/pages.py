@@ -29,16 +29,14 @@ def has_more(image: Image) -> bool:
     return False
 
 
-def said_of(names: Sequence[str], number: int | None = None) -> list[str]:
-    """Says what is not looked at in pictures of several pages; nothing where there are none.
+def said_of(names: Sequence[str]) -> list[str]:
+    """Says what is not looked at in pictures of several pages, of which the first is named.
 
-    Args:
-        names: of them; the first is named.
-        number: how many there are; by default as many as have names.
+    Nothing where there are none.
     """
     if not names:
         return []
-    number = number or len(names)
+    number = len(names)
     more = f" and {number - 1} more" if number > 1 else ""
     return [
         f"{counted(number, 'picture holds', 'pictures hold')} other pages or frames than the "

@@ -146,8 +146,7 @@ def add_graphs(
                     raise
                 _log.warning("No graph for %s: %s", target, error)
         graphs = {export.file: work / export.file for export in exports}
-        add_exports(path, graphs, tuple(exports), bundle.identity)
-    return tuple(exports)
+        return add_exports(path, graphs, tuple(exports), bundle.identity)
 
 
 def _counted(progress: Progress, pictures: Pictures, graphs: int) -> Callable[[], None]:

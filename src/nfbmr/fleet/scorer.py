@@ -16,6 +16,7 @@ from nfbmr.fleet.reach import why_unreached
 from nfbmr.fleet.results import Counts, part_file, write_part
 from nfbmr.fleet.sources import read_stored
 from nfbmr.fleet.words import is_stored
+from nfbmr.inspection.decoding import Named
 from nfbmr.inspection.heatmaps import Heatmaps
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.inspection.result import Failure, Inspection
@@ -143,7 +144,7 @@ class Scorer:
                 continue
             noted.write_text(str(number), encoding="ascii")
             try:
-                yield self._inspector.inspect(_read(picture))
+                yield self._inspector.inspect(Named(_read(picture), picture))
             except (ImageError, MemoryError) as error:
                 yield Failure(path=picture, error=str(error) or "out of memory")
 
@@ -174,7 +175,7 @@ class _Given:
     def __len__(self) -> int:
         return len(self._pictures)
 
-    def __iter__(self) -> Iterator[str | bytes]:
+    def __iter__(self) -> Iterator[Named]:
         with ThreadPoolExecutor(_FETCHED, thread_name_prefix="nfbmr-fetch") as pool:
             ahead: deque[tuple[str, Future[str | bytes]]] = deque()
             for picture in self._pictures:
@@ -184,14 +185,14 @@ class _Given:
             while ahead:
                 yield from self._taken(*ahead.popleft())
 
-    def _taken(self, picture: str, read: Future[str | bytes]) -> Iterator[str | bytes]:
+    def _taken(self, picture: str, read: Future[str | bytes]) -> Iterator[Named]:
         try:
             item = read.result()
         except ImageError as error:
             self.order.append(Failure(path=picture, error=str(error)))
         else:
             self.order.append(None)
-            yield item
+            yield Named(item, picture)
 
 
 def at_file(out: Path, part: int) -> Path:

@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 
 from nfbmr.errors import FleetError
 from nfbmr.fleet.cluster import Cluster, of_the_work
+from nfbmr.inspection.decoding import Named
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.inspection.result import About, Failure, Inspection
 from nfbmr.inspection.stream import Stream
@@ -62,7 +63,7 @@ class Network:
         """Returns which fit it is, and which of its graphs."""
         return self._inspector.identity
 
-    def raw(self, data: bytes) -> Raw | Failure:
+    def raw(self, data: bytes | Named) -> Raw | Failure:
         """Computes the raw maps of a picture's file; several threads may ask at once.
 
         Raises:
@@ -128,7 +129,7 @@ class Crew:
                 return
         raise FleetError(f"workers died while they loaded the model: {died}")
 
-    def raw(self, data: bytes) -> Raw | Failure:
+    def raw(self, data: bytes | Named) -> Raw | Failure:
         """Has the least busy worker compute a picture's raw maps; one that dies is replaced.
 
         Raises:
@@ -196,7 +197,7 @@ class OnRay:
 
     def inspect_many(
         self,
-        images: Iterable[bytes],
+        images: Iterable[bytes | Named],
         *,
         batch: int,
         workers: int,  # noqa: ARG002 - each decodes as many as it computes
@@ -204,7 +205,7 @@ class OnRay:
         """Judges files in order, as `Inspector.inspect_many` does.
 
         Args:
-            images: the files' bytes.
+            images: the files' bytes, with names where they have some.
             batch: pictures that are with each worker at once.
             workers: passed over.
         """

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from nfbmr.data.folders import UNREAD_PICTURES, is_hidden
 from nfbmr.data.images import IMAGE_SUFFIXES
+from nfbmr.errors import DataError
 from nfbmr.system.files import printable
 from nfbmr.system.words import without_path
 
@@ -98,6 +99,17 @@ class _Waiting:
     failed: bool = False
     """It could not be read with this mark."""
     said: bool = False
+
+
+def refuse_no_folder(folder: Path) -> None:
+    """Checks that there is a folder to watch.
+
+    Raises:
+        DataError: there is none.
+    """
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "nothing"
+        raise DataError(f"{folder} is not a folder: found {found}; make it, or name another")
 
 
 class Arrivals:

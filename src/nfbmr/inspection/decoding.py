@@ -20,6 +20,14 @@ from nfbmr.scoring.looks import looks_of_pixels
 
 
 @dataclass(frozen=True)
+class Named:
+    """A picture that came from no file of its own, and what to call it where it is spoken of."""
+
+    image: ImageInput
+    name: str
+
+
+@dataclass(frozen=True)
 class Decoded:
     """A picture as the network takes it."""
 
@@ -29,14 +37,15 @@ class Decoded:
     """Its size is the one that it had, its looks are those of `looks_of_pixels`."""
 
 
-def decode(image: ImageInput, bundle: Bundle) -> Decoded:
+def decode(image: ImageInput | Named, bundle: Bundle) -> Decoded:
     """Reads a picture, brings it to the model's size, turns it, paints over what is ignored.
 
     Raises:
         ImageError: it cannot be read.
     """
     size = bundle.facts.whole or bundle.facts.size
-    pixels, full, has_more, bits = load_with_size(image, size, bundle.settings.data)
+    source = image.image if isinstance(image, Named) else image
+    pixels, full, has_more, bits = load_with_size(source, size, bundle.settings.data)
     if bundle.ignore is not None:
         pixels = bundle.ignore.paint(pixels)
     turn = None
@@ -61,7 +70,7 @@ def _guide(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return ((red + green + blue) // 3).astype(np.uint8)
 
 
-def try_decode(image: ImageInput, bundle: Bundle) -> Decoded | Failure:
+def try_decode(image: ImageInput | Named, bundle: Bundle) -> Decoded | Failure:
     """Reads a picture of a stream as `decode` does; one that cannot be read does not end it."""
     try:
         return decode(image, bundle)
@@ -69,5 +78,7 @@ def try_decode(image: ImageInput, bundle: Bundle) -> Decoded | Failure:
         return Failure(path=_path_of(image), error=str(error) or "out of memory")
 
 
-def _path_of(image: ImageInput) -> str | None:
+def _path_of(image: ImageInput | Named) -> str | None:
+    if isinstance(image, Named):
+        return image.name
     return os.fspath(image) if isinstance(image, str | os.PathLike) else None

@@ -22,7 +22,7 @@ from nfbmr.data.images import ImageInput
 from nfbmr.data.masks import MaskInput
 from nfbmr.errors import BundleError, ImageError, SettingsError
 from nfbmr.inspection import forks
-from nfbmr.inspection.decoding import Decoded, decode, try_decode
+from nfbmr.inspection.decoding import Decoded, Named, decode, try_decode
 from nfbmr.inspection.opened import Opened
 from nfbmr.inspection.recalibration import Model, calibrated_anew
 from nfbmr.inspection.result import About, Failure, Inspection
@@ -130,24 +130,24 @@ class Inspector:
         """(H, W) in pixels that pictures are brought to; a tiled model then cuts them."""
         return self.facts.whole or self.facts.size
 
-    def inspect(self, image: ImageInput) -> Inspection:
+    def inspect(self, image: ImageInput | Named) -> Inspection:
         """Inspects one picture.
 
         Args:
             image: a path, a file's bytes, a Pillow image, or an array uint8 / uint16 / float in
-                [0, 1] of shape (H, W) or (H, W, 1|3|4), RGB.
+                [0, 1] of shape (H, W) or (H, W, 1|3|4), RGB; or one of these with a name.
 
         Raises:
             ImageError: the picture cannot be read.
         """
         pictures = [decode(image, self._bundle)]
-        (result,) = self._several.heard(self._judge(self._maps_of(pictures), pictures))
+        (result,) = map(self._several.hear, self._judge(self._maps_of(pictures), pictures))
         if isinstance(result, Failure):
             raise ImageError(result.error)
         return result
 
     def inspect_many(
-        self, images: Iterable[ImageInput], *, batch: int = TOGETHER, workers: int = 2
+        self, images: Iterable[ImageInput | Named], *, batch: int = TOGETHER, workers: int = 2
     ) -> Iterator[Inspection | Failure]:
         """Inspects a stream in order, in constant memory, each result given as soon as it is ready.
 
@@ -168,7 +168,7 @@ class Inspector:
         yield from self._several.heard(self._stream(images, batch, workers, full=full))
 
     def _stream(
-        self, images: Iterable[ImageInput], batch: int, workers: int, *, full: bool
+        self, images: Iterable[ImageInput | Named], batch: int, workers: int, *, full: bool
     ) -> Iterator[Inspection | Failure]:
         def compute(group: list[Decoded | Failure]) -> Maps | None:
             return self._maps_of([item for item in group if isinstance(item, Decoded)])
@@ -255,7 +255,13 @@ class Inspector:
         """
         now = self.calibration
         bare = self.with_calibration(replace(now, ignored=()))  # sees all of a picture
-        model = Model(self.facts, self.settings, bare.inspected, self._bundle.pose is not None)
+        model = Model(
+            self.facts,
+            self.settings,
+            bare.inspected,
+            turned=self._bundle.pose is not None,
+            painted=self._bundle.ignore is not None,
+        )
         calibration = calibrated_anew(now, model, (rate, look_rate), good_images, without, ignore)
         return self.with_calibration(calibration)
 

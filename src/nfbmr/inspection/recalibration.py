@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nfbmr.data.ignore import refuse_other_shape
+from nfbmr.data.ignore import nothing_ignored, refuse_other_shape
 from nfbmr.data.images import ImageInput
 from nfbmr.data.masks import MaskInput, read_mask
 from nfbmr.data.survey import survey
@@ -42,6 +42,8 @@ class Model:
     """Inspects pictures, in their order, with no area left out."""
     turned: bool = False
     """Whether it turns parts to one pose before it looks."""
+    painted: bool = False
+    """Whether it was fitted with a mask of what is to be ignored."""
 
 
 def calibrated_anew(
@@ -59,7 +61,11 @@ def calibrated_anew(
     left = _one_of(good_images, without)
     if good_images is not None:
         mask = None if ignore is None else read_mask(ignore)
-        return calibrated_on(good_images, model, (rate, look_rate), now.ignored, mask)
+        found = calibrated_on(good_images, model, (rate, look_rate), now.ignored, mask)
+        if mask is not None and not mask.any():
+            text = nothing_ignored(painted=model.painted, earlier=bool(now.ignored))
+            _log.warning("%s", text)
+        return found
     if ignore is not None:
         raise SettingsError(
             "ignore: found a mask and no good pictures; what scores are without the areas is "
@@ -210,7 +216,10 @@ def _named(calibration: Calibration, given: Path) -> str | None:
 def _no_such(names: Sequence[str], calibration: Calibration) -> CalibrationError:
     return CalibrationError(
         f"{', '.join(names[:5])}: found no such picture among the {len(calibration.scores)} that "
-        "calibrate this model; give files that it was fitted or calibrated with, or their names"
+        "calibrate this model; give files that it was fitted or calibrated with, or their names. "
+        "What was left out before is no longer among them; it comes back with a calibration that "
+        "was exported before ('--import') or a new fit, and pictures that a model was calibrated "
+        "with by calibrating with all of them again"
     )
 
 

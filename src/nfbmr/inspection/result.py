@@ -56,7 +56,7 @@ class Inspection:
     """What nfbmr says of one picture."""
 
     path: str | None
-    """The picture's file, where it came from one."""
+    """The picture's file, where it came from one, or what its sender calls it."""
     score: float
     """0 = typical good, 1 = where the asked share of good pictures ends, growing by the logarithm
     beyond; of older models, and without `scoring.by_judges`, standard deviations above what

@@ -22,7 +22,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nfbmr.errors import DataError
-from nfbmr.inspection.arrivals import EMPTY_WAITS, Arrivals, Mark, Ready, mark_of
+from nfbmr.inspection.arrivals import (
+    EMPTY_WAITS,
+    Arrivals,
+    Mark,
+    Ready,
+    mark_of,
+    refuse_no_folder,
+)
 from nfbmr.inspection.events import Events
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.journal import Journal, folder_of
@@ -146,8 +153,7 @@ def watch_by(
             the log is not one that this wrote, or another watch is writing to it.
         OSError: the log cannot be written: then nothing is moved, and nothing is lost.
     """
-    if not job.folder.is_dir():
-        raise DataError(f"{job.folder} is not a folder; make it, or name another")
+    refuse_no_folder(job.folder)
     with locked_folder(job.folder) as free:
         if not free:
             raise DataError(f"{job.folder}: another watch is looking at it; end that one first")

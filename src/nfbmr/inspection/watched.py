@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nfbmr.data.derived import derived_of_others
 from nfbmr.data.words import meaning
 from nfbmr.errors import ImageError
+from nfbmr.inspection.decoding import Named
 from nfbmr.inspection.heatmaps import Heatmaps
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.result import Failure, Inspection
@@ -63,7 +63,7 @@ class Inspecting:
 
     def _judged(self, path: Path, data: bytes) -> Inspection | Failure:
         try:
-            return replace(self._inspector.inspect(data), path=str(path))
+            return self._inspector.inspect(Named(data, str(path)))
         except ImageError as error:
             text = str(error).removeprefix(f"{len(data)} bytes")
             return Failure(path=str(path), error=f"{path}{text}" if text != str(error) else text)

@@ -44,6 +44,7 @@ from nfbmr.model.exports import (
     Export,
     exports_from_json,
     exports_to_json,
+    with_stronger_proof,
 )
 from nfbmr.model.facts import Facts
 from nfbmr.model.folder import (
@@ -328,10 +329,11 @@ def add_exports(
     exports: tuple[Export, ...],
     identity: Identity,
     calibrations: Mapping[str, Calibration] | None = None,
-) -> None:
+) -> tuple[Export, ...]:
     """Gives a model directory graphs for other runtimes; those of the same name are replaced.
 
-    What was proved on a file that is replaced by another is forgotten.
+    What was proved on a file that is replaced by another is forgotten. Returns the exports as they
+    are kept, each with the stronger proof where the graph is the one that was there.
 
     Args:
         path: the directory.
@@ -349,6 +351,7 @@ def add_exports(
         if bundle.identity != identity:
             raise BundleError(f"{path} holds another model by now; nothing was kept. Export again")
         still = [e for e in bundle.exports if hashes.get(e.file, e.graph) == e.graph]
+        exports = tuple(with_stronger_proof(export, still) for export in exports)
         kept = {export.name: export for export in (*still, *exports)}
         after = replace(bundle, exports=tuple(kept.values()))
         for name, file in graphs.items():
@@ -357,6 +360,7 @@ def add_exports(
             write_text(folder / name, to_json(calibration_to_dict(calibration)))
         write_text(folder / EXPORTS, exports_to_json(after.exports))
         _write_card_again(path, folder, bundle, after)
+    return exports
 
 
 def _write_card_again(path: Path, folder: Path, before: Bundle, after: Bundle) -> None:

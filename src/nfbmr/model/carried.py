@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+import json
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from nfbmr.errors import BundleError, BundleTamperedError, CalibrationError
@@ -27,6 +28,7 @@ from nfbmr.system.files import written_beside
 
 KIND = "nfbmr calibration"
 _FORMAT = 1
+_LONGEST = 60  # letters of a wrong value that are said
 
 
 def write_calibration(file: Path, bundle: Bundle) -> None:
@@ -81,17 +83,43 @@ def bring_calibration(path: Path, file: Path) -> tuple[Calibration, Calibration]
 def _read(file: Path) -> tuple[dict[str, object], Identity, str]:
     try:
         said = read_json(file)
-        if said.get(KIND) != _FORMAT:
-            raise BundleError("it does not say that it is one, or it is of a newer version")
-        model = dict(said["model"])
-        name = str(model.pop("name"))
-        return dict(said["calibration"]), Identity(**model), name
-    except (BundleError, KeyError, TypeError, ValueError) as error:
+    except BundleError as error:
         why = str(error).removeprefix(f"{file} ").removesuffix("; restore it")
-        raise CalibrationError(
-            f"{file} is no calibration that nfbmr exported ({why}); make one with: "
-            "nfbmr calibrate MODEL --export FILE"
-        ) from None
+        raise _no_calibration(file, why) from None
+    if said.get(KIND) != _FORMAT:
+        found = f"version {_shown(said[KIND])}" if KIND in said else "no version"
+        raise _no_calibration(file, f"found {found} of its form, {_FORMAT} was expected")
+    for part in ("model", "calibration"):
+        if not isinstance(said.get(part), dict):
+            found = _shown(said[part]) if part in said else "nothing"
+            raise _no_calibration(file, f"'{part}': found {found}, an object was expected")
+    model = said["model"]
+    names = [one.name for one in fields(Identity)]
+    wanted = {"name", *names}
+    if strange := sorted({*model} - wanted) or sorted(wanted - {*model}):
+        what = "an unknown key" if strange[0] in model else "no key"
+        raise _no_calibration(
+            file,
+            f"'model': found {what} '{strange[0]}', name, {', '.join(names)} were expected",
+        )
+    for key, value in model.items():
+        if not (isinstance(value, str) or (key == "graph" and value is None)):
+            raise _no_calibration(
+                file, f"'model.{key}': found {_shown(value)}, a text was expected"
+            )
+    of = Identity(**{name: model[name] for name in names})
+    return said["calibration"], of, model["name"]
+
+
+def _no_calibration(file: Path, why: str) -> CalibrationError:
+    return CalibrationError(
+        f"{file} is no calibration that nfbmr exported ({why}); make one with: "
+        "nfbmr calibrate MODEL --export FILE"
+    )
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value)[:_LONGEST]
 
 
 def _difference(bundle: Bundle, of: Identity) -> str:

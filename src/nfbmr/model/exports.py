@@ -7,11 +7,16 @@ with those of torch and leaves nothing behind where they part. No torch, no ONNX
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from nfbmr.errors import BundleTamperedError
+from nfbmr.system.words import counted
+
+_log = logging.getLogger(__name__)
 
 Target = Literal["onnx", "openvino"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
@@ -28,6 +33,9 @@ The flow knows how little good features move, so coarse features would look defe
 learnt from fine ones. Such a graph serves the runtime that it was learnt with, and has a
 calibration of its own.
 """
+
+
+_DIFFERENCES = ("maps", "scores", "p_values")  # of a `Gate`
 
 
 def graph_file(target: Target, precision: Precision) -> str:
@@ -88,10 +96,13 @@ class Gate(BaseModel):
     def describe(self, *, learnt_again: bool = False) -> str:
         """Returns a sentence."""
         p_values = "" if learnt_again else f", of a p-value {self.p_values:.3g}"
+        compared = f"same verdict on {self.good} good and {self.drawn} drawn pictures"
+        if not self.good:
+            compared = f"compared on {self.drawn} drawn pictures alone, no good one; same verdict"
         return (
-            f"same verdict on {self.good} good and {self.drawn} drawn pictures; largest difference "
-            f"of a score {self.scores:.1e} ({self.scores_allowed:.0e} allowed), of a map "
-            f"{self.maps:.1e} ({self.maps_allowed:.0e} allowed){p_values}; "
+            f"{compared}; largest difference of a score {self.scores:.1e} "
+            f"({self.scores_allowed:.0e} allowed), of a map {self.maps:.1e} "
+            f"({self.maps_allowed:.0e} allowed){p_values}; "
             f"{self.milliseconds:.1f} ms a picture{self._beside() if learnt_again else ''}"
         )
 
@@ -145,6 +156,34 @@ class Export(BaseModel):
     def name(self) -> str:
         """E.g. `openvino int8`."""
         return f"{self.target} {self.precision}"
+
+
+def with_stronger_proof(done: Export, before: Iterable[Export]) -> Export:
+    """Returns an export, with the proof from before where that says more of the very same graph.
+
+    That is one by the same versions, on more good pictures; the larger difference of both counts,
+    and how fast it is now. Where a network was learnt again its calibration goes with it, so the
+    new export stands.
+    """
+    now = done.gate
+    same = (
+        one.gate
+        for one in before
+        if (one.name, one.graph, one.gate.versions) == (done.name, done.graph, now.versions)
+    )
+    found = next((gate for gate in same if gate.good > now.good), None)
+    if found is None or done.precision in LEARNT_AGAIN:
+        return done
+    _log.info(
+        "%s: the graph is the one that was proved on %s before, now on %d; that proof stays",
+        done.name,
+        counted(found.good, "good picture"),
+        now.good,
+    )
+    worst = {name: max(getattr(found, name), getattr(now, name)) for name in _DIFFERENCES}
+    return done.model_copy(
+        update={"gate": found.model_copy(update=worst | {"milliseconds": now.milliseconds})}
+    )
 
 
 _ADAPTER: TypeAdapter[tuple[Export, ...]] = TypeAdapter(tuple[Export, ...])

@@ -5,6 +5,7 @@ Shapes: N = images, H W = the model's size in pixels, K = raw maps, H' W' = grid
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,14 +59,15 @@ class TorchRuntime:
         source = source or SourceNetwork.of(settings.backbone)
         detector = Detector(source, settings, bundle.facts.size)
         tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in bundle.tensors.items()}
+        # Models of older versions do not say how much of their Gaussians is the images' own.
+        own = {k: v for k, v in detector.state_dict().items() if k.endswith(".own")}
         try:
-            # Models of older versions do not say how much of their Gaussians is the images' own.
-            own = {k: v for k, v in detector.state_dict().items() if k.endswith(".own")}
             detector.load_state_dict(own | tensors)
         except RuntimeError as error:
+            why = _misfits(own | tensors, detector.state_dict()) or type(error).__name__
             raise BundleTamperedError(
-                f"the model's tensors do not fit its settings ({str(error).splitlines()[0]}); "
-                "restore the model or fit again"
+                f"the model's tensors do not fit its settings ({why}); restore the model or fit "
+                "again"
             ) from None
         self.device = choose_device(device, small=settings.backbone.small)
         self.detector = detector.ready(self.device)
@@ -91,3 +93,19 @@ class TorchRuntime:
         with self._torch.inference_mode():
             maps = self.detector(self._torch.from_numpy(pixels).to(self.device))
         return np.asarray(maps.cpu().numpy(), dtype=np.float32)
+
+
+def _misfits(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    """Says how tensors differ from those that a network has, by their names and shapes."""
+    whys = [f"found no tensor '{name}'" for name in sorted(expected.keys() - found.keys())]
+    whys += [
+        f"found a tensor '{name}', none of this name was expected"
+        for name in sorted(found.keys() - expected.keys())
+    ]
+    for name in sorted(found.keys() & expected.keys()):
+        # A single number is kept as an array of one.
+        here, there = (tuple(one[name].shape) or (1,) for one in (found, expected))
+        if here != there:
+            whys.append(f"found '{name}' of shape {here}, {there} was expected")
+    more = f", and {len(whys) - 1} more that differ" if len(whys) > 1 else ""
+    return f"{whys[0]}{more}" if whys else ""

@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
+from nfbmr.data.ignore import share_in_words
 from nfbmr.scoring.bounds import HUGE, MOST_CELLS, are_possible
 from nfbmr.scoring.chosen import Chosen
 from nfbmr.scoring.conformal import TINY, Attained, images_needed, threshold_for
@@ -280,8 +281,8 @@ class Calibration:
         if self.chosen is not None:
             few += self.chosen.describe()
         if self.ignored:
-            share = 100 * float(inside(self.ignored, (200, 200)).mean())
-            few.append(f"{share:.0f} % of the picture is ignored: what is seen there never counts.")
+            share = share_in_words(float(inside(self.ignored, (200, 200)).mean()))
+            few.append(f"{share} of the picture is ignored: what is seen there never counts.")
         how = ", each judged without itself" if self.learnt else " held out"
         if self.folds:
             how = ", each judged by a model of others"

@@ -49,6 +49,29 @@ def parse_rate(option: str, text: str) -> float:
     return value
 
 
+def parse_number(option: str, text: str | float, least: float, most: float = math.inf) -> float:
+    """Reads a number from `least` to `most`, both among them.
+
+    Args:
+        option: what it was given as, for the message.
+        text: the number.
+        least: it may be.
+        most: likewise.
+
+    Raises:
+        SettingsError: it is no number, or another one.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:
+        to = "" if most == math.inf else f" and at most {most:,.0f}"
+        point = "; the decimal sign is a point" if "," in str(text) else ""
+        raise SettingsError(f"{option} {text}: expected a number, at least {least:g}{to}{point}")
+    return value
+
+
 def parse_changes(pairs: list[str]) -> dict[str, Any]:
     """Reads `KEY=VALUE` pairs with dots in the keys as nested changes; values are JSON or text.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
@@ -46,6 +47,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
 )
 """To all others of ours 503."""
 
+_LONGEST = 60  # letters of a wrong body that are said
 _FAILED = "the station failed; its log says where"
 
 
@@ -82,11 +84,23 @@ async def ours(request: Request, error: Exception) -> Response:
 async def not_as_expected(request: Request, error: Exception) -> Response:
     """Answers what does not have the form that a route asks for."""
     assert isinstance(error, RequestValidationError)
-    said = [
-        f"{'.'.join(str(part) for part in one['loc'][1:]) or one['loc'][0]}: {one['msg']}"
-        for one in error.errors()
-    ]
+    said = [_misfit(one) for one in error.errors()]
     return _answer(request, 422, {"detail": "; ".join(said)}, {})
+
+
+def _misfit(one: dict[str, Any]) -> str:
+    """Returns what one thing is that a route did not expect, and where."""
+    if one["type"] == "json_invalid":  # its place is a letter of the body
+        why = f"{one['ctx']['error']}, at letter {one['loc'][-1]}"
+        return f"body: found no JSON ({why}); expected a JSON object, as /docs shows it"
+    if one["loc"] == ("body",) and one["type"] in ("model_attributes_type", "dict_type"):
+        given = one["input"]
+        found = "text" if isinstance(given, bytes) else json.dumps(given)[:_LONGEST]
+        return (
+            f"body: found {found}; expected a JSON object, as /docs shows it, with Content-Type "
+            "application/json"
+        )
+    return f"{'.'.join(str(part) for part in one['loc'][1:]) or one['loc'][0]}: {one['msg']}"
 
 
 async def refused(request: Request, error: Exception) -> Response:

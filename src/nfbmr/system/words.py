@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from subprocess import list2cmdline
 
+_ROUNDING = 1e-9  # of a p-value, which is a ratio of whole numbers: 1 / 0.04 is 25
+
 
 def counted(number: float, one: str, many: str = "") -> str:
     """Returns `1 picture`, `2 pictures`; `many` where it is not `one` with an s."""
@@ -38,11 +40,16 @@ def quoted(word: Path | str, *, windows: bool = os.name == "nt") -> str:
     return list2cmdline([text]) if windows else shlex.quote(text)
 
 
+def at_most_one(what: str, p_value: float) -> str:
+    """Returns `at most about one WHAT in 24`, of p in (0, 0.5]; the number makes `at most` true."""
+    return f"at most about one {what} in {int((1 + _ROUNDING) / p_value)}"
+
+
 def how_unusual(p_value: float) -> str:
     """Says how unusual a part is among good ones, p in (0, 1]."""
     if p_value > 0.5:
         return "most good parts look at least this unusual"
-    return f"at most about one good part in {round(1 / p_value)} looks this unusual"
+    return f"{at_most_one('good part', p_value)} looks this unusual"
 
 
 def without_path(why: str, path: Path | str) -> str:

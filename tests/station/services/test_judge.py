@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import io
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from sqlalchemy import Connection
 
 from nfbmr.station.engine.batcher import NetworkError
@@ -87,3 +91,22 @@ def test_the_blame_is_shared_by_those_that_failed_together_and_none_waits_in_vai
         asyncio.run(station.judge.inspect(Given(data=png(1), model="fitted", seconds=0.05)))
     assert caught.value.blame == blame
     assert station.judge.passed["fitted"] == 0
+
+
+def test_what_the_log_says_of_a_picture_names_it_while_the_station_runs(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((400, 20, 3), np.uint8)).save(file, "PNG")
+    data = file.getvalue()
+    for name, part in (("a.png", "7"), ("", "8"), ("", "")):
+        given = Given(data=data, model="fitted", name=name, part_id=part)
+        asyncio.run(station.judge.inspect(given))
+    called = [text.partition(" is ")[0] for text in caplog.messages if " 20 x 400 pixels" in text]
+    short = hashlib.sha256(data).hexdigest()[:12]
+    again = "too, has other proportions: 20 x 400 pixels; "
+    assert called == [
+        "a.png (part 7)",
+        f"part 8, {again}2 such pictures so far",
+        f"the picture of sha256 {short}..., {again}3 such pictures so far",
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from nfbmr.system.words import at_most_one
+
 
 def fixed(value: float | None, digits: int) -> str:
     """Returns a number with so many digits behind the point; a dash for None."""
@@ -55,4 +57,4 @@ def rarity(p_value: float | None) -> str:
         return ""
     if p_value > 0.5:
         return "many good pictures have such a place"
-    return f"at most about one good picture in {int(1 / p_value + 1e-9)} has such a place"
+    return f"{at_most_one('good picture', p_value)} has such a place"

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from nfbmr.inspection.decoding import Named
 from nfbmr.inspection.result import Failure, Inspection
 
 _log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ class Judging(Protocol):
     """What judges a stream of pictures, as an inspector does."""
 
     def inspect_many(
-        self, images: Iterable[bytes], *, batch: int, workers: int
+        self, images: Iterable[bytes | Named], *, batch: int, workers: int
     ) -> Iterator[Judged]:
         """Judges in order, each result given as soon as it is ready."""
         ...
@@ -63,13 +64,13 @@ class Batcher:
             batch: pictures that pass the network at once, at most.
         """
         self._inspector, self._batch = inspector, batch
-        self._waiting: OrderedDict[Future[Judged], bytes] = OrderedDict()
+        self._waiting: OrderedDict[Future[Judged], bytes | Named] = OrderedDict()
         self._changed = threading.Condition()  # guards all that is waiting, given or closed
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="nfbmr-batcher", daemon=True)
         self._thread.start()
 
-    def submit(self, data: bytes) -> Future[Judged]:
+    def submit(self, data: bytes | Named) -> Future[Judged]:
         """Has a picture's file judged; one that is cancelled before its turn is let go at once.
 
         Raises:
@@ -117,7 +118,7 @@ class Batcher:
                 for future in failed:
                     future.set_exception(_failed(error, len(failed)))
 
-    def _feed(self, stream: _Stream) -> Iterator[bytes]:
+    def _feed(self, stream: _Stream) -> Iterator[bytes | Named]:
         """Yields what waits, until the stream breaks or nothing more can come."""
         while True:
             with self._changed:

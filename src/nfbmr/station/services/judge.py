@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from nfbmr.data.images import header_of
 from nfbmr.errors import ImageError, StationError
+from nfbmr.inspection.decoding import Named
 from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.station.audit import now
 from nfbmr.station.engine.batcher import ClosedError, Judged, NetworkError
@@ -164,7 +165,7 @@ class Judge:
         """
         began = time.monotonic()
         _, sha256 = await asyncio.to_thread(self._looked_at, given.data)
-        loaded, judging = self._submitted(given)
+        loaded, judging = self._submitted(given, sha256)
         result = await self._verdict(given, judging)
         done = await asyncio.to_thread(_row, given, loaded, result, sha256)
         return replace(done, milliseconds=1000 * (time.monotonic() - began)), result
@@ -175,7 +176,7 @@ class Judge:
             earlier = await asyncio.to_thread(self._store.read, queries.of_request, given.request)
             if earlier is not None:
                 return await asyncio.to_thread(self._again, given, earlier, sha256)
-        loaded, judging = self._submitted(given)
+        loaded, judging = self._submitted(given, sha256)
         keeping = asyncio.create_task(asyncio.to_thread(self._kept, given.data, form))
         try:
             result = await self._verdict(given, judging)
@@ -259,11 +260,11 @@ class Judge:
             raise NoSuchModelError(f"no model of this name is on the line; there: {known}")
         return loaded
 
-    def _submitted(self, given: Given) -> tuple[Loaded, Future[Judged]]:
+    def _submitted(self, given: Given, sha256: str) -> tuple[Loaded, Future[Judged]]:
         for _ in range(3):  # a model that was replaced this very moment has a successor
             loaded = self.model(given.model)
             try:
-                return loaded, loaded.batcher.submit(given.data)
+                return loaded, loaded.batcher.submit(Named(given.data, _called(given, sha256)))
             except ClosedError:
                 continue
         raise StationError("the model is being replaced; send the picture again")
@@ -277,6 +278,15 @@ class Judge:
     async def _dropped(self, file: str | None) -> None:
         if file is not None:
             await asyncio.to_thread(self._pictures.delete, file)
+
+
+def _called(given: Given, sha256: str) -> str:
+    """Returns what the station's log calls a picture."""
+    name = printable(given.name)[:LONGEST_NAME]
+    part = given.part_id and f"part {given.part_id}"
+    if name and part:
+        return f"{name} ({part})"
+    return name or part or f"the picture of sha256 {sha256[:12]}..."
 
 
 def form_of(data: bytes, most: float) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nfbmr.errors import ImageError, StationError
+from nfbmr.inspection.decoding import Named
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.scoring.calibration import Verdict
 from nfbmr.station.engine.pool import bundle_hash
@@ -67,8 +68,9 @@ def reproduce(
             f"{path} holds another model than the one that judged inspection {number} (bundle "
             f"{row.bundle[:12]}); give its directory with --model"
         )
+    named = Named(data, f"inspection {number}")
     try:
-        found = _as_then(inspector, store, row).inspect(data)
+        found = _as_then(inspector, store, row).inspect(named)
     except ImageError as error:
         raise StationError(f"the kept picture of inspection {number}: {error}") from None
     return Reproduced(

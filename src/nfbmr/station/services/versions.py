@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nfbmr.errors import ImageError
+from nfbmr.inspection.decoding import Named
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.scoring.calibration import Verdict
 from nfbmr.station.audit import Change, Event
@@ -319,7 +320,7 @@ def _said_of(row: Recorded, data: bytes, inspector: Inspector, version: tuple[st
     """Returns what a version says of a recorded part: what it said, where it was that version."""
     if (row.bundle, row.calibration) == version:
         return Said(verdict=row.verdict, score=row.score, regions=row.regions)
-    result = inspector.inspect(data)
+    result = inspector.inspect(Named(data, f"inspection {row.id}"))
     regions = [region.to_dict() for region in result.regions]
     return Said(verdict=result.verdict, score=result.score, regions=regions)
 
