@@ -16,6 +16,7 @@ MARKED = """
     good_x x_good good(x) OK_X ok_xx good_A ok_L ok_is good_х gut_in 良_x okay_ｘ
     good* *ok good_* good… good... good.. ok/ /ok ok\\ ok|
     good_- good(-) good_– -_good good_+ good() good[_] good_( ok: ok; ok& ok:_0 ok=0
+    ok:_0.98 ok:_0,5 good_0.02 good_.98 ok_3/10 ok_10_/_10 good:0:1
     good_# #good ok_★ 50%_good good_~ good_± good_× good_❌ good_☓ good_👎 good_⚠ good_🙂 good‽
     g̶o̶o̶d̶ 合格* 良×
 """

@@ -57,6 +57,13 @@ def test_in_a_folder_they_are_left_out_and_named(folder: Path) -> None:
     assert f"pipes, sockets or devices, left out: 3 ({names})" in data.warnings
 
 
+def test_a_link_that_leads_back_to_itself_is_as_one_to_nothing(tmp_path: Path) -> None:
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    Image.fromarray(np.zeros((8, 9), np.uint8)).save(tmp_path / "part.png")
+    found, others = list_pictures(tmp_path, deep=True)
+    assert ([path.name for path in found], others) == (["loop.png", "part.png"], [])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_given_by_their_paths_they_are_refused_at_once(folder: Path, name: str) -> None:
     path = folder / "good" / name

@@ -17,7 +17,7 @@ from nfbmr.errors import SettingsError
 from nfbmr.inspection.drift import read_rows
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.inspection.result import Failure
-from nfbmr.inspection.rows import COLUMNS, Format, open_writer, to_row
+from nfbmr.inspection.rows import COLUMNS, Format, open_writer, to_row, wrote
 
 GOOD: dict[str, Any] = {
     "path": "a.png",
@@ -183,6 +183,24 @@ def test_a_file_is_whole_or_absent(form: Format, tmp_path: Path) -> None:
         broken()
     assert file.read_bytes() == before
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_an_error_in_a_table_is_one_row(capsys: pytest.CaptureFixture[str]) -> None:
+    path = "x\ngood 0.10 0.900 forged.jpg"
+    with open_writer("table", None) as write:
+        write({"path": path, "error": f"{path}: no picture"})
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_files_of_others_are_no_rows_whatever_they_hold(tmp_path: Path) -> None:
+    (tmp_path / "large.csv").write_text("x" * 200_000)
+    assert not wrote("csv", tmp_path / "large.csv")
+    damaged = b"PAR1" + b"\xff" * 300 + (300).to_bytes(4, "little") + b"PAR1"
+    (tmp_path / "damaged.parquet").write_bytes(damaged)
+    assert not wrote("parquet", tmp_path / "damaged.parquet")
+    # As spreadsheets save what nfbmr wrote.
+    (tmp_path / "saved.csv").write_text(",".join(COLUMNS) + "\n", encoding="utf-8-sig")
+    assert wrote("csv", tmp_path / "saved.csv")
 
 
 def test_a_table_names_a_picture_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,6 +52,18 @@ def test_those_of_a_stream_are_named_at_once(
     assert max(scores) - min(scores) < 1e-4 * max(1.0, abs(max(scores)))  # all by the first page
 
 
+def test_a_name_with_line_breaks_is_said_in_one_line(
+    inspector: Inspector, files: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    found, ours = inspector.inspect(files[1]), Several(inspector.facts)
+    caplog.clear()
+    for name in ("a.tif", "b\nINFO forged.tif"):
+        ours.hear(replace(found, path=name))
+    first, again = several(caplog)
+    assert "\n" not in first + again
+    assert again.startswith("b?INFO forged.tif, too,")
+
+
 def test_however_many_come_later_ones_are_named_and_few_lines_are_said(
     inspector: Inspector, files: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -36,6 +36,7 @@ def gate(**changes: Any) -> Gate:
         "p_values": 0.0,
         "milliseconds": 12.5,
         "versions": {"torch": "2.14"},
+        "calibration": "2" * 64,
     }
     return Gate(**(values | changes))
 
@@ -100,6 +101,7 @@ def test_a_proof_on_more_good_pictures_stays_for_the_same_graph(
         {"graph": "1" * 64},
         {"precision": "fp16"},
         {"versions": {"torch": "2.15"}},
+        {"calibration": "3" * 64},
     ],
     ids=str,
 )
@@ -108,6 +110,11 @@ def test_a_new_proof_stands_where_it_says_more_or_is_of_something_else(
 ) -> None:
     done = proved(**({"good": 0} | changes))
     assert with_stronger_proof(done, (proved(good=5),)) == done
+
+
+def test_a_proof_that_says_no_calibration_does_not_stay() -> None:
+    before, done = (proved(good=good, calibration="") for good in (5, 0))
+    assert with_stronger_proof(done, (before,)) == done
 
 
 def test_a_graph_that_was_learnt_again_has_the_new_proof() -> None:

@@ -1,6 +1,8 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from nfbmr.system.files import (
     flushed_beside,
     in_words,
     made_folder,
+    one_line,
     printable,
     reason_of,
     spreadsheet_cell,
@@ -25,6 +28,17 @@ def test_a_file_is_whole_and_readable_by_others(tmp_path: Path) -> None:
     assert path.read_text() == "whole"
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_is_for_whom_the_umask_leaves_it(tmp_path: Path) -> None:
+    write = (
+        "import os, sys; os.umask(0o027)\n"
+        "from pathlib import Path\n"
+        "from nfbmr.system.files import written_beside\n"
+        "with written_beside(Path(sys.argv[1])) as beside: beside.write_text('whole')"
+    )
+    subprocess.run([sys.executable, "-c", write, str(tmp_path / "a.txt")], check=True)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o640
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_beside(tmp_path: Path) -> None:
@@ -67,6 +81,10 @@ def test_a_link_of_the_same_name_is_replaced_and_not_followed(tmp_path: Path) ->
         beside.write_text("rows")
     assert victim.read_text() == "mine"
     assert not path.is_symlink()
+
+
+def test_a_name_forges_no_line() -> None:
+    assert one_line("a\nINFO all is well\x1b[2J.png") == "a?INFO all is well?[2J.png"
 
 
 def test_names_cannot_steer_a_terminal() -> None:

@@ -18,7 +18,13 @@ _Results = Annotated[
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of sentences.")]
 _Out = Annotated[
-    Path | None, typer.Option("-o", "--out", metavar="FILE", help="Also write the JSON to a file.")
+    Path | None,
+    typer.Option(
+        "-o",
+        "--out",
+        metavar="FILE",
+        help="Also write the JSON to a file; over earlier findings alone, and into no model.",
+    ),
 ]
 _ExitCode = Annotated[
     bool,

@@ -60,7 +60,10 @@ _Paths = Annotated[
 _Out = Annotated[
     Path | None,
     typer.Option(
-        "-o", "--out", help="A folder, or a file .jsonl, .csv, .parquet or .txt; - prints."
+        "-o",
+        "--out",
+        help="A folder, or a file .jsonl, .csv, .parquet or .txt; - prints. Over earlier rows of "
+        "nfbmr alone, and into no model.",
     ),
 ]
 _Form = Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nfbmr.data.images import IMAGE_SUFFIXES
@@ -77,7 +77,7 @@ def walk_pictures(folder: Path, *, deep: bool) -> Iterator[tuple[str, list[str],
         with os.scandir(here) as entries:
             shown = sorted((e for e in entries if not is_hidden(e.name)), key=lambda e: e.name)
         for entry in shown:
-            if entry.is_dir():
+            if _is(entry.is_dir):
                 folders.append(entry.path)
             else:
                 is_one = is_picture(entry.name) and _may_be_read(entry)
@@ -88,7 +88,15 @@ def walk_pictures(folder: Path, *, deep: bool) -> Iterator[tuple[str, list[str],
 
 def _may_be_read(entry: os.DirEntry[str]) -> bool:
     """Whether an entry is a file, or a link to nothing; no pipe, socket or device."""
-    return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))  # noqa: PTH110
+    return _is(entry.is_file) or (entry.is_symlink() and not os.path.exists(entry.path))  # noqa: PTH110
+
+
+def _is(what: Callable[[], bool]) -> bool:
+    """Whether an entry is what is asked; a link that leads back to itself is nothing."""
+    try:
+        return what()
+    except OSError:
+        return False
 
 
 def is_picture(name: str) -> bool:

@@ -69,9 +69,11 @@ Of the latter are `ok...` and `ok/`; `7 - ok` and `line 3/ok` say it.
 """
 _TELLING = re.compile(
     r"[^\w\s.,:;&#*×'\"()\[\]/\-\u2013\u2014\u2018-\u201f«»。✓✔✅☑👍👌🟢○◯◎]"
-    r"|[(\[][\W_]*[)\]]|[,:;&(\[][\W_]*$|#(?!\d)|(?<!\d):\s*\d+\W*$"
+    r"|[(\[][\W_]*[)\]]|[,:;&(\[][\W_]*$|#(?!\d)|(?<!\d):\s*\d[\d.,:]*\W*$"
+    r"|(?<![\d.])\d*[.,]\d+(?![\d.])|(?<!\d)\d+\s*/\s*\d+(?!\s*[\d/])"
 )
-"""What else says more in a label than the word for good: `ok ★`, `ok ()`, `ok,`, `#ok`, `ok: 0`."""
+"""What else says more in a label than the word for good: `ok ★`, `ok ()`, `ok,`, `#ok`, `ok: 0`,
+`ok 0.02`, `ok 3/10`."""
 _RUN = re.compile(r"\d+|[^\W\d_]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _LATIN = re.compile(r"[a-zа-яё]+|[^a-zа-яё]+")

@@ -8,6 +8,7 @@ learnt again (`nfbmr.deployment.relearn`), and the graph must agree with what wa
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import logging
 import os
@@ -29,11 +30,14 @@ from nfbmr.inspection.inspector import Inspector
 from nfbmr.learning.learn import look_over
 from nfbmr.model.bundle import Bundle, add_exports, read_bundle
 from nfbmr.model.exports import LEARNT_AGAIN, Export, Gate, Precision, Target, graph_file
+from nfbmr.model.folder import to_json
 from nfbmr.model.place import refuse_unwritable
 from nfbmr.runtimes.choose import open_graph
 from nfbmr.runtimes.probe import probe
 from nfbmr.runtimes.protocol import is_installed
 from nfbmr.runtimes.torch import TorchRuntime
+from nfbmr.scoring.calibration import Calibration
+from nfbmr.scoring.calibration_json import calibration_to_dict
 from nfbmr.system import provenance
 from nfbmr.system.files import sha256_of
 from nfbmr.system.progress import Progress, silent
@@ -140,7 +144,7 @@ def add_graphs(
                 graph = _graph(precision, work, bundle, reference)
                 runtime = open_graph(target, precision, graph, threads)
                 agreement = gate.compare(target, precision, runtime)
-                exports.append(_export(target, precision, graph, pictures, agreement))
+                exports.append(_export(target, precision, graph, bundle, pictures, agreement))
             except (NfbmrError, ImportError) as error:
                 if not keep_going or (number == len(wanted) and not exports):
                     raise
@@ -192,7 +196,9 @@ def _learn_again(
                 found.compared.why_not,
             )
         means = probe(runtime, bundle.facts.size)
-        export = _export(target, precision, learnt.graph, pictures, agreement, found, means)
+        export = _export(
+            target, precision, learnt.graph, learnt.bundle, pictures, agreement, found, means
+        )
         own = {export.calibration: learnt.bundle.calibration}
         add_exports(path, {export.file: learnt.graph}, (export,), bundle.identity, own)
     return export
@@ -202,6 +208,7 @@ def _export(
     target: Target,
     precision: Precision,
     graph: Path,
+    bundle: Bundle,
     pictures: Pictures,
     agreement: Agreement,
     beside: Beside | None = None,
@@ -217,10 +224,17 @@ def _export(
         scores_allowed=agreement.allowed.scores,
         **({"p_values": agreement.p_values} if beside is None else _said_beside(beside)),
         probe=probe,
+        calibration=_hash_of(bundle.calibration),
         milliseconds=agreement.milliseconds,
         versions=provenance.versions(),
     )
     return Export(target=target, precision=precision, graph=sha256_of(graph), gate=gate)
+
+
+def _hash_of(calibration: Calibration) -> str:
+    """Returns the sha256 of a calibration's file."""
+    text = to_json(calibration_to_dict(calibration))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _said_beside(found: Beside) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from nfbmr.data.folders import UNREAD_PICTURES, is_hidden
 from nfbmr.data.images import IMAGE_SUFFIXES
 from nfbmr.errors import DataError
-from nfbmr.system.files import printable
+from nfbmr.system.files import one_line
 from nfbmr.system.words import without_path
 
 _log = logging.getLogger(__name__)
@@ -163,7 +163,7 @@ class Arrivals:
             if time.monotonic() - self._said_missing >= _SAY_AGAIN:
                 self._said_missing = time.monotonic()
                 _log.warning(
-                    "%s", printable(f"{self.folder} cannot be read: {error.strerror or error}")
+                    "%s", one_line(f"{self.folder} cannot be read: {error.strerror or error}")
                 )
             return None
         for gone in set(self._waiting) - set(there):
@@ -232,7 +232,7 @@ class Arrivals:
             one.said = True
             path = self.folder / name
             text = f"{path} cannot be read yet and is looked at again: {without_path(why, path)}"
-            _log.info("%s", printable(text))
+            _log.info("%s", one_line(text))
 
     @contextmanager
     def trying(self, name: str) -> Iterator[None]:
@@ -310,4 +310,4 @@ class Arrivals:
             f"{self.folder / name} is not inspected: {why}; "
             f"others that end {f'in {kind}' if kind else 'so'} are passed over without a word"
         )
-        _log.warning("%s", printable(text))
+        _log.warning("%s", one_line(text))

@@ -80,7 +80,7 @@ def read_rows(paths: Sequence[Path]) -> Iterator[Row]:
                     row = _row(line, f"{path}, row {number}")
                     if row is not None:
                         yield row
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise DataError(
                 f"{path} cannot be read ({reason_of(error)}); give rows of inspections"
             ) from None

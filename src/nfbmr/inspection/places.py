@@ -74,13 +74,20 @@ def _is_same(file: Path, other: Path) -> bool:
         return False
 
 
+def header_of(line: str) -> list[str]:
+    """Returns the names in the first line of a CSV; none where it is no such line."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:
+        return []
+
+
 def is_csv_with(*columns: str) -> Callable[[Path], bool]:
     """Returns what tells whether a file is CSV whose header has all of these columns."""
 
     def tells(path: Path) -> bool:
-        with path.open(encoding="utf-8", errors="replace", newline="") as stream:
-            names = next(csv.reader([stream.readline(_MOST_BYTES)]), [])
-        return set(columns) <= set(names)
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+            return set(columns) <= set(header_of(stream.readline(_MOST_BYTES)))
 
     return tells
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO
 
 from nfbmr.errors import MissingExtraError, SettingsError
+from nfbmr.inspection.places import header_of
 from nfbmr.inspection.regions import in_words
 from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.scoring.looks import LOOKS
-from nfbmr.system.files import escaped, printable, spreadsheet_cell, written_beside
+from nfbmr.system.files import escaped, one_line, spreadsheet_cell, written_beside
 from nfbmr.system.packages import how_to_install
 from nfbmr.system.words import without_path
 
@@ -89,9 +90,9 @@ def _text_writer(form: Format, stream: TextIO) -> Writer:
 
 
 def _table_line(row: Row) -> str:
-    path = printable(str(row["path"])).replace("\n", "?")
+    path = one_line(str(row["path"]))
     if "error" in row:
-        why = without_path(printable(row["error"]), path)
+        why = without_path(one_line(row["error"]), path)
         return f"{'ERROR':<8} {'':>8} {'':>8}  {path}: {why}"
     verdict = "DEFECT" if row["is_defect"] else row["verdict"]
     places = in_words([region["box"] for region in row.get("regions", ())])
@@ -109,12 +110,12 @@ def wrote(form: Format, path: Path) -> bool:
     """
     if form == "parquet":
         return _wrote_parquet(path)
-    with path.open(encoding="utf-8", errors="replace", newline="") as stream:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
         line = stream.readline(_MOST_LETTERS)
     if form == "table":
         return line.split()[-3:] == ["score", "p-value", "path"]
     if form == "csv":
-        return _are_ours(next(csv.reader([line]), []))
+        return _are_ours(header_of(line))
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -132,6 +133,10 @@ def _wrote_parquet(path: Path) -> bool:
         return _are_ours(pq.read_schema(path).names)
     except pa.ArrowException:
         return False
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        return False  # a damaged head, as Arrow says it
 
 
 def _are_ours(names: list[str]) -> bool:

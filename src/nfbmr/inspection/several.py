@@ -13,7 +13,7 @@ from nfbmr.data.pages import said_of
 from nfbmr.data.survey import MOST_STRETCH
 from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.model.facts import Facts
-from nfbmr.system.files import printable
+from nfbmr.system.files import one_line
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Several:
             return
         self._told[what] = seen
         text = first if seen == 1 else f"{again}; {seen} such pictures so far"
-        _log.warning("%s", printable(text))
+        _log.warning("%s", one_line(text))
 
     def _sum_up(self) -> None:
         for what, seen in self._seen.items():

@@ -90,6 +90,8 @@ class Gate(BaseModel):
     has to find as well. Some compute 8-bit products with fewer digits, and judge otherwise."""
     milliseconds: float = Field(ge=0)
     """Of one picture's graph, median, on the machine that exported."""
+    calibration: str = Field(default="", max_length=64)
+    """sha256 of the calibration that gave the verdicts; empty in models of older versions."""
     versions: dict[str, str]
     """Of what computed both sides."""
 
@@ -161,15 +163,16 @@ class Export(BaseModel):
 def with_stronger_proof(done: Export, before: Iterable[Export]) -> Export:
     """Returns an export, with the proof from before where that says more of the very same graph.
 
-    That is one by the same versions, on more good pictures; the larger difference of both counts,
-    and how fast it is now. Where a network was learnt again its calibration goes with it, so the
-    new export stands.
+    That is one by the same versions and calibration, on more good pictures; the larger difference
+    of both counts, and how fast it is now. Where a network was learnt again its calibration goes
+    with it, so the new export stands.
     """
     now = done.gate
     same = (
         one.gate
         for one in before
         if (one.name, one.graph, one.gate.versions) == (done.name, done.graph, now.versions)
+        and now.calibration == one.gate.calibration != ""
     )
     found = next((gate for gate in same if gate.good > now.good), None)
     if found is None or done.precision in LEARNT_AGAIN:

@@ -22,7 +22,7 @@ from nfbmr.scoring.conformal import threshold_for
 from nfbmr.scoring.maps import Floats
 from nfbmr.scoring.tails import end_of_tail
 from nfbmr.settings.schema import ScoringSettings
-from nfbmr.system.files import printable
+from nfbmr.system.files import one_line
 
 MOST_TRAINED = 20
 """Pictures that were learnt from and do not calibrate, of which scores and names are kept."""
@@ -101,7 +101,7 @@ def name_of(calibration: Calibration, picture: str) -> str:
 
 def _plain(name: str) -> str:
     """Returns a name of one line that steers no terminal, whoever wrote it into a file."""
-    return printable(name)[:_LONGEST].replace("\n", "?")
+    return one_line(name)[:_LONGEST]
 
 
 def oddest(

@@ -17,6 +17,8 @@ from nfbmr.system.halves import begin_half
 from nfbmr.system.locks import is_at, locked_folder
 
 _NO_FILE = "it is a pipe, a socket or a device, and no file"
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)  # it can only be read so, which no thread may see
 _HERE = -100  # AT_FDCWD: names are as they are for every other call
 NOT_PLAIN = frozenset({errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.EMLINK})
 """What systems say of a link that is not to be followed, and `plain_file` of all else."""
@@ -26,13 +28,13 @@ _FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 
 
 @contextmanager
-def written_beside(path: Path, mode: int = 0o644) -> Iterator[Path]:
+def written_beside(path: Path, mode: int = 0o666) -> Iterator[Path]:
     """Gives a new file beside `path` to write to, and renames it when the block ends well.
 
     It is made anew, so nobody can have put a link there. A failure leaves `path` as it was and
     nothing beside it; what a kill leaves, the next one who writes to `path` takes away. The folder
     is made where it is absent. Until it has its name it is its owner's alone, then `mode` says
-    whose.
+    whose, but for what the program's umask takes away.
 
     Raises:
         OSError: the folder cannot be written, the disk is full, or `path`, which it names, is a
@@ -46,7 +48,7 @@ def written_beside(path: Path, mode: int = 0o644) -> Iterator[Path]:
         yield beside
         if handle is not None and not is_at(beside, handle):
             raise OSError(errno.ESTALE, "another program took away what was written", str(path))
-        beside.chmod(mode)
+        beside.chmod(mode & ~_UMASK)
         beside.replace(path)
     except OSError as error:
         if error.errno is None or error.filename not in (None, str(beside), os.fsencode(beside)):
@@ -79,7 +81,7 @@ def _new_beside(path: Path) -> tuple[Path, int | None]:
 
 
 @contextmanager
-def flushed_beside(path: Path, mode: int = 0o644) -> Iterator[Path]:
+def flushed_beside(path: Path, mode: int = 0o666) -> Iterator[Path]:
     """As `written_beside`, and on the disk at the end: a power loss leaves the old file or this.
 
     Raises:
@@ -252,6 +254,11 @@ def escaped(text: str) -> str:
 def printable(text: str) -> str:
     """Replaces what would steer a terminal, such as escape sequences in a file's name."""
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
+def one_line(text: str) -> str:
+    """As `printable`, and without line breaks: a name with some would forge lines of a log."""
+    return printable(text).replace("\n", "?")
 
 
 def spreadsheet_cell(text: str) -> str:

@@ -25,7 +25,7 @@ from nfbmr.station.store import queries
 from nfbmr.station.store.database import Store
 from nfbmr.station.store.pictures import ENDINGS, Pictures
 from nfbmr.station.store.queries import Inspected, Recorded
-from nfbmr.system.files import printable
+from nfbmr.system.files import one_line, printable
 
 LONGEST_PART_ID = 200
 """Letters of a part's name."""
@@ -282,7 +282,7 @@ class Judge:
 
 def _called(given: Given, sha256: str) -> str:
     """Returns what the station's log calls a picture."""
-    name = printable(given.name)[:LONGEST_NAME]
+    name = one_line(given.name)[:LONGEST_NAME]
     part = given.part_id and f"part {given.part_id}"
     if name and part:
         return f"{name} ({part})"
