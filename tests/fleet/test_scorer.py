@@ -16,7 +16,8 @@ from nfbmr.fleet.results import part_file
 from nfbmr.fleet.scorer import Job, Scorer, Task, Unreached, at_file
 from nfbmr.inspection.heatmaps import Heatmaps
 from nfbmr.inspection.inspector import Inspector
-from nfbmr.station.engine.pool import bundle_hash, calibration_hash
+from nfbmr.model.calibrations import calibration_hash
+from nfbmr.station.engine.pool import bundle_hash
 from nfbmr.system import files
 
 pytest.importorskip("pyarrow")

@@ -8,7 +8,6 @@ learnt again (`nfbmr.deployment.relearn`), and the graph must agree with what wa
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import logging
 import os
@@ -29,15 +28,13 @@ from nfbmr.errors import NfbmrError, SettingsError
 from nfbmr.inspection.inspector import Inspector
 from nfbmr.learning.learn import look_over
 from nfbmr.model.bundle import Bundle, add_exports, read_bundle
+from nfbmr.model.calibrations import calibration_hash
 from nfbmr.model.exports import LEARNT_AGAIN, Export, Gate, Precision, Target, graph_file
-from nfbmr.model.folder import to_json
 from nfbmr.model.place import refuse_unwritable
 from nfbmr.runtimes.choose import open_graph
 from nfbmr.runtimes.probe import probe
 from nfbmr.runtimes.protocol import is_installed
 from nfbmr.runtimes.torch import TorchRuntime
-from nfbmr.scoring.calibration import Calibration
-from nfbmr.scoring.calibration_json import calibration_to_dict
 from nfbmr.system import provenance
 from nfbmr.system.files import sha256_of
 from nfbmr.system.progress import Progress, silent
@@ -224,17 +221,11 @@ def _export(
         scores_allowed=agreement.allowed.scores,
         **({"p_values": agreement.p_values} if beside is None else _said_beside(beside)),
         probe=probe,
-        calibration=_hash_of(bundle.calibration),
+        calibration=calibration_hash(bundle.calibration),
         milliseconds=agreement.milliseconds,
         versions=provenance.versions(),
     )
     return Export(target=target, precision=precision, graph=sha256_of(graph), gate=gate)
-
-
-def _hash_of(calibration: Calibration) -> str:
-    """Returns the sha256 of a calibration's file."""
-    text = to_json(calibration_to_dict(calibration))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _said_beside(found: Beside) -> dict[str, Any]:

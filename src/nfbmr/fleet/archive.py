@@ -15,8 +15,9 @@ from nfbmr.fleet.scorer import Job
 from nfbmr.fleet.sources import folders_of
 from nfbmr.fleet.words import is_stored
 from nfbmr.fleet.workers import Workers
+from nfbmr.model.calibrations import calibration_hash
 from nfbmr.runtimes.choose import calibrated_for
-from nfbmr.station.engine.pool import bundle_hash, calibration_hash
+from nfbmr.station.engine.pool import bundle_hash
 from nfbmr.system.progress import Progress, silent
 
 

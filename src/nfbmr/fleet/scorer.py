@@ -21,7 +21,8 @@ from nfbmr.inspection.heatmaps import Heatmaps
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.inspection.result import Failure, Inspection
 from nfbmr.inspection.rows import Row, to_row
-from nfbmr.station.engine.pool import bundle_hash, calibration_hash
+from nfbmr.model.calibrations import calibration_hash
+from nfbmr.station.engine.pool import bundle_hash
 from nfbmr.system.files import escaped
 
 _log = logging.getLogger(__name__)

@@ -36,6 +36,7 @@ from nfbmr.data.ignore import Ignored
 from nfbmr.data.pose import Pose
 from nfbmr.data.tiles import Tiling, fits
 from nfbmr.errors import BundleError, BundleTamperedError, SettingsError
+from nfbmr.model.calibrations import calibration_text
 from nfbmr.model.card import model_card
 from nfbmr.model.examples import examples_from_zip, examples_to_zip
 from nfbmr.model.exports import (
@@ -69,7 +70,7 @@ from nfbmr.model.note import with_note
 from nfbmr.model.place import changed, put_back, put_together
 from nfbmr.model.pose import read_pose, write_pose
 from nfbmr.scoring.calibration import Calibration
-from nfbmr.scoring.calibration_json import calibration_from_dict, calibration_to_dict, checked
+from nfbmr.scoring.calibration_json import calibration_from_dict, checked
 from nfbmr.scoring.left_out import leaning_in_words
 from nfbmr.scoring.maps import OLDER
 from nfbmr.scoring.odd_words import odd_in_words
@@ -169,7 +170,7 @@ def _write_parts(folder: Path, bundle: Bundle) -> None:
 
     write_text(folder / CONFIG, _config(bundle))
     save_file({k: np.ascontiguousarray(v) for k, v in bundle.tensors.items()}, folder / TENSORS)
-    write_text(folder / CALIBRATION, to_json(calibration_to_dict(bundle.calibration)))
+    write_text(folder / CALIBRATION, calibration_text(bundle.calibration))
     if bundle.examples:
         (folder / EXAMPLES).write_bytes(examples_to_zip(bundle.examples))
     write_text(folder / CARD, bundle.card())
@@ -319,7 +320,7 @@ def replace_calibration(path: Path, changed_one: Bundle) -> None:
 def rewritten(path: Path, folder: Path, bundle: Bundle, of: str, calibration: Calibration) -> None:
     """Writes another calibration into `folder`, a copy of the model at `path` that is `bundle`."""
     after = replace(bundle, calibration=calibration) if of == CALIBRATION else bundle
-    write_text(folder / of, to_json(calibration_to_dict(calibration)))
+    write_text(folder / of, calibration_text(calibration))
     _write_card_again(path, folder, bundle, after)
 
 
@@ -357,7 +358,7 @@ def add_exports(
         for name, file in graphs.items():
             shutil.copyfile(file, folder / name)
         for name, calibration in (calibrations or {}).items():
-            write_text(folder / name, to_json(calibration_to_dict(calibration)))
+            write_text(folder / name, calibration_text(calibration))
         write_text(folder / EXPORTS, exports_to_json(after.exports))
         _write_card_again(path, folder, bundle, after)
     return exports

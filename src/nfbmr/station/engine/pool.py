@@ -16,10 +16,9 @@ from pathlib import Path
 from nfbmr.errors import BundleError, SettingsError
 from nfbmr.inspection.inspector import Inspector, load
 from nfbmr.model.bundle import Bundle, Identity
+from nfbmr.model.calibrations import calibration_hash, calibration_text
 from nfbmr.model.exports import PRECISIONS
-from nfbmr.model.folder import MANIFEST, is_bundle, parts_said, to_json
-from nfbmr.scoring.calibration import Calibration
-from nfbmr.scoring.calibration_json import calibration_to_dict
+from nfbmr.model.folder import MANIFEST, is_bundle, parts_said
 from nfbmr.station.engine.batcher import Batcher, Judging
 
 _log = logging.getLogger(__name__)
@@ -76,16 +75,6 @@ class Loaded:
 
 Heard = Callable[[Loaded], object]
 Judges = Callable[[Inspector], Judging]
-
-
-def calibration_text(calibration: Calibration) -> str:
-    """Returns a calibration as the text that is kept of it."""
-    return to_json(calibration_to_dict(calibration))
-
-
-def calibration_hash(calibration: Calibration) -> str:
-    """Names a calibration: sha256 of its text, as of its file in a model directory."""
-    return hashlib.sha256(calibration_text(calibration).encode()).hexdigest()
 
 
 def bundle_hash(model: Inspector | Bundle) -> str:

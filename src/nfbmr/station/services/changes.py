@@ -16,10 +16,11 @@ from typing import Any
 
 from nfbmr.errors import StationError
 from nfbmr.inspection.inspector import Inspector
+from nfbmr.model.calibrations import calibration_hash
 from nfbmr.scoring.calibration import Calibration
 from nfbmr.scoring.calibration_json import calibration_from_dict
 from nfbmr.station.audit import Change, Event
-from nfbmr.station.engine.pool import Loaded, Pool, bundle_hash, calibration_hash
+from nfbmr.station.engine.pool import Loaded, Pool, bundle_hash
 from nfbmr.station.services.jobs import ConflictError
 from nfbmr.station.store import queries
 from nfbmr.station.store.database import Reader, Store

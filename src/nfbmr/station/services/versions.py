@@ -16,9 +16,10 @@ from typing import Any
 from nfbmr.errors import ImageError
 from nfbmr.inspection.decoding import Named
 from nfbmr.inspection.inspector import Inspector, load
+from nfbmr.model.calibrations import calibration_hash
 from nfbmr.scoring.calibration import Verdict
 from nfbmr.station.audit import Change, Event
-from nfbmr.station.engine.pool import Loaded, Pool, bundle_hash, calibration_hash
+from nfbmr.station.engine.pool import Loaded, Pool, bundle_hash
 from nfbmr.station.services.changes import KINDS, TAKES_BACK, Changes
 from nfbmr.station.services.jobs import ConflictError, Job, Jobs
 from nfbmr.station.services.placed import BUNDLES, NOT_ON_LINE, ON_LINE
