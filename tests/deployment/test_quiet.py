@@ -32,7 +32,7 @@ def talking() -> Iterator[list[str]]:
     over = threading.Event()
 
     def talk() -> None:
-        while not over.wait(0.1):
+        while not over.wait(0.005):  # a small graph is quantised in tens of milliseconds
             text = f"message {len(said)}"
             for name in OTHERS:
                 logging.getLogger(name).warning(text)
